@@ -1,0 +1,43 @@
+"""An agent-based serotonin synapse, checked against exact theory.
+
+``from synapse_abm import Scenario, SynapseModel, Simulation, theory, statistics``
+
+Names are imported when they are first used (PEP 562): importing the package loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from synapse_abm import statistics, theory
+    from synapse_abm.model import SynapseModel
+    from synapse_abm.scenario import Scenario
+    from synapse_abm.simulation import Simulation
+
+__version__ = "0.1.0"
+
+__all__ = ["Scenario", "Simulation", "SynapseModel", "__version__", "statistics", "theory"]
+
+_MODULES = ("statistics", "theory")
+_HOMES = {
+    "Scenario": "synapse_abm.scenario",
+    "Simulation": "synapse_abm.simulation",
+    "SynapseModel": "synapse_abm.model",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import ``name`` on first use."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        value: object = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

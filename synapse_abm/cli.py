@@ -1,0 +1,238 @@
+"""The command line: ``synapse-abm list | run | validate | bench``.
+
+Exit status: 0 if every exact check passed, 1 if one failed, 2 for input that cannot be used, 130
+after Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
+parsing happens here; what a command needs is imported when it is chosen, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
+
+from synapse_abm import __version__
+from synapse_abm.errors import EXIT_BAD_INPUT, InputError, SynapseError
+from synapse_abm.experiment import (
+    DEFAULT_SEED,
+    Experiment,
+    NoOptions,
+    bar,
+    check_seed,
+    experiments,
+    find,
+    perform,
+)
+from synapse_abm.results import RECORD, Report, Result, check_file, json_bytes, write_atomic
+
+PROGRAM = "synapse-abm"
+EXIT_CHECK_FAILED = 1
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+# Seeds are read as text and checked by check_seed, which explains better than a failed conversion.
+type Seed = Annotated[str | None, arg(metavar="N")]
+type File = Annotated[Path | None, arg(metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class List:
+    """Name the experiments, a line for each."""
+
+
+@dataclass(frozen=True)
+class Run[Options]:
+    """Run an experiment; leave its figure, tables and record in a folder."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME")]
+    """A name that `list` shows, or the path of an experiment's file. After it, --help shows the
+    experiment's own options too."""
+    options: Annotated[OmitArgPrefixes[Options], arg(name="")]
+    out: Annotated[
+        Path | None, arg(metavar="DIR", help_behavior_hint="(default: outputs/NAME)")
+    ] = None
+    """The folder to write."""
+    seed: Annotated[str, arg(metavar="N")] = str(DEFAULT_SEED)
+    """Seed of all random numbers, a whole number from 0 to 2**64-1."""
+    quick: bool = False
+    """The same question at a small size."""
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Hold the simulator against exact results, at a stated rate of false alarms."""
+
+    cases: File = None
+    """Cases to judge, as JSON; the ones of the program by default."""
+    fresh: bool = False
+    """Draw a new seed instead of the fixed one; it is printed."""
+    seed: Seed = None
+    """Seed of all random numbers, a whole number from 0 to 2**64-1."""
+    json: File = None
+    """Write the verdicts to this file as JSON."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed, side by side with other simulators that are installed."""
+
+    json: File = None
+    """Write the measurements to this file as JSON."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (of ``sys.argv`` by default) and return its exit status."""
+    try:
+        status = _obey(sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()
+        return status
+    except SystemExit as end:  # help, or a parser's complaint that is already printed
+        return end.code if isinstance(end.code, int) else EXIT_BAD_INPUT
+    except SynapseError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"\n{PROGRAM}: interrupted; nothing unfinished was kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+
+
+def run_script(file: str) -> NoReturn:
+    """Make ``python experiments/NAME.py ...`` the command ``synapse-abm run NAME ...``."""
+    sys.exit(main(["run", file, *sys.argv[1:]]))
+
+
+def _obey(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    name = _experiment_name(arguments)
+    experiment = None if name is None else find(name)
+    match _parse(arguments, experiment):
+        case List():
+            return _list()
+        case Run() as command if experiment is not None:
+            return _run(experiment, command, arguments)
+        case Validate() as command:
+            return _validate(command)
+        case Bench() as command:
+            return _bench(command)
+        case other:  # pragma: no cover - the parser knows no other command
+            raise AssertionError(other)
+
+
+def _experiment_name(arguments: list[str]) -> str | None:
+    """The experiment that ``run`` is asked for, whose own options the parser has to know."""
+    if arguments[:1] != ["run"]:
+        return None
+    rest, candidates = iter(arguments[1:]), list[str]()
+    for each in rest:
+        if each in ("--out", "--seed"):
+            next(rest, None)
+        elif not each.startswith("-"):
+            candidates.append(each)
+    known = experiments()
+    named = (each for each in candidates if each in known or each.endswith(".py"))
+    return next(named, candidates[0] if candidates else None)
+
+
+def _parse(arguments: list[str], experiment: Experiment | None) -> object:
+    options: Any = NoOptions if experiment is None else experiment.load().Options
+    commands: Any = (
+        Annotated[List, subcommand("list")]
+        | Annotated[Run[options], subcommand("run")]
+        | Annotated[Validate, subcommand("validate")]
+        | Annotated[Bench, subcommand("bench")]
+    )
+    description = "Watch serotonin, transporters and drugs meet one by one, and check the result."
+    return tyro.cli(
+        commands,
+        prog=PROGRAM,
+        description=description,
+        args=arguments,
+        config=(FlagCreatePairsOff,),
+    )
+
+
+def _list() -> int:
+    found = experiments()
+    width = max(map(len, found), default=0)
+    for name, experiment in found.items():
+        print(f"{name:{width}}  {experiment.summary}")
+    if not found:
+        print("no experiments were found", file=sys.stderr)
+    return 0
+
+
+def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int:
+    out = Path("outputs", experiment.name) if command.out is None else command.out
+    result = perform(
+        experiment,
+        out=out,
+        seed=check_seed(command.seed, "--seed"),
+        quick=command.quick,
+        options=command.options,
+        progress=bar,
+        command=_repeatable(experiment, arguments),
+    )
+    print(f"{result.text}\n\n{result.verdict}")
+    _print_failures(result)
+    print(f"figure, tables and {RECORD} are in {out}{os.sep}")
+    return 0 if result.passed else EXIT_CHECK_FAILED
+
+
+def _print_failures(result: Result) -> None:
+    for check in result.checks:
+        if check.kind == "exact" and not check.passed:
+            found = f"{check.name} = {check.value!r}, expected {check.expected!r}, z = {check.z}"
+            print(f"FAILED: {found} ({check.source})")
+
+
+def _repeatable(experiment: Experiment, arguments: list[str]) -> str:
+    """The command without its output folder and file paths, which mean nothing elsewhere."""
+    kept, rest = list[str](), iter(arguments)
+    for each in rest:
+        if each == "--out":
+            next(rest, None)
+        elif not each.startswith("--out="):
+            kept.append(experiment.name if each.endswith(".py") else each)
+    return shlex.join([PROGRAM, *kept])
+
+
+def _validate(command: Validate) -> int:
+    if command.cases is not None and not command.cases.is_file():
+        raise InputError("--cases", str(command.cases), "an existing file", "check the path")
+    if command.fresh and command.seed is not None:
+        raise InputError("--seed", command.seed, "nothing beside --fresh", "leave out one of them")
+    seed = None if command.seed is None else check_seed(command.seed, "--seed")
+    if command.fresh:
+        seed = secrets.randbits(64)
+        print(f"seed {seed}", file=sys.stderr)
+    return _report("validation", "validate", command.json, cases=command.cases, seed=seed)
+
+
+def _bench(command: Bench) -> int:
+    return _report("bench", "bench", command.json)
+
+
+def _report(module: str, function: str, json: Path | None, **arguments: Any) -> int:
+    """Call a command's function, print its report, and write it to the file ``json``."""
+    if json is not None:
+        check_file(json)
+    measure = getattr(import_module(f"synapse_abm.{module}"), function)
+    report: Report = measure(progress=bar, **arguments)
+    print(report.text())
+    if json is not None:
+        write_atomic(json, json_bytes(report.record()))
+    return 0 if report.passed else EXIT_CHECK_FAILED

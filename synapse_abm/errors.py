@@ -1,0 +1,162 @@
+"""What the program says when it cannot go on: the name, the value, what is allowed, and the fix.
+
+Every error here is one readable sentence, survives pickling (so that a worker process can send it
+home), and ends the command line with :data:`EXIT_BAD_INPUT` instead of a traceback. Errors of input
+are also ``ValueError``, errors of output also ``OSError``, so that ordinary handlers catch them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+#: Exit status of the command line for anything the user can put right.
+EXIT_BAD_INPUT = 2
+
+
+class SynapseError(Exception):
+    """Anything a user can put right; the message says how."""
+
+
+class InputError(SynapseError, ValueError):
+    """One input that cannot be used.
+
+    Parameters
+    ----------
+    name
+        What was given, in the user's words: ``"--seed"``, ``"concentration_nM"``.
+    value
+        The value as it was given.
+    allowed
+        What would be accepted, with its unit: ``"a number > 0, in nM"``.
+    fix
+        The likely remedy as an imperative: ``"use 0.1 for 100 pM"``. May be empty.
+    """
+
+    def __init__(self, name: str, value: object, allowed: str, fix: str = "") -> None:
+        super().__init__(_sentence(f"{name} = {_shown(value)}: allowed is {allowed}", fix))
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[object, ...]]:
+        return type(self), (self.name, self.value, self.allowed, self.fix)
+
+
+class UnknownName(InputError):
+    """A name that is not in a list of known names; the nearest ones are offered.
+
+    Parameters
+    ----------
+    name
+        What is being named: ``"drug"``, ``"experiment"``.
+    value
+        The unknown name.
+    known
+        All names that would have been accepted.
+    """
+
+    def __init__(self, name: str, value: str, known: Iterable[str]) -> None:
+        self.known = tuple(sorted(known))
+        self.nearest = nearest_names(value, self.known)
+        allowed = f"one of {', '.join(self.known)}" if self.known else "none, nothing is known here"
+        fix = f"did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
+        super().__init__(name, value, allowed, fix)
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[object, ...]]:
+        return type(self), (self.name, self.value, self.known)
+
+
+class InputErrors(SynapseError, ValueError):
+    """Several faults of one input, reported together so that they can be mended together."""
+
+    def __init__(self, faults: Sequence[InputError]) -> None:
+        self.faults = tuple(faults)
+        lines = "".join(f"\n  - {fault}" for fault in self.faults)
+        super().__init__(f"{len(self.faults)} inputs cannot be used:{lines}")
+
+    def __reduce__(self) -> tuple[type[InputErrors], tuple[object, ...]]:
+        return type(self), (self.faults,)
+
+
+class OutputError(SynapseError, OSError):
+    """A file or folder that could not be written.
+
+    Parameters
+    ----------
+    path
+        What was to be written.
+    reason
+        Why it failed: ``"the disk is full"``.
+    fix
+        The likely remedy as an imperative.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str, fix: str = "") -> None:
+        super().__init__(_sentence(f"cannot write {os.fspath(path)}: {reason}", fix))
+        self.path = os.fspath(path)
+        self.reason = reason
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[type[OutputError], tuple[object, ...]]:
+        return type(self), (self.path, self.reason, self.fix)
+
+    @classmethod
+    def from_os(cls, path: str | os.PathLike[str], error: OSError) -> OutputError:
+        """The same failure in words, with a remedy for the usual causes."""
+        if error.errno is None:
+            return cls(path, str(error) or type(error).__name__)
+        reason, fix = _OS_REASONS.get(error.errno, (os.strerror(error.errno), ""))
+        return cls(path, reason, fix)
+
+
+_ELSEWHERE = "choose another place"
+_OS_REASONS: Mapping[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", f"free some space or {_ELSEWHERE}"),
+    errno.EDQUOT: ("the disk quota is used up", f"free some space or {_ELSEWHERE}"),
+    errno.EFBIG: ("the file would exceed the size limit", f"raise the limit or {_ELSEWHERE}"),
+    errno.EACCES: ("permission denied", f"{_ELSEWHERE} or change its permissions"),
+    errno.EPERM: ("permission denied", f"{_ELSEWHERE} or change its permissions"),
+    errno.EROFS: ("the file system is read-only", _ELSEWHERE),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", _ELSEWHERE),
+    errno.EEXIST: ("a file of that name is in the way", f"{_ELSEWHERE} or move the file"),
+    errno.EISDIR: ("a folder of that name is in the way", f"{_ELSEWHERE} or move the folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "shorten it"),
+    errno.ENOENT: ("there is no such folder", f"make it first or {_ELSEWHERE}"),
+}
+
+
+def nearest_names(value: str, known: Iterable[str], at_most: int = 3) -> tuple[str, ...]:
+    """The known names most like ``value``, best first, ignoring case; empty if none is close."""
+    by_folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(value.casefold(), by_folded, n=at_most, cutoff=0.6)
+    return tuple(by_folded[folded] for folded in close)
+
+
+def raise_faults(faults: Sequence[InputError]) -> None:
+    """Raise what was found wrong: nothing, the one fault, or all of them together.
+
+    Raises
+    ------
+    InputError
+        If there is exactly one fault.
+    InputErrors
+        If there are more.
+    """
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise InputErrors(faults)
+
+
+def _sentence(what: str, fix: str) -> str:
+    return f"{what}; {fix}" if fix else what
+
+
+def _shown(value: object) -> str:
+    """``value`` as a person would recognise it, cut when it is very long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

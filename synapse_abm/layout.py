@@ -1,0 +1,148 @@
+"""How the state of a place lies in memory: the arrays both engines read and write, and their indices.
+
+No physics here, only names. ``P`` pairs (target, ligand), ``T`` targets, ``L`` ligands, ``S`` active
+cells (cells with sites or batches), ``R`` rows of counts, ``C`` channels, ``E`` event counters.
+The tuples are small on purpose: a compiled function takes only the groups it needs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+I32 = npt.NDArray[np.int32]
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+F64 = npt.NDArray[np.float64]
+
+# Compartments of a molecule.
+FREE, BOUND, INSIDE, GONE = range(4)
+COMPARTMENTS = ("free", "bound", "inside", "outside")
+
+# Kinds of event, in the order in which their propensities are added up.
+UNBIND, TRANSPORT, BIND, RETURN, METABOLISE, EXIT, DEGRADE, ARRIVE, RELEASE = range(9)
+PAIR_EVENTS = ("unbound", "transported", "bound")
+LIGAND_EVENTS = ("returned", "metabolised", "exited", "degraded", "arrived", "released")
+
+# Rows of Store.molecules: x and y are ring coordinates (kernels.locate folds them onto the grid); the
+# cell is y * width + x, and the number of cells for a molecule that is bound or gone.
+ID, X, Y, CELL, COMPARTMENT, SITE = range(6)
+NO_SITE = 0xFFFFFFFF
+
+# Rows of Store.sites: LIGAND is -1 for an empty site; ROW is the row of the molecule it holds, -1 when it
+# is empty or held by a clamped ligand, which has no molecules.
+SITE_CELL, TARGET, LIGAND, ROW = range(4)
+
+# Columns of Store.segments, and entries of Store.meta.
+START, END, LIMIT, DEAD = range(4)
+STEP, NEXT_ID, FULL, SCHEDULED = range(4)
+
+# Columns of Chemistry.channels and Space.schedule.
+KIND, INDEX, FIRST, SECOND, COUNTER = range(5)
+DUE_STEP, DUE_SLOT, DUE_LIGAND, DUE_SIZE = range(4)
+
+# Columns of Space.exchange: chance to leave an inactive cell within a step; share of those that exit
+# (the rest are degraded); mean arrivals per step in inactive cells that stay, and that leave again.
+LEAVE, EXIT_SHARE, STAY_MEAN, PASS_MEAN = range(4)
+
+
+class Store(NamedTuple):
+    """The state: all that changes."""
+
+    molecules: U32  # (6, rows); rows grouped by ligand, ascending in id within a ligand
+    sites: I32  # (4, sites)
+    segments: I64  # (L, 4) where each ligand's rows lie
+    meta: I64  # (4)
+    totals: I64  # (R - 1) over the place: bound by pair, empty by target, free, inside by ligand
+    events: I64  # (E) completed events since the start
+    last_s: F64  # (E) time of the latest event of each kind
+
+
+class Plan(NamedTuple):
+    """Sizes, geometry, step and the constant part of the random address."""
+
+    pairs: int
+    targets: int
+    ligands: int
+    width: int
+    cells: int
+    ring_x: int
+    ring_y: int
+    fold: bool  # reflecting walls: a ring of 2 L cells folds onto L
+    key0: np.uint32
+    key1: np.uint32
+    origin: np.uint32  # replicate and place, where counter word 3 holds them
+    dt: float
+
+    @property
+    def ones(self) -> int:
+        """Row of ones in the table of counts."""
+        return self.pairs + self.targets + 2 * self.ligands
+
+
+class Chemistry(NamedTuple):
+    """What can happen in a cell: propensity of a channel = rate x count[first] x count[second]."""
+
+    channels: I64  # (C, 5)
+    rate: F64  # (C)
+    pairs: I64  # (P, 2) target, ligand
+    pair_of: I64  # (T, L) pair, -1 where nothing binds
+    release_rate: F64  # (L, S) batches per s of each active cell
+    release_size: I64  # (L, S)
+
+
+class Space(NamedTuple):
+    """Where things are and how they get about; exchange of cells without a clock; releases to come."""
+
+    hop: U64  # (2, L, slots) alias tables of ring offsets along x and y
+    hop_shift: I64  # (2, L) bits below the slot number; -1: no hop along this axis
+    active: U32  # (S) cells with sites or batches, ascending
+    active_bits: U32  # the same as a set of bits over all cells
+    slot: U32  # (cells + 1) 1 + index into active, else 0
+    first_site: I64  # (S + 1) offsets into site_order
+    site_order: I32  # sites by active cell, ascending in id
+    inactive: U32  # the other cells
+    exchange: F64  # (L, 4)
+    schedule: I64  # (n, 4)
+    schedule_offset: F64  # (n) time within the step
+
+
+class Landing(NamedTuple):
+    """Scratch: who is in which active cell, and what may happen there."""
+
+    rows: U32  # molecules in active cells, by ligand, ascending in id
+    end: I64  # (L)
+    follow: I32  # next in the same cell
+    head: I32  # (S) first in each cell
+    counts: I32  # (R, S)
+    total: F64  # (S) total propensity
+    waiting: F64  # (S) first uniform number
+    ready: I64  # (S + 1)
+
+
+class Bench(NamedTuple):
+    """Scratch: random words and offsets of a block of rows; the cell that is at work."""
+
+    words: U64
+    offset_x: U32
+    offset_y: U32
+    here: I64  # (R) counts of the cell at work
+    members: U32  # who they are, list by list
+    first: I64  # (R) where each list begins
+    propensity: F64  # (C)
+    draws: U64
+    leaving: U32
+    leaving_u: F64
+
+
+def pair_event(pairs: int, kind: int, pair: int) -> int:
+    """Index into ``Store.events`` of UNBIND, TRANSPORT or BIND of a pair."""
+    return kind * pairs + pair
+
+
+def ligand_event(pairs: int, ligands: int, kind: int, ligand: int) -> int:
+    """Index into ``Store.events`` of RETURN ... RELEASE of a ligand."""
+    return 3 * pairs + (kind - RETURN) * ligands + ligand

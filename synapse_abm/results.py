@@ -1,0 +1,532 @@
+"""What a run leaves behind: tidy tables, checks and a record, complete on disk or not there at all.
+
+The same data give the same bytes: floats are written so that they read back exactly (``repr``),
+and no table holds a time stamp. A file is written beside its place under a temporary name, flushed
+to the disk, and renamed; a folder of results gets its record last, so a record vouches for its
+neighbours. pyarrow and pandas are imported only when they are needed.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import platform
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
+
+from synapse_abm.errors import OutputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+type Cell = float | int | bool | str | None
+type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
+
+#: What a check compares with: a law of the model itself; a direction or size stated beforehand; a
+#: fact the parameters were tuned to; a published number, which the model may miss.
+Kind = Literal["exact", "emergent", "calibrated", "published"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: The record of a run, written last.
+RECORD = "run.json"
+
+_VERSIONED = ("mesa", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib")
+_TEMPORARY = ".partial"
+_STALE_S = 3600.0  # a temporary file this old belongs to a run that was killed
+_INT64_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One number of a run held against what is known.
+
+    Parameters
+    ----------
+    name
+        What is compared, with its unit.
+    kind
+        One of :data:`KINDS`; only a failed ``exact`` check makes the command fail.
+    value, se
+        The estimate and its standard error (None if it has none), in one unit.
+    expected
+        The known number, or None where only a direction is known.
+    z
+        ``(value - expected) / se``, or None.
+    source
+        Formula, law or paper behind ``expected``.
+    passed
+        Whether the check holds.
+    """
+
+    name: str
+    kind: Kind
+    value: float
+    se: float | None
+    expected: float | None
+    z: float | None
+    source: str
+    passed: bool
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind = {self.kind!r} of check {self.name!r} is not one of {KINDS}")
+
+    @classmethod
+    def against(
+        cls, name: str, kind: Kind, value: float, se: float, expected: float, *,
+        source: str, z_limit: float,
+    ) -> Self:  # fmt: skip
+        """The check that ``value`` departs from ``expected`` by at most ``z_limit`` errors."""
+        z = z_score(value, se, expected)
+        return cls(name, kind, value, se, expected, z, source, abs(z) <= z_limit)
+
+
+def z_score(value: float, se: float, expected: float) -> float:
+    """``(value - expected) / se``; without an error any departure is infinite, NaN stays NaN."""
+    departure = value - expected
+    if se > 0.0 or math.isnan(se):
+        return departure / se
+    return 0.0 if departure == 0.0 else math.copysign(math.inf, departure)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A tidy table: one row per observation, one named column per quantity.
+
+    Column names carry their unit (``concentration_nM``). A column is a sequence or a NumPy array of
+    one type: numbers, booleans or text; None marks a missing cell.
+    """
+
+    name: str
+    columns: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of table {self.name!r} differ in length: {lengths}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, column: str) -> Any:
+        return self.columns[column]
+
+    def csv(self) -> bytes:
+        r"""The table as CSV (UTF-8, ``\n``); a missing cell is empty, NaN is ``nan``."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        columns = [[_csv_cell(cell) for cell in cells] for cells in self._cells().values()]
+        writer.writerows(zip(*columns, strict=True))
+        return text.getvalue().encode()
+
+    def parquet(self) -> bytes:
+        """The table as Parquet, equal bytes for equal data under one version of pyarrow."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        arrays = {name: _arrow(cells) for name, cells in self._cells().items()}
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table(arrays), sink, compression="zstd")
+        return bytes(sink.getvalue().to_pybytes())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self._cells())
+
+    @classmethod
+    def from_pandas(cls, name: str, frame: pd.DataFrame) -> Self:
+        """A table of the columns of ``frame``; its index is dropped."""
+        return cls(name, {str(column): frame[column].tolist() for column in frame.columns})
+
+    def _cells(self) -> dict[str, list[Cell]]:
+        return {name: _plain(self.name, name, column) for name, column in self.columns.items()}
+
+
+def _plain(table: str, name: str, column: Any) -> list[Cell]:
+    """The cells as plain Python values of one type; whole numbers among floats become floats."""
+    raw = column.tolist() if hasattr(column, "tolist") else column
+    cells = [cell.item() if hasattr(cell, "item") else cell for cell in raw]
+    types = {type(cell) for cell in cells if cell is not None}
+    if types == {int, float}:
+        return [None if cell is None else float(cell) for cell in cells]
+    if len(types) > 1 or not types <= {int, float, bool, str}:
+        found = ", ".join(sorted(kind.__name__ for kind in types))
+        raise TypeError(
+            f"column {name!r} of table {table!r} holds {found}; one plain type is wanted"
+        )
+    return cells
+
+
+def _csv_cell(cell: Cell) -> str:
+    return "" if cell is None else repr(cell) if isinstance(cell, float) else str(cell)
+
+
+def _arrow(cells: list[Cell]) -> pa.Array[Any]:
+    """An Arrow array; whole numbers beyond 64 signed bits (seeds) are unsigned."""
+    import pyarrow as pa
+
+    large = any(type(cell) is int and cell > _INT64_MAX for cell in cells)
+    return pa.array(cells, type=pa.uint64()) if large else pa.array(cells)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What an experiment found, before anything is written.
+
+    Parameters
+    ----------
+    tables
+        Each becomes ``<name>.csv`` and ``<name>.parquet``.
+    checks
+        Everything that was held against theory or a paper.
+    text
+        The table for people, printed to the terminal.
+    verdict
+        One line that answers the question.
+    scenario
+        What was simulated: plain values, units in the names.
+    papers
+        Citations behind the parts that were used.
+    """
+
+    tables: Sequence[Table]
+    checks: Sequence[Check]
+    text: str
+    verdict: str
+    scenario: Mapping[str, Any] = field(default_factory=dict)
+    papers: Sequence[str] = ()
+
+    def __getitem__(self, table: str) -> Table:
+        return next(each for each in self.tables if each.name == table)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every exact check holds; a published number that is missed is a finding."""
+        return all(check.passed for check in self.checks if check.kind == "exact")
+
+    def table_files(self) -> dict[str, bytes]:
+        """File name and contents of every table, as CSV and as Parquet."""
+        csv_files = {f"{table.name}.csv": table.csv() for table in self.tables}
+        return csv_files | {f"{table.name}.parquet": table.parquet() for table in self.tables}
+
+
+class Report(Protocol):
+    """What ``validate`` and ``bench`` hand to the command line."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every exact case passed (always true where nothing is judged)."""
+
+    def text(self) -> str:
+        """The table for people."""
+
+    def record(self) -> Mapping[str, Any]:
+        """The contents of ``--json FILE``, in the documented format."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """``run.json``: everything needed to know what was done, and to do it again."""
+
+    experiment: str
+    seed: int
+    command: str
+    options: Mapping[str, Any]
+    wall_s: float
+    versions: Mapping[str, str]
+    code_version: str
+    source_sha256: str
+    checks: Sequence[Check]
+    table_sha256: Mapping[str, str]
+    scenario: Mapping[str, Any]
+    papers: Sequence[str]
+
+    def json(self) -> bytes:
+        """The record as indented JSON."""
+        return json_bytes(asdict(self))
+
+
+def json_bytes(value: object) -> bytes:
+    """``value`` as indented JSON (UTF-8); NaN and infinities, which JSON lacks, become null."""
+    return (json.dumps(plain_json(value), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def plain_json(value: Any) -> Json:
+    """``value`` in the types JSON knows: NumPy scalars and arrays, paths and mappings included."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(each) for key, each in value.items()}
+    if isinstance(value, Sequence):
+        return [plain_json(each) for each in value]
+    return str(value)
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of ``data`` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what a result can depend on, and the machine's kind."""
+    found = {"python": platform.python_version(), "platform": _platform()}
+    for name in _VERSIONED:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _platform() -> str:
+    return f"{platform.system()} {platform.machine()}"
+
+
+def code_version() -> str:
+    """``0.1.0+g1a2b3c4d`` (``.dirty`` if changed) in a git checkout, ``0.1.0`` elsewhere."""
+    from synapse_abm import __version__
+
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return __version__
+    command = ["git", "-C", str(checkout), "describe", "--always", "--exclude=*", "--dirty=.dirty"]
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return f"{__version__}+g{answer.stdout.strip()}"
+
+
+def source_sha256(*scripts: Path) -> str:
+    """One hash over the package's files and ``scripts``, whether or not they were committed."""
+    package = Path(__file__).resolve().parent
+    skipped = {"__pycache__", "_experiments"}
+    inside = (path for path in package.rglob("*") if path.is_file())
+    files = {
+        path.relative_to(package).as_posix(): path
+        for path in inside
+        if skipped.isdisjoint(path.relative_to(package).parts)
+    }
+    files |= {f"experiments/{path.name}": path for path in scripts}
+    lines = [f"{sha256(path.read_bytes())}  {name}\n" for name, path in sorted(files.items())]
+    return sha256("".join(lines).encode())
+
+
+@contextmanager
+def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folder ``path``, made and shown to be writable before any work starts.
+
+    If the body fails, folders made here are removed again as long as they are empty.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made or written to, or the disk is full.
+    """
+    folder = Path(os.path.abspath(path))
+    made = _make_folders(folder)
+    try:
+        try:
+            _probe(folder)
+        except OSError as error:
+            raise OutputError.from_os(folder, error) from error
+        yield folder
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], record: str = RECORD) -> None:
+    """Put ``files`` into ``folder``: all complete, or the folder as it was.
+
+    All are on disk under temporary names before the first takes its place. An older record goes
+    first and the new one comes last, so that a record never describes files of another run; should
+    the machine stop between two renames, the folder holds complete files and no record.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written; names the file and the remedy.
+    """
+    in_order = sorted(files, key=lambda name: name == record)
+    staged: dict[str, Path] = {}
+    name = record
+    try:
+        _remove_stale(folder)
+        for name in in_order:
+            _refuse_folder(folder / name)
+            staged[name] = _stage(folder / name, files[name])
+        name = record
+        if record in files:
+            (folder / record).unlink(missing_ok=True)
+            _sync_folder(folder)
+        for name in in_order:
+            staged[name].replace(folder / name)
+        _sync_folder(folder)
+    except OSError as error:
+        raise OutputError.from_os(folder / name, error) from error
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write one file: complete, or not at all, an older one staying as it was.
+
+    A link is followed; a device or pipe (``/dev/stdout``) is written to as it is.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; names the file and the remedy.
+    """
+    target = Path(path)
+    try:
+        if _is_stream(target):
+            with target.open("wb") as stream:
+                stream.write(data)
+            return
+        target = Path(os.path.realpath(target))
+        _refuse_folder(target)
+        temporary = _stage(target, data)
+        try:
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError.from_os(path, error) from error
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Make sure that :func:`write_atomic` can write ``path``, before a long computation.
+
+    Raises
+    ------
+    OutputError
+        If its folder is missing or cannot be written to.
+    """
+    target = Path(path)
+    if _is_stream(target):
+        return
+    target = Path(os.path.realpath(target))
+    try:
+        _refuse_folder(target)
+        _probe(target.parent)
+    except OSError as error:
+        raise OutputError.from_os(path, error) from error
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make ``folder`` and its parents; the ones that were missing, outermost first."""
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    made: list[Path] = []
+    try:
+        for each in reversed(missing):
+            each.mkdir()
+            made.append(each)
+            _sync_folder(each.parent)
+        if not folder.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    except OSError as error:
+        _remove_empty(made)
+        raise OutputError.from_os(folder, error) from error
+    return made
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    for each in reversed(made):
+        with suppress(OSError):
+            each.rmdir()
+
+
+def _probe(folder: Path) -> None:
+    """Write a block to ``folder`` and remove it again."""
+    _stage(folder / "probe", bytes(4096)).unlink()
+
+
+def _stage(target: Path, data: bytes) -> Path:
+    """A complete temporary file beside ``target`` holding ``data``, safe on disk."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` outlast a power cut, where the file system lets us."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder one may write to but not list
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove temporary files left by a run that was killed outright."""
+    now = time.time()
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        with suppress(OSError):
+            if now - path.stat().st_mtime > _STALE_S:
+                path.unlink()
+
+
+def _refuse_folder(target: Path) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether ``path`` is a device or pipe, which a rename would replace instead of filling."""
+    named = str(path).startswith(("/dev/std", "/dev/fd/"))
+    return named or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns for a terminal: the first to the left, the others to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,136 @@
+"""Random numbers as a pure function of their address.
+
+``draw(seed, replicate, place, stream, step, entity, k)`` is one number of the counter-based generator
+Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, SC'11, doi:10.1145/2063384.2063405). Nothing depends
+on how many numbers were drawn before, so runs may be split, reordered, resumed or replayed freely.
+
+One block of the generator is 128 bits: two draws. The address has a bit budget, and every field that
+would overflow raises :class:`AddressError` instead of colliding with another address:
+
+======================  =======  ===============================================================
+field                   bits     where
+======================  =======  ===============================================================
+seed                    64       key words 0 and 1
+block of the entity     32       counter word 1 (two draws to a block: 2**33 draws)
+entity                  32       counter word 0 (molecule id / 2 for hops, cell, ligand, ...)
+step                    32 + 6   counter word 2, and bits 26-31 of counter word 3
+stream                  4        counter word 3, bits 0-3
+place                   4        counter word 3, bits 4-7
+replicate               18       counter word 3, bits 8-25
+======================  =======  ===============================================================
+
+This module is the readable account in plain integers; ``kernels`` holds its compiled twin.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_SEED = 2**64 - 1
+MAX_REPLICATE = 2**18 - 1
+MAX_PLACE = 2**4 - 1
+MAX_STEP = 2**38 - 1
+MAX_ENTITY = 2**32 - 1
+MAX_DRAW = 2**33 - 1
+
+PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
+PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
+_WORD = 0xFFFFFFFF
+
+
+@unique
+class Stream(IntEnum):
+    """What a draw is for; two purposes never share numbers."""
+
+    PLACE_SITES = 0
+    PLACE_MOLECULES = 1
+    HOP = 2
+    REACT = 3
+    LEAVE = 4
+    ARRIVE = 5
+    SPIKE = 6
+
+
+class AddressError(OverflowError):
+    """An address field is outside its bit budget; going on would reuse random numbers."""
+
+
+def philox4x32(
+    counter: tuple[int, int, int, int], key: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """One block of Philox4x32-10: four 32-bit words from four counter words and two key words."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = PHILOX_M0 * c0, PHILOX_M1 * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _WORD, (p0 >> 32) ^ c3 ^ k1, p0 & _WORD
+        k0, k1 = (k0 + PHILOX_W0) & _WORD, (k1 + PHILOX_W1) & _WORD
+    return c0, c1, c2, c3
+
+
+def _within(name: str, value: int, largest: int) -> None:
+    if not 0 <= value <= largest:
+        raise AddressError(
+            f"{name} = {value} is outside 0..{largest}; random numbers would be used twice"
+        )
+
+
+def key_words(seed: int) -> tuple[int, int]:
+    """The two 32-bit key words of ``seed`` (0..2**64-1)."""
+    _within("seed", seed, MAX_SEED)
+    return seed & _WORD, seed >> 32
+
+
+def counter_high(replicate: int, place: int, stream: int, step: int) -> tuple[int, int]:
+    """Counter words 2 and 3: everything of an address but the entity and its draws."""
+    _within("replicate", replicate, MAX_REPLICATE)
+    _within("place", place, MAX_PLACE)
+    _within("step", step, MAX_STEP)
+    return step & _WORD, (step >> 32) << 26 | replicate << 8 | place << 4 | stream
+
+
+def draw(
+    seed: int, replicate: int, place: int, stream: Stream, step: int, entity: int, k: int
+) -> int:
+    """The 64-bit random word at an address: draw ``k`` of ``entity`` in ``stream`` at ``step``.
+
+    Raises
+    ------
+    AddressError
+        If a field exceeds its bit budget.
+    """
+    _within("entity", entity, MAX_ENTITY)
+    _within("k", k, MAX_DRAW)
+    c2, c3 = counter_high(replicate, place, stream, step)
+    words = philox4x32((entity, k >> 1, c2, c3), key_words(seed))
+    return words[2] | words[3] << 32 if k & 1 else words[0] | words[1] << 32
+
+
+def uniform(word: int) -> float:
+    """A uniform number in the open interval (0, 1) from a 64-bit word: 52 bits and a half.
+
+    Neither 0 nor 1 can occur (53 bits would round up to exactly 1.0 in the last place).
+    """
+    return ((word >> 12) + 0.5) * 2.0**-52
+
+
+def molecule_words(
+    seed: int, replicate: int, place: int, stream: Stream, step: int, molecules: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """The 64-bit word of each molecule (ids, any shape) in a stream with one draw per molecule.
+
+    Neighbours in id share a block of the generator: entity id >> 1, draw id & 1.
+    """
+    _within("molecule", int(molecules.max(initial=0)), MAX_ENTITY)
+    c2, c3 = counter_high(replicate, place, stream, step)
+    entity = molecules >> np.uint64(1)
+    a, b, c, d = philox4x32((entity, 0, c2, c3), key_words(seed))  # type: ignore[arg-type]
+    return np.where(molecules & np.uint64(1), c | d << np.uint64(32), a | b << np.uint64(32))
+
+
+def hop_word(seed: int, replicate: int, place: int, step: int, molecule: int) -> int:
+    """The 64-bit word of a molecule's hop; neighbours in id share a block of the generator."""
+    return draw(seed, replicate, place, Stream.HOP, step, molecule >> 1, molecule & 1)

@@ -1,0 +1,442 @@
+"""Error bars, and tests of measured numbers against exact ones, at stated false-alarm rates.
+
+Two ways to an error bar: independent replicates (`from_replicates`), the safe one, and a single
+long series cut into batches (`batch_means`), which first measures how long the series remembers.
+Two kinds of conclusion: agreement is not "no difference seen" but "any difference is smaller than
+a margin" (`verdict`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+type Array = NDArray[np.float64]
+
+#: A series must be this many integrated correlation times long to be trusted at all.
+LEAST_TIMES = 50
+#: Each of its batches must be this many long; its standard error is then at most 5 % too small.
+LEAST_TIMES_PER_BATCH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured number with its standard error.
+
+    Attributes
+    ----------
+    value, se : float
+        Estimate and standard error, in one unit.
+    dof : float
+        Degrees of freedom of ``se``; infinite when it comes from a known variance.
+    """
+
+    value: float
+    se: float
+    dof: float = math.inf
+
+    def __post_init__(self) -> None:
+        _require(math.isfinite(self.value), "value", self.value, "finite")
+        _require(self.se >= 0, "se", self.se, ">= 0")
+        _require(self.dof > 0, "dof", self.dof, "> 0")
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Two-sided confidence interval (Student's t; normal for infinite ``dof``)."""
+        _require(0 < level < 1, "level", level, "in (0, 1)")
+        half = student_quantile(1 - level, self.dof) * self.se
+        return self.value - half, self.value + half
+
+
+class TooShort(ValueError):
+    """A series too short to trust its error bar; the estimate comes along all the same.
+
+    Attributes
+    ----------
+    estimate : Estimate
+        What the series says: take its ``se`` for a lower bound.
+    needed : float
+        Length that would do, as far as one can tell (in samples).
+    """
+
+    def __init__(self, estimate: Estimate, length: int, needed: float) -> None:
+        super().__init__(
+            f"a series of {length} samples is too short for an error bar: its correlations ask for "
+            f"{needed:.0f}; so far {estimate.value:.6g}, standard error at least {estimate.se:.2g}"
+        )
+        self.estimate = estimate
+        self.length = length
+        self.needed = needed
+
+    def __reduce__(self) -> tuple[type[TooShort], tuple[Estimate, int, float]]:
+        return TooShort, (self.estimate, self.length, self.needed)
+
+
+def _require(good: bool, name: str, value: object, allowed: str) -> None:
+    if not good:
+        raise ValueError(f"{name} = {value} is not allowed; it must be {allowed}")
+
+
+def _series(name: str, values: ArrayLike, least: int) -> Array:
+    x = np.asarray(values, dtype=np.float64)
+    _require(x.ndim == 1, f"dimensions of {name}", x.ndim, "1")
+    _require(x.size >= least, f"length of {name}", x.size, f">= {least}")
+    _require(bool(np.isfinite(x).all()), name, x[~np.isfinite(x)][:1], "finite")
+    return x
+
+
+# --- error bars -----------------------------------------------------------------------------------
+
+
+def from_replicates(values: ArrayLike, least: int = 2) -> Estimate:
+    """Mean of independent replicates, standard error s / sqrt(n), n - 1 degrees of freedom.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+        One number per replicate.
+    least : int
+        Fewest replicates accepted, >= 2. Heavy-tailed quantities want 64 or more.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer values, or one is not finite.
+    """
+    x = _series("values", values, max(least, 2))
+    return Estimate(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(x.size), x.size - 1)
+
+
+def autocorrelation(series: ArrayLike) -> Array:
+    """Autocorrelation of a series at lags 0..n-1 (biased estimator; NaN for a constant series)."""
+    x = _series("series", series, 2)
+    if x.min() == x.max():
+        return np.full(x.size, np.nan)
+    x = x - x.mean()
+    power = np.abs(np.fft.rfft(x, 2 * x.size)) ** 2  # padded: no wrap-around
+    covariance: Array = np.fft.irfft(power)[: x.size]
+    return covariance / covariance[0]
+
+
+def integrated_time(series: ArrayLike) -> float:
+    """Integrated autocorrelation time 1 + 2 sum rho_k, in samples; infinite if nothing varies.
+
+    The variance of the mean of n samples is the variance of one times this over n. A memory that
+    decays as exp(-t / tau) gives 2 tau / spacing when densely sampled, and 1 when sparsely.
+
+    The sum stops where sums of two neighbouring lags cease to be positive, and these are made to
+    fall monotonically (Geyer 1992, Stat Sci 7:473: initial monotone sequence). The result is never
+    below 1: a series is not trusted to be better than independent.
+    """
+    rho = autocorrelation(series)
+    if math.isnan(rho[0]):
+        return math.inf
+    pairs = rho[: rho.size // 2 * 2].reshape(-1, 2).sum(axis=1)
+    kept = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else pairs.size
+    return max(1.0, 2 * float(np.minimum.accumulate(pairs[:kept]).sum()) - 1)
+
+
+def effective_sample_size(series: ArrayLike) -> float:
+    """Number of independent samples worth as much as the series: length / `integrated_time`."""
+    x = _series("series", series, 2)
+    return x.size / integrated_time(x)
+
+
+def batch_means(series: ArrayLike, batches: int = 10) -> Estimate:
+    """Mean of a correlated stationary series, its error from the scatter of batch means.
+
+    The series is cut into equal batches (leaving out a remainder at its beginning), whose means
+    count as independent.
+
+    Parameters
+    ----------
+    series : array_like, shape (n,)
+        Equally spaced measurements, burn-in removed.
+    batches : int
+        Number of batches, >= 2; the estimate has one degree of freedom less.
+
+    Raises
+    ------
+    TooShort
+        If the series is shorter than 50 of its measured integrated correlation times, or a batch
+        shorter than 5. It carries the estimate, with the larger of the two standard errors that
+        batches and correlations give.
+    ValueError
+        If the series has fewer than two samples per batch, or a value is not finite.
+    """
+    _require(batches >= 2, "batches", batches, ">= 2")
+    x = _series("series", series, 2 * batches)
+    size = x.size // batches
+    means = x[x.size - batches * size :].reshape(batches, size).mean(axis=1)
+    estimate = from_replicates(means)
+    time = integrated_time(x)
+    needed = time * max(LEAST_TIMES, LEAST_TIMES_PER_BATCH * batches)
+    if x.size < needed:
+        se = max(estimate.se, float(x.std()) * math.sqrt(min(time, x.size) / x.size))
+        raise TooShort(Estimate(estimate.value, se, estimate.dof), x.size, needed)
+    return estimate
+
+
+# --- quantiles for many tests at once -------------------------------------------------------------
+
+
+def _tail(false_alarm: float, tests: int) -> float:
+    _require(0 < false_alarm < 1, "false_alarm", false_alarm, "in (0, 1)")
+    _require(tests >= 1, "tests", tests, ">= 1")
+    return false_alarm / (2 * tests)
+
+
+def normal_quantile(false_alarm: float, tests: int = 1) -> float:
+    """The z that |Z| exceeds with probability ``false_alarm / tests``, for standard normal Z.
+
+    With this bound ``tests`` correct results all pass except with probability ``false_alarm`` at
+    most, dependent or not (Bonferroni).
+    """
+    from scipy.special import ndtri
+
+    return -float(ndtri(_tail(false_alarm, tests)))
+
+
+def student_quantile(false_alarm: float, dof: float, tests: int = 1) -> float:
+    """The same bound for Student's t with ``dof`` degrees of freedom (infinite: normal)."""
+    from scipy.special import stdtrit
+
+    _require(dof > 0, "dof", dof, "> 0")
+    if math.isinf(dof):
+        return normal_quantile(false_alarm, tests)
+    return -float(stdtrit(dof, _tail(false_alarm, tests)))
+
+
+def z_score(estimate: float, exact: float, se: float) -> float:
+    """(estimate - exact) / se; 0 for equal numbers, infinite for unequal ones without error."""
+    _require(se >= 0, "se", se, ">= 0")
+    difference = estimate - exact
+    if difference == 0:
+        return 0.0
+    return difference / se if se > 0 else math.copysign(math.inf, difference)
+
+
+# --- tests of distributions -----------------------------------------------------------------------
+
+
+class ChiSquare(NamedTuple):
+    """Statistic, degrees of freedom and probability of a larger statistic."""
+
+    statistic: float
+    dof: int
+    p: float
+
+
+def chi_square(sample: ArrayLike, pmf: ArrayLike, least_expected: float = 10.0) -> ChiSquare:
+    """Pearson's test of independent counts against an exact law.
+
+    Parameters
+    ----------
+    sample : array_like of int, shape (n,)
+        Independent observations, >= 0.
+    pmf : array_like, shape (k,)
+        Exact probabilities of 0..k-1; what is missing to 1 belongs to the values from k on.
+    least_expected : float
+        Neighbouring values are merged until this many are expected in each bin.
+
+    Returns
+    -------
+    ChiSquare
+        With p = 0 and an infinite statistic if a value of probability zero occurred.
+
+    Raises
+    ------
+    ValueError
+        If a value is not a whole number >= 0, ``pmf`` is no law, or the sample is too small for
+        two bins.
+    """
+    values = _series("sample", sample, 1)
+    whole = (values >= 0) & (values == np.floor(values))
+    _require(bool(whole.all()), "sample", values[~whole][:1], "whole numbers >= 0")
+    observed, expected = _table(values.astype(np.int64), _law(pmf))
+    if observed[expected == 0].any():
+        return ChiSquare(math.inf, np.count_nonzero(expected) - 1, 0.0)
+    start = merged_bins(expected, least_expected)
+    _require(
+        start.size >= 2, "sample size", values.size, f"enough for two bins of {least_expected}"
+    )
+    seen, hoped = np.add.reduceat(observed, start), np.add.reduceat(expected, start)
+    return _chi_square_result(float(((seen - hoped) ** 2 / hoped).sum()), start.size - 1)
+
+
+def _chi_square_result(statistic: float, dof: int) -> ChiSquare:
+    from scipy.special import chdtrc
+
+    return ChiSquare(statistic, dof, float(chdtrc(dof, statistic)))
+
+
+def _law(pmf: ArrayLike) -> Array:
+    """The law with a last entry for everything beyond its table."""
+    p = _series("pmf", pmf, 1)
+    total = float(p.sum())
+    _require(bool((p >= 0).all()) and total < 1 + 1e-9, "sum of pmf", total, "1, of parts >= 0")
+    beyond = 1 - total
+    return np.append(p, beyond if beyond > 1e-9 else 0.0)
+
+
+def _table(values: NDArray[np.int64], law: Array) -> tuple[Array, Array]:
+    """Observed and expected numbers of each value; those beyond the table share its last place."""
+    last = law.size - 1
+    observed = np.bincount(np.minimum(values, last), minlength=law.size)
+    return observed.astype(np.float64), values.size * law
+
+
+def merged_bins(expected: ArrayLike, least: float = 10.0) -> NDArray[np.intp]:
+    """First index of each bin when neighbours are merged until each expects at least ``least``.
+
+    From the left; what remains at the right joins the last full bin.
+    """
+    _require(least > 0, "least", least, "> 0")
+    starts, held = [0], 0.0
+    for i, e in enumerate(_series("expected", expected, 1)):
+        if held >= least:
+            starts.append(i)
+            held = 0.0
+        held += e
+    if held < least and len(starts) > 1:
+        starts.pop()
+    return np.array(starts, dtype=np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class ZTest:
+    """A measured number against an exact one whose sampling error is exact too."""
+
+    estimate: float
+    exact: float
+    se: float
+
+    @property
+    def z(self) -> float:
+        """Deviation in standard errors."""
+        return z_score(self.estimate, self.exact, self.se)
+
+
+def variance_test(sample: ArrayLike, variance: float, fourth_central_moment: float) -> ZTest:
+    """The variance of independent observations against the exact one, with its exact error.
+
+    The unbiased s**2 of n observations has variance (mu4 - sigma**4 (n - 3) / (n - 1)) / n,
+    whatever the law. It is normal only for many observations: about 1000 for |z| < 6 and mild
+    tails.
+
+    Parameters
+    ----------
+    sample : array_like, shape (n,)
+        Independent observations, n >= 2.
+    variance, fourth_central_moment : float
+        Exact sigma**2 and mu4 of one observation.
+    """
+    x = _series("sample", sample, 2)
+    n = x.size
+    _require(variance >= 0, "variance", variance, ">= 0")
+    _require(
+        fourth_central_moment >= variance**2 * (1 - 1e-12),
+        "fourth_central_moment",
+        fourth_central_moment,
+        f">= variance**2 = {variance**2}",
+    )
+    spread = (fourth_central_moment - variance**2 * (n - 3) / (n - 1)) / n
+    return ZTest(float(x.var(ddof=1)), variance, math.sqrt(max(spread, 0.0)))
+
+
+# --- the three-way verdict ------------------------------------------------------------------------
+
+
+class Verdict(StrEnum):
+    """What a test against an exact value concludes."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    CONTINUE = "CONTINUE"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A family of ``tests`` tests, each looked at up to ``stages`` times on growing samples.
+
+    Attributes
+    ----------
+    tests : int
+        Number of tests m that share the false-alarm rate.
+    stages : int
+        Looks at each test, the last of which must decide.
+    growth : int
+        Factor between the sample sizes of successive stages.
+    false_alarm : float
+        Probability that any of ``tests`` exact results is ever declared FAIL, at most.
+    false_pass : float
+        Probability, per test, that a result off by the margin or more is ever declared PASS, at
+        most.
+    """
+
+    tests: int = 1
+    stages: int = 5
+    growth: int = 3
+    false_alarm: float = 1e-6
+    false_pass: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("tests", "stages", "growth"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for name in ("false_alarm", "false_pass"):
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "in (0, 1)")
+
+    def sizes(self, first: int) -> list[int]:
+        """Sample sizes of the stages: first, growth * first, ..."""
+        return [first * self.growth**stage for stage in range(self.stages)]
+
+    def fail_bound(self, dof: float = math.inf) -> float:
+        """Standard errors beyond which a deviation is a failure."""
+        return student_quantile(self.false_alarm, dof, self.stages * self.tests)
+
+    def pass_bound(self, dof: float = math.inf) -> float:
+        """Standard errors that must fit between a deviation and the margin."""
+        return student_quantile(self.false_pass, dof, self.stages)
+
+
+def verdict(
+    estimate: Estimate, exact: float, margin: float, rule: Rule | None = None, stage: int = 0
+) -> Verdict:
+    """Compare an estimate with an exact value, at one stage of a sequence.
+
+    FAIL if the deviation exceeds ``rule.fail_bound`` standard errors; PASS if the deviation and
+    ``rule.pass_bound`` standard errors together stay below ``margin`` (an equivalence test: the
+    true deviation is then below the margin); otherwise CONTINUE with a larger sample, and at the
+    last stage INCONCLUSIVE, which is not a pass.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        Measured value, standard error and degrees of freedom.
+    exact, margin : float
+        Exact value, and largest deviation that does not matter (> 0), in the unit of the estimate.
+    rule : Rule, optional
+        The family of tests; by default one test.
+    stage : int
+        0 for the first look, ``rule.stages - 1`` for the last.
+
+    Raises
+    ------
+    ValueError
+        If the margin is not positive, the exact value not finite, or there is no such stage.
+    """
+    rule = rule or Rule()
+    _require(math.isfinite(exact), "exact", exact, "finite")
+    _require(margin > 0, "margin", margin, "> 0")
+    _require(0 <= stage < rule.stages, "stage", stage, f"in 0..{rule.stages - 1}")
+    off = abs(estimate.value - exact)
+    if off > rule.fail_bound(estimate.dof) * estimate.se:
+        return Verdict.FAIL
+    if off + rule.pass_bound(estimate.dof) * estimate.se < margin:
+        return Verdict.PASS
+    return Verdict.CONTINUE if stage < rule.stages - 1 else Verdict.INCONCLUSIVE

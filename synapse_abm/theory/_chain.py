@@ -1,0 +1,198 @@
+"""Small continuous-time Markov chains, solved exactly: stationary law, transients, counted events.
+
+A chain is found by following its moves from one state; its generator Q has the rate i -> j at
+``Q[i, j]`` and minus the total rate of leaving i at ``Q[i, i]``, so that d(row)/dt = row @ Q.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapse_abm.theory._check import Array, nonnegative
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    type Rates = csr_array[np.float64]
+
+#: Largest chain whose generator is treated as a full matrix (8 MB at 1000 states).
+FULL_MATRIX_STATES = 1200
+
+type State = tuple[int, ...]
+
+
+class Move(NamedTuple):
+    """One transition out of a state; ``counted`` marks the events a `Counting` counts."""
+
+    to: State
+    rate: float
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """States in order of discovery, generator, and total rate of counted events in each state."""
+
+    states: tuple[State, ...]
+    generator: Rates
+    counted: Rates
+
+
+def explore(start: State, moves: Callable[[State], Iterable[Move]]) -> Chain:
+    """The chain of all states that ``start`` leads to; moves of rate zero are not followed."""
+    from scipy.sparse import csr_array
+
+    index = {start: 0}
+    rows: list[tuple[int, int, float, bool]] = []
+    queue = [start]
+    for state in queue:  # grows while it is read: breadth first
+        for to, rate, counted in moves(state):
+            if rate > 0:
+                if to not in index:
+                    index[to] = len(queue)
+                    queue.append(to)
+                rows.append((index[state], index[to], rate, counted))
+    n = len(queue)
+    table = np.array(rows, dtype=np.float64).reshape(-1, 4)  # from, to, rate, counted
+    i, j = table[:, :2].astype(np.int64).T
+    all_rates, counted_rates = table[:, 2], table[:, 2] * table[:, 3]
+    jumps: Rates = csr_array((all_rates, (i, j)), shape=(n, n))
+    counted_jumps: Rates = csr_array((counted_rates, (i, j)), shape=(n, n))
+    leaving: Rates = csr_array((jumps.sum(axis=1), (np.arange(n), np.arange(n))), shape=(n, n))
+    return Chain(tuple(queue), jumps - leaving, counted_jumps)
+
+
+def stationary(chain: Chain) -> Array:
+    """The stationary law of an irreducible chain, shape (states,).
+
+    Small chains: Grassmann, Taksar & Heyman 1985 (Oper Res 33:1107), which never subtracts and so
+    gives even the smallest probabilities to full relative precision. Large ones: sparse LU.
+
+    Raises
+    ------
+    ValueError
+        If some state cannot be returned from.
+    """
+    n = len(chain.states)
+    weight = _gth(chain.generator.toarray()) if n <= FULL_MATRIX_STATES else _sparse_null(chain)
+    return weight / weight.sum()
+
+
+def _gth(q: Array) -> Array:
+    n = q.shape[0]
+    for k in range(n - 1, 0, -1):
+        into, out = np.flatnonzero(q[:k, k]), np.flatnonzero(q[k, :k])
+        leaving = q[k, out].sum()
+        if leaving == 0:
+            raise ValueError("the chain has no unique stationary law: some states trap it")
+        q[into, k] /= leaving
+        q[np.ix_(into, out)] += np.outer(q[into, k], q[k, out])
+    weight = np.ones(n)
+    for k in range(1, n):
+        weight[k] = weight[:k] @ q[:k, k]
+    return weight
+
+
+def _sparse_null(chain: Chain) -> Array:
+    from scipy.sparse.linalg import spsolve
+
+    # The first state gets weight 1; the balance equations of the others give theirs.
+    q = chain.generator.T.tocsc()
+    rest: Array = spsolve(q[1:, 1:], -q[1:, [0]].toarray()[:, 0])
+    return np.concatenate([[1.0], np.maximum(rest, 0.0)])
+
+
+def propagate(chain: Chain, row: Array, t: float) -> Array:
+    """The law at time ``t`` from the law ``row`` at time 0: row @ exp(Q t), shape (states,)."""
+    law = row @ _exp(chain, t)
+    return np.maximum(law, 0.0) / law.sum()
+
+
+def _exp(chain: Chain, t: float) -> Array:
+    from scipy.linalg import expm
+
+    n = len(chain.states)
+    if n > FULL_MATRIX_STATES:
+        raise ValueError(f"{n} states are too many for a transient; at most {FULL_MATRIX_STATES}")
+    full: Array = expm(chain.generator.toarray() * float(nonnegative("t", t)))
+    return full
+
+
+def hitting_time(chain: Chain, target: NDArray[np.bool_]) -> tuple[float, float]:
+    """Mean and standard deviation of the first time in ``target``, starting in the first state.
+
+    ``target`` marks states; the rest must be able to reach it.
+    """
+    from scipy.sparse.linalg import splu
+
+    if target[0]:
+        return 0.0, 0.0
+    away = np.flatnonzero(~target)
+    lu = splu(chain.generator.tocsc()[away][:, away])
+    first: Array = lu.solve(-np.ones(away.size))
+    second: Array = lu.solve(-2 * first)
+    return float(first[0]), float(np.sqrt(second[0] - first[0] ** 2))
+
+
+class CountMoments(NamedTuple):
+    """Mean and variance of a number of events."""
+
+    mean: float
+    var: float
+
+    @property
+    def fano(self) -> float:
+        """Variance divided by mean: 1 for a Poisson process."""
+        return self.var / self.mean if self.mean > 0 else 1.0
+
+
+class Counting:
+    """Counted events of a stationary chain, a Markovian arrival process.
+
+    With pi the stationary law, Q1 the rates of counted moves, r = Q1 1 their total in each state
+    and D = int_0^inf (exp(Q s) - 1 pi) ds the deviation matrix, the number N in a window t has
+
+        E N = J t,  J = pi r
+        Var N = (J + 2 pi Q1 D r) t - 2 pi Q1 (1 - exp(Q t)) D**2 r
+
+    (Neuts 1979, J Appl Probab 16:764; Narayana & Neuts 1992, Stoch Models 8:459).
+    """
+
+    __slots__ = ("_after", "_chain", "_once", "_twice", "rate")
+
+    def __init__(self, chain: Chain, law: Array) -> None:
+        r: Array = chain.counted.sum(axis=1)
+        self._chain = chain
+        self.rate = float(law @ r)
+        self._after: Array = law @ chain.counted
+        self._once = _deviation(chain, law, r - self.rate)
+        self._twice = _deviation(chain, law, self._once)
+
+    @property
+    def fano(self) -> float:
+        """Var N / E N of a long window; NaN when nothing is ever counted."""
+        if self.rate == 0:
+            return float("nan")
+        return 1 + 2 * float(self._after @ self._once) / self.rate
+
+    def moments(self, t: float) -> CountMoments:
+        """Mean and variance of the number of events in a window of length ``t``."""
+        growth = self.rate + 2 * float(self._after @ self._once)
+        fading = self._after @ (self._twice - _exp(self._chain, t) @ self._twice)
+        return CountMoments(self.rate * t, growth * t - 2 * float(fading))
+
+
+def _deviation(chain: Chain, law: Array, centred: Array) -> Array:
+    """D @ ``centred`` for a vector of zero stationary mean: the x with Q x = -centred, pi x = 0."""
+    from scipy.sparse.linalg import spsolve
+
+    x = np.zeros(len(chain.states))
+    if x.size > 1:
+        q = chain.generator.tocsc()
+        x[1:] = spsolve(q[1:, 1:], -centred[1:])
+    return x - float(law @ x)

@@ -1,0 +1,140 @@
+"""One ligand in a closed volume: finite copies of sites (R) and ligand molecules (L).
+
+Each free pair binds at ``kon_pair`` (1/s), each complex breaks at ``koff`` (1/s); the affinity
+K = kon_pair / koff is per molecule. Nothing else enters the equilibrium.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from synapse_abm.theory._chain import Chain, Move, State, explore, propagate
+from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.theory.law import Law
+
+
+def closed_law(sites: int, ligands: int, affinity: float) -> Law:
+    """Exact equilibrium law of the number b of complexes, 0..min(R, L).
+
+    Choose b sites and b ligands and pair them: w(b) = C(R, b) C(L, b) b! K**b, normalised.
+    Neighbouring weights are multiplied outwards from the most probable b, so neither overflow nor
+    loss of precision occurs, whatever the copy numbers.
+
+    Parameters
+    ----------
+    sites, ligands : int
+        R and L, >= 0.
+    affinity : float
+        K per molecule, >= 0.
+
+    Raises
+    ------
+    ValueError
+        If a copy number is not whole, or anything is negative or NaN.
+
+    Notes
+    -----
+    The mean m obeys K [(R - m)(L - m) + Var b] = m, the sum of detailed balance over all states;
+    the quadratic equation for the mean (`morrison_mean`) is this one without the variance.
+    """
+    r, n = whole("sites", sites), whole("ligands", ligands)
+    k = float(nonnegative("affinity", affinity))
+    b = np.arange(min(r, n), dtype=np.float64)
+    ratio = k * (r - b) * (n - b) / (b + 1)  # w(b + 1) / w(b), falling with b
+    mode = int(np.count_nonzero(ratio > 1))
+    below = np.cumprod(1 / ratio[:mode][::-1])[::-1]
+    weight = np.concatenate([below, [1.0], np.cumprod(ratio[mode:])])
+    return Law(weight / weight.sum())
+
+
+def morrison_mean(sites: ArrayLike, ligands: ArrayLike, affinity: ArrayLike) -> Array:
+    """Mean-field amount of complex, the root of K (R - m)(L - m) = m.
+
+    Copies with K per molecule, or concentrations with K = 1 / K_d; arguments broadcast. It drops
+    the variance of `closed_law` and so lies below the exact mean, badly so for a few copies.
+
+    References
+    ----------
+    Morrison 1969, Biochim Biophys Acta 185:269.
+    """
+    r, n = nonnegative("sites", sites), nonnegative("ligands", ligands)
+    k = nonnegative("affinity", affinity)
+    # (s - sqrt(s**2 - 4 R L)) / 2 with s = R + L + 1/K, rearranged so that nothing cancels.
+    root = np.sqrt(1 + 2 * k * (r + n) + (k * (r - n)) ** 2)
+    return 2 * k * r * n / (1 + k * (r + n) + root)
+
+
+def _birth_death(sites: int, ligands: int, kon_pair: float, koff: float, bound: int) -> Chain:
+    def moves(state: State) -> tuple[Move, Move]:
+        (b,) = state
+        return (
+            Move((b + 1,), kon_pair * (sites - b) * (ligands - b)),
+            Move((b - 1,), koff * b),
+        )
+
+    return explore((bound,), moves)
+
+
+def closed_transient_law(
+    t: float, sites: int, ligands: int, kon_pair: float, koff: float, bound: int = 0
+) -> Law:
+    """Exact law of the number of complexes at time ``t`` (s) when there were ``bound`` at 0.
+
+    A row of exp(Q t), Q the birth-death generator: up kon_pair (R - b)(L - b), down koff b.
+
+    Raises
+    ------
+    ValueError
+        If ``bound`` exceeds min(R, L), or anything is negative or NaN.
+    """
+    r, n = whole("sites", sites), whole("ligands", ligands)
+    start = whole("bound", bound, most=min(r, n))
+    up, down = nonnegative("kon_pair", kon_pair), nonnegative("koff", koff)
+    chain = _birth_death(r, n, float(up), float(down), start)
+    row = np.zeros(len(chain.states))
+    row[0] = 1.0
+    pmf = np.zeros(min(r, n) + 1)
+    pmf[[b for (b,) in chain.states]] = propagate(chain, row, t)
+    return Law(pmf)
+
+
+def mass_action_transient(
+    t: ArrayLike,
+    sites: ArrayLike,
+    ligands: ArrayLike,
+    kon_pair: ArrayLike,
+    koff: ArrayLike,
+    bound: ArrayLike = 0.0,
+) -> Array:
+    """Mean-field amount of complex at time ``t``: dm/dt = kon (R - m)(L - m) - koff m, solved.
+
+    The deterministic companion of `closed_transient_law`, ending at `morrison_mean`. Copies with
+    rates per pair, or concentrations with k_on; ``kon_pair`` and ``koff`` > 0; arguments broadcast.
+    """
+    r, n = nonnegative("sites", sites), nonnegative("ligands", ligands)
+    kon, k0 = positive("kon_pair", kon_pair), positive("koff", koff)
+    b0 = nonnegative("bound", bound)
+    low = morrison_mean(r, n, kon / k0)
+    high = r + n + k0 / kon - low  # the two roots sum to R + L + 1/K
+    left = (b0 - low) * np.exp(-kon * (high - low) * nonnegative("t", t))
+    return low + (high - low) * left / (high - b0 + left)
+
+
+def closed_relaxation_rate(sites: int, ligands: int, kon_pair: float, koff: float) -> float:
+    """Slowest relaxation rate (1/s) of the closed system: the spectral gap of its generator.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to relax (no sites or no ligands), or anything is negative or NaN.
+    """
+    from scipy.linalg import eigvalsh_tridiagonal
+
+    r, n = whole("sites", sites, 1), whole("ligands", ligands, 1)
+    kon, k0 = float(positive("kon_pair", kon_pair)), float(positive("koff", koff))
+    b = np.arange(min(r, n) + 1, dtype=np.float64)
+    up, down = kon * (r - b) * (n - b), k0 * b
+    # Detailed balance makes the generator similar to this symmetric matrix.
+    spectrum = eigvalsh_tridiagonal(up + down, -np.sqrt(up[:-1] * down[1:]))
+    return float(np.sort(spectrum)[1])

@@ -1,0 +1,184 @@
+"""Two or more ligands that compete for one site, at equilibrium.
+
+Open: concentrations and dissociation constants in one unit (nM). Closed: copies, and affinities
+K = kon_pair / koff per molecule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from synapse_abm.theory._check import Array, fraction, nonnegative, positive, whole
+from synapse_abm.theory.law import JointLaw
+
+
+def gaddum(
+    concentration: ArrayLike, kd: ArrayLike, competitor: ArrayLike, kd_competitor: ArrayLike
+) -> Array:
+    """Occupancy by a ligand in the presence of a competitor: A / (A + K_A (1 + B / K_B)).
+
+    All four arguments are concentrations in one unit and broadcast.
+
+    References
+    ----------
+    Gaddum 1937, J Physiol 89:7P.
+    """
+    a = nonnegative("concentration", concentration)
+    return a / (a + apparent_kd(kd, competitor, kd_competitor))
+
+
+def apparent_kd(kd: ArrayLike, competitor: ArrayLike, kd_competitor: ArrayLike) -> Array:
+    """Concentration for half occupancy beside a competitor: K_A (1 + B / K_B).
+
+    Its logarithm against that of the competitor has Schild slope 1.
+    """
+    b = nonnegative("competitor", competitor)
+    return positive("kd", kd) * (1 + b / positive("kd_competitor", kd_competitor))
+
+
+def cheng_prusoff_ic50(ki: ArrayLike, label: ArrayLike, kd_label: ArrayLike) -> Array:
+    """Competitor concentration that halves the label's occupancy: IC50 = K_i (1 + A / K_A).
+
+    ``label`` is the label's free concentration. The relation is exact when both are clamped.
+
+    References
+    ----------
+    Cheng & Prusoff 1973, Biochem Pharmacol 22:3099.
+    """
+    a = nonnegative("label", label)
+    return positive("ki", ki) * (1 + a / positive("kd_label", kd_label))
+
+
+def cheng_prusoff_ki(ic50: ArrayLike, label: ArrayLike, kd_label: ArrayLike) -> Array:
+    """K_i of a competitor from its measured IC50: IC50 / (1 + A / K_A)."""
+    a = nonnegative("label", label)
+    return positive("ic50", ic50) / (1 + a / positive("kd_label", kd_label))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenCompetition:
+    """Multinomial law of ``sites`` independent sites shared by clamped ligands.
+
+    Attributes
+    ----------
+    sites : int
+        Number of sites N.
+    p : array, shape (ligands,)
+        Probability that a site holds each ligand; it is empty with probability ``p_free``.
+    """
+
+    sites: int
+    p: Array
+
+    def __post_init__(self) -> None:
+        whole("sites", self.sites)
+        fraction("sum of p", fraction("p", self.p).sum())
+
+    @property
+    def p_free(self) -> float:
+        """Probability that a site is empty."""
+        return float(1 - self.p.sum())
+
+    @property
+    def mean(self) -> Array:
+        """Expected numbers bound, shape (ligands,)."""
+        return self.sites * self.p
+
+    @property
+    def cov(self) -> Array:
+        """Covariances of the numbers bound, N (p_i [i = j] - p_i p_j), shape (ligands, ligands)."""
+        return self.sites * (np.diag(self.p) - np.outer(self.p, self.p))
+
+
+def open_competition(sites: int, concentrations: ArrayLike, kds: ArrayLike) -> OpenCompetition:
+    """Sites shared by clamped ligands, cell probabilities (C_i / K_i) / (1 + sum C_j / K_j).
+
+    Parameters
+    ----------
+    sites : int
+        Number of sites.
+    concentrations, kds : array_like, shape (ligands,)
+        Concentrations and dissociation constants in one unit.
+    """
+    x = np.atleast_1d(nonnegative("concentrations", concentrations) / positive("kds", kds))
+    return OpenCompetition(whole("sites", sites), x / (1 + x.sum()))
+
+
+def closed_competition_law(
+    sites: int, a: int, b: int, affinity_a: float, affinity_b: float
+) -> JointLaw:
+    """Exact joint law of the numbers bound, sites shared by ``a`` copies of A and ``b`` of B.
+
+    With i of A and j of B bound,
+
+        w(i, j) = R! / (i! j! (R - i - j)!) (a)_i (b)_j K_A**i K_B**j,  (x)_n falling factorials
+
+    Returns
+    -------
+    JointLaw
+        Named "A" and "B", shape (min(R, a) + 1, min(R, b) + 1); impossible pairs have 0.
+
+    Raises
+    ------
+    ValueError
+        If a copy number is not whole, or anything is negative or NaN.
+    """
+    r, na, nb = whole("sites", sites), whole("a", a), whole("b", b)
+    ka, kb = nonnegative("affinity_a", affinity_a), nonnegative("affinity_b", affinity_b)
+    log_a = _log_subsets(min(r, na), na, ka)
+    log_b = _log_subsets(min(r, nb), nb, kb)
+    log_sites = _log_products(r - np.arange(r, dtype=np.float64))  # R! / (R - n)!
+    bound = np.arange(log_a.size)[:, None] + np.arange(log_b.size)
+    log_w = log_a[:, None] + log_b + log_sites[np.minimum(bound, r)]
+    weight = np.where(bound <= r, np.exp(log_w - log_w[bound <= r].max()), 0.0)
+    return JointLaw(("A", "B"), weight / weight.sum())
+
+
+def _log_products(factors: Array) -> Array:
+    """Logarithms of 1 and of the running products of ``factors``."""
+    with np.errstate(divide="ignore"):  # a ligand without affinity: log 0 = -inf is meant
+        return np.concatenate([[0.0], np.cumsum(np.log(factors))])
+
+
+def _log_subsets(most: int, copies: int, affinity: Array) -> Array:
+    """Logarithms of C(copies, n) affinity**n for n = 0..most."""
+    n = np.arange(most, dtype=np.float64)
+    return _log_products(affinity * (copies - n) / (n + 1))
+
+
+def wang_mean_field(sites: float, amounts: ArrayLike, affinities: ArrayLike) -> Array:
+    """Mean-field amounts bound when depleted ligands compete for one site.
+
+    Solves x + sum_j L_j K_j x / (1 + K_j x) = R for the free sites x; like `morrison_mean` it
+    ignores fluctuations, and for a few copies it is off in either direction.
+
+    Parameters
+    ----------
+    sites : float
+        Total sites R, > 0.
+    amounts, affinities : array_like, shape (ligands,)
+        Total ligand L_j and affinity K_j: copies with K per molecule, or concentrations with
+        K = 1 / K_d.
+
+    Returns
+    -------
+    array, shape (ligands,)
+
+    References
+    ----------
+    Wang 1995, FEBS Lett 360:111 (its closed form for two ligands is this root).
+    """
+    from scipy.optimize import brentq
+
+    r = float(positive("sites", sites))
+    n = np.atleast_1d(nonnegative("amounts", amounts))
+    k = np.atleast_1d(nonnegative("affinities", affinities))
+
+    def excess(x: float) -> float:
+        return float(x + (n * k * x / (1 + k * x)).sum() - r)
+
+    x = float(brentq(excess, 0.0, r, xtol=1e-15 * r, rtol=1e-15))
+    return n * k * x / (1 + k * x)

@@ -1,0 +1,120 @@
+"""The project's files agree with each other, importing is light, and the wheel is complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synapse_abm
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("numpy", "scipy", "numba", "pandas", "pyarrow", "mesa", "matplotlib", "pydantic", "tyro")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def loaded_by(program: str) -> set[str]:
+    """The top-level modules that a new interpreter has loaded after ``program``."""
+    program += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_pins_agree_and_name_no_addresses(project: dict[str, Any]) -> None:
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    assert project["tool"]["uv"]["constraint-dependencies"] == pins
+    assert all(re.fullmatch(r"[a-z0-9-]+==[^\s@/]+( ; .+)?", pin) for pin in pins)
+
+
+def test_every_dependency_is_pinned(project: dict[str, Any]) -> None:
+    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    pins = (ROOT / "constraints.txt").read_text()
+    pinned = {line.partition("==")[0] for line in pins.splitlines()}
+    assert {re.split(r"[\[<>=]", name)[0] for name in wanted} <= pinned
+
+
+def test_versions_agree(project: dict[str, Any]) -> None:
+    version = project["project"]["version"]
+    assert synapse_abm.__version__ == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] in (version, "Unreleased")
+
+
+def test_the_readme_is_part_of_the_package(project: dict[str, Any]) -> None:
+    if (ROOT / "README.md").exists():
+        assert project["project"].get("readme") == "README.md"
+
+
+# --- importing -----------------------------------------------------------------------------------
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert loaded_by("import synapse_abm; dir(synapse_abm)").isdisjoint(HEAVY)
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    program = "from synapse_abm.cli import main; main(['--help']); main(['list'])"
+    assert loaded_by(program).isdisjoint({*HEAVY} - {"tyro"})
+
+
+def test_simulating_loads_no_plots() -> None:
+    program = "from synapse_abm import Scenario, Simulation, SynapseModel"
+    assert "matplotlib" not in loaded_by(program)
+
+
+@pytest.mark.parametrize("name", synapse_abm.__all__)
+def test_every_public_name_can_be_had(name: str) -> None:
+    assert getattr(synapse_abm, name) is getattr(synapse_abm, name)
+    assert name in dir(synapse_abm)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'Scenarioo'"):
+        _ = synapse_abm.Scenarioo
+
+
+# --- the wheel -----------------------------------------------------------------------------------
+
+
+def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
+    """Built, installed with its dependencies only, and used outside the checkout."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+
+    def do(*command: str | Path) -> str:
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    do(uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT)
+    do(uv, "venv", "--quiet", "--python", sys.executable, "env")
+    (wheel,) = tmp_path.glob("*.whl")
+    do(uv, "pip", "install", "--quiet", "--python", "env", "-c", ROOT / "constraints.txt", wheel)
+    scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
+    listed = do(scripts / "synapse-abm", "list")
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert names == sorted(path.stem for path in (ROOT / "experiments").glob("[!_.]*.py"))
+    where = "import synapse_abm, sys; sys.stdout.write(synapse_abm.__file__)"
+    assert Path(do(scripts / "python", "-c", where)).is_relative_to(tmp_path / "env")
