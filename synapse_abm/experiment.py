@@ -76,11 +76,12 @@ def bar[T](items: Iterable[T], /, *, total: int | None = None, label: str = "") 
     """A :class:`Progress` bar on a terminal, for what takes over a second; elsewhere nothing."""
     from tqdm import tqdm
 
-    # A terminal that reports no width (some containers) would get an invisible bar from tqdm.
-    width = min(shutil.get_terminal_size().columns, 100)
+    # A terminal that reports no size (some containers) would get an invisible bar from tqdm.
+    width, height = shutil.get_terminal_size()
     return tqdm(
-        items, total=total, desc=label or None, disable=None, delay=1.0, leave=False, ncols=width
-    )
+        items, total=total, desc=label or None, disable=None, delay=1.0, leave=False,
+        ncols=min(width, 100), nrows=height,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

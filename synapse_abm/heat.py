@@ -8,6 +8,8 @@ on 2 L offsets and nothing else.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from synapse_abm.layout import F64, I64, U64
@@ -82,6 +84,14 @@ def alias_table(weights: I64) -> tuple[U64, int]:
             small.append(large.pop())
     entries = [t << 32 | a << 16 | i for i, (t, a) in enumerate(zip(threshold, alias, strict=True))]
     return np.array(entries, dtype=np.uint64), WEIGHT_BITS - bits
+
+
+@lru_cache(maxsize=64)
+def hop_table(hops: float, ring: int) -> tuple[U64, int]:
+    """Alias table of the heat kernel (see :func:`heat_kernel`); replicates of a run share it."""
+    table, shift = alias_table(integer_weights(heat_kernel(hops, ring)))
+    table.setflags(write=False)
+    return table, shift
 
 
 def offset(table: U64, shift: int, word: int) -> int:

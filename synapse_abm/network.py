@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from synapse_abm import layout as lay
-from synapse_abm.heat import alias_table, heat_kernel, integer_weights
+from synapse_abm.heat import hop_table
 from synapse_abm.layout import F64, I32, I64, U32, U64
-from synapse_abm.rng import MAX_PLACE, MAX_REPLICATE, Stream, counter_high, draw, key_words, uniform
+from synapse_abm.rng import Stream, counter_high, entity_words, key_words, uniforms
 from synapse_abm.scenario import Ligand, Scenario
 from synapse_abm.units import molecules_per_nM, pair_rate_per_s
 
@@ -30,11 +30,6 @@ class Address:
     def __post_init__(self) -> None:
         key_words(self.seed)
         counter_high(self.replicate, self.place, Stream.HOP, 0)
-        assert 0 <= self.replicate <= MAX_REPLICATE and 0 <= self.place <= MAX_PLACE
-
-    def uniform(self, stream: Stream, step: int, entity: int, k: int) -> float:
-        """One uniform number in (0, 1)."""
-        return uniform(draw(self.seed, self.replicate, self.place, stream, step, entity, k))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +166,11 @@ def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
 def _scattered(cells: int, sites: int, address: Address, number: int) -> list[int]:
     rounds, rest = divmod(sites, cells)
     chosen = list(range(cells)) * rounds
+    at = address.seed, address.replicate, address.place
+    u = uniforms(entity_words(*at, Stream.PLACE_SITES, 0, number, rest))
+    jumps = np.arange(rest) + (u * (cells - np.arange(rest))).astype(np.int64)
     taken: dict[int, int] = {}
-    for i in range(rest):  # Fisher-Yates, only as far as needed
-        u = address.uniform(Stream.PLACE_SITES, 0, number, i)
-        j = min(i + int(u * (cells - i)), cells - 1)
+    for i, j in enumerate(jumps.tolist()):  # Fisher-Yates, only as far as needed
         chosen.append(taken.get(j, j))
         taken[j] = taken.get(i, i)
     return chosen
@@ -299,8 +295,7 @@ def _hop_tables(scenario: Scenario) -> tuple[U64, I64]:
         for number, ligand in enumerate(ligands):
             hops = ligand.diffusion_um2_per_s * scenario.dt_s / grid.spacing_um**2
             if length > 1 and hops > 0.0:
-                weights = integer_weights(heat_kernel(hops, fold * length))
-                tables[axis, number], shifts[axis, number] = alias_table(weights)
+                tables[axis, number], shifts[axis, number] = hop_table(hops, fold * length)
     widest = max((t.size for t in tables.values()), default=1)
     out = np.zeros((*shifts.shape, widest), dtype=np.uint64)
     for at, table in tables.items():

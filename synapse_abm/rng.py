@@ -117,6 +117,24 @@ def uniform(word: int) -> float:
     return ((word >> 12) + 0.5) * 2.0**-52
 
 
+def entity_words(
+    seed: int, replicate: int, place: int, stream: Stream, step: int, entity: int, n: int
+) -> npt.NDArray[np.uint64]:
+    """Draws 0 ... n-1 of one entity, as one array of 64-bit words."""
+    _within("entity", entity, MAX_ENTITY)
+    _within("k", n, MAX_DRAW)
+    c2, c3 = counter_high(replicate, place, stream, step)
+    blocks = np.arange((n + 1) // 2, dtype=np.uint64)
+    a, b, c, d = philox4x32((entity, blocks, c2, c3), key_words(seed))  # type: ignore[arg-type]
+    high = np.uint64(32)
+    return np.column_stack([a | b << high, c | d << high]).ravel()[:n]
+
+
+def uniforms(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """:func:`uniform` of an array of words."""
+    return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
 def molecule_words(
     seed: int, replicate: int, place: int, stream: Stream, step: int, molecules: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.uint64]:

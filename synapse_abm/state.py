@@ -38,7 +38,7 @@ from synapse_abm.layout import (
     Y,
 )
 from synapse_abm.network import Address, CountRows, Names, place_sites
-from synapse_abm.rng import MAX_ENTITY, Stream, molecule_words
+from synapse_abm.rng import MAX_ENTITY, Stream, molecule_words, uniforms
 from synapse_abm.scenario import Scenario
 
 
@@ -178,8 +178,7 @@ def _start_cells(
     words = molecule_words(
         address.seed, address.replicate, address.place, Stream.PLACE_MOLECULES, 0, ids
     )
-    u = ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-    return np.minimum((u * grid.cells).astype(np.int64), grid.cells - 1)
+    return np.minimum((uniforms(words) * grid.cells).astype(np.int64), grid.cells - 1)
 
 
 def check(state: State, scenario: Scenario) -> None:

@@ -20,7 +20,7 @@ type Array = NDArray[np.float64]
 
 #: A series must be this many integrated correlation times long to be trusted at all.
 LEAST_TIMES = 50
-#: Each of its batches must be this many long; its standard error is then at most 5 % too small.
+#: Each of its batches must be this many long; its standard error is then about 5 % too small.
 LEAST_TIMES_PER_BATCH = 5
 
 
@@ -119,7 +119,8 @@ def autocorrelation(series: ArrayLike) -> Array:
     x = x - x.mean()
     power = np.abs(np.fft.rfft(x, 2 * x.size)) ** 2  # padded: no wrap-around
     covariance: Array = np.fft.irfft(power)[: x.size]
-    return covariance / covariance[0]
+    rho: Array = covariance / covariance[0]
+    return rho
 
 
 def integrated_time(series: ArrayLike) -> float:
@@ -234,6 +235,10 @@ class ChiSquare(NamedTuple):
 def chi_square(sample: ArrayLike, pmf: ArrayLike, least_expected: float = 10.0) -> ChiSquare:
     """Pearson's test of independent counts against an exact law.
 
+    Bins of 10 expected serve for p down to about 1e-4. Counts are skewed, and in a test of four
+    bins, one of them that small, p <= 1e-8 comes up 38 times too often; with 100 expected, twice.
+    For a small false-alarm rate ask for 100 or more.
+
     Parameters
     ----------
     sample : array_like of int, shape (n,)
@@ -259,7 +264,7 @@ def chi_square(sample: ArrayLike, pmf: ArrayLike, least_expected: float = 10.0) 
     _require(bool(whole.all()), "sample", values[~whole][:1], "whole numbers >= 0")
     observed, expected = _table(values.astype(np.int64), _law(pmf))
     if observed[expected == 0].any():
-        return ChiSquare(math.inf, np.count_nonzero(expected) - 1, 0.0)
+        return ChiSquare(math.inf, int(np.count_nonzero(expected)) - 1, 0.0)
     start = merged_bins(expected, least_expected)
     _require(
         start.size >= 2, "sample size", values.size, f"enough for two bins of {least_expected}"
@@ -325,8 +330,8 @@ def variance_test(sample: ArrayLike, variance: float, fourth_central_moment: flo
     """The variance of independent observations against the exact one, with its exact error.
 
     The unbiased s**2 of n observations has variance (mu4 - sigma**4 (n - 3) / (n - 1)) / n,
-    whatever the law. It is normal only for many observations: about 1000 for |z| < 6 and mild
-    tails.
+    whatever the law. It is skewed, though: for normal observations z > 5.73 comes up 10 times as
+    often as a normal z would for n = 1e3, 2.3 times for 1e4, 1.3 times for 1e5.
 
     Parameters
     ----------
@@ -412,7 +417,8 @@ def verdict(
     FAIL if the deviation exceeds ``rule.fail_bound`` standard errors; PASS if the deviation and
     ``rule.pass_bound`` standard errors together stay below ``margin`` (an equivalence test: the
     true deviation is then below the margin); otherwise CONTINUE with a larger sample, and at the
-    last stage INCONCLUSIVE, which is not a pass.
+    last stage INCONCLUSIVE, which is not a pass. A measured error of exactly zero (replicates all
+    alike, finite ``dof``) beside a deviation says only that too few were seen, and decides nothing.
 
     Parameters
     ----------
@@ -435,8 +441,9 @@ def verdict(
     _require(margin > 0, "margin", margin, "> 0")
     _require(0 <= stage < rule.stages, "stage", stage, f"in 0..{rule.stages - 1}")
     off = abs(estimate.value - exact)
-    if off > rule.fail_bound(estimate.dof) * estimate.se:
+    blind = estimate.se == 0 and math.isfinite(estimate.dof) and off > 0
+    if not blind and off > rule.fail_bound(estimate.dof) * estimate.se:
         return Verdict.FAIL
-    if off + rule.pass_bound(estimate.dof) * estimate.se < margin:
+    if not blind and off + rule.pass_bound(estimate.dof) * estimate.se < margin:
         return Verdict.PASS
     return Verdict.CONTINUE if stage < rule.stages - 1 else Verdict.INCONCLUSIVE

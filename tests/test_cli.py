@@ -174,6 +174,24 @@ def test_version(say: Say) -> None:
     assert say("--version") == (0, f"synapse-abm {__version__}\n", "")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("pause_s", "shown"), [(0.4, True), (0.0, False)])
+def test_a_bar_shows_on_a_terminal_if_it_takes_over_a_second(pause_s: float, shown: bool) -> None:
+    """The pseudo-terminal here reports no size, as some containers do."""
+    import pty
+
+    program = (
+        "import time; from synapse_abm.experiment import bar\n"
+        f"for _ in bar(range(4), label='seats'): time.sleep({pause_s})"
+    )
+    leader, follower = pty.openpty()
+    with os.fdopen(leader, "rb", buffering=0) as screen:
+        with os.fdopen(follower, "wb") as terminal:
+            subprocess.run([sys.executable, "-c", program], stderr=terminal, check=True, timeout=60)
+            terminal.write(b"end")
+        assert (b"seats: " in screen.read(100_000)) == shown
+
+
 # --- wrong input ---------------------------------------------------------------------------------
 
 WRONG = {

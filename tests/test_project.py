@@ -108,8 +108,9 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    do(uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT)
-    do(uv, "venv", "--quiet", "--python", sys.executable, "env")
+    python = ("--quiet", "--python", sys.executable)
+    do(uv, "build", *python, "--wheel", "--out-dir", tmp_path, ROOT)
+    do(uv, "venv", *python, "env")
     (wheel,) = tmp_path.glob("*.whl")
     do(uv, "pip", "install", "--quiet", "--python", "env", "-c", ROOT / "constraints.txt", wheel)
     scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")

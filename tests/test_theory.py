@@ -571,7 +571,7 @@ def test_competition_relations(a: float, ka: float, b: float, kb: float) -> None
     alone = theory.occupancy(a, ka)
     assert_allclose(theory.gaddum(a, ka, 0.0, kb), alone, rtol=1e-14)
     ic50 = theory.cheng_prusoff_ic50(kb, a, ka)
-    assert_allclose(theory.gaddum(a, ka, ic50, kb), alone / 2, rtol=1e-13)
+    assert_allclose(theory.gaddum(a, ka, ic50, kb), alone / 2, rtol=1e-13, atol=1e-300)
     assert_allclose(theory.cheng_prusoff_ki(ic50, a, ka), kb, rtol=1e-13)
     assert_allclose(theory.gaddum(theory.apparent_kd(ka, b, kb), ka, b, kb), 0.5, rtol=1e-13)
     law = theory.open_competition(7, [a, b], [ka, kb])
@@ -777,9 +777,15 @@ def test_a_drained_pool_conserves_and_refuses_too_small_a_table() -> None:
 def test_large_chains_are_solved_otherwise_and_equally(monkeypatch: pytest.MonkeyPatch) -> None:
     r = theory.TransportRates(0.3, 0.5, 1.0, 0.2, 0.4)
     small = theory.closed_cycle(r, 4, 6, 3, 0.15)
+    # Here the empty pool, where the search for states begins, is all but impossible (1e-37).
+    small_pool = theory.drained_pool(r, 2, 20.0, 0.2, drug=1.0)
     monkeypatch.setattr("synapse_abm.theory._chain.FULL_MATRIX_STATES", 10)
     large = theory.closed_cycle(r, 4, 6, 3, 0.15)
     assert_allclose(large.law.pmf, small.law.pmf, rtol=1e-9)
+    assert_allclose(large.uptake.fano, small.uptake.fano, rtol=1e-9)
+    large_pool = theory.drained_pool(r, 2, 20.0, 0.2, drug=1.0)
+    assert_allclose(large_pool.law.pmf, small_pool.law.pmf, atol=1e-14)
+    assert_allclose(large_pool.uptake.fano, small_pool.uptake.fano, rtol=1e-9)
     with pytest.raises(ValueError, match="too many for a transient"):
         large.uptake.moments(1.0)
 

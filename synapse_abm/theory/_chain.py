@@ -99,12 +99,21 @@ def _gth(q: Array) -> Array:
 
 
 def _sparse_null(chain: Chain) -> Array:
+    from scipy.sparse import eye_array
     from scipy.sparse.linalg import spsolve
 
-    # The first state gets weight 1; the balance equations of the others give theirs.
-    q = chain.generator.T.tocsc()
-    rest: Array = spsolve(q[1:, 1:], -q[1:, [0]].toarray()[:, 0])
-    return np.concatenate([[1.0], np.maximum(rest, 0.0)])
+    # One step of inverse iteration points out a probable state; with its weight set to 1 the
+    # balance equations of the others are well conditioned.
+    balance = chain.generator.T.tocsc()
+    n = balance.shape[0]
+    shift = 1e-9 * float(abs(balance.diagonal()).max())
+    rough: Array = spsolve(balance - shift * eye_array(n, format="csc"), np.ones(n))
+    pin = int(np.argmax(np.abs(rough)))
+    weight = np.ones(n)
+    rest = np.flatnonzero(np.arange(n) != pin)
+    rows = balance[rest]
+    weight[rest] = spsolve(rows[:, rest], -rows[:, [pin]].toarray()[:, 0])
+    return np.maximum(weight, 0.0)
 
 
 def propagate(chain: Chain, row: Array, t: float) -> Array:
@@ -191,8 +200,9 @@ def _deviation(chain: Chain, law: Array, centred: Array) -> Array:
     """D @ ``centred`` for a vector of zero stationary mean: the x with Q x = -centred, pi x = 0."""
     from scipy.sparse.linalg import spsolve
 
-    x = np.zeros(len(chain.states))
-    if x.size > 1:
-        q = chain.generator.tocsc()
-        x[1:] = spsolve(q[1:, 1:], -centred[1:])
+    # x is fixed up to a constant; setting it to 0 in the most probable state keeps the rest small.
+    x = np.zeros(law.size)
+    rest = np.flatnonzero(np.arange(law.size) != np.argmax(law))
+    if rest.size:
+        x[rest] = spsolve(chain.generator.tocsc()[rest][:, rest], -centred[rest])
     return x - float(law @ x)

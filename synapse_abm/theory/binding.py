@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from synapse_abm.theory._check import Array, fraction, nonnegative, positive, whole
-from synapse_abm.theory.law import Law
+from synapse_abm.theory.law import Law, law_from_ratios
 
 
 def dissociation_constant(kon: ArrayLike, koff: ArrayLike) -> Array:
@@ -82,10 +82,11 @@ def occupancy_at(t: ArrayLike, p: ArrayLike, k_obs: ArrayLike, p0: ArrayLike = 0
 
 def open_law(sites: int, p: float) -> Law:
     """Law of the number of bound sites, Binomial(sites, p): mean N p, variance N p (1 - p)."""
-    from scipy.stats import binom
-
-    n = whole("sites", sites)
-    return Law(np.asarray(binom.pmf(np.arange(n + 1), n, float(fraction("p", p))), np.float64))
+    n, q = whole("sites", sites), float(fraction("p", p))
+    if q == 1:
+        return Law(np.eye(n + 1)[n])
+    b = np.arange(n, dtype=np.float64)
+    return law_from_ratios((n - b) / (b + 1) * (q / (1 - q)))
 
 
 def open_transient_law(t: float, sites: int, bound: int, p: float, k_obs: float) -> Law:

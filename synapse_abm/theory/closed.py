@@ -11,15 +11,14 @@ from numpy.typing import ArrayLike
 
 from synapse_abm.theory._chain import Chain, Move, State, explore, propagate
 from synapse_abm.theory._check import Array, nonnegative, positive, whole
-from synapse_abm.theory.law import Law
+from synapse_abm.theory.law import Law, law_from_ratios
 
 
 def closed_law(sites: int, ligands: int, affinity: float) -> Law:
     """Exact equilibrium law of the number b of complexes, 0..min(R, L).
 
     Choose b sites and b ligands and pair them: w(b) = C(R, b) C(L, b) b! K**b, normalised.
-    Neighbouring weights are multiplied outwards from the most probable b, so neither overflow nor
-    loss of precision occurs, whatever the copy numbers.
+    Thousands of copies are no difficulty: only ratios of neighbouring weights are used.
 
     Parameters
     ----------
@@ -41,11 +40,7 @@ def closed_law(sites: int, ligands: int, affinity: float) -> Law:
     r, n = whole("sites", sites), whole("ligands", ligands)
     k = float(nonnegative("affinity", affinity))
     b = np.arange(min(r, n), dtype=np.float64)
-    ratio = k * (r - b) * (n - b) / (b + 1)  # w(b + 1) / w(b), falling with b
-    mode = int(np.count_nonzero(ratio > 1))
-    below = np.cumprod(1 / ratio[:mode][::-1])[::-1]
-    weight = np.concatenate([below, [1.0], np.cumprod(ratio[mode:])])
-    return Law(weight / weight.sum())
+    return law_from_ratios(k * (r - b) * (n - b) / (b + 1))
 
 
 def morrison_mean(sites: ArrayLike, ligands: ArrayLike, affinity: ArrayLike) -> Array:

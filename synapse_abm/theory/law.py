@@ -112,3 +112,15 @@ class JointLaw:
         x = np.arange(pair.shape[0]) - self.mean(first)
         y = np.arange(pair.shape[1]) - self.mean(second)
         return float(x @ pair @ y)
+
+
+def law_from_ratios(ratios: Array) -> Law:
+    """The law with ``pmf[n + 1] / pmf[n] = ratios[n]``, for ratios >= 0 that fall with n.
+
+    Weights are multiplied outwards from the most probable count, so that nothing overflows and
+    every probability keeps its relative precision.
+    """
+    mode = int(np.count_nonzero(ratios > 1))
+    below = np.cumprod(1 / ratios[:mode][::-1])[::-1]
+    weight = np.concatenate([below, [1.0], np.cumprod(ratios[mode:])])
+    return Law(weight / weight.sum())
