@@ -1,6 +1,6 @@
 """An agent-based serotonin synapse, checked against exact theory.
 
-``from synapse_abm import Scenario, SynapseModel, Simulation, theory, statistics``
+``from synapse_abm import Scenario, SynapseModel, Simulation, pharmacology, statistics, theory``
 
 Names are imported when they are first used (PEP 562): importing the package loads nothing heavy.
 """
@@ -11,16 +11,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from synapse_abm import statistics, theory
+    from synapse_abm import pharmacology, statistics, theory
     from synapse_abm.model import SynapseModel
     from synapse_abm.scenario import Scenario
     from synapse_abm.simulation import Simulation
 
 __version__ = "0.1.0"
 
-__all__ = ["Scenario", "Simulation", "SynapseModel", "__version__", "statistics", "theory"]
+__all__ = [
+    "Scenario",
+    "Simulation",
+    "SynapseModel",
+    "__version__",
+    "pharmacology",
+    "statistics",
+    "theory",
+]
 
-_MODULES = ("statistics", "theory")
+_MODULES = ("pharmacology", "statistics", "theory")
 _HOMES = {
     "Scenario": "synapse_abm.scenario",
     "Simulation": "synapse_abm.simulation",

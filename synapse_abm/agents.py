@@ -1,7 +1,7 @@
 """Molecules and binding sites as Mesa agents: thin views of rows of the state.
 
-An agent stores who it is, not how it is: compartment, cell and partner are read from the arrays that
-both engines share, so a view is true at any time. Views are made when somebody asks for them.
+An agent stores who it is, not how it is: compartment, cell and partner are read from the arrays
+that both engines share, so a view is true at any time. Views are made when somebody asks for them.
 
 Two methods are meant to be overridden by a student (agents engine only):
 
@@ -53,7 +53,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     model: SynapseModel
 
-    def __init__(self, model: SynapseModel, ligand: str, id: int) -> None:  # noqa: A002
+    def __init__(self, model: SynapseModel, ligand: str, id: int) -> None:
         super().__init__(model)
         self.ligand = ligand
         self.id = id
@@ -157,7 +157,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
 
     model: SynapseModel
 
-    def __init__(self, model: SynapseModel, target: str, id: int) -> None:  # noqa: A002
+    def __init__(self, model: SynapseModel, target: str, id: int) -> None:
         super().__init__(model)
         self.target = target
         self.id = id
@@ -185,7 +185,9 @@ class Site(mesa.Agent):  # type: ignore[misc]
         return None if row < 0 else self.model.molecule_at(row)
 
     def propensity(self, event: int, ligand: str) -> float:
-        """Rate (1/s) of ``layout`` event BIND (per free molecule), UNBIND or TRANSPORT of a ligand."""
+        """Rate (1/s) of ``layout`` event BIND (per free molecule), UNBIND or TRANSPORT of a
+        ligand.
+        """
         assert event in (BIND, UNBIND, TRANSPORT)
         return self.model.rates.get((event, self.model.pair(self.target, ligand)), 0.0)
 

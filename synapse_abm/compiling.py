@@ -1,7 +1,7 @@
 """Compiled functions, cached on disk under a name that changes with any kernel source.
 
-A caller's cache does not notice an edited callee, so the cache folder is named by a hash of all kernel
-sources and of the versions that compile them: an edited kernel is never served stale.
+A caller's cache does not notice an edited callee, so the cache folder is named by a hash of all
+kernel sources and of the versions that compile them: an edited kernel is never served stale.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numba.core.config
 import numpy as np
-from numba.core import config
 from platformdirs import user_cache_dir
 
 KERNEL_SOURCES = ("rng.py", "layout.py", "kernels.py", "compiling.py")
@@ -51,14 +51,15 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     The kernels allocate nothing, so reference counting is switched off (it costs a factor 5 in the
     event loop), and they are inlined into their one entry point (a factor 2).
-    A function whose module has no file (a planted bug, compiled from a changed source) is not cached.
+    A function whose module has no file (a planted bug, compiled from a changed source) is not
+    cached.
     """
-    options = {"_nrt": False, "forceinline": function.__name__ != "advance"}
+    options: dict[str, Any] = {"_nrt": False, "forceinline": function.__name__ != "advance"}
     has_file = Path(function.__code__.co_filename).is_file()
     if _FOLDER is None or not has_file:
         return numba.njit(**options)(function)
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(_FOLDER)
+    config: Any = numba.core.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(_FOLDER)
     try:
         return numba.njit(cache=function.__name__ == "advance", **options)(function)
     finally:

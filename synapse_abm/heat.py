@@ -1,9 +1,9 @@
 """The exact lattice heat kernel as integer weights, and a table from which it is drawn.
 
-A molecule that hops at rate D/h^2 to either neighbour has, after dt, a displacement with characteristic
-function exp(-(2 D dt/h^2)(1 - cos k)). Along a periodic axis of L cells the law lives on the ring of L
-offsets. Reflecting walls are the ring of 2 L cells folded onto L (method of images), which needs the law
-on 2 L offsets and nothing else.
+A molecule that hops at rate D/h^2 to either neighbour has, after dt, a displacement with
+characteristic function exp(-(2 D dt/h^2)(1 - cos k)). Along a periodic axis of L cells the law
+lives on the ring of L offsets. Reflecting walls are the ring of 2 L cells folded onto L (method of
+images), which needs the law on 2 L offsets and nothing else.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The compiled engine: one step is hop, then react; many steps are one call.
 
-Every function is the fast twin of a readable one in ``agents``: same draws, same order, same result to
-the last bit. Loops are kept small and separate over blocks that stay in the first-level cache, indices
-are unsigned (a signed one costs a wrap-around test that stops vectorisation), and no fast-math is used.
+Every function is the fast twin of a readable one in ``agents``: same draws, same order, same result
+to the last bit. Loops are kept small and separate over blocks that stay in the first-level cache,
+indices are unsigned (a signed one costs a wrap-around test that stops vectorisation), and no
+fast-math is used.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import numpy as np
 
 from synapse_abm.compiling import compiled
+from synapse_abm.layout import ARRIVE as ARRIVE_EVENT
 from synapse_abm.layout import (
     BIND,
     BOUND,
@@ -38,7 +40,6 @@ from synapse_abm.layout import (
     LEAVE,
     LIGAND,
     LIMIT,
-    METABOLISE,
     NEXT_ID,
     NO_SITE,
     PASS_MEAN,
@@ -57,7 +58,6 @@ from synapse_abm.layout import (
     X,
     Y,
 )
-from synapse_abm.layout import ARRIVE as ARRIVE_EVENT
 from synapse_abm.rng import PHILOX_M0, PHILOX_M1, PHILOX_W0, PHILOX_W1, Stream
 
 BLOCK = 512  # rows per pass
@@ -72,7 +72,7 @@ HOP_STREAM, REACT_STREAM = u32(Stream.HOP), u32(Stream.REACT)
 LEAVE_STREAM, ARRIVE_STREAM = u32(Stream.LEAVE), u32(Stream.ARRIVE)
 
 
-# --- random numbers ----------------------------------------------------------------------------------
+# --- random numbers ------------------------------------------------------------------------------
 
 
 @compiled
@@ -118,16 +118,16 @@ def uniform(word):
     return (float(word >> SHIFT12) + 0.5) * 2.0**-52
 
 
-# --- hop ---------------------------------------------------------------------------------------------
+# --- hop -----------------------------------------------------------------------------------------
 
 
 @compiled
 def molecule_words(ids, words, plan, stream, step):
     """The word of each molecule in a stream with one draw per molecule (``rng.molecule_words``).
 
-    Neighbours in id share a block of the generator. Rows ascend in id, so a block of rows spans a range
-    of ids, drawn as a whole: the word of row i is at ``ids[i] - base``. If the range is full of holes
-    each molecule draws for itself, and the word is at i (second value returned: true).
+    Neighbours in id share a block of the generator. Rows ascend in id, so a block of rows spans a
+    range of ids, drawn as a whole: the word of row i is at ``ids[i] - base``. If the range is full
+    of holes each molecule draws for itself, and the word is at i (second value returned: true).
     """
     c2, c3 = high_words(plan, stream, step)
     low = ids[0] >> ONE
@@ -173,7 +173,9 @@ def shift_axis(position, compartment, offsets, ring):
 
 @compiled
 def locate(x, y, compartment, cell, ring_x, ring_y, width, fold):
-    """Cell of each free molecule; walls that reflect fold the ring, again by an unsigned minimum."""
+    """Cell of each free molecule; walls that reflect fold the ring, again by an unsigned
+    minimum.
+    """
     for i in range(x.size):
         mask = u32(ZERO - u32(compartment[i] == FREE))
         column, row = x[i], y[i]
@@ -221,7 +223,7 @@ def hop(plan, store, space, landing, bench, ligand, landed):
     return int(m)
 
 
-# --- who is where ------------------------------------------------------------------------------------
+# --- who is where --------------------------------------------------------------------------------
 
 
 @compiled
@@ -258,8 +260,8 @@ def total_propensities(chem, landing):
 def ready_cells(plan, active, landing, step, everywhere):
     """Active cells in which something may happen within dt; one cheap test decides for most.
 
-    -log(u) / a < dt needs u > exp(-a dt) >= 1 - a dt, so cells with u + a dt < 1 are quiet. The clock
-    repeats the exact test, so the margin here is only for rounding.
+    -log(u) / a < dt needs u > exp(-a dt) >= 1 - a dt, so cells with u + a dt < 1 are quiet. The
+    clock repeats the exact test, so the margin here is only for rounding.
     """
     c2, c3 = high_words(plan, REACT_STREAM, step)
     for s in range(active.size):
@@ -273,7 +275,7 @@ def ready_cells(plan, active, landing, step, everywhere):
     return int(n)
 
 
-# --- the clock of one cell ---------------------------------------------------------------------------
+# --- the clock of one cell -----------------------------------------------------------------------
 
 
 @compiled
@@ -297,7 +299,9 @@ def take(store, bench, r, m):
 
 @compiled
 def open_cell(plan, store, space, chem, landing, bench, at):
-    """List the members of a cell: free and inside by ligand, empty and bound sites, ascending in id."""
+    """List the members of a cell: free and inside by ligand, empty and bound sites, ascending in
+    id.
+    """
     mol, sites, here = store.molecules, store.sites, bench.here
     free_row = plan.pairs + plan.targets
     for r in range(here.size):
@@ -371,7 +375,9 @@ def unseat(plan, store, chem, bench, pair, member, compartment):
 
 @compiled
 def seat(plan, store, chem, bench, pair, member, free_row):
-    """Bind a free molecule (or a clamped ligand: no list of free ones) to an empty site of the cell."""
+    """Bind a free molecule (or a clamped ligand: no list of free ones) to an empty site of the
+    cell.
+    """
     mol, sites = store.molecules, store.sites
     target, ligand = chem.pairs[pair, 0], chem.pairs[pair, 1]
     empty_row = plan.pairs + target
@@ -453,7 +459,8 @@ def clock(plan, store, space, chem, landing, bench, at, due, due_end):
     """Exact stochastic simulation of one cell for dt (Gillespie 1977), positions frozen.
 
     ``due`` ... ``due_end`` are the scheduled releases of this cell and step. Draw 2k is the k-th
-    waiting time, 2k + 1 selects event and member; a release at a given time starts a new waiting time.
+    waiting time, 2k + 1 selects event and member; a release at a given time starts a new waiting
+    time.
     """
     open_cell(plan, store, space, chem, landing, bench, at)
     step, cell, draws = store.meta[STEP], space.active[at], bench.draws
@@ -493,7 +500,7 @@ def note(plan, store, kind, ligand, n, time):
         store.last_s[counter] = time
 
 
-# --- cells without sites: exchange in closed form; events get the time of the step's end ---------------
+# --- cells without sites: exchange in closed form; events get the time of the step's end ---------
 
 
 @compiled
@@ -567,7 +574,7 @@ def arrive(plan, store, space, bench, ligand):
     note(plan, store, DEGRADE, ligand, passing - exits, end)
 
 
-# --- the step ----------------------------------------------------------------------------------------
+# --- the step ------------------------------------------------------------------------------------
 
 
 @compiled
@@ -644,8 +651,9 @@ def react(plan, store, space, chem, landing, bench):
 def advance(plan, store, space, chem, landing, bench, record, steps, every, done):
     """Run ``steps`` steps and record totals and events after every ``every``-th.
 
-    ``done`` steps of the same recording came before this call. Returns the number of steps completed;
-    fewer than asked means that a ligand's rows are full (``meta[FULL]``) and the state must be restored.
+    ``done`` steps of the same recording came before this call. Returns the number of steps
+    completed; fewer than asked means that a ligand's rows are full (``meta[FULL]``) and the state
+    must be restored.
     """
     count_sites(plan, store, space, chem, landing.counts)
     for i in range(steps):

@@ -1,8 +1,9 @@
-"""How the state of a place lies in memory: the arrays both engines read and write, and their indices.
+"""How the state of a place lies in memory: the arrays both engines read and write, and their
+indices.
 
-No physics here, only names. ``P`` pairs (target, ligand), ``T`` targets, ``L`` ligands, ``S`` active
-cells (cells with sites or batches), ``R`` rows of counts, ``C`` channels, ``E`` event counters.
-The tuples are small on purpose: a compiled function takes only the groups it needs.
+No physics here, only names. ``P`` pairs (target, ligand), ``T`` targets, ``L`` ligands, ``S``
+active cells (cells with sites or batches), ``R`` rows of counts, ``C`` channels, ``E`` event
+counters. The tuples are small on purpose: a compiled function takes only the groups it needs.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ UNBIND, TRANSPORT, BIND, RETURN, METABOLISE, EXIT, DEGRADE, ARRIVE, RELEASE = ra
 PAIR_EVENTS = ("unbound", "transported", "bound")
 LIGAND_EVENTS = ("returned", "metabolised", "exited", "degraded", "arrived", "released")
 
-# Rows of Store.molecules: x and y are ring coordinates (kernels.locate folds them onto the grid); the
-# cell is y * width + x, and the number of cells for a molecule that is bound or gone.
+# Rows of Store.molecules: x and y are ring coordinates (kernels.locate folds them onto the grid);
+# the cell is y * width + x, and the number of cells for a molecule that is bound or gone.
 ID, X, Y, CELL, COMPARTMENT, SITE = range(6)
 NO_SITE = 0xFFFFFFFF
 
-# Rows of Store.sites: LIGAND is -1 for an empty site; ROW is the row of the molecule it holds, -1 when it
-# is empty or held by a clamped ligand, which has no molecules.
+# Rows of Store.sites: LIGAND is -1 for an empty site; ROW is the row of the molecule it holds, -1
+# when it is empty or held by a clamped ligand, which has no molecules.
 SITE_CELL, TARGET, LIGAND, ROW = range(4)
 
 # Columns of Store.segments, and entries of Store.meta.
@@ -44,8 +45,9 @@ STEP, NEXT_ID, FULL, SCHEDULED = range(4)
 KIND, INDEX, FIRST, SECOND, COUNTER = range(5)
 DUE_STEP, DUE_SLOT, DUE_LIGAND, DUE_SIZE = range(4)
 
-# Columns of Space.exchange: chance to leave an inactive cell within a step; share of those that exit
-# (the rest are degraded); mean arrivals per step in inactive cells that stay, and that leave again.
+# Columns of Space.exchange: chance to leave an inactive cell within a step; share of those that
+# exit (the rest are degraded); mean arrivals per step in inactive cells that stay, and that leave
+# again.
 LEAVE, EXIT_SHARE, STAY_MEAN, PASS_MEAN = range(4)
 
 
@@ -95,7 +97,9 @@ class Chemistry(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Where things are and how they get about; exchange of cells without a clock; releases to come."""
+    """Where things are and how they get about; exchange of cells without a clock; releases to
+    come.
+    """
 
     hop: U64  # (2, L, slots) alias tables of ring offsets along x and y
     hop_shift: I64  # (2, L) bits below the slot number; -1: no hop along this axis

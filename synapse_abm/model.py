@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import mesa
@@ -10,9 +11,21 @@ import numpy as np
 from mesa.time import Priority, Schedule
 from mesa.time.events import EventGenerator
 
+from synapse_abm import checkpoint
 from synapse_abm.agents import MOLECULES, SITES, Molecule, Site
-from synapse_abm.layout import COMPARTMENT, END, GONE, ID, INDEX, KIND, START
-from synapse_abm.layout import Chemistry, Plan, Space, Store
+from synapse_abm.layout import (
+    COMPARTMENT,
+    END,
+    GONE,
+    ID,
+    INDEX,
+    KIND,
+    START,
+    Chemistry,
+    Plan,
+    Space,
+    Store,
+)
 from synapse_abm.network import Names
 from synapse_abm.readable import Draws, Readable
 from synapse_abm.scenario import Scenario
@@ -35,8 +48,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
     replicate
         Number of an independent repetition with the same seed.
     engine
-        ``compiled`` (fast) or ``agents`` (plain Python, rules can be overridden); both give the same
-        trajectory, molecule for molecule.
+        ``compiled`` (fast) or ``agents`` (plain Python, rules can be overridden); both give the
+        same trajectory, molecule for molecule.
     agent_classes
         Own agent classes by ligand or target name (agents engine only).
     check_every_step
@@ -44,6 +57,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
 
     Mesa's clock counts steps; physical time is :attr:`seconds`.
     """
+
+    _default_schedule: EventGenerator
 
     def __init__(
         self,
@@ -75,7 +90,42 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         self.draws: Draws  # the random numbers of the agents engine's current step
         self._readable = Readable(self) if engine == "agents" else None
 
-    # --- what the arrays say -------------------------------------------------------------------------
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint (see ``checkpoint``)."""
+        checkpoint.save(self.simulation, path)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        engine: Engine = "compiled",
+        agent_classes: Mapping[str, type[Molecule] | type[Site]] | None = None,
+        check_every_step: bool = False,
+    ) -> SynapseModel:
+        """The model whose checkpoint is at ``path``, on either engine, ready to continue bit for
+        bit.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is not a whole checkpoint of this version.
+        """
+        found = checkpoint.load(path, check_every_step=check_every_step)
+        model = cls(
+            found.scenario,
+            rng=found.address.seed,
+            replicate=found.address.replicate,
+            engine=engine,
+            agent_classes=agent_classes,
+            check_every_step=check_every_step,
+        )
+        model.simulation = found
+        model.epoch += 1
+        model._skip(found.step_number)
+        return model
+
+    # --- what the arrays say ---------------------------------------------------------------------
 
     @property
     def store(self) -> Store:
@@ -124,7 +174,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         """Column and row of a cell number."""
         return cell % self.plan.width, cell // self.plan.width
 
-    # --- agents, made when asked for -----------------------------------------------------------------
+    # --- agents, made when asked for -------------------------------------------------------------
 
     @property
     def agents(self) -> mesa.agent.AgentSet:
@@ -136,7 +186,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
     def agents_by_type(self) -> dict[type, mesa.agent.AgentSet]:
         """Agents by class."""
         self._sync()
-        return super().agents_by_type  # type: ignore[no-any-return]
+        by_type: dict[type, mesa.agent.AgentSet] = super().agents_by_type
+        return by_type
 
     @property
     def sites(self) -> list[Site]:
@@ -145,7 +196,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
             for number, target in enumerate(self.store.sites[1]):
                 name = self.names.targets[target]
                 kind = self._classes.get(name, SITES[self.synapse.targets[name].kind])
-                self._sites.append(kind(self, name, number))  # type: ignore[arg-type]
+                self._sites.append(kind(self, name, number))
         return self._sites
 
     def molecules(self) -> list[list[Molecule]]:
@@ -159,8 +210,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         kind = self._classes.get(name, MOLECULES[self.synapse.ligands[name].role])
         view = kind(self, name, number)
         view._row, view._epoch = row, self.epoch
-        self._views[ligand][number] = view  # type: ignore[assignment]
-        return view  # type: ignore[return-value]
+        self._views[ligand][number] = view
+        return view
 
     def forget(self, molecule: Molecule) -> None:
         """Take a molecule that has left out of Mesa's books."""
@@ -190,7 +241,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
 
     def _sync(self) -> None:
         """Bring the views up to date with the arrays."""
-        if self._synced == self.simulation.step_number or not self.sites and not self._views:
+        if self._synced == self.simulation.step_number or (not self.sites and not self._views):
             return
         self._synced = self.simulation.step_number
         for ligand, rows in enumerate(self.simulation.state.rows()):
@@ -203,7 +254,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
             for number, row in zip(ids[fresh].tolist(), rows[fresh].tolist(), strict=True):
                 self.new_molecule(ligand, number, row)
 
-    # --- time ----------------------------------------------------------------------------------------
+    # --- time ------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """One step: hop, then react."""

@@ -1,6 +1,7 @@
 """From a scenario to numbers: channels with their rates, hop tables, cells that need a clock.
 
-This is the one place where concentrations become molecules and rate constants become rates per pair.
+This is the one place where concentrations become molecules and rate constants become rates per
+pair.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Names:
 
 class _Channel(NamedTuple):
     kind: int
-    index: int
+    number: int
     first: int
     second: int
     rate: float
@@ -102,7 +103,9 @@ def _ligand_channels(
 
 
 def arrivals_per_cell_s(ligand: Ligand, cell_volume_um3: float) -> float:
-    """Rate (1/s) at which molecules enter one cell from the reservoir: exchange x copies at balance."""
+    """Rate (1/s) at which molecules enter one cell from the reservoir: exchange x copies at
+    balance.
+    """
     if ligand.reservoir is None:
         return 0.0
     copies = ligand.reservoir.concentration_nM * molecules_per_nM(cell_volume_um3)
@@ -150,7 +153,9 @@ class CountRows:
 
 
 def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
-    """Cell and target of every site, targets in order; scattered sites take distinct cells in turn."""
+    """Cell and target of every site, targets in order; scattered sites take distinct cells in
+    turn.
+    """
     cells: list[int] = []
     targets: list[int] = []
     for number, target in enumerate(scenario.targets.values()):
@@ -220,7 +225,7 @@ def _plan(scenario: Scenario, names: Names, address: Address) -> lay.Plan:
 
 def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
     found = channels(scenario)
-    table = [(c.kind, c.index, c.first, c.second, _counter(names, c)) for c in found]
+    table = [(c.kind, c.number, c.first, c.second, _counter(names, c)) for c in found]
     pairs = [(names.targets.index(t), names.ligands.index(n)) for t, n in names.pairs]
     pair_of = np.full((max(len(names.targets), 1), max(len(names.ligands), 1)), -1, dtype=np.int64)
     for p, pair in enumerate(pairs):
@@ -262,8 +267,8 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
 def _counter(names: Names, channel: _Channel) -> int:
     pairs, ligands = len(names.pairs), len(names.ligands)
     if channel.kind <= lay.BIND:
-        return lay.pair_event(pairs, channel.kind, channel.index)
-    return lay.ligand_event(pairs, ligands, channel.kind, channel.index)
+        return lay.pair_event(pairs, channel.kind, channel.number)
+    return lay.ligand_event(pairs, ligands, channel.kind, channel.number)
 
 
 def _cell_number(scenario: Scenario, cell: tuple[int, int]) -> int:
@@ -318,8 +323,8 @@ def _exchange(scenario: Scenario, inactive: int) -> F64:
     """Exchange in cells without a clock, in closed form over one step (columns: see ``layout``).
 
     A molecule present at the start leaves with probability 1 - exp(-q dt), q = exit + degradation.
-    Arrivals at rate a that are still there at the end are Poisson with mean a (1 - exp(-q dt))/q, those
-    that have come and gone Poisson with the rest of a dt, and the two are independent.
+    Arrivals at rate a that are still there at the end are Poisson with mean a (1 - exp(-q dt))/q,
+    those that have come and gone Poisson with the rest of a dt, and the two are independent.
     """
     dt, volume = scenario.dt_s, scenario.grid.cell_volume_um3
     rows = []
@@ -329,7 +334,9 @@ def _exchange(scenario: Scenario, inactive: int) -> F64:
         arrivals = arrivals_per_cell_s(ligand, volume) * inactive
         leave = -math.expm1(-gone * dt)
         stay = arrivals * leave / gone if gone > 0 else arrivals * dt
-        rows.append((leave, exits / gone if gone > 0 else 1.0, stay, max(arrivals * dt - stay, 0.0)))
+        rows.append(
+            (leave, exits / gone if gone > 0 else 1.0, stay, max(arrivals * dt - stay, 0.0))
+        )
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 

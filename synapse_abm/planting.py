@@ -1,7 +1,8 @@
 """Planting bugs: the compiled engine with one line of its source changed.
 
-A statistical test is worth what it catches. A planted bug is a substitution in the source of ``kernels``,
-compiled under a private name: patching a function would not reach callers that are already compiled.
+A statistical test is worth what it catches. A planted bug is a substitution in the source of
+``kernels``, compiled under a private name: patching a function would not reach callers that are
+already compiled.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def plant(old: str, new: str) -> ModuleType:
         path = _written(f"planted_{digest}.py", source.replace(old, new))
         module = ModuleType(name, f"kernels with {new!r} for {old!r}")
         sys.modules[name] = module
-        exec(compile(source.replace(old, new), path, "exec"), module.__dict__)  # noqa: S102
+        exec(compile(source.replace(old, new), path, "exec"), module.__dict__)
     return sys.modules[name]
 
 

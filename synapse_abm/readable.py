@@ -1,8 +1,8 @@
 """The step in plain Python: the readable account of what ``kernels`` does fast.
 
-Same state, same draws, same order, and therefore the same trajectory, molecule for molecule. Here the
-actors are agents: each free molecule is asked for its displacement, and each cell runs a clock over the
-propensities of the agents in it.
+Same state, same draws, same order, and therefore the same trajectory, molecule for molecule. Here
+the actors are agents: each free molecule is asked for its displacement, and each cell runs a clock
+over the propensities of the agents in it.
 """
 
 from __future__ import annotations
@@ -50,15 +50,24 @@ from synapse_abm.layout import (
     Y,
 )
 from synapse_abm.network import Address, CountRows
-from synapse_abm.rng import MAX_ENTITY, Stream, molecule_words, philox4x32, uniform
-from synapse_abm.rng import counter_high, key_words
+from synapse_abm.rng import (
+    MAX_ENTITY,
+    Stream,
+    counter_high,
+    key_words,
+    molecule_words,
+    philox4x32,
+    uniform,
+)
 
 if TYPE_CHECKING:
     from synapse_abm.model import SynapseModel
 
 
 class Draws:
-    """The random numbers of one step, by address; words that all molecules need are made at once."""
+    """The random numbers of one step, by address; words that all molecules need are made at
+    once.
+    """
 
     def __init__(self, address: Address, step: int, next_id: int) -> None:
         self.address, self.step = address, step
@@ -106,7 +115,7 @@ class OpenCell:
         first, last = model.space.first_site[at], model.space.first_site[at + 1]
         for number in model.space.site_order[first:last]:
             site = model.sites[int(number)]
-            self.lists[self._list_of(site)].append(site)  # type: ignore[arg-type]
+            self.lists[self._list_of(site)].append(site)
 
     def _list_of(self, site: Site) -> int:
         if site.ligand is None:
@@ -119,16 +128,16 @@ class OpenCell:
 
     def put(self, r: int, member: Molecule | Site) -> None:
         """Append to a list."""
-        self.lists[r].append(member)  # type: ignore[arg-type]
+        self.lists[r].append(member)
         self.model.store.totals[r] += 1
 
     def take(self, r: int, m: int) -> Molecule | Site:
         """Remove from a list; the last member takes the place."""
         members = self.lists[r]
-        member, members[m] = members[m], members[-1]  # type: ignore[call-overload]
+        member, members[m] = members[m], members[-1]
         members.pop()
         self.model.store.totals[r] -= 1
-        return member  # type: ignore[no-any-return]
+        return member
 
     def actors(self, channel: int) -> tuple[list[Molecule] | list[Site], int]:
         """Agents whose propensity drives a channel, and the number of partners each can choose."""
@@ -163,8 +172,8 @@ class OpenCell:
         actors, partners = self.actors(channel)
         if not self.engine.overridden(actors[0]):
             return min(int(rest / self.rate(channel, actors[0])), len(actors) * partners - 1)
-        for m, actor in enumerate(actors):
-            a = self.rate(channel, actor) * partners
+        for m in range(len(actors)):
+            a = self.rate(channel, actors[m]) * partners
             if rest < a or m == len(actors) - 1:
                 which = min(int(rest / a * partners), partners - 1) if a > 0 else 0
                 return which * len(actors) + m
@@ -421,4 +430,4 @@ class Readable:
         self.note(DEGRADE, ligand, passing - exits, end)
 
 
-__all__ = ["Draws", "OpenCell", "Readable", "START", "choose"]
+__all__ = ["START", "Draws", "OpenCell", "Readable", "choose"]

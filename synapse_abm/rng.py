@@ -1,11 +1,12 @@
 """Random numbers as a pure function of their address.
 
-``draw(seed, replicate, place, stream, step, entity, k)`` is one number of the counter-based generator
-Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, SC'11, doi:10.1145/2063384.2063405). Nothing depends
-on how many numbers were drawn before, so runs may be split, reordered, resumed or replayed freely.
+``draw(seed, replicate, place, stream, step, entity, k)`` is one number of the counter-based
+generator Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, SC'11, doi:10.1145/2063384.2063405).
+Nothing depends on how many numbers were drawn before, so runs may be split, reordered, resumed or
+replayed freely.
 
-One block of the generator is 128 bits: two draws. The address has a bit budget, and every field that
-would overflow raises :class:`AddressError` instead of colliding with another address:
+One block of the generator is 128 bits: two draws. The address has a bit budget, and every field
+that would overflow raises :class:`AddressError` instead of colliding with another address:
 
 ======================  =======  ===============================================================
 field                   bits     where
@@ -136,7 +137,12 @@ def uniforms(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
 
 
 def molecule_words(
-    seed: int, replicate: int, place: int, stream: Stream, step: int, molecules: npt.NDArray[np.uint64]
+    seed: int,
+    replicate: int,
+    place: int,
+    stream: Stream,
+    step: int,
+    molecules: npt.NDArray[np.uint64],
 ) -> npt.NDArray[np.uint64]:
     """The 64-bit word of each molecule (ids, any shape) in a stream with one draw per molecule.
 

@@ -1,7 +1,7 @@
 """One frozen, validated description of a run: the place, its sites, its ligands, the step.
 
-All numbers are in the program's own units (um, s, nM, molecules); the unit stands in the field's name.
-Nothing here knows how a run is computed: ``network`` turns a scenario into rates.
+All numbers are in the program's own units (um, s, nM, molecules); the unit stands in the field's
+name. Nothing here knows how a run is computed: ``network`` turns a scenario into rates.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Frozen(BaseModel):
 class Grid(Frozen):
     """A square lattice of cells with a depth; molecules are points in cells.
 
-    The default, 64 x 64 cells of 0.1 um, 1 um deep, is about one varicosity's share of extracellular
-    space (41 um^3; 1 nM is 24.7 molecules).
+    The default, 64 x 64 cells of 0.1 um, 1 um deep, is about one varicosity's share of
+    extracellular space (41 um^3; 1 nM is 24.7 molecules).
     """
 
     width: Annotated[int, Field(ge=1, le=32767, strict=True)] = 64
@@ -53,7 +53,7 @@ class Grid(Frozen):
         return self.cells * self.cell_volume_um3
 
     @property
-    def molecules_per_nM(self) -> float:  # noqa: N802 - the unit's own spelling
+    def molecules_per_nM(self) -> float:
         """Molecules that make 1 nM in the whole place."""
         return molecules_per_nM(self.volume_um3)
 
@@ -66,7 +66,8 @@ class Grid(Frozen):
 class Target(Frozen):
     """Binding sites of one kind, fixed in cells.
 
-    Give ``sites`` (scattered at random, over distinct cells as long as there are enough) or explicit
+    Give ``sites`` (scattered at random, over distinct cells as long as there are enough) or
+    explicit
     ``cells`` as (x, y), one per site; a cell may be named more than once.
     """
 
@@ -92,8 +93,8 @@ class Kinetics(Frozen):
     ``kcat_per_s`` is the rate at which the bound molecule is carried inside (0: no transport).
     """
 
-    kd_nM: Positive | None = None  # noqa: N815
-    kon_per_nM_s: NonNegative | None = None  # noqa: N815
+    kd_nM: Positive | None = None
+    kon_per_nM_s: NonNegative | None = None
     koff_per_s: NonNegative | None = None
     kcat_per_s: NonNegative = 0.0
 
@@ -122,14 +123,18 @@ class Kinetics(Frozen):
 
 
 class Reservoir(Frozen):
-    """Bulk solution around the place: molecules leave at ``exchange_per_s`` each and enter to match."""
+    """Bulk solution around the place: molecules leave at ``exchange_per_s`` each and enter to
+    match.
+    """
 
-    concentration_nM: NonNegative  # noqa: N815
+    concentration_nM: NonNegative
     exchange_per_s: NonNegative
 
 
 class Batch(Frozen):
-    """``size`` molecules released together in one cell, at a rate (1/s), at given times (s), or both."""
+    """``size`` molecules released together in one cell, at a rate (1/s), at given times (s), or
+    both.
+    """
 
     size: Annotated[int, Field(ge=1, strict=True)]
     cell: Cell = (0, 0)
@@ -140,16 +145,16 @@ class Batch(Frozen):
 class Ligand(Frozen):
     """One kind of molecule in the place.
 
-    Explicit molecules start as ``count`` free ones, scattered at random or all in ``start_cell``, and
-    may come from a ``reservoir`` or ``batches``. A clamped ligand is a fixed concentration without
-    molecules of its own; it binds all the same.
+    Explicit molecules start as ``count`` free ones, scattered at random or all in ``start_cell``,
+    and may come from a ``reservoir`` or ``batches``. A clamped ligand is a fixed concentration
+    without molecules of its own; it binds all the same.
     """
 
     role: Literal["serotonin", "norepinephrine", "drug"] = "drug"
     diffusion_um2_per_s: NonNegative = 0.0
     count: Count = 0
     start_cell: Cell | None = None
-    clamped_nM: NonNegative | None = None  # noqa: N815
+    clamped_nM: NonNegative | None = None
     reservoir: Reservoir | None = None
     batches: tuple[Batch, ...] = ()
     binding: dict[str, Kinetics] = Field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""A run of the compiled engine: state, rates and scratch memory of one place, and what it recorded."""
+"""A run of the compiled engine: state, rates and scratch memory of one place, and what it
+recorded.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ class Series:
         """Free molecules."""
         return self.totals[:, CountRows.of(self.names).free(self.names.ligands.index(ligand))]
 
-    def free_nM(self, ligand: str) -> np.ndarray:  # noqa: N802
+    def free_nM(self, ligand: str) -> np.ndarray:
         """Concentration of free molecules over the whole place, nM."""
         return self.free(ligand) / self.scenario.grid.molecules_per_nM
 
@@ -179,7 +181,8 @@ class Simulation:
     def _advance(self, steps: int, record: I64, every: int, done: int) -> int:
         """Up to ``steps`` steps; if the rows run full, take them back, make room, try again.
 
-        Draws depend on nothing but their address, so the second try is the first one with more room.
+        Draws depend on nothing but their address, so the second try is the first one with more
+        room.
         """
         while True:
             before = self.state.copy() if self._may_grow else self.state
@@ -244,7 +247,9 @@ def expected_rows(scenario: Scenario) -> list[int]:
 
 
 def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Bench]:
-    """Scratch memory of the compiled engine for a state of this size; nothing in it outlives a step."""
+    """Scratch memory of the compiled engine for a state of this size; nothing in it outlives a
+    step.
+    """
     seg, active, table = state.store.segments, net.space.active.size, CountRows.of(net.names)
     rows = int(seg[-1, LIMIT]) if seg.size else 0
     block = compiled_kernels.BLOCK
@@ -276,7 +281,9 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Bench]:
 
 
 def _list_room(state: State, net: Network) -> list[int]:
-    """Longest possible list of members of one cell, for each row of the table of counts but the ones."""
+    """Longest possible list of members of one cell, for each row of the table of counts but the
+    ones.
+    """
     seg, sites = state.store.segments, state.store.sites
     at_most = []
     for target in range(len(net.names.targets)):

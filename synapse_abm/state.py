@@ -1,7 +1,7 @@
 """The state of one place: arrays, and nothing that is not in the arrays.
 
-A state knows how to be built, grown, checked, listed and hashed. How it changes in time is the business
-of the two engines (``kernels`` and ``agents``).
+A state knows how to be built, grown, checked, listed and hashed. How it changes in time is the
+business of the two engines (``kernels`` and ``agents``).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class State:
 
     def copy(self) -> State:
         """An independent copy."""
-        return State(Store(*(a.copy() for a in self.store)))
+        return State(Store(**{name: a.copy() for name, a in self.store._asdict().items()}))
 
     def rows(self) -> list[I64]:
         """Rows of the molecules that are there, by ligand, ascending in id."""
@@ -71,7 +71,8 @@ class State:
 
     def all_rows(self) -> I64:
         """The same as one array."""
-        return np.concatenate([np.zeros(0, dtype=np.int64), *self.rows()])
+        rows: I64 = np.concatenate([np.zeros(0, dtype=np.int64), *self.rows()])
+        return rows
 
     def live(self) -> int:
         """Number of molecules in the place: free, bound and inside."""
@@ -81,7 +82,7 @@ class State:
     def cells_of(self, rows: I64) -> I64:
         """Cell of each row; a bound molecule is where its site is."""
         mol = self.store.molecules
-        cell = mol[CELL, rows].astype(np.int64)
+        cell: I64 = mol[CELL, rows].astype(np.int64)
         bound = mol[COMPARTMENT, rows] == BOUND
         cell[bound] = self.store.sites[SITE_CELL, mol[SITE, rows[bound]].astype(np.int64)]
         return cell
@@ -125,7 +126,8 @@ def _empty_rows(room: list[int]) -> tuple[U32, I64]:
 def build_state(scenario: Scenario, address: Address, room: list[int]) -> State:
     """The state at time zero: free molecules where they start, all sites empty.
 
-    ``room`` is the number of rows by ligand, at least the ligand's count; more are made when needed.
+    ``room`` is the number of rows by ligand, at least the ligand's count; more are made when
+    needed.
     """
     counts = [ligand.count for ligand in scenario.ligands.values()]
     if sum(counts) > MAX_ENTITY:
@@ -170,7 +172,9 @@ def _new_store(
 def _start_cells(
     scenario: Scenario, address: Address, start: tuple[int, int] | None, first: int, n: int
 ) -> I64:
-    """A cell for each of ``n`` molecules from id ``first`` on: ``start``, or uniform, independent."""
+    """A cell for each of ``n`` molecules from id ``first`` on: ``start``, or uniform,
+    independent.
+    """
     grid = scenario.grid
     if start is not None:
         return np.full(n, start[1] * grid.width + start[0])
@@ -257,4 +261,6 @@ def _check_conserved(state: State, names: Names, ligand: int, live: int, start: 
 
     came, went = count(lay.ARRIVE, lay.RELEASE), count(lay.EXIT, lay.DEGRADE, lay.METABOLISE)
     name = names.ligands[ligand]
-    _demand(live == start + came - went, f"{name}: {live} there, {start} + {came} came, {went} went")
+    _demand(
+        live == start + came - went, f"{name}: {live} there, {start} + {came} came, {went} went"
+    )

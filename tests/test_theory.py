@@ -24,6 +24,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from synapse_abm import theory
+from synapse_abm.theory._chain import Move, explore, stationary
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -591,6 +592,7 @@ def test_closed_competition_identities(r: int, a: int, b: int, ka: float, kb: fl
     swapped = theory.closed_competition_law(r, b, a, kb, ka)
     assert_allclose(swapped.pmf.T, law.pmf, rtol=1e-10)
     assert_allclose(swapped.cov("B", "A"), law.cov("A", "B"), rtol=1e-9, atol=1e-13)
+    assert law.cov("A", "A") == law.var("A") == pytest.approx(law.marginal("A").sd ** 2)
 
 
 @repeatable
@@ -753,6 +755,22 @@ def test_one_molecule_one_transporter() -> None:
     assert_allclose(cycle.uptake.rate, 1 / (1 / 0.4 + 1 / 1.5 + 1 / 0.8), rtol=1e-13)
 
 
+def test_without_substrate_nothing_is_counted() -> None:
+    drug_only = theory.closed_cycle(theory.TransportRates(1.0, 1.0, 1.0, 1.0), 2, 0, 1, 1.0)
+    assert math.isnan(drug_only.uptake.fano)
+    assert drug_only.uptake.moments(3.0) == (0.0, 0.0)
+    assert drug_only.uptake.moments(3.0).fano == 1.0
+    assert drug_only.law.mean("TD") == pytest.approx(2 / 3)  # K = 1, two sites: w = 1, 2
+    nothing = theory.closed_cycle(theory.TransportRates(1.0, 1.0, 1.0), 2, 0, 0, 1.0)
+    assert (nothing.uptake.rate, nothing.law.pmf.tolist()) == (0.0, [[[1.0]]])
+
+
+def test_a_chain_with_a_trap_has_no_stationary_law() -> None:
+    chain = explore((0,), lambda s: [Move((1,), 1.0)] if s == (0,) else [])
+    with pytest.raises(ValueError, match="some states trap it"):
+        stationary(chain)
+
+
 def test_drug_delays_clearance() -> None:
     r = theory.TransportRates(0.3, 0.5, 1.0, 0.2, 0.4)
     cleared = theory.clearance(r, 5, 10, 6)
@@ -905,6 +923,7 @@ RATES = theory.TransportRates(1.0, 1.0, 1.0)
         (lambda: theory.grid_law(1, 1, 1.0, 1.0, 0), "cells = 0"),
         (lambda: theory.Law(np.array([0.5, 0.4])), "pmf sums to 0.9"),
         (lambda: theory.Law(np.array([[1.0]])), "a Law has one"),
+        (lambda: theory.JointLaw(("A",), np.array([[1.0]])), "2 axes for the names"),
         (lambda: theory.closed_law(1, 1, 1.0).central_moment(-1), "order = -1"),
         (lambda: theory.closed_competition_law(1, 1, 1, 1, 1).mean("C"), "no count 'C'"),
     ],
