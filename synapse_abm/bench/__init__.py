@@ -1,0 +1,91 @@
+"""How fast the program is, beside what a user might use instead.
+
+Question: molecule-steps and events per second of both engines, of the generator and the hop alone,
+and of a plain Mesa model. Method: contenders take turns in short repetitions (``timing``); peers
+are compared at equal size within one run. Run time: about a minute, once the kernels are compiled.
+Speed is measured, never judged: no test depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from synapse_abm.bench import contenders as names
+from synapse_abm.bench.contenders import Contender, Generator, Peer, Synapse
+from synapse_abm.bench.report import BenchReport
+from synapse_abm.bench.scenarios import half_bound, hop_alone, one_cell
+from synapse_abm.bench.startup import build, second_process
+from synapse_abm.bench.timing import Row, race
+from synapse_abm.experiment import Progress, silent
+
+__all__ = ["FULL", "QUICK", "BenchReport", "Effort", "Row", "bench", "measure"]
+
+KOFF_DT, FAST_KOFF_DT = 0.05, 1.2  # few and many events per site and step
+ONE_CELL_KOFF_DT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Sizes and lengths of a bench.
+
+    Parameters
+    ----------
+    molecules
+        Sizes of the compiled engine.
+    reference
+        The size at which the generator, hop alone, fast binding and plain Mesa are timed.
+    agents
+        Size of the agents engine.
+    one_cell_sites
+        Sites of the 1 x 1 case, with twice as many molecules.
+    build
+        Size of the model whose building is timed.
+    rounds, repetition_s
+        How often each contender is timed, and for how long (s).
+    """
+
+    molecules: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    reference: int = 10_000
+    agents: int = 1_000
+    one_cell_sites: int = 500
+    build: int = 100_000
+    rounds: int = 15
+    repetition_s: float = 0.15
+
+
+FULL = Effort()
+QUICK = Effort(molecules=(1_000, 10_000, 100_000), rounds=5, repetition_s=0.05)
+
+
+def bench(*, quick: bool = False, progress: Progress = silent) -> BenchReport:
+    """Measure everything; ``quick`` leaves out the largest model and repeats less."""
+    return measure(QUICK if quick else FULL, progress)
+
+
+def measure(effort: Effort, progress: Progress = silent) -> BenchReport:
+    """The bench at a given effort."""
+    build_s, state_bytes = build(effort.build, KOFF_DT)
+    makers = progress(_makers(effort), label="building")
+    rows = race((make() for make in makers), effort.rounds, effort.repetition_s, progress)
+    import_s, kernel_load_s = second_process(half_bound(100, KOFF_DT)) or (None, None)
+    return BenchReport(rows, effort.build, build_s, state_bytes, import_s, kernel_load_s)
+
+
+def _makers(effort: Effort) -> list[Callable[[], Contender]]:
+    """What builds each contender, in the order of the table."""
+    reference, sites = effort.reference, effort.one_cell_sites
+    compiled = [(n, KOFF_DT) for n in effort.molecules] + [(reference, FAST_KOFF_DT)]
+    return [
+        lambda: Generator(reference),
+        lambda: Synapse(names.HOP_ALONE, hop_alone(reference)),
+        *(lambda n=n, k=k: Synapse(names.COMPILED, half_bound(n, k)) for n, k in compiled),
+        lambda: _one_cell(names.ONE_CELL, sites, clamped=False),
+        lambda: _one_cell(names.ONE_CELL_CLAMPED, sites, clamped=True),
+        lambda: Synapse(names.AGENTS, half_bound(effort.agents, KOFF_DT), "agents"),
+        lambda: Peer(half_bound(reference, KOFF_DT)),
+    ]
+
+
+def _one_cell(name: str, sites: int, *, clamped: bool) -> Contender:
+    return Synapse(name, one_cell(sites, ONE_CELL_KOFF_DT, clamped=clamped))

@@ -1,0 +1,147 @@
+"""What ``bench`` found, as a table for people and as plain data."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from synapse_abm.bench.contenders import AGENTS, COMPILED, GENERATOR, PLAIN_MESA
+from synapse_abm.bench.timing import Row
+from synapse_abm.results import text_table, versions
+
+PEERS = (GENERATOR, AGENTS, PLAIN_MESA)
+
+_HEADER = (
+    "engine", "molecules", "sites", "k_off dt", "bound",
+    "1e6 molecule-steps/s", "median", "1e6 events/s", "repetitions",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """All measurements. Nothing is judged, so a bench always passes.
+
+    Parameters
+    ----------
+    rows
+        One per engine and size; rates are those of the best repetition.
+    build_molecules, build_s
+        Size of a model and the time to build it, s.
+    state_bytes_per_molecule
+        Memory of that model's state, sites and counters included.
+    import_s, kernel_load_s
+        Times of a new process whose kernels are in the cache, s; None if not measured.
+    """
+
+    rows: Sequence[Row]
+    build_molecules: int
+    build_s: float
+    state_bytes_per_molecule: float
+    import_s: float | None
+    kernel_load_s: float | None
+
+    @property
+    def passed(self) -> bool:
+        """A measurement cannot fail."""
+        return True
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Compiled engine / peer, in molecule-steps per second at the same number of molecules."""
+        ours = self._compiled()
+        return {
+            row.engine: ours[row.molecules].molecule_steps_per_s / row.molecule_steps_per_s
+            for row in self.rows
+            if row.engine in PEERS and row.molecules in ours
+        }
+
+    @property
+    def per_molecule(self) -> dict[int, float]:
+        """Time per molecule and step of the compiled engine by number of molecules, ns."""
+        return {n: 1e9 / row.molecule_steps_per_s for n, row in self._compiled().items()}
+
+    def _compiled(self) -> dict[int, Row]:
+        """The compiled engine by number of molecules, each at the first rate that was timed."""
+        compiled = [row for row in self.rows if row.engine == COMPILED]
+        return {row.molecules: row for row in reversed(compiled)}
+
+    def record(self) -> Mapping[str, Any]:
+        """The contents of ``--json FILE``."""
+        return {
+            "machine": machine(),
+            "rows": [asdict(row) for row in self.rows],
+            "ratios": self.ratios,
+            "ns_per_molecule_step": {str(n): t for n, t in sorted(self.per_molecule.items())},
+            "build": {"molecules": self.build_molecules, "seconds": self.build_s},
+            "state_bytes_per_molecule": self.state_bytes_per_molecule,
+            "second_process": {
+                "import_seconds": self.import_s,
+                "kernel_load_seconds": self.kernel_load_s,
+            },
+        }
+
+    def text(self) -> str:
+        """Table, ratios and waiting times for the terminal."""
+        table = text_table(_HEADER, [_cells(row) for row in self.rows])
+        lines = [table, "", *self._ratio_lines(), "", *self._other_lines()]
+        return "\n".join(lines)
+
+    def _ratio_lines(self) -> list[str]:
+        lines = [f"{COMPILED} / {peer}: {value:.3g}" for peer, value in self.ratios.items()]
+        times = sorted(self.per_molecule.items())
+        sizes = ", ".join(f"{time:.3g} ns at {n:.0e}" for n, time in times)
+        return [*lines, f"time per molecule and step: {sizes}"]
+
+    def _other_lines(self) -> list[str]:
+        size = f"{self.build_molecules:.0e}"
+        lines = [
+            f"model of {size} molecules: built in {self.build_s:.3g} s, "
+            f"state {self.state_bytes_per_molecule:.3g} bytes per molecule"
+        ]
+        if self.import_s is not None and self.kernel_load_s is not None:
+            lines.append(
+                f"new process: import {self.import_s:.2f} s, "
+                f"kernels from the cache {self.kernel_load_s:.2f} s"
+            )
+        return lines
+
+
+def _cells(row: Row) -> list[str]:
+    def number(value: float | None, form: str, scale: float = 1.0) -> str:
+        return "-" if value is None else format(value / scale, form)
+
+    moving = row.molecule_steps_per_s or None
+    median = moving and moving * row.seconds / row.median_seconds
+    return [
+        row.engine,
+        str(row.molecules),
+        str(row.sites),
+        number(row.koff_dt, "g"),
+        number(row.bound_fraction, ".3f"),
+        number(moving, ".3g", 1e6),
+        number(median, ".3g", 1e6),
+        number(row.events_per_s, ".3g", 1e6),
+        f"{row.repetitions} x {row.median_seconds * 1e3:.0f} ms",
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    found: dict[str, Any] = {"processor": _processor(), "cores": os.cpu_count()}
+    with suppress(AttributeError, OSError):  # not on Windows
+        found["load_average"] = os.getloadavg()[0]
+    return found | versions()
+
+
+def _processor() -> str:
+    """The processor's name, as well as the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,211 @@
+"""The bench: its table is complete, its peer is sound. How fast anything is, no test asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from synapse_abm import rng
+from synapse_abm.bench import FULL, QUICK, BenchReport, Effort, measure
+from synapse_abm.bench import contenders as names
+from synapse_abm.bench.generator import _KEY, _fill_blocks, draw_words
+from synapse_abm.bench.plain_mesa import Molecule, PlainMesa, Transporter
+from synapse_abm.bench.scenarios import LIGAND, TARGET, half_bound, koff_dt_of, one_cell
+from synapse_abm.kernels import BLOCK, HOP_STREAM
+from synapse_abm.model import SynapseModel
+from synapse_abm.results import json_bytes
+
+TINY = Effort(
+    molecules=(40, 100, 200),
+    reference=100,
+    agents=40,
+    one_cell_sites=10,
+    build=300,
+    rounds=2,
+    repetition_s=0.001,
+)
+
+
+@pytest.fixture(scope="module")
+def report() -> BenchReport:
+    """A bench of the smallest size."""
+    return measure(TINY)
+
+
+def record(report: BenchReport) -> dict[str, object]:
+    """What a reader of the JSON file gets."""
+    read: dict[str, object] = json.loads(json_bytes(report.record()))
+    return read
+
+
+# --- the report ------------------------------------------------------------------------------------
+
+
+def test_a_row_for_every_contender(report: BenchReport) -> None:
+    found = [(row.engine, row.molecules, row.sites, row.koff_dt) for row in report.rows]
+    assert found == [
+        (names.GENERATOR, 100, 0, None),
+        (names.HOP_ALONE, 100, 0, None),
+        (names.COMPILED, 40, 4, 0.05),
+        (names.COMPILED, 100, 10, 0.05),
+        (names.COMPILED, 200, 20, 0.05),
+        (names.COMPILED, 100, 10, 1.2),
+        (names.ONE_CELL, 20, 10, 10.0),
+        (names.ONE_CELL_CLAMPED, 0, 10, 10.0),
+        (names.AGENTS, 40, 4, 0.05),
+        (names.PLAIN_MESA, 100, 10, 0.05),
+    ]
+
+
+def test_rows_are_consistent(report: BenchReport) -> None:
+    for row in report.rows:
+        assert row.repetitions == TINY.rounds
+        assert 0 < row.seconds <= row.median_seconds
+        rate = row.molecules * row.steps / row.seconds
+        assert row.molecule_steps_per_s == pytest.approx(rate, rel=1e-12)
+        assert (row.bound_fraction is None) == (row.sites == 0)
+        own = row.sites > 0 and row.engine != names.PLAIN_MESA
+        assert (row.events_per_s is not None) == own
+
+
+def test_json_has_the_documented_keys(report: BenchReport) -> None:
+    read = record(report)
+    assert {"machine", "rows", "ratios"} <= set(read)
+    columns = {
+        "engine", "molecules", "sites", "koff_dt", "bound_fraction", "molecule_steps_per_s",
+        "seconds", "events_per_s",
+    }  # fmt: skip
+    assert isinstance(read["rows"], list)
+    assert all(columns <= set(row) for row in read["rows"])
+    assert isinstance(read["machine"], dict)
+    assert {"processor", "cores", "python", "mesa", "numba"} <= set(read["machine"])
+    assert isinstance(read["state_bytes_per_molecule"], float)
+
+
+def test_ratios_compare_equal_sizes(report: BenchReport) -> None:
+    rate = {
+        (row.engine, row.molecules, row.koff_dt): row.molecule_steps_per_s for row in report.rows
+    }
+    ours = names.COMPILED
+    assert report.ratios == pytest.approx(
+        {
+            names.GENERATOR: rate[ours, 100, 0.05] / rate[names.GENERATOR, 100, None],
+            names.AGENTS: rate[ours, 40, 0.05] / rate[names.AGENTS, 40, 0.05],
+            names.PLAIN_MESA: rate[ours, 100, 0.05] / rate[names.PLAIN_MESA, 100, 0.05],
+        }
+    )
+
+
+def test_the_table_names_everything(report: BenchReport) -> None:
+    text = report.text()
+    for word in (*(row.engine for row in report.rows), "1e6 molecule-steps/s", "bytes", "built in"):
+        assert word in text
+    assert report.passed
+
+
+def test_quick_leaves_out_only_size() -> None:
+    assert set(QUICK.molecules) < set(FULL.molecules)
+    assert QUICK.reference == FULL.reference
+
+
+def test_progress_is_told() -> None:
+    told: list[str] = []
+
+    def progress[T](
+        items: Iterable[T], /, *, total: int | None = None, label: str = ""
+    ) -> Iterable[T]:
+        told.append(label)
+        return items
+
+    measure(TINY, progress)
+    assert told == ["building", "timing in turns"]
+
+
+# --- what is timed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("molecules", [100, 1000])
+def test_half_the_sites_are_bound_at_equilibrium(molecules: int) -> None:
+    """Free = Kd when half of the sites are bound, by construction, on any grid."""
+    scenario = half_bound(molecules, 0.05)
+    sites = scenario.targets[TARGET].n_sites
+    kd = scenario.ligands[LIGAND].binding[TARGET].kd_nM
+    assert kd is not None
+    assert kd * scenario.grid.molecules_per_nM == pytest.approx(molecules - sites / 2)
+    assert koff_dt_of(scenario) == 0.05
+
+
+@pytest.mark.parametrize("clamped", [False, True])
+def test_one_cell_is_half_bound(clamped: bool) -> None:
+    """200 steps of 20 / k_off-times each: z of a mean of 200 independent binomials below 5."""
+    scenario = one_cell(100, 10.0, clamped=clamped)
+    model = SynapseModel(scenario, rng=1)
+    model.run(1)
+    mean = float(model.run(200, every=1).occupancy(TARGET, LIGAND).mean())
+    assert abs(mean - 0.5) < 5 * np.sqrt(0.25 / 100 / 200)
+
+
+def test_the_generator_draws_the_words_of_the_hop() -> None:
+    words, molecules, step = np.zeros(2 * BLOCK, dtype=np.uint64), 2 * BLOCK + 7, 3
+    with np.errstate(over="ignore"):
+        _fill_blocks(words, molecules, step + 1, HOP_STREAM, *_KEY)
+    expected = [rng.hop_word(1, 0, 0, step, 2 * BLOCK + i) for i in range(7)]
+    assert words[:7].tolist() == expected
+    assert draw_words(molecules, 2) != draw_words(molecules, 3)
+
+
+# --- the peer --------------------------------------------------------------------------------------
+
+
+def plain(p_hop: float = 0.8, p_bind: float = 0.05, p_unbind: float = 0.05) -> PlainMesa:
+    return PlainMesa(15, 225, 22, p_hop=p_hop, p_bind=p_bind, p_unbind=p_unbind, rng=1)
+
+
+def test_plain_mesa_keeps_molecules_and_sites() -> None:
+    model = plain()
+    for _ in range(50):
+        model.step()
+    molecules = model.agents_by_type[Molecule].to_list()
+    transporters = model.agents_by_type[Transporter].to_list()
+    assert (len(molecules), len(transporters)) == (225, 22)
+    assert len({each.cell for each in transporters}) == 22
+    for each in transporters:
+        assert each.held is None or each.held.transporter is each
+        assert each.held is None or each.held.cell is each.cell
+    held = sum(each.transporter is not None for each in molecules)
+    assert held == sum(each.held is not None for each in transporters)
+    assert model.bound_fraction == held / 22
+    assert sum(len(cell.agents) for cell in model.grid.all_cells) == 225 + 22
+
+
+def test_plain_mesa_binds_and_unbinds() -> None:
+    """At C = Kd after 100 steps about half are bound; 22 sites give a standard deviation of 0.11."""
+    model = plain()
+    assert model.bound_fraction == 0.0
+    for _ in range(100):
+        model.step()
+    assert 0.0 < model.bound_fraction < 1.0
+    tight, loose = plain(p_unbind=0.0, p_bind=1.0), plain(p_unbind=1.0, p_bind=0.0)
+    for _ in range(60):
+        tight.step()
+        loose.step()
+    assert tight.bound_fraction == 1.0
+    assert loose.bound_fraction == 0.0
+
+
+def test_plain_mesa_moves_only_free_molecules() -> None:
+    model = plain(p_hop=1.0, p_bind=1.0, p_unbind=0.0)
+    model.step()
+    held = [each for each in model.agents_by_type[Molecule] if each.transporter is not None]
+    before = [each.cell for each in held]
+    assert held
+    for _ in range(5):
+        model.step()
+    assert [each.cell for each in held] == before
+    still = plain(p_hop=0.0, p_bind=0.0)
+    cells = [each.cell for each in still.agents_by_type[Molecule]]
+    still.step()
+    assert [each.cell for each in still.agents_by_type[Molecule]] == cells
