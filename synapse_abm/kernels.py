@@ -61,7 +61,7 @@ from synapse_abm.layout import (
 from synapse_abm.rng import PHILOX_M0, PHILOX_M1, PHILOX_W0, PHILOX_W1, Stream
 
 BLOCK = 512  # rows per pass
-BUFFER = 8  # blocks of random numbers drawn at a time by a clock
+BUFFER = 16  # blocks of random numbers drawn at a time by a clock
 
 u32, u64 = np.uint32, np.uint64
 M0, M1, W0, W1 = u64(PHILOX_M0), u64(PHILOX_M1), u32(PHILOX_W0), u32(PHILOX_W1)
@@ -126,20 +126,26 @@ def molecule_words(ids, words, plan, stream, step):
     """The word of each molecule in a stream with one draw per molecule (``rng.molecule_words``).
 
     Neighbours in id share a block of the generator. Rows ascend in id, so a block of rows spans a
-    range of ids, drawn as a whole: the word of row i is at ``ids[i] - base``. If the range is full
-    of holes each molecule draws for itself, and the word is at i (second value returned: true).
+    range of ids, which is drawn as a whole; holes in the range cost a pass that moves the words
+    up. If most of the range is holes each molecule draws for itself. The word of row i is at
+    ``words[start + i]``; returns ``start``.
     """
     c2, c3 = high_words(plan, stream, step)
-    low = ids[0] >> ONE
-    span = int(ids[ids.size - 1] >> ONE) - int(low) + 1
-    if span <= ids.size:
-        fill_entities(words, span, low, c2, c3, plan.key0, plan.key1)
-        return u32(low << ONE), False
-    for i in range(ids.size):
-        a, b, c, d = philox(u32(ids[i] >> ONE), ZERO, c2, c3, plan.key0, plan.key1)
-        odd = (ids[i] & ONE) != ZERO
-        words[i] = u64(c) | u64(d) << HALF if odd else u64(a) | u64(b) << HALF
-    return ZERO, True
+    n, low, last = ids.size, ids[0] >> ONE, ids[ids.size - 1]
+    span = int(last >> ONE) - int(low) + 1
+    if span > n:
+        for i in range(n):
+            a, b, c, d = philox(u32(ids[i] >> ONE), ZERO, c2, c3, plan.key0, plan.key1)
+            odd = (ids[i] & ONE) != ZERO
+            words[i] = u64(c) | u64(d) << HALF if odd else u64(a) | u64(b) << HALF
+        return 0
+    fill_entities(words, span, low, c2, c3, plan.key0, plan.key1)
+    if int(last) - int(ids[0]) == n - 1:
+        return int(ids[0] & ONE)
+    base = u32(low << ONE)
+    for i in range(n):
+        words[i] = words[ids[i] - base]  # never from before i: ids ascend
+    return 0
 
 
 @compiled
@@ -150,16 +156,12 @@ def pick(table, shift, below, word):
 
 
 @compiled
-def look_up(offsets, table, shift, words, ids, base, by_row, half):
+def look_up(offsets, table, shift, words, half):
     """Ring offset of each molecule along one axis."""
     bits = u64(shift)
     below = (u64(1) << bits) - u64(1)
-    if by_row:
-        for i in range(ids.size):
-            offsets[i] = pick(table, bits, below, (words[i] >> half) & WORD)
-    else:
-        for i in range(ids.size):
-            offsets[i] = pick(table, bits, below, (words[ids[i] - base] >> half) & WORD)
+    for i in range(words.size):
+        offsets[i] = pick(table, bits, below, (words[i] >> half) & WORD)
 
 
 @compiled
@@ -187,11 +189,12 @@ def locate(x, y, compartment, cell, ring_x, ring_y, width, fold):
 
 
 @compiled
-def gather(cell, first_row, bits, rows, m):
-    """Append the rows that are in active cells, without a branch."""
+def gather(cell, first_row, bits, rows, cells, m):
+    """Append the rows that are in active cells, and their cells, without a branch."""
     for i in range(cell.size):
         c = cell[i]
         rows[m] = u32(first_row + u32(i))
+        cells[m] = c
         m += u64((bits[c >> FIVE] >> (c & BITS)) & ONE)
     return m
 
@@ -208,18 +211,18 @@ def hop(plan, store, space, landing, bench, ligand, landed):
         ids, cell, compartment = mol[ID, b:e], mol[CELL, b:e], mol[COMPARTMENT, b:e]
         if shift_x >= 0 or shift_y >= 0:
             x, y = mol[X, b:e], mol[Y, b:e]
-            words = bench.words
-            base, by_row = molecule_words(ids, words, plan, HOP_STREAM, store.meta[STEP])
+            start = molecule_words(ids, bench.words, plan, HOP_STREAM, store.meta[STEP])
+            words = bench.words[start : start + ids.size]
             if shift_x >= 0:
                 table = space.hop[0, ligand]
-                look_up(bench.offset_x, table, shift_x, words, ids, base, by_row, u64(0))
+                look_up(bench.offset_x, table, shift_x, words, u64(0))
                 shift_axis(x, compartment, bench.offset_x, ring_x)
             if shift_y >= 0:
                 table = space.hop[1, ligand]
-                look_up(bench.offset_y, table, shift_y, words, ids, base, by_row, HALF)
+                look_up(bench.offset_y, table, shift_y, words, HALF)
                 shift_axis(y, compartment, bench.offset_y, ring_y)
             locate(x, y, compartment, cell, ring_x, ring_y, width, plan.fold)
-        m = gather(cell, u32(b), space.active_bits, landing.rows, m)
+        m = gather(cell, u32(b), space.active_bits, landing.rows, landing.cells, m)
     return int(m)
 
 
@@ -227,12 +230,24 @@ def hop(plan, store, space, landing, bench, ligand, landed):
 
 
 @compiled
-def sort_into_cells(mol, slot, landing, first, last, free_row, inside_row):
+def slot_of(space, cell):
+    """Index of an active cell among the active ones: how many bits are set below its own."""
+    word = cell >> FIVE
+    x = u32(space.active_bits[word] & u32((ONE << (cell & BITS)) - ONE))
+    x = u32(x - ((x >> ONE) & u32(0x55555555)))
+    x = u32((x & u32(0x33333333)) + ((x >> u32(2)) & u32(0x33333333)))
+    x = u32((x + (x >> u32(4))) & u32(0x0F0F0F0F))
+    return int(space.active_before[word]) + int(u32(x * u32(0x01010101)) >> u32(24))
+
+
+@compiled
+def sort_into_cells(mol, space, landing, first, last, free_row, inside_row, any_inside):
     """Count a ligand's molecules per active cell and chain them, ascending in id."""
     for i in range(last - 1, first - 1, -1):
-        row = landing.rows[i]
-        at = int(slot[mol[CELL, row]]) - 1
-        counted = free_row if mol[COMPARTMENT, row] == FREE else inside_row
+        at = slot_of(space, landing.cells[i])
+        counted = free_row
+        if any_inside and mol[COMPARTMENT, landing.rows[i]] == INSIDE:
+            counted = inside_row
         landing.counts[counted, at] += 1
         landing.follow[i] = landing.head[at]
         landing.head[at] = i
@@ -312,7 +327,7 @@ def open_cell(plan, store, space, chem, landing, bench, at):
         while row >= store.segments[ligand, LIMIT]:
             ligand += 1
         r = free_row + ligand
-        if mol[COMPARTMENT, row] != FREE:
+        if store.totals[r + plan.ligands] > 0 and mol[COMPARTMENT, row] == INSIDE:
             r += plan.ligands
         bench.members[bench.first[r] + here[r]] = row
         here[r] += 1
@@ -324,21 +339,36 @@ def open_cell(plan, store, space, chem, landing, bench, at):
         bench.members[bench.first[r] + here[r]] = site
         here[r] += 1
     here[here.size - 1] = 1
+    for c in range(chem.rate.size):
+        batch = chem.channels[c, KIND] == RELEASE
+        bench.rate[c] = chem.release_rate[chem.channels[c, INDEX], at] if batch else chem.rate[c]
 
 
 @compiled
-def propensities(chem, bench, at):
+def propensities(chem, bench):
     """Propensity of each channel of the open cell; returns their sum, added up in order."""
     total = 0.0
     for c in range(chem.rate.size):
-        if chem.channels[c, KIND] == RELEASE:
-            a = chem.release_rate[chem.channels[c, INDEX], at]
-        else:
-            n1, n2 = bench.here[chem.channels[c, FIRST]], bench.here[chem.channels[c, SECOND]]
-            a = chem.rate[c] * float(n1 * n2)
+        n1, n2 = bench.here[chem.channels[c, FIRST]], bench.here[chem.channels[c, SECOND]]
+        a = bench.rate[c] * float(n1 * n2)
         bench.propensity[c] = a
         total += a
     return total
+
+
+@compiled
+def refill(bench, entity, k, c2, c3, key0, key1):
+    """Draws of a clock from its ``k``-th event on: waiting times at rate one, and selections.
+
+    The logarithms are taken here, in one go, and not between two events that wait for each other.
+    Most cells need two draws or none, so the first time two are made, then ``BUFFER`` at a time.
+    """
+    n = 2 if k == 0 else BUFFER
+    fill_draws(bench.draws, n, entity, u32(k), c2, c3, key0, key1)
+    for i in range(n):
+        bench.wait[i] = -math.log(uniform(bench.draws[2 * i]))
+        bench.select[i] = uniform(bench.draws[2 * i + 1])
+    return n
 
 
 @compiled
@@ -463,19 +493,18 @@ def clock(plan, store, space, chem, landing, bench, at, due, due_end):
     time.
     """
     open_cell(plan, store, space, chem, landing, bench, at)
-    step, cell, draws = store.meta[STEP], space.active[at], bench.draws
+    step, cell = store.meta[STEP], space.active[at]
     c2, c3 = high_words(plan, REACT_STREAM, step)
-    time, k = 0.0, 0
+    time, k, i, n = 0.0, 0, 0, 0
     while store.meta[FULL] == 0:
-        total = propensities(chem, bench, at)
-        if k % BUFFER == 0:
-            fill_draws(draws, BUFFER, cell, u32(k), c2, c3, plan.key0, plan.key1)
-        j = 2 * (k % BUFFER)
-        wait = -math.log(uniform(draws[j])) / total if total > 0.0 else math.inf
+        total = propensities(chem, bench)
+        if i == n:
+            i, n = 0, refill(bench, cell, k, c2, c3, plan.key0, plan.key1)
+        wait = bench.wait[i] / total if total > 0.0 else math.inf
         limit = space.schedule_offset[due] if due < due_end else plan.dt
         if time + wait < limit:
             time += wait
-            c, rest = choose(bench.propensity, uniform(draws[j + 1]) * total)
+            c, rest = choose(bench.propensity, bench.select[i] * total)
             fire(plan, store, chem, bench, at, int(cell), c, rest)
             store.last_s[chem.channels[c, COUNTER]] = step * plan.dt + time
         elif due < due_end:
@@ -486,6 +515,7 @@ def clock(plan, store, space, chem, landing, bench, at, due, due_end):
             due += 1
         else:
             break
+        i += 1
         k += 1
     for r in range(plan.pairs + plan.targets):
         landing.counts[r, at] = bench.here[r]
@@ -512,9 +542,10 @@ def leave(plan, store, space, bench, ligand):
     for b in range(seg[ligand, START], seg[ligand, END], BLOCK):
         e = min(b + BLOCK, seg[ligand, END])
         ids, cell, compartment = mol[ID, b:e], mol[CELL, b:e], mol[COMPARTMENT, b:e]
-        base, by_row = molecule_words(ids, bench.words, plan, LEAVE_STREAM, step)
+        start = molecule_words(ids, bench.words, plan, LEAVE_STREAM, step)
+        words = bench.words[start : start + ids.size]
         for i in range(ids.size):
-            u = uniform(bench.words[i] if by_row else bench.words[ids[i] - base])
+            u = uniform(words[i])
             busy = (space.active_bits[cell[i] >> FIVE] >> (cell[i] & BITS)) & ONE
             bench.leaving[m] = u32(u32(b) + u32(i))
             bench.leaving_u[m] = u
@@ -600,7 +631,7 @@ def count_sites(plan, store, space, chem, counts):
     counts[:, :] = 0
     counts[counts.shape[0] - 1, :] = 1
     for site in range(store.sites.shape[1]):
-        at = int(space.slot[store.sites[SITE_CELL, site]]) - 1
+        at = slot_of(space, u32(store.sites[SITE_CELL, site]))
         target, ligand = store.sites[TARGET, site], store.sites[LIGAND, site]
         r = plan.pairs + target if ligand < 0 else chem.pair_of[target, ligand]
         counts[r, at] += 1
@@ -620,9 +651,10 @@ def move(plan, store, space, landing, bench):
     landing.counts[free_row : free_row + 2 * plan.ligands, :] = 0
     for ligand in range(plan.ligands - 1, -1, -1):
         first = landing.end[ligand - 1] if ligand > 0 else 0
-        r = free_row + ligand
+        r, inside_row = free_row + ligand, free_row + plan.ligands + ligand
+        any_inside = store.totals[inside_row] > 0
         sort_into_cells(
-            store.molecules, space.slot, landing, first, landing.end[ligand], r, r + plan.ligands
+            store.molecules, space, landing, first, landing.end[ligand], r, inside_row, any_inside
         )
 
 

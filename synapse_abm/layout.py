@@ -105,7 +105,7 @@ class Space(NamedTuple):
     hop_shift: I64  # (2, L) bits below the slot number; -1: no hop along this axis
     active: U32  # (S) cells with sites or batches, ascending
     active_bits: U32  # the same as a set of bits over all cells
-    slot: U32  # (cells + 1) 1 + index into active, else 0
+    active_before: U32  # number of active cells before each 32 cells of that set
     first_site: I64  # (S + 1) offsets into site_order
     site_order: I32  # sites by active cell, ascending in id
     inactive: U32  # the other cells
@@ -118,6 +118,7 @@ class Landing(NamedTuple):
     """Scratch: who is in which active cell, and what may happen there."""
 
     rows: U32  # molecules in active cells, by ligand, ascending in id
+    cells: U32  # and the cells they are in
     end: I64  # (L)
     follow: I32  # next in the same cell
     head: I32  # (S) first in each cell
@@ -137,7 +138,10 @@ class Bench(NamedTuple):
     members: U32  # who they are, list by list
     first: I64  # (R) where each list begins
     propensity: F64  # (C)
+    rate: F64  # (C) of the channels in this cell
     draws: U64
+    wait: F64  # waiting times at rate one, and uniform numbers that select
+    select: F64
     leaving: U32
     leaving_u: F64
 

@@ -285,6 +285,7 @@ class Readable:
 
     def __init__(self, model: SynapseModel) -> None:
         self.model = model
+        self.slot = {cell: at for at, cell in enumerate(model.space.active.tolist())}
         self._stock: dict[type, bool] = {}
 
     def overridden(self, agent: Molecule | Site) -> bool:
@@ -332,7 +333,7 @@ class Readable:
 
     def landed(self) -> list[list[list[Molecule]]]:
         """Molecules in each active cell: free by ligand, then inside by ligand."""
-        slot, n = self.model.space.slot, len(self.model.names.ligands)
+        n = len(self.model.names.ligands)
         found: list[list[list[Molecule]]] = [
             [[] for _ in range(2 * n)] for _ in range(self.model.space.active.size)
         ]
@@ -340,11 +341,15 @@ class Readable:
         for ligand, molecules in enumerate(self.model.molecules()):
             for molecule in molecules:
                 row = molecule.row
-                at = int(slot[mol[CELL, row]]) - 1
-                if at >= 0:
+                at = self.slot.get(int(mol[CELL, row]))
+                if at is not None:
                     inside = mol[COMPARTMENT, row] == INSIDE
                     found[at][ligand + n * int(inside)].append(molecule)
         return found
+
+    def in_active_cell(self, row: int) -> bool:
+        """Whether a molecule is where a clock runs."""
+        return int(self.model.store.molecules[CELL, row]) in self.slot
 
     def create(self, ligand: int, cell: int) -> Molecule:
         """A new free molecule with an id never used before."""
@@ -386,7 +391,7 @@ class Readable:
         gone = exits = 0
         for molecule in self.model.molecules()[ligand]:
             row = molecule.row
-            if store.molecules[COMPARTMENT, row] != FREE or space.slot[store.molecules[CELL, row]]:
+            if store.molecules[COMPARTMENT, row] != FREE or self.in_active_cell(row):
                 continue
             u = self.model.draws.leaving(molecule.id)
             if u < chance:
