@@ -5,9 +5,9 @@ Question
     and let go again. Which share of the transporters is occupied, at twelve concentrations over
     four decades?
 Method
-    A slab of 32 x 32 cells with 200 SERT; real molecules, exchanged with a reservoir of
+    A slab of 24 x 24 cells with 200 SERT; real molecules, exchanged with a reservoir of
     concentration C. All sites start empty. Each concentration has 64 replicates with random numbers
-    of their own; each replicate is run for 20 relaxation times, then read 8 times, one relaxation
+    of their own; each replicate is run for 14 relaxation times, then read 6 times, one relaxation
     time apart. The error is the spread of the replicates, intervals and checks use Student's t with
     63 degrees of freedom.
 Expected answer
@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, theory
+from synapse_abm.errors import InputError
 from synapse_abm.experiment import Progress
 from synapse_abm.results import Check, Result, Table, text_table
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Target
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
 CONCENTRATIONS_KD = np.logspace(-2, 2, 12)
 SITES = 200
 REPLICATES = 64
-BURN_IN, READINGS = 20, 8  # relaxation times
-FAMILY_FALSE_ALARM = 1e-6
-CELLS, SPACING_UM = 32, 0.2
+BURN_IN, READINGS = 14, 6  # relaxation times
+FALSE_ALARM = 1e-6  # over all points together
+CELLS, SPACING_UM = 24, 0.25
 COPIES_AT_KD = 50  # free molecules at C = Kd; the depth of the slab is chosen to make it so
-EXCHANGE_PER_KOFF = 20.0  # assumed; the law does not depend on it
+EXCHANGE_PER_KOFF = 10.0  # assumed; the law does not depend on it
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Options:
     """Options of this experiment."""
 
     drug: str = "citalopram"
-    """Drug, or DRUG@SOURCE for a particular source of its affinity (see `synapse-abm list
-    --drugs`).
-    """
+    """A drug, or DRUG@SOURCE to choose another source of its affinity (see `list --drugs`)."""
+    kd_nM: float | None = None
+    """Another Kd at SERT, in nM, instead of the drug's own."""
 
 
 def scenario(concentration_nM: float, kinetics: Kinetics, diffusion_um2_per_s: float) -> Scenario:
@@ -93,80 +94,93 @@ def occupancy(synapse: Scenario, relaxation_s: float, seed: int, replicate: int)
     return float(model.run(READINGS * gap, every=gap).occupancy("SERT", "drug").mean())
 
 
-def run(seed: int, quick: bool, progress: Progress, drug: str = "citalopram") -> Result:
+def run(
+    seed: int,
+    quick: bool,
+    progress: Progress,
+    drug: str = "citalopram",
+    kd_nM: float | None = None,
+) -> Result:
     """Simulate all concentrations and hold them against the hyperbola."""
+    kinetics, facts = _binding(drug, kd_nM)
+    kd = facts["kd_nM"]
+    diffusion = pharmacology.ligand(drug).diffusion_um2_per_s
+    replicates = 16 if quick else REPLICATES
+    points = []
+    for number, ratio in enumerate(progress(CONCENTRATIONS_KD.tolist(), label="concentrations")):
+        synapse = scenario(ratio * kd, kinetics, diffusion)
+        relaxation_s = 1 / (kinetics.koff * (1 + ratio))
+        first = number * replicates
+        runs = [occupancy(synapse, relaxation_s, seed, first + r) for r in range(replicates)]
+        points.append((ratio * kd, statistics.from_replicates(runs)))
+    return _result(facts | {"replicates": replicates, "sites": SITES}, points)
+
+
+def _binding(drug: str, kd_nM: float | None) -> tuple[Kinetics, dict[str, Any]]:
+    """Rate constants at SERT, and the facts that the output names."""
     record = pharmacology.ligand(drug)
     affinity, kinetics = record.affinity("SERT"), record.kinetics("SERT")
-    kd = kinetics.koff / kinetics.kon
-    replicates = 16 if quick else REPLICATES
-    limit = statistics.student_quantile(
-        FAMILY_FALSE_ALARM, replicates - 1, tests=CONCENTRATIONS_KD.size
-    )
-    rows = []
-    for point, ratio in enumerate(progress(CONCENTRATIONS_KD, label=record.name)):
-        synapse = scenario(ratio * kd, kinetics, record.diffusion_um2_per_s)
-        relaxation_s = 1 / (kinetics.koff * (1 + ratio))
-        runs = [
-            occupancy(synapse, relaxation_s, seed, point * replicates + r)
-            for r in range(replicates)
-        ]
-        estimate = statistics.from_replicates(runs)
-        expected = float(theory.occupancy(ratio * kd, kd))
-        rows.append((ratio * kd, kd, estimate, expected))
-    return _result(record, affinity, rows, limit)
+    facts = {
+        "ligand": record.full_name,
+        "kd_nM": kinetics.koff / kinetics.kon,
+        "kd_source": f"{affinity.source}, {affinity.status}",
+        "papers": list(record.sources()),
+    }
+    if kd_nM is None:
+        return kinetics, facts
+    if not 1e-6 <= kd_nM <= 1e9:  # also refuses nan
+        raise InputError("--kd-nM", kd_nM, "a number from 1e-6 to 1e9, in nM")
+    own = Kinetics(kd_nM=kd_nM, kon_per_nM_s=kinetics.kon)
+    return own, facts | {"kd_nM": kd_nM, "kd_source": "given by --kd-nM", "papers": []}
 
 
-def _result(
-    record: pharmacology.LigandRecord,
-    affinity: pharmacology.Affinity,
-    rows: list[tuple[float, float, statistics.Estimate, float]],
-    limit: float,
-) -> Result:
-    estimates = [estimate for _, _, estimate, _ in rows]
-    intervals = [estimate.interval() for estimate in estimates]
-    law = "O = C/(C + Kd), exact for this model at any step"
+def _result(facts: dict[str, Any], points: list[tuple[float, statistics.Estimate]]) -> Result:
+    kd = facts["kd_nM"]
+    limit = statistics.student_quantile(FALSE_ALARM, facts["replicates"] - 1, tests=len(points))
     checks = [
         Check.against(
-            f"SERT occupancy at {c:.4g} nM", "exact", e.value, e.se, p, source=law, z_limit=limit
+            f"SERT occupancy at {c:.4g} nM", "exact", e.value, e.se, float(theory.occupancy(c, kd)),
+            source="O = C/(C + Kd)", z_limit=limit,
         )
-        for c, _, e, p in rows
-    ]
+        for c, e in points
+    ]  # fmt: skip
+    intervals = [estimate.interval() for _, estimate in points]
     columns = {
-        "concentration_nM": [c for c, _, _, _ in rows],
-        "kd_nM": [kd for _, kd, _, _ in rows],
-        "occupancy": [e.value for e in estimates],
-        "se": [e.se for e in estimates],
-        "expected": [p for _, _, _, p in rows],
+        "concentration_nM": [c for c, _ in points],
+        "kd_nM": [kd] * len(points),
+        "occupancy": [check.value for check in checks],
+        "se": [check.se for check in checks],
+        "expected": [check.expected for check in checks],
         "z": [check.z for check in checks],
         "low_95": [low for low, _ in intervals],
         "high_95": [high for _, high in intervals],
     }
-    lines = [
-        [f"{c:.4g}", f"{e.value:.4f}", f"{low:.4f} - {high:.4f}", f"{p:.4f}", f"{check.z:+.2f}"]
-        for (c, _, e, p), (low, high), check in zip(rows, intervals, checks, strict=True)
-    ]
-    header = [f"{record.name} (nM)", "SERT occupancy", "95 % interval", "C/(C + Kd)", "z"]
-    worst = max(abs(check.z or 0.0) for check in checks)
-    largest = max(e.se for e in estimates)
-    good = all(check.passed for check in checks)
-    verdict = (
-        f"{'The hyperbola emerges' if good else 'The hyperbola is MISSED'}: largest |z| {worst:.2f}"
-        f" (limit {limit:.2f}, family-wise false alarm 1e-6), largest standard error {largest:.4f};"
-        f" Kd {rows[0][1]:.3g} nM ({affinity.source}, {affinity.status})."
-    )
     return Result(
         tables=[Table("hyperbola", columns)],
         checks=checks,
-        text=text_table(header, lines),
-        verdict=verdict,
-        scenario={
-            "ligand": record.name,
-            "kd_nM": rows[0][1],
-            "sites": SITES,
-            "replicates": int(estimates[0].dof + 1),
-            "z_limit": limit,
-        },
-        papers=[*record.sources(), "Anderson, Craciun & Kurtz 2010, doi:10.1007/s11538-010-9517-4"],
+        text=_text(facts["ligand"], columns),
+        verdict=_verdict(facts, checks, limit),
+        scenario=facts | {"z_limit": limit},
+        papers=[*facts["papers"], "Anderson, Craciun & Kurtz 2010, doi:10.1007/s11538-010-9517-4"],
+    )
+
+
+def _text(ligand: str, columns: dict[str, list[Any]]) -> str:
+    header = [f"{ligand} (nM)", "SERT occupancy", "95 % interval", "C/(C + Kd)", "z"]
+    names = ("concentration_nM", "occupancy", "low_95", "high_95", "expected", "z")
+    lines = [
+        [f"{c:.4g}", f"{o:.4f}", f"{low:.4f} to {high:.4f}", f"{p:.4f}", f"{z:+.2f}"]
+        for c, o, low, high, p, z in zip(*(columns[n] for n in names), strict=True)
+    ]
+    return text_table(header, lines)
+
+
+def _verdict(facts: dict[str, Any], checks: list[Check], limit: float) -> str:
+    answer = "emerges" if all(check.passed for check in checks) else "is MISSED"
+    worst = max(abs(check.z or 0.0) for check in checks)
+    return (
+        f"The hyperbola {answer}: largest |z| {worst:.2f} (limit {limit:.2f}: false alarm 1e-6"
+        f" over all points), Kd {facts['kd_nM']:.3g} nM ({facts['kd_source']})."
     )
 
 

@@ -46,7 +46,12 @@ type File = Annotated[Path | None, arg(metavar="FILE")]
 
 @dataclass(frozen=True)
 class List:
-    """Name the experiments, a line for each."""
+    """Name the experiments, a line for each; or show the drugs that are known."""
+
+    drugs: bool = False
+    """Show the drugs and transmitters instead: affinities, their status and sources."""
+    file: File = None
+    """A file of your own drugs (TOML) to check and show with them."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,8 @@ def _obey(arguments: list[str]) -> int:
     name = _experiment_name(arguments)
     experiment = None if name is None else find(name)
     match _parse(arguments, experiment):
-        case List():
-            return _list()
+        case List() as command:
+            return _list_drugs(command.file) if command.drugs or command.file else _list()
         case Run() as command if experiment is not None:
             return _run(experiment, command, arguments)
         case Validate() as command:
@@ -172,6 +177,13 @@ def _list() -> int:
         print(f"{name:{width}}  {experiment.summary}")
     if not found:
         print("no experiments were found", file=sys.stderr)
+    return 0
+
+
+def _list_drugs(file: Path | None) -> int:
+    from synapse_abm import pharmacology
+
+    print(pharmacology.load_ligands(file) if file is not None else pharmacology.library())
     return 0
 
 

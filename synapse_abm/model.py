@@ -26,7 +26,7 @@ from synapse_abm.layout import (
     Space,
     Store,
 )
-from synapse_abm.network import Names
+from synapse_abm.network import Address, Names
 from synapse_abm.readable import Draws, Readable
 from synapse_abm.scenario import Scenario
 from synapse_abm.simulation import Series, Simulation
@@ -77,7 +77,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
                 "agent_classes change rules that the compiled engine does not ask for; "
                 "use engine='agents'"
             )
-        super().__init__(rng=rng % 2**32)
+        Address(rng, replicate)  # refuses a seed that is none, before Mesa takes it
+        super().__init__(rng=rng)
         self.engine = engine
         self.check_every_step = check_every_step
         self.simulation = Simulation(scenario, rng, replicate, check_every_step=check_every_step)

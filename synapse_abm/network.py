@@ -13,9 +13,19 @@ from typing import NamedTuple
 import numpy as np
 
 from synapse_abm import layout as lay
+from synapse_abm.errors import InputError
 from synapse_abm.heat import hop_table
 from synapse_abm.layout import F64, I32, I64, U32, U64
-from synapse_abm.rng import Stream, counter_high, entity_words, key_words, uniforms
+from synapse_abm.rng import (
+    MAX_PLACE,
+    MAX_REPLICATE,
+    MAX_SEED,
+    Stream,
+    counter_high,
+    entity_words,
+    key_words,
+    uniforms,
+)
 from synapse_abm.scenario import Ligand, Scenario
 from synapse_abm.units import molecules_per_nM, pair_rate_per_s
 
@@ -29,8 +39,11 @@ class Address:
     place: int = 0
 
     def __post_init__(self) -> None:
-        key_words(self.seed)
-        counter_high(self.replicate, self.place, Stream.HOP, 0)
+        limits = {"seed": MAX_SEED, "replicate": MAX_REPLICATE, "place": MAX_PLACE}
+        for name, largest in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
+                raise InputError(name, value, f"a whole number from 0 to {largest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +182,7 @@ def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
 
 
 def _scattered(cells: int, sites: int, address: Address, number: int) -> list[int]:
-    """Cells of scattered sites; ascending, because neighbours in memory are fast to visit in turn."""
+    """Cells of scattered sites; ascending, because neighbours in memory are visited faster."""
     rounds, rest = divmod(sites, cells)
     chosen: list[int] = []
     at = address.seed, address.replicate, address.place

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -19,7 +20,8 @@ from synapse_abm.rng import MAX_ENTITY, MAX_STEP, AddressError
 from synapse_abm.scenario import Scenario
 from synapse_abm.state import State, build_state, check
 
-CHUNK = 256  # steps between two copies of a state that may outgrow its rows
+#: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
+CALL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +161,12 @@ class Simulation:
             If the run would need a step or molecule number beyond the generator's address.
         """
         recorder = self.recorder(steps, every)
-        done = 0
+        done, chunk = 0, 256
         while done < steps:
-            chunk = steps - done
-            if self.check_every_step:
-                chunk = 1
-            elif self._may_grow:
-                chunk = min(chunk, CHUNK)
+            chunk = 1 if self.check_every_step else min(chunk, steps - done)
+            start = time.perf_counter()
             done += self._advance(chunk, recorder.table, every, done)
+            chunk = _next_chunk(chunk, time.perf_counter() - start)
             if self.check_every_step:
                 check(self.state, self.scenario)
         return recorder.series()
@@ -227,6 +227,13 @@ class Simulation:
             digest.update(self.state.step.to_bytes(8, "little"))
             self.state.digest_into(digest)
         return digest.hexdigest()
+
+
+def _next_chunk(steps: int, took_s: float) -> int:
+    """Steps of the next compiled call, by how long the last took; no result depends on it."""
+    if took_s < CALL_S / 2:
+        return 2 * steps
+    return max(1, steps // 2) if took_s > CALL_S else steps
 
 
 def expected_rows(scenario: Scenario) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -132,7 +133,11 @@ def _cells(row: Row) -> list[str]:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    found: dict[str, Any] = {"processor": _processor(), "cores": os.cpu_count()}
+    found: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "writes_byte_code": not sys.dont_write_bytecode,  # imports are slow without
+    }
     with suppress(AttributeError, OSError):  # not on Windows
         found["load_average"] = os.getloadavg()[0]
     return found | versions()

@@ -31,7 +31,7 @@ print([imported - start, (first - built) - (second - first)])
 """
 
 
-def second_process(scenario: Scenario, repetitions: int = 2) -> tuple[float, float] | None:
+def second_process(scenario: Scenario, repetitions: int) -> tuple[float, float] | None:
     """Import time and kernel load time (s) of a new process, the kernels being in the cache.
 
     The kernel load is what a first step costs more than a second one. None if kernels cannot be
@@ -48,7 +48,11 @@ def _new_process(scenario: Scenario) -> list[float]:
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", _NEW_PROCESS, scenario.model_dump_json()]
     ended = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True
+        command,
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     times: list[float] = json.loads(ended.stdout)
     return times

@@ -20,7 +20,7 @@ from synapse_abm.experiment import Progress
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; ``seconds`` is the best wall time of a repetition of ``steps`` steps."""
+    """One line of the table; ``seconds`` is the best wall time of ``steps`` steps."""
 
     engine: str
     molecules: int

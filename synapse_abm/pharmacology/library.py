@@ -1,0 +1,236 @@
+"""The ligands, targets and sources that the program knows, and those that a user adds."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from synapse_abm.errors import InputError, UnknownName, raise_faults
+from synapse_abm.pharmacology.checking import LigandEntry, LigandFile, checked
+from synapse_abm.pharmacology.records import (
+    Affinity,
+    AssociationRate,
+    Diffusion,
+    LigandRecord,
+    Source,
+    TargetRecord,
+)
+from synapse_abm.scenario import Frozen, Ligand
+
+_FILES = ("sources.toml", "targets.toml", "ligands.toml")
+
+
+class Library(Frozen):
+    """A set of ligands with the targets and sources they name."""
+
+    sources: dict[str, Source]
+    targets: dict[str, TargetRecord]
+    ligands: dict[str, LigandEntry]
+    usual_kon: AssociationRate
+    """k_on of a ligand for which neither k_on nor k_off is known."""
+    usual_diffusion: Diffusion
+    """Diffusion coefficient of a ligand for which none is given."""
+
+    def ligand_names(self) -> tuple[str, ...]:
+        """All ligands, in the order of the table."""
+        return tuple(self.ligands)
+
+    def target_names(self) -> tuple[str, ...]:
+        """All targets."""
+        return tuple(self.targets)
+
+    def ligand(self, name: str) -> LigandRecord:
+        """The ligand called ``name``, or ``NAME@SOURCE`` for another source than the default.
+
+        The source is taken wherever it has a number, the default elsewhere.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such ligand, or that source says nothing of it; offers the nearest names.
+        """
+        base, at, chosen = name.partition("@")
+        if base not in self.ligands:
+            raise UnknownName("ligand", base, self.ligands)
+        entry = self.ligands[base]
+        keys = dict.fromkeys(each.key for each in entry.affinity)
+        if at and chosen not in keys:
+            raise UnknownName(f"source of {base}", chosen, keys)
+        return LigandRecord(
+            name=base,
+            kind=entry.kind or "other",
+            note=entry.note,
+            all_affinities=_with_defaults(entry.affinity),
+            efficacies=entry.efficacy,
+            diffusion=entry.diffusion_um2_per_s or self.usual_diffusion,
+            usual_kon=self.usual_kon,
+            targets=self.targets,
+            citations=self.sources,
+            chosen=chosen if at else None,
+        )
+
+    def extended(self, file: LigandFile) -> Library:
+        """The library with what ``file`` adds; what it names anew replaces what was there."""
+        ligands = dict(self.ligands)
+        for name, entry in file.ligand.items():
+            ligands[name] = _merged(ligands[name], entry) if name in ligands else entry
+        return Library(
+            sources=self.sources | file.source,
+            targets=self.targets | file.target,
+            ligands=ligands,
+            usual_kon=file.usual.kon_per_nM_s or self.usual_kon,
+            usual_diffusion=file.usual.diffusion_um2_per_s or self.usual_diffusion,
+        )
+
+    def __str__(self) -> str:
+        from synapse_abm.pharmacology.showing import library_text
+
+        return library_text(self)
+
+
+def _with_defaults(affinities: Iterable[Affinity]) -> tuple[Affinity, ...]:
+    """The affinities, the only one at a target being its default without saying so."""
+    every = tuple(affinities)
+    targets = [each.target for each in every]
+    return tuple(
+        each if targets.count(each.target) > 1 else each.model_copy(update={"default": True})
+        for each in every
+    )
+
+
+def _merged(old: LigandEntry, new: LigandEntry) -> LigandEntry:
+    """``old`` with what ``new`` says: new affinities beside the old, a new default instead."""
+    replaced = {(each.target, each.key) for each in new.affinity}
+    defaults = {each.target for each in new.affinity if each.default}
+    every = list[Affinity]()
+    for each in _with_defaults(old.affinity):
+        if (each.target, each.key) not in replaced:
+            demoted = each.target in defaults
+            every.append(each.model_copy(update={"default": False}) if demoted else each)
+    for each in new.affinity:
+        settled = any(other.default and other.target == each.target for other in every)
+        inherits = not settled and each.target not in defaults
+        every.append(each.model_copy(update={"default": True}) if inherits else each)
+    return LigandEntry(
+        kind=new.kind or old.kind,
+        note=new.note or old.note,
+        affinity=tuple(every),
+        efficacy=old.efficacy | new.efficacy,
+        diffusion_um2_per_s=new.diffusion_um2_per_s or old.diffusion_um2_per_s,
+    )
+
+
+@functools.cache
+def library() -> Library:
+    """The ligands that come with the program; read on first use."""
+    folder = resources.files("synapse_abm") / "data"
+    tables: dict[str, Any] = {}
+    for name in _FILES:
+        tables |= tomllib.loads((folder / name).read_text("utf-8"))
+    file, faults = checked(tables, {}, {}, {})
+    raise_faults(faults)
+    assert file is not None and file.usual.kon_per_nM_s and file.usual.diffusion_um2_per_s
+    return Library(
+        sources=file.source,
+        targets=file.target,
+        ligands=file.ligand,
+        usual_kon=file.usual.kon_per_nM_s,
+        usual_diffusion=file.usual.diffusion_um2_per_s,
+    )
+
+
+def ligand(name: str) -> LigandRecord:
+    """The ligand called ``name``, or ``NAME@SOURCE`` for another source than the default.
+
+    >>> ligand("venlafaxine").affinity("SERT").nM
+    8.9
+    >>> ligand("venlafaxine@Bymaster2001").affinity("SERT").nM
+    82.0
+
+    Raises
+    ------
+    UnknownName
+        If there is no such ligand, or that source says nothing of it; offers the nearest names.
+    """
+    return library().ligand(name)
+
+
+def ligand_names() -> tuple[str, ...]:
+    """All ligands that come with the program, in the order of the table."""
+    return library().ligand_names()
+
+
+def target_names() -> tuple[str, ...]:
+    """All targets that come with the program."""
+    return library().target_names()
+
+
+def to_scenario_ligand(name: str, targets: Iterable[str], **supply: Any) -> Ligand:
+    """The ligand ``name`` as a scenario takes it, binding to those of ``targets`` for which an
+    affinity is known; ``supply`` says where its molecules come from (``count``, ``clamped_nM``,
+    ``reservoir``, ...).
+
+    Raises
+    ------
+    UnknownName
+        If the ligand, its source or a target is unknown.
+    """
+    return ligand(name).in_scenario(targets, **supply)
+
+
+def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> Library:
+    """``base`` (the program's own ligands by default) with those of a TOML file added.
+
+    A ligand with a new name is added. One with a known name gets the file's affinities beside its
+    own; an affinity of the same target and source, a ``default = true``, an efficacy, a diffusion
+    coefficient, a kind or a note replaces what was there. A complete file::
+
+        [source.Mine2026]
+        citation = "Mine 2026, J Good Res 1:1"
+
+        [ligand.foozepine]
+        kind = "SSRI"
+        [[ligand.foozepine.affinity]]
+        target = "SERT"
+        nM = 3.2
+        quantity = "Ki"
+        status = "published"
+        source = "Mine2026"
+
+    Raises
+    ------
+    InputError
+        If there is one fault: where in the file, the value, what is allowed, the nearest name.
+    InputErrors
+        If there are more; all are reported at once.
+    """
+    base = base or library()
+    tables = _read(Path(path))
+    file, faults = checked(tables, base.sources, base.targets, base.ligands)
+    raise_faults(faults)
+    assert file is not None
+    return base.extended(file)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """The tables of a TOML file; whatever is wrong with the file as such is told as InputError."""
+    if not path.is_file():
+        raise InputError("ligand file", str(path), "an existing TOML file", "check the path")
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError("ligand file", str(path), f"a file that can be read ({reason})") from error
+    except RecursionError as error:
+        raise InputError("ligand file", str(path), "TOML with a few levels of nesting") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise InputError("ligand file", str(path), f"valid TOML ({error})") from error
+    if not tables:
+        fix = "see load_ligands for a complete file"
+        raise InputError("ligand file", str(path), "a file with a [ligand.NAME] table", fix)
+    return tables

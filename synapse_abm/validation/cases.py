@@ -1,0 +1,242 @@
+"""Reading a file of cases: every fault found before anything runs, and all of them told at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapse_abm.errors import InputError, raise_faults
+
+type Array = NDArray[np.float64]
+
+#: The cases of the program itself.
+SHIPPED = Path(__file__).with_name("cases.json")
+
+GROUPS = "ABCDEFGHIJKLMN"
+LARGEST_RATE, LEAST_RATE, LARGEST_COUNT = 1e9, 1e-9, 1_000_000
+_MISSING = "(missing)"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case of a file: what is simulated, and the exact numbers it claims.
+
+    The readers return the value asked for, or a harmless one of the same type after noting a fault
+    in ``faults``, so that one pass over a file finds all there are.
+    """
+
+    source: str
+    id: str
+    group: str
+    params: Mapping[str, Any]
+    exact: Mapping[str, Any]
+    faults: list[InputError] = field(default_factory=list)
+
+    def _fault(self, key: str, value: object, allowed: str) -> None:
+        fix = "add it" if value == _MISSING else ""
+        self.faults.append(InputError(f"{self.source}: {self.id}.{key}", value, allowed, fix))
+
+    def rate(self, name: str, *, zero: bool = False, default: float | None = None) -> float:
+        """A parameter that is a rate or a concentration: 1e-9 to 1e9, or zero where that is allowed."""
+        value = self.params.get(name, _MISSING if default is None else default)
+        if _is_number(value) and (LEAST_RATE <= value <= LARGEST_RATE or (zero and value == 0)):
+            return float(value)
+        nought = "0, or " if zero else ""
+        self._fault(f"params.{name}", value, f"{nought}a number from {LEAST_RATE:g} to {LARGEST_RATE:g}")
+        return 1.0
+
+    def count(self, name: str, least: int = 0, default: int | None = None) -> int:
+        """A parameter that is a whole number of molecules or sites."""
+        value = self.params.get(name, _MISSING if default is None else default)
+        if _is_number(value) and least <= value <= LARGEST_COUNT and float(value).is_integer():
+            return int(value)
+        self._fault(f"params.{name}", value, f"a whole number from {least} to {LARGEST_COUNT}")
+        return 1
+
+    def flag(self, name: str, default: bool) -> bool:
+        """A parameter that is true or false."""
+        value = self.params.get(name, default)
+        if not isinstance(value, bool):
+            self._fault(f"params.{name}", value, "true or false")
+        return bool(value)
+
+    def wholes(self, name: str, lengths: Sequence[int], least: int, most: int) -> tuple[int, ...]:
+        """A parameter that is a short list of whole numbers."""
+        value = self.params.get(name, _MISSING)
+        if _are_wholes(value, lengths, least, most):
+            return tuple(int(each) for each in value)
+        size = " or ".join(map(str, lengths))
+        self._fault(f"params.{name}", value, f"{size} whole numbers from {least} to {most}")
+        return (1,) * lengths[0]
+
+    def cells(self, name: str, shape: Sequence[int]) -> list[tuple[int, ...]]:
+        """A parameter that lists cells of a grid of this shape, each as its coordinates."""
+        value = self.params.get(name, _MISSING)
+        allowed = f"a list of cells [{', '.join(f'0..{n - 1}' for n in shape)}]"
+        if isinstance(value, list) and value:
+            inside = [
+                _are_wholes(cell, [len(shape)], 0, max(shape) - 1)
+                and all(x < n for x, n in zip(cell, shape, strict=True))
+                for cell in value
+            ]
+            if all(inside):
+                return [tuple(int(x) for x in cell) for cell in value]
+        self._fault(f"params.{name}", value, allowed)
+        return []
+
+    def times(self, where: str) -> Array:
+        """The times (s) of a series, from ``params.t`` or ``exact.t``; >= 0."""
+        held = self.params if where == "params" else self.exact
+        value = held.get("t", _MISSING)
+        if _are_numbers(value) and len(value) and min(value) >= 0 and max(value) <= LARGEST_RATE:
+            return np.array(value, dtype=np.float64)
+        self._fault(f"{where}.t", value, "a list of numbers >= 0")
+        return np.ones(1)
+
+    def reset(self) -> tuple[float, int] | None:
+        """The parameter ``reset``: a time (s) and the number of molecules set then; or none."""
+        value = self.params.get("reset")
+        if value is None:
+            return None
+        if _are_numbers(value) and len(value) == 2 and value[0] > 0:
+            time, number = value
+            if 0 <= number <= LARGEST_COUNT and float(number).is_integer():
+                return float(time), int(number)
+        self._fault("params.reset", value, "null, or a time > 0 and a whole number >= 0")
+        return None
+
+    def number(self, key: str) -> float | None:
+        """An exact number; None if the case does not give it."""
+        value = self.exact.get(key)
+        if value is None:
+            return None
+        if _is_number(value):
+            return float(value)
+        self._fault(f"exact.{key}", value, "a finite number")
+        return None
+
+    def series(self, key: str, length: int) -> Array | None:
+        """Exact numbers at each of ``length`` times; None if the case does not give them."""
+        value = self.exact.get(key)
+        if value is None:
+            return None
+        if _are_numbers(value) and len(value) == length:
+            return np.array(value, dtype=np.float64)
+        self._fault(f"exact.{key}", value, f"{length} finite numbers, one for each t")
+        return None
+
+    def law(self, key: str) -> Array | None:
+        """An exact law of one count, a list of probabilities; None if the case gives none."""
+        value = self.exact.get(key)
+        if value is None:
+            return None
+        if _are_numbers(value) and len(value) and min(value) >= 0:
+            return np.array(value, dtype=np.float64)
+        self._fault(f"exact.{key}", value, "a list of probabilities >= 0")
+        return None
+
+    def joint_law(self, key: str) -> Array | None:
+        """An exact law of two counts: an object of probabilities under keys ``"i,j"``, as a table."""
+        value = self.exact.get(key)
+        if value is None:
+            return None
+        if isinstance(value, dict) and value and _are_numbers(list(value.values())):
+            places = [_pair(name) for name in value]
+            if min(value.values()) >= 0 and None not in places:
+                at = np.array(places)
+                table = np.zeros(at.max(axis=0) + 1)
+                table[tuple(at.T)] = list(value.values())
+                return table
+        self._fault(f"exact.{key}", value, 'probabilities >= 0 under keys "i,j"')
+        return None
+
+
+def _is_number(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= 1e300 and not math.isnan(value)  # type: ignore[operator, arg-type]
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _are_wholes(value: Any, lengths: Sequence[int], least: int, most: int) -> bool:
+    if not _are_numbers(value) or len(value) not in lengths:
+        return False
+    return all(least <= x <= most and float(x).is_integer() for x in value)
+
+
+def _pair(text: str) -> tuple[int, int] | None:
+    parts = text.split(",")
+    if len(parts) == 2 and all(p.isascii() and p.isdigit() and len(p) < 5 for p in parts):
+        return int(parts[0]), int(parts[1])
+    return None
+
+
+def common_step(times: Array, most_steps: int) -> float | None:
+    """The longest step of which all times are multiples; None if that takes too many steps."""
+    parts = [Fraction(repr(float(t))) for t in times if t > 0]
+    if not parts:
+        return 1.0
+    below = math.lcm(*(p.denominator for p in parts))
+    step = Fraction(math.gcd(*(int(p * below) for p in parts)), below)
+    return float(step) if max(parts) / step <= most_steps else None
+
+
+def read_cases(path: Path) -> list[Case]:
+    """The cases of a file.
+
+    Raises
+    ------
+    InputError, InputErrors
+        If the file cannot be read, is not JSON, or its cases are not in the documented form.
+    """
+    found = _load(path)
+    cases = found.get("cases") if isinstance(found, dict) else None
+    if not isinstance(cases, list) or not cases:
+        allowed = 'a JSON object with a list of cases under "cases"'
+        raise InputError("--cases", str(path), allowed, "see the cases of the program for the form")
+    faults: list[InputError] = []
+    read = [_case(path.name, at, each, faults) for at, each in enumerate(cases)]
+    ids = [case.id for case in read]
+    for name in sorted({name for name in ids if ids.count(name) > 1}):
+        faults.append(InputError(f"{path.name}: id", name, "a name that no other case has"))
+    raise_faults(faults)
+    return read
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise InputError("--cases", str(path), "a file that can be read", f"it says: {why}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError("--cases", str(path), "a file of JSON", f"the parser says: {error}") from error
+
+
+def _case(source: str, at: int, found: Any, faults: list[InputError]) -> Case:
+    place = f"{source}: cases[{at}]"
+    if not isinstance(found, dict):
+        faults.append(InputError(place, found, "an object with id, group, params and exact"))
+        return Case(source, f"cases[{at}]", "?", {}, {})
+    name, group = found.get("id", _MISSING), found.get("group", _MISSING)
+    if not isinstance(name, str) or not name or name == _MISSING:
+        faults.append(InputError(f"{place}.id", name, "a name"))
+        name = f"cases[{at}]"
+    if not isinstance(group, str) or group[:1] not in tuple(GROUPS) or group[1:2].isalnum():
+        allowed = f"a group from {GROUPS[0]} to {GROUPS[-1]}, its letter first"
+        faults.append(InputError(f"{place}.group", group, allowed))
+        group = "?"
+    for key in ("params", "exact"):
+        if not isinstance(found.get(key), dict):
+            faults.append(InputError(f"{place}.{key}", found.get(key, _MISSING), "an object"))
+    return Case(source, name, group, found.get("params") or {}, found.get("exact") or {})

@@ -1,0 +1,235 @@
+"""What is measured, how, and what one look at it concludes.
+
+A number is estimated as the mean of one value per observation (the influence function of the
+statistic, so that a variance or a ratio has an error like a mean), and goes through
+``statistics.verdict``: FAIL if it is off by more standard errors than chance explains, PASS if it
+is certainly within its margin, CONTINUE otherwise.
+
+A law is compared by Pearson's chi-square on observations that are independent, in bins that expect
+at least 100. It FAILs if the probability of so large a statistic is below the level of one look, and
+PASSes if it is not rejected and its mean passes as a number does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapse_abm.statistics import ChiSquare, Estimate, Rule, Verdict, chi_square, verdict, z_score
+from synapse_abm.validation.samples import Sample
+
+type Array = NDArray[np.float64]
+type Measure = Callable[[Sample], Estimate]
+
+#: Margins within which a difference does not matter: of an occupancy or a probability, of another
+#: number (relative), and of a variance or covariance (relative; 2 % of a standard deviation).
+OCCUPANCY, RELATIVE, SPREAD = 0.01, 0.02, 0.04
+LEAST_MARGIN = 1e-9
+LEAST_EXPECTED = 100.0
+CERTAIN = 0.99  # a law with an outcome more probable than this is judged by its mean alone
+UNKNOWN = Estimate(0.0, math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one quantity after a look."""
+
+    id: str
+    quantity: str
+    estimate: float
+    exact: float
+    se: float
+    z: float
+    verdict: Verdict
+    margin: float
+    observations: int
+
+
+class Quantity(Protocol):
+    """Something of a case that can be looked at."""
+
+    @property
+    def id(self) -> str:
+        """The case."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the file of cases."""
+
+    def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
+        """Estimate it and compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A quantity that is one number."""
+
+    id: str
+    name: str
+    exact: float
+    margin: float
+    measure: Measure
+
+    def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
+        """Estimate it and compare."""
+        found = self.measure(sample)
+        margin = max(self.margin, LEAST_MARGIN)
+        concluded = verdict(found, self.exact, margin, rule, stage)
+        return Row(
+            self.id, self.name, found.value, self.exact, found.se,
+            z_score(found.value, self.exact, found.se), concluded, margin, sample.size,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A quantity that is the law of one count, or the joint law of two.
+
+    The row holds the chi-square statistic as the estimate, its degrees of freedom as what is
+    expected, and the standard deviation of chi-square as the error.
+    """
+
+    id: str
+    name: str
+    law: Array
+    columns: Sequence[str]
+    margin: float
+
+    def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
+        """Compare the observed frequencies with the law."""
+        test = self._chi_square(sample)
+        if test is None:
+            last = stage == rule.stages - 1
+            concluded = Verdict.INCONCLUSIVE if last else Verdict.CONTINUE
+            test = ChiSquare(0.0, 0, 1.0)
+        elif test.p < rule.false_alarm / (rule.tests * rule.stages):
+            concluded = Verdict.FAIL
+        else:
+            concluded = self._means(sample, rule, stage)
+        dof, se = float(test.dof), math.sqrt(2 * test.dof)
+        return Row(
+            self.id, self.name, test.statistic, dof, se, z_score(test.statistic, dof, se),
+            concluded, max(self.margin, LEAST_MARGIN), sample.size,
+        )  # fmt: skip
+
+    def _means(self, sample: Sample, rule: Rule, stage: int) -> Verdict:
+        """The verdict on the means, the worst of them."""
+        axes = range(self.law.ndim)
+        rows = []
+        for axis, column in zip(axes, self.columns, strict=True):
+            marginal = self.law.sum(axis=tuple(a for a in axes if a != axis))
+            expected = float(np.arange(marginal.size) @ marginal / marginal.sum())
+            number = Number(self.id, self.name, expected, self.margin, mean(column))
+            rows.append(number.look(sample, rule, stage))
+        order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.CONTINUE, Verdict.PASS]
+        return min((row.verdict for row in rows), key=order.index)
+
+    def _chi_square(self, sample: Sample) -> ChiSquare | None:
+        """Pearson's test; None while there are too few observations for two bins."""
+        total = float(self.law.sum())
+        if abs(total - 1) > 1e-6:  # not a law at all
+            return ChiSquare(math.inf, max(self.law.size - 1, 1), 0.0)
+        law = self.law / total
+        values = [sample.independent(sample[column]).astype(np.int64) for column in self.columns]
+        if any((v >= n).any() for v, n in zip(values, law.shape, strict=True)):
+            return ChiSquare(math.inf, max(law.size - 1, 1), 0.0)
+        at, flat = np.ravel_multi_index(tuple(values), law.shape), law.ravel()
+        if (flat[at] == 0).any():
+            return ChiSquare(math.inf, max(law.size - 1, 1), 0.0)
+        if flat.max() > CERTAIN:
+            return ChiSquare(0.0, 0, 1.0)
+        if (1 - flat.max()) * at.size < 2 * LEAST_EXPECTED:
+            return None
+        return chi_square(at, flat, LEAST_EXPECTED)
+
+
+# --- measures -------------------------------------------------------------------------------------
+
+
+def mean(column: str, scale: float = 1.0) -> Measure:
+    """The mean of a column, times ``scale``."""
+    return lambda sample: sample.estimate(scale * sample[column])
+
+
+def variance(column: str) -> Measure:
+    """The variance of a column."""
+    return covariance(column, column)
+
+
+def covariance(first: str, second: str) -> Measure:
+    """The covariance of two columns."""
+
+    def measure(sample: Sample) -> Estimate:
+        x, y = sample[first], sample[second]
+        return sample.estimate((x - x.mean()) * (y - y.mean()))
+
+    return measure
+
+
+def fano(column: str) -> Measure:
+    """Variance divided by mean."""
+
+    def measure(sample: Sample) -> Estimate:
+        x = sample[column]
+        m = float(x.mean())
+        if m == 0:
+            return UNKNOWN
+        off = x - m
+        ratio = float((off**2).mean()) / m
+        return sample.estimate((off**2 - ratio * off) / m)
+
+    return measure
+
+
+def deviation(column: str) -> Measure:
+    """The standard deviation of a column."""
+    squared = variance(column)
+
+    def measure(sample: Sample) -> Estimate:
+        found = squared(sample)
+        if found.value <= 0:
+            return found
+        root = math.sqrt(found.value)
+        return Estimate(root, found.se / (2 * root), found.dof)
+
+    return measure
+
+
+def exchange_rate(events: str, bound: str, sites: int, dt_s: float) -> Measure:
+    """Relaxation rate of independent sites with two states, from how often they change.
+
+    The autocovariance of the number bound starts at N p (1 - p) and falls, at first, by the rate of
+    unbinding per unit of time; for two states the ratio of the two is the rate of its whole decay.
+    """
+
+    def measure(sample: Sample) -> Estimate:
+        u, b = sample[events] / dt_s, sample[bound]
+        rate, p = float(u.mean()), float(b.mean()) / sites
+        spread = sites * p * (1 - p)
+        if rate == 0 or spread == 0:
+            return UNKNOWN
+        by_bound = (1 - 2 * p) / spread  # relative change of the spread with the number bound
+        return sample.estimate(rate / spread * (u / rate - by_bound * (b - b.mean())))
+
+    return measure
+
+
+def at_least(measure: Measure, one: float) -> Measure:
+    """The same with an error no smaller than the exact one, ``one`` / sqrt(n).
+
+    For rare events the error seen is small just when few happened to occur; the exact one is not.
+    """
+
+    def bounded(sample: Sample) -> Estimate:
+        found = measure(sample)
+        exact = one / math.sqrt(sample.size)
+        if found.se >= exact:
+            return found
+        return Estimate(found.value, exact)
+
+    return bounded
