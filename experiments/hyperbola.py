@@ -44,7 +44,7 @@ BURN_IN, READINGS = 14, 6  # relaxation times
 FALSE_ALARM = 1e-6  # over all points together
 CELLS, SPACING_UM = 24, 0.25
 COPIES_AT_KD = 50  # free molecules at C = Kd; the depth of the slab is chosen to make it so
-EXCHANGE_PER_KOFF = 10.0  # assumed; the law does not depend on it
+EXCHANGE_PER_KOFF = 10.0  # at low concentration; assumed, the law does not depend on it
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ def scenario(concentration_nM: float, kinetics: Kinetics, diffusion_um2_per_s: f
 
     The step keeps both one molecule's binding rate in a site's cell and the relaxation rate near or
     below one per step: equilibrium is exact at any step, but a longer one takes longer to reach it.
+    Exchange keeps up with binding at any concentration, so that the slab has filled when the
+    burn-in, counted in relaxation times of binding, is over.
     """
     kd = kinetics.koff / kinetics.kon
     flat = Grid(width=CELLS, height=CELLS, spacing_um=SPACING_UM)
     grid = flat.model_copy(update={"depth_um": COPIES_AT_KD / (kd * flat.molecules_per_nM)})
     in_cell = grid.cells / COPIES_AT_KD  # in units of k_off
-    relaxation = 1 + concentration_nM / kd
+    relaxation = 1 + concentration_nM / kd  # rate, in units of k_off
     return Scenario(
         name="hyperbola",
         grid=grid,
@@ -77,7 +79,7 @@ def scenario(concentration_nM: float, kinetics: Kinetics, diffusion_um2_per_s: f
                 diffusion_um2_per_s=diffusion_um2_per_s,
                 reservoir=Reservoir(
                     concentration_nM=concentration_nM,
-                    exchange_per_s=EXCHANGE_PER_KOFF * kinetics.koff,
+                    exchange_per_s=(EXCHANGE_PER_KOFF + relaxation / 2) * kinetics.koff,
                 ),
                 binding={"SERT": kinetics},
             )

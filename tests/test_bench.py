@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from synapse_abm import rng
-from synapse_abm.bench import FULL, QUICK, BenchReport, Effort, measure
+from synapse_abm.bench import FULL, QUICK, BenchReport, Effort, Row, measure
 from synapse_abm.bench import contenders as names
 from synapse_abm.bench.generator import _KEY, _fill_blocks, draw_words
 from synapse_abm.bench.plain_mesa import Molecule, PlainMesa, Transporter
@@ -72,8 +72,8 @@ def test_a_row_for_every_contender(report: BenchReport) -> None:
 
 def test_rows_are_consistent(report: BenchReport) -> None:
     for row in report.rows:
-        assert row.repetitions == TINY.rounds
-        assert 0 < row.seconds <= row.median_seconds
+        assert len(row.round_seconds) == TINY.rounds
+        assert 0 < row.seconds <= row.median_seconds <= max(row.round_seconds)
         rate = row.molecules * row.steps / row.seconds
         assert row.molecule_steps_per_s == pytest.approx(rate, rel=1e-12)
         assert (row.bound_fraction is None) == (row.sites == 0)
@@ -95,18 +95,30 @@ def test_json_has_the_documented_keys(report: BenchReport) -> None:
     assert isinstance(read["state_bytes_per_molecule"], float)
 
 
-def test_ratios_compare_equal_sizes(report: BenchReport) -> None:
-    rate = {
-        (row.engine, row.molecules, row.koff_dt): row.molecule_steps_per_s for row in report.rows
-    }
-    ours = names.COMPILED
-    assert report.ratios == pytest.approx(
-        {
-            names.GENERATOR: rate[ours, 100, 0.05] / rate[names.GENERATOR, 100, None],
-            names.AGENTS: rate[ours, 40, 0.05] / rate[names.AGENTS, 40, 0.05],
-            names.PLAIN_MESA: rate[ours, 100, 0.05] / rate[names.PLAIN_MESA, 100, 0.05],
-        }
+def test_ratios_compare_equal_sizes_round_by_round() -> None:
+    def row(engine: str, molecules: int, steps: int, *seconds: float) -> Row:
+        rate = molecules * steps / min(seconds)
+        return Row(engine, molecules, 1, 0.05, 0.5, rate, None, min(seconds), steps, seconds)
+
+    report = BenchReport(
+        [
+            row(names.COMPILED, 100, 600, 1.0, 2.0, 1.0),
+            row(names.COMPILED, 1000, 600, 9.0, 9.0, 9.0),
+            row(names.PLAIN_MESA, 100, 20, 4.0, 10.0, 1.0),
+        ],
+        build_molecules=100,
+        build_s=0.1,
+        state_bytes_per_molecule=26.0,
+        import_s=None,
+        kernel_load_s=None,
     )
+    assert report.ratios == pytest.approx({names.PLAIN_MESA: 600 / 20 * 4.0})
+    assert report.per_molecule == pytest.approx({100: 1e9 / 6e4, 1000: 9e9 / 6e5})
+
+
+def test_every_peer_has_a_ratio(report: BenchReport) -> None:
+    assert set(report.ratios) == {names.GENERATOR, names.AGENTS, names.PLAIN_MESA}
+    assert all(ratio > 0 for ratio in report.ratios.values())
 
 
 def test_the_table_names_everything(report: BenchReport) -> None:

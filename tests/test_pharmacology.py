@@ -139,7 +139,7 @@ def test_data_files_hold_no_key_twice_and_fit_the_page() -> None:
         text = (resources.files("synapse_abm") / "data" / f"{name}.toml").read_text("utf-8")
         tomllib.loads(text)  # refuses a table or key given twice
         assert text.isascii()
-        assert max(map(len, text.splitlines())) <= 110
+        assert max(map(len, text.splitlines())) <= 100
 
 
 # --- rates, efficacy, diffusion -------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_a_ligand_fits_a_scenario() -> None:
 def test_records_are_frozen_and_travel_between_processes() -> None:
     record = ligand("venlafaxine@Bymaster2001")
     with pytest.raises(ValidationError, match="frozen"):
-        record.name = "x"  # type: ignore[misc]
+        record.name = "x"
     assert pickle.loads(pickle.dumps(record)) == record
     assert repr(record) == "ligand('venlafaxine@Bymaster2001')"
 
@@ -585,7 +585,7 @@ def test_mutated_files_are_read_or_refused(file: Path) -> None:
             record = extended.ligand(name)
             assert all(math.isfinite(record.kinetics(t).kon) for t in record.bound_targets)
         assert str(extended)
-    assert min(read, len(refused)) > 50
+    assert min(read, len(refused)) > 20
     assert all(refused)
 
 

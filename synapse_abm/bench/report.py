@@ -19,7 +19,7 @@ PEERS = (GENERATOR, AGENTS, PLAIN_MESA)
 
 _HEADER = (
     "engine", "molecules", "sites", "k_off dt", "bound",
-    "1e6 molecule-steps/s", "median", "1e6 events/s", "repetitions",
+    "1e6 molecule-steps/s", "(median)", "1e6 events/s", "repetitions",
 )  # fmt: skip
 
 
@@ -53,10 +53,12 @@ class BenchReport:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Compiled engine / peer, in molecule-steps per second at the same number of molecules."""
+        """Compiled engine / peer, in molecule-steps per second at the same number of molecules:
+        the median over the rounds, in which both were timed one soon after the other.
+        """
         ours = self._compiled()
         return {
-            row.engine: ours[row.molecules].molecule_steps_per_s / row.molecule_steps_per_s
+            row.engine: ours[row.molecules].times_faster(row)
             for row in self.rows
             if row.engine in PEERS and row.molecules in ours
         }
@@ -127,7 +129,7 @@ def _cells(row: Row) -> list[str]:
         number(moving, ".3g", 1e6),
         number(median, ".3g", 1e6),
         number(row.events_per_s, ".3g", 1e6),
-        f"{row.repetitions} x {row.median_seconds * 1e3:.0f} ms",
+        f"{len(row.round_seconds)} x {row.median_seconds * 1e3:.0f} ms",
     ]
 
 

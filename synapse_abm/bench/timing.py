@@ -1,8 +1,8 @@
 """Timing on a machine that others use too.
 
-All contenders take turns in short repetitions, so that a busy moment hits all of them alike; the
-best repetition counts, because a disturbance can only slow a program down, and the median is kept
-beside it. Compilation, burn-in and calibration come before and are not timed.
+All contenders take turns in short repetitions, so that a busy moment hits all of them alike. The
+best repetition gives the rate, because a disturbance can only slow a program down; two contenders
+are compared round by round. Compilation, burn-in and calibration come before and are not timed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,29 @@ from synapse_abm.bench.contenders import Contender
 from synapse_abm.experiment import Progress
 
 
+#: Steps of a repetition, at least: a lucky moment of a slow contender is averaged out.
+MIN_STEPS = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; ``seconds`` is the best wall time of ``steps`` steps."""
+    """One line of the table.
+
+    Parameters
+    ----------
+    engine, molecules, sites, koff_dt
+        What was timed (see ``contenders.Label``).
+    bound_fraction
+        Share of the sites that were bound, meanwhile; None without sites.
+    molecule_steps_per_s, events_per_s
+        Rates of the best repetition; events are bindings and unbindings, None if not counted.
+    seconds
+        Wall time of the best repetition, s.
+    steps
+        Steps of a repetition.
+    round_seconds
+        Wall time of every repetition, s.
+    """
 
     engine: str
     molecules: int
@@ -28,11 +48,21 @@ class Row:
     koff_dt: float | None
     bound_fraction: float | None
     molecule_steps_per_s: float
+    events_per_s: float | None
     seconds: float
     steps: int
-    repetitions: int
-    median_seconds: float
-    events_per_s: float | None
+    round_seconds: tuple[float, ...]
+
+    @property
+    def median_seconds(self) -> float:
+        """Wall time of a typical repetition, s."""
+        return statistics.median(self.round_seconds)
+
+    def times_faster(self, other: Row) -> float:
+        """Molecule-steps per second in units of another row's: the median over the rounds."""
+        both = zip(self.round_seconds, other.round_seconds, strict=True)
+        work = self.molecules * self.steps / (other.molecules * other.steps)
+        return work * statistics.median(theirs / ours for ours, theirs in both)
 
 
 @dataclass(slots=True)
@@ -65,11 +95,10 @@ class _Race:
             koff_dt=label.koff_dt,
             bound_fraction=statistics.mean(self.bound) if self.bound else None,
             molecule_steps_per_s=label.molecules * self.steps / best,
+            events_per_s=events,
             seconds=best,
             steps=self.steps,
-            repetitions=len(self.seconds),
-            median_seconds=statistics.median(self.seconds),
-            events_per_s=events,
+            round_seconds=tuple(self.seconds),
         )
 
 
@@ -85,7 +114,7 @@ def steps_for(contender: Contender, wanted_s: float) -> int:
     steps = 1
     while (taken := seconds(partial(contender.run, steps))) < wanted_s / 2:
         steps *= 2
-    return max(1, round(steps * wanted_s / taken))
+    return max(MIN_STEPS, round(steps * wanted_s / taken))
 
 
 def race(

@@ -188,7 +188,9 @@ def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> L
 
     A ligand with a new name is added. One with a known name gets the file's affinities beside its
     own; an affinity of the same target and source, a ``default = true``, an efficacy, a diffusion
-    coefficient, a kind or a note replaces what was there. A complete file::
+    coefficient, a kind or a note replaces what was there. ``[usual.kon_per_nM_s]`` and
+    ``[usual.diffusion_um2_per_s]`` say what is taken where a ligand says nothing, and
+    ``[target.NAME]`` adds a target. A complete file::
 
         [source.Mine2026]
         citation = "Mine 2026, J Good Res 1:1"

@@ -20,7 +20,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.statistics import ChiSquare, Estimate, Rule, Verdict, chi_square, verdict, z_score
+from synapse_abm.statistics import (
+    ChiSquare,
+    Estimate,
+    Rule,
+    Verdict,
+    chi_square,
+    merged_bins,
+    verdict,
+    z_score,
+)
 from synapse_abm.validation.samples import Sample
 
 type Array = NDArray[np.float64]
@@ -143,7 +152,7 @@ class Distribution:
             return ChiSquare(math.inf, max(law.size - 1, 1), 0.0)
         if flat.max() > CERTAIN:
             return ChiSquare(0.0, 0, 1.0)
-        if (1 - flat.max()) * at.size < 2 * LEAST_EXPECTED:
+        if merged_bins(at.size * flat, LEAST_EXPECTED).size < 2:
             return None
         return chi_square(at, flat, LEAST_EXPECTED)
 

@@ -1,0 +1,106 @@
+"""The simulator held against exact results, at a stated rate of false alarms.
+
+Every number of a case is estimated from simulations and compared with the number in the file, in
+up to five looks at n, 3n, 9n, 27n and 81n observations:
+
+FAIL
+    it is off by more standard errors than chance explains. If everything is exact, any FAIL at all
+    has a probability of at most 1e-6 over all quantities and looks together;
+PASS
+    it is certainly within its margin (99.9 %): 0.01 of an occupancy or probability, 2 % of other
+    numbers, of a series over time 2 % of its largest value, and 2 % of a standard deviation, which
+    is 4 % of a variance. A law (chi-square) passes if it is not rejected and its mean passes;
+INCONCLUSIVE
+    neither, even at the last look. That is not a pass.
+
+Standard errors are exact where the law is known and observations are independent, from
+independent replicates or batch means elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from synapse_abm.errors import raise_faults
+from synapse_abm.experiment import Progress, check_seed, silent
+from synapse_abm.network import Address
+from synapse_abm.statistics import Rule
+from synapse_abm.validation.cases import SHIPPED, Case, read_cases
+from synapse_abm.validation.groups import assign, faults_of
+from synapse_abm.validation.judge import judge
+from synapse_abm.validation.planted import PLANTED, try_out
+from synapse_abm.validation.quantities import Row
+from synapse_abm.validation.report import Verdicts
+from synapse_abm.validation.trials import Trial
+
+__all__ = ["FALSE_ALARM", "Verdicts", "validate"]
+
+FALSE_ALARM = 1e-6
+#: The bounds are set for a tenth of it: far out, errors of variances have fatter tails than normal.
+_DESIGNED = FALSE_ALARM / 10
+DEFAULT_SEED = 0
+
+
+def validate(
+    cases: Path | None = None,
+    seed: int | None = None,
+    planted: bool = False,
+    progress: Progress = silent,
+) -> Verdicts:
+    """Judge the cases of a file, the program's own by default.
+
+    Parameters
+    ----------
+    cases
+        A file in the format of the program's own cases.
+    seed
+        Of all random numbers; 0 by default.
+    planted
+        Also plant bugs in the engine and see whether their cases catch them.
+    progress
+        Told about the trials as they end.
+
+    Raises
+    ------
+    InputError, InputErrors
+        If the file cannot be used; nothing has been run then.
+    """
+    began = time.perf_counter()
+    seed = DEFAULT_SEED if seed is None else check_seed(seed)
+    read = read_cases(SHIPPED if cases is None else cases)
+    found = assign(read)
+    raise_faults(faults_of(read))
+    rule = Rule(tests=max(sum(len(t.quantities) for t in found.trials), 1), false_alarm=_DESIGNED)
+    rows = _in_order(read, _judge_all(found.trials, rule, seed, progress))
+    bugs = []
+    if planted:
+        known = {case.id: case for case in read_cases(SHIPPED)}
+        bugs = [try_out(bug, known, rule, seed) for bug in progress(PLANTED, label="planted bugs")]
+    wall_s = time.perf_counter() - began
+    return Verdicts(FALSE_ALARM, seed, rows, tuple(found.left_out), tuple(bugs), wall_s)
+
+
+def _in_order(cases: Sequence[Case], rows: Sequence[Row]) -> list[Row]:
+    """Rows in the order of the file."""
+    place = {case.id: at for at, case in enumerate(cases)}
+    return sorted(rows, key=lambda row: place[row.id])
+
+
+def _judge_all(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progress) -> list[Row]:
+    """All verdicts; the longest trials start first, and each has random numbers of its own."""
+    done: dict[int, list[Row]] = {}
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    futures: dict[Future[list[Row]], int] = {
+        pool.submit(judge, trials[at], rule, Address(seed, at)): at
+        for at in sorted(range(len(trials)), key=lambda at: -trials[at].cost)
+    }
+    try:
+        for future in progress(as_completed(futures), total=len(futures), label="trials"):
+            done[futures[future]] = future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return [row for at in range(len(trials)) for row in done[at]]

@@ -1,0 +1,327 @@
+"""Groups H and I: transporters that carry a substrate inside while a drug competes for the seat."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from types import ModuleType
+
+import numpy as np
+
+from synapse_abm import layout as lay
+from synapse_abm.network import Address, Names
+from synapse_abm.scenario import Ligand, Scenario
+from synapse_abm.simulation import Series, Simulation
+from synapse_abm.state import State
+from synapse_abm.theory import (
+    Clearance,
+    TransportRates,
+    clearance,
+    transporter_occupancy,
+)
+from synapse_abm.validation.cases import Array, Case, common_step
+from synapse_abm.validation.places import (
+    per_concentration,
+    per_pair,
+    reservoir,
+    side_by_side,
+    well_mixed,
+)
+from synapse_abm.validation.quantities import (
+    OCCUPANCY,
+    RELATIVE,
+    SPREAD,
+    Number,
+    at_least,
+    covariance,
+    deviation,
+    fano,
+    mean,
+    variance,
+)
+from synapse_abm.validation.relaxation import pace
+from synapse_abm.validation.samples import Columns, Replicates, Sample
+from synapse_abm.validation.trials import (
+    AFFORDABLE,
+    DECIDING,
+    Claims,
+    Found,
+    Trial,
+    bound,
+    free,
+    stationary,
+    too_long,
+)
+
+#: First looks at replicates: the law of a count over a window is nearly normal, that of a
+#: completion time is not.
+FIRST_COUNTS, FIRST_TIMES = 1600, 4000
+_TRANSPORTED: Columns = {"flux": lambda series: series.count("transported", "S", "T")}
+
+
+def clamped(case: Case) -> Found:
+    """Group H: substrate and drug of fixed concentrations."""
+    sites = case.count("N_T", 1)
+    scenario = _clamped_cycle(case, sites)
+    claims = Claims(case)
+    dt = pace(scenario).relaxation_s
+    for name in ("TS", "TD"):
+        claims.occupancy(f"p_{name}", mean(name, 1 / sites))
+        claims.occupancy(f"mean_{name}", mean(name), sites)
+        claims.spread(f"var_{name}", variance(name))
+    claims.occupancy("p_free", mean("empty", 1 / sites))
+    claims.mean("flux_per_T", mean("flux", 1 / (sites * dt)))
+    claims.mean("flux_total", mean("flux", 1 / dt))
+    levels: Columns = {
+        "TS": bound("S"),
+        "TD": bound("D"),
+        "empty": lambda series: sites - bound("S")(series) - bound("D")(series),
+    }
+    found = stationary(case, claims, scenario, levels, _TRANSPORTED)
+    found.add(_counts(case, scenario, sites))
+    return found
+
+
+def _clamped_cycle(case: Case, sites: int) -> Scenario:
+    substrate = per_concentration(case.rate("kon"), case.rate("koff", zero=True), case.rate("kcat"))
+    drug = per_concentration(case.rate("kon_D", zero=True), case.rate("koff_D"))
+    ligands = {
+        "S": Ligand(clamped_nM=case.rate("S", zero=True), binding={"T": substrate}),
+        "D": Ligand(clamped_nM=case.rate("D", zero=True), binding={"T": drug}),
+    }
+    return well_mixed(sites, ligands)
+
+
+def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
+    """Transports completed within ``t_count``, each window from a stationary start of its own.
+
+    Sites are independent there, so the stationary state can be drawn directly.
+    """
+    claims = Claims(case)
+    claims.mean("mean_count_t", mean("count"))
+    claims.spread("var_count_t", variance("count"))
+    claims.spread("fano_flux_t", fano("count"))
+    quantities = (*claims.means, *claims.spreads)
+    if not quantities:
+        return Found()
+    window = case.rate("t_count")
+    events = pace(scenario).events_per_s * window
+    copies = min(max(1, round(500 / (events + 1))), 32)
+    replicas = side_by_side(scenario.model_copy(update={"dt_s": window}), copies)
+    occupancy = _stationary_occupancy(case)
+
+    def prepare(state: State, generator: np.random.Generator) -> None:
+        _seat(state, Names.of(replicas), occupancy, generator)
+
+    def read(simulation: Simulation, series: Series) -> Mapping[str, Array]:
+        counts = [series.count("transported", f"S{i}", f"T{i}")[-1] for i in range(copies)]
+        return {"count": np.array(counts, dtype=np.float64)}
+
+    def observe(address: Address, kernels: ModuleType | None) -> Sample:
+        return Replicates(replicas, address, kernels, steps=1, read=read, prepare=prepare)
+
+    cost = DECIDING * FIRST_COUNTS * (events * (1 + copies / 16) + 1000 / copies)
+    if cost > AFFORDABLE:
+        return Found(left_out=[(case.id, too_long(quantities, cost))])
+    return Found([Trial(quantities, FIRST_COUNTS, observe, cost)])
+
+
+def _stationary_occupancy(case: Case) -> Mapping[str, float]:
+    rates = TransportRates(
+        case.rate("kon"), case.rate("koff", zero=True), case.rate("kcat"),
+        case.rate("kon_D", zero=True), case.rate("koff_D"),
+    )  # fmt: skip
+    substrate, drug = case.rate("S", zero=True), case.rate("D", zero=True)
+    p = transporter_occupancy(substrate, rates.km, drug, rates.ki)
+    return {"S": float(p.substrate), "D": float(p.drug)}
+
+
+def _seat(
+    state: State, names: Names, occupancy: Mapping[str, float], generator: np.random.Generator
+) -> None:
+    """Let clamped ligands hold sites at random, each with its probability."""
+    store, pairs = state.store, len(names.pairs)
+    kind, held = store.sites[lay.TARGET], store.sites[lay.LIGAND]
+    u = generator.random(held.size)
+    for t, target in enumerate(names.targets):
+        edge, mine = 0.0, kind == t
+        for p, (other, ligand) in enumerate(names.pairs):
+            if other == target:
+                share = occupancy[ligand.rstrip("0123456789")]
+                taken = mine & (edge <= u) & (u < edge + share)
+                held[taken] = names.ligands.index(ligand)
+                store.totals[p] = taken.sum()
+                edge += share
+        store.totals[pairs + t] = (mine & (u >= edge)).sum()
+
+
+def coupled(case: Case) -> Found:
+    """Group I: transporters and molecules in finite numbers, told apart by their parameters."""
+    if "alpha" in case.params:
+        return _drained_pool(case)
+    if "k_recycle" in case.params:
+        return _closed_cycle(case)
+    return _clearance(case)
+
+
+def _molecules(case: Case, return_per_s: float) -> dict[str, Ligand]:
+    substrate = per_pair(case.rate("kon_pair"), case.rate("koff", zero=True), case.rate("kcat"))
+    drug = per_pair(case.rate("kon_D_pair", zero=True), case.rate("koff_D"))
+    return {
+        "S": Ligand(count=case.count("N_S"), binding={"T": substrate}, return_per_s=return_per_s),
+        "D": Ligand(count=case.count("N_D"), binding={"T": drug}),
+    }
+
+
+def _closed_cycle(case: Case) -> Found:
+    """What was carried inside comes back at ``k_recycle``; counts over a time if the case asks."""
+    sites = case.count("N_T", 1)
+    scenario = well_mixed(sites, _molecules(case, case.rate("k_recycle")))
+    window = _counting_window(case)
+    dt = window or pace(scenario).relaxation_s
+    claims = _bound_claims(case, sites)
+    for name in ("S_in", "S_free", "D_free"):
+        claims.mean(f"mean_{name}", mean(name))
+        claims.spread(f"var_{name}", variance(name))
+        claims.law(f"pmf_{name}", name, RELATIVE * abs(case.number(f"mean_{name}") or 1.0))
+    claims.mean("flux", mean("flux", 1 / dt))
+    if window:
+        claims.mean(f"mean_count_t{window:g}", mean("flux"))
+        claims.spread(f"var_count_t{window:g}", variance("flux"))
+    levels: Columns = {
+        "TS": bound("S"),
+        "TD": bound("D"),
+        "S_in": lambda series: series.inside("S").astype(float),
+        "S_free": free("S"),
+        "D_free": free("D"),
+    }
+    return stationary(case, claims, scenario, levels, _TRANSPORTED, window)
+
+
+def _counting_window(case: Case) -> float | None:
+    """The time (s) over which the case counts transports, from the names of its numbers."""
+    for key in case.exact:
+        if found := re.fullmatch(r"(?:mean|var)_count_t(\d{1,6}(?:\.\d{1,6})?)", key):
+            return float(found[1]) or None
+    return None
+
+
+def _bound_claims(case: Case, sites: int) -> Claims:
+    claims = Claims(case)
+    for key, name in (("substrate_occupancy", "TS"), ("drug_occupancy", "TD")):
+        claims.occupancy(key, mean(name, 1 / sites))
+        claims.occupancy(f"mean_{name}", mean(name), sites)
+        claims.spread(f"var_{name}", variance(name))
+        claims.law(f"pmf_{name}", name, OCCUPANCY * sites)
+    claims.covariance("cov_TS_TD", covariance("TS", "TD"), "var_TS", "var_TD")
+    for key in ("joint_pmf", "joint_pmf_TS_TD"):
+        claims.joint_law(key, ("TS", "TD"), OCCUPANCY * sites)
+    return claims
+
+
+def _drained_pool(case: Case) -> Found:
+    """Free substrate enters and leaves, and is carried away; the drug has a fixed concentration."""
+    sites, exits = case.count("N_T", 1), case.rate("gamma")
+    source = reservoir(case.rate("alpha", zero=True) / exits, exits)
+    kcat = case.rate("kcat")
+    substrate = per_pair(case.rate("kon_pair"), case.rate("koff", zero=True), kcat)
+    drug = per_concentration(case.rate("kon_D", zero=True), case.rate("koff_D"))
+    # What is inside plays no part; it is destroyed there so that it does not pile up.
+    ligands = {
+        "S": Ligand(reservoir=source, binding={"T": substrate}, metabolism_per_s=kcat),
+        "D": Ligand(clamped_nM=case.rate("D_chemostat", zero=True), binding={"T": drug}),
+    }
+    scenario = well_mixed(sites, ligands)
+    claims = _bound_claims(case, sites)
+    claims.mean("mean_S", mean("S"))
+    claims.spread("var_S", variance("S"))
+    claims.spread("fano_S", fano("S"))
+    claims.mean("flux", mean("flux", 1 / pace(scenario).relaxation_s))
+    levels: Columns = {"TS": bound("S"), "TD": bound("D"), "S": free("S")}
+    return stationary(case, claims, scenario, levels, _TRANSPORTED)
+
+
+def _clearance(case: Case) -> Found:
+    """Nothing comes back: how long until all is inside, and how much is inside meanwhile."""
+    molecules, sites = _molecules(case, 0.0), case.count("N_T", 1)
+    times = case.times("params") if "t" in case.params else np.zeros(0)
+    rates = TransportRates(
+        case.rate("kon_pair"), case.rate("koff", zero=True), case.rate("kcat"),
+        case.rate("kon_D_pair", zero=True), case.rate("koff_D"),
+    )  # fmt: skip
+    step = common_step(times, most_steps=200)
+    if step is None:
+        return Found(left_out=[(case.id, "its times have no common step")])
+    if case.faults:
+        return Found()
+    substrates = molecules["S"].count
+    exact = clearance(rates, sites, substrates, molecules["D"].count)
+    quantities = _clearance_claims(case, times, exact)
+    watched = _Clearance(well_mixed(sites, molecules, step), times, substrates)
+    events = (substrates + molecules["D"].count) * 4
+    cost = DECIDING * FIRST_TIMES * (events * 2 + 100)
+    if cost > AFFORDABLE:
+        return Found(left_out=[(case.id, too_long(quantities, cost))])
+    return Found([Trial(quantities, FIRST_TIMES, watched.observe, cost)])
+
+
+def _clearance_claims(case: Case, times: Array, exact: Clearance) -> tuple[Number, ...]:
+    """Errors are no smaller than the exact ones: late molecules, and early ends, are rare."""
+    found = []
+    for key, measure in (("mean_completion", mean("end")), ("sd_completion", deviation("end"))):
+        if (value := case.number(key)) is not None:
+            found.append(Number(case.id, key, value, RELATIVE * abs(value), measure))
+    laws = [exact.inside(t) for t in times]
+    means, spreads, ends = (
+        case.series(key, times.size) for key in ("mean_S_in_t", "var_S_in_t", "P_complete_t")
+    )
+    for i, (t, law) in enumerate(zip(times, laws, strict=True)):
+        at, column, done = f"[t={t:g}]", f"inside@{i}", float(law.pmf[-1])
+        fourth = math.sqrt(max(law.central_moment(4) - law.var**2, 0.0))
+        rows = (
+            ("mean_S_in", means, RELATIVE, mean(column), law.sd),
+            ("var_S_in", spreads, SPREAD, variance(column), fourth),
+            ("P_complete", ends, None, mean(f"done@{i}"), math.sqrt(done * (1 - done))),
+        )
+        for key, values, share, measure, one in rows:
+            if values is not None:
+                margin = OCCUPANCY if share is None else share * float(np.abs(values).max())
+                safe = at_least(measure, one)
+                found.append(Number(case.id, key + at, float(values[i]), margin, safe))
+    return tuple(found)
+
+
+class _Clearance:
+    """Many clearances at once, each followed until its last molecule is inside."""
+
+    COPIES = 16
+
+    def __init__(self, scenario: Scenario, times: Array, substrates: int) -> None:
+        self._scenario = side_by_side(scenario, self.COPIES)
+        self._records = np.round(times / scenario.dt_s).astype(np.int64)
+        self._substrates = substrates
+
+    def observe(self, address: Address, kernels: ModuleType | None) -> Sample:
+        """Replicates that record what is inside at the case's times, and the time of the end."""
+        steps = int(self._records.max(initial=1))
+        return Replicates(self._scenario, address, kernels, steps=steps, read=self._read)
+
+    def _read(self, simulation: Simulation, series: Series) -> Mapping[str, Array]:
+        copies = range(self.COPIES)
+        start = series.seconds[0] - self._scenario.dt_s
+        inside = np.array([series.inside(f"S{i}") for i in copies], dtype=np.float64)
+        inside = np.hstack([np.zeros((self.COPIES, 1)), inside])
+        columns = {f"inside@{i}": inside[:, at] for i, at in enumerate(self._records)}
+        columns |= {
+            f"done@{i}": (inside[:, at] == self._substrates).astype(np.float64)
+            for i, at in enumerate(self._records)
+        }
+        for _ in range(1000):
+            if (inside[:, -1] == self._substrates).all():
+                break
+            series = simulation.run(16, every=16)
+            inside = np.array([series.inside(f"S{i}") for i in copies], dtype=np.float64)
+        ends = [simulation.last_time_s("transported", f"S{i}", f"T{i}") for i in copies]
+        columns["end"] = np.array(ends) - start
+        return columns
