@@ -122,6 +122,8 @@ def _binding(drug: str, kd_nM: float | None) -> tuple[Kinetics, dict[str, Any]]:
     """Rate constants at SERT, and the facts that the output names."""
     record = pharmacology.ligand(drug)
     affinity, kinetics = record.affinity("SERT"), record.kinetics("SERT")
+    if kinetics.kcat_per_s > 0:
+        raise InputError("--drug", drug, "a drug, which binds and stays outside", "try citalopram")
     facts = {
         "ligand": record.full_name,
         "kd_nM": kinetics.koff / kinetics.kon,

@@ -57,6 +57,11 @@ def test_an_unknown_drug_gets_the_nearest_name() -> None:
     assert "citalopram" in caught.value.nearest
 
 
+def test_a_substrate_is_no_drug() -> None:
+    with pytest.raises(InputError, match="binds and stays outside"):
+        hyperbola.run(seed=1, quick=True, progress=silent, drug="serotonin")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.01, 0.3, 3.0, 43.0, 100.0])
 def test_the_burn_in_is_long_enough(ratio: float) -> None:

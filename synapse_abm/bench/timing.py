@@ -17,7 +17,6 @@ from time import perf_counter
 from synapse_abm.bench.contenders import Contender
 from synapse_abm.experiment import Progress
 
-
 #: Steps of a repetition, at least: a lucky moment of a slow contender is averaged out.
 MIN_STEPS = 20
 

@@ -257,7 +257,7 @@ class _Part:
         step = common_step(times, 4 * MOST_STEPS)
         assert step is not None
         self._start, self._step = start, step
-        self._records = np.unique(np.append(np.round(times / step), 1).astype(np.int64))
+        self._records = np.unique([max(1, round(t / step)) for t in times])
         scenario = Scenario(grid=ONE_CELL, ligands={"X": _ligand(process, start, clock)}, dt_s=step)
         scenario = side_by_side(scenario, CLOCKED if clock else UNCLOCKED)
         names, copies = Names.of(scenario), range(len(scenario.ligands))
@@ -267,19 +267,19 @@ class _Part:
         self.sample = Replicates(scenario, address, kernels, steps=steps, read=self._read)
 
     def _read(self, _: Simulation, series: Series) -> Mapping[str, Array]:
-        late = self._records[self._records > 0] - 1
-        there = series.totals[np.ix_(late, self._present)].T
-        gone = series.events[np.ix_(late, self._gone)].T
-        if self._records[0] == 0:
-            there = np.pad(there, ((0, 0), (1, 0)), constant_values=self._start)
-            gone = np.pad(gone, ((0, 0), (1, 0)))
-        return {"present": there, "gone": gone}
+        at = self._records[:, None] - 1
+        return {
+            "present": series.totals[at, self._present].T,
+            "gone": series.events[at, self._gone].T,
+        }
 
     def column(self, kind: str, time: float) -> Array:
         """Molecules present, or gone, at a time of the part."""
-        at = np.searchsorted(self._records, round(time / self._step))
-        column: Array = self.sample[kind][:, at].astype(np.float64)
-        return column
+        record = round(time / self._step)
+        if record == 0:
+            return np.full(self.sample.size, float(self._start if kind == "present" else 0))
+        column: Array = self.sample[kind][:, np.searchsorted(self._records, record)]
+        return column.astype(np.float64)
 
 
 def _ligand(process: Process, start: int, clock: bool) -> Ligand:
