@@ -54,13 +54,14 @@ def compiled(function: Callable[..., Any]) -> Any:
     A function whose module has no file (a planted bug, compiled from a changed source) is not
     cached.
     """
-    options: dict[str, Any] = {"_nrt": False, "forceinline": function.__name__ != "advance"}
+    entry = function.__name__ == "advance"
+    options: dict[str, Any] = {"_nrt": False, "nogil": entry, "forceinline": not entry}
     has_file = Path(function.__code__.co_filename).is_file()
     if _FOLDER is None or not has_file:
         return numba.njit(**options)(function)
     config: Any = numba.core.config
     before, config.CACHE_DIR = config.CACHE_DIR, str(_FOLDER)
     try:
-        return numba.njit(cache=function.__name__ == "advance", **options)(function)
+        return numba.njit(cache=entry, **options)(function)
     finally:
         config.CACHE_DIR = before

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from synapse_abm.layout import F64, I64, U64
+from synapse_abm.layout import DIRECT_BITS, F64, I64, MIXED, U16, U64
 
 #: Weights are whole multiples of 2**-32 and sum to one exactly.
 WEIGHT_BITS = 32
@@ -86,12 +86,32 @@ def alias_table(weights: I64) -> tuple[U64, int]:
     return np.array(entries, dtype=np.uint64), WEIGHT_BITS - bits
 
 
+def direct_table(table: U64, shift: int) -> U16:
+    """For each of 4096 ranges of words the offset that all of them pick, ``MIXED`` if they differ.
+
+    A short cut through the alias table and nothing more: most words fall in a range that is all
+    one offset, and are spared the comparison.
+    """
+    step = 1 << (WEIGHT_BITS - DIRECT_BITS)
+    low = np.arange(1 << DIRECT_BITS, dtype=np.uint64) * np.uint64(step)
+    entry = table[low >> np.uint64(shift)]
+    threshold = entry >> np.uint64(32)
+    below = low & np.uint64((1 << shift) - 1)
+    kept, alias = entry & np.uint64(0xFFFF), entry >> np.uint64(16) & np.uint64(0xFFFF)
+    direct = np.where(threshold >= below + np.uint64(step), kept, MIXED)
+    direct = np.where(threshold <= below, alias, direct)
+    whole = shift >= WEIGHT_BITS - DIRECT_BITS  # a range must not reach over several slots
+    return np.asarray(direct if whole else np.full_like(direct, MIXED), dtype=np.uint16)
+
+
 @lru_cache(maxsize=64)
-def hop_table(hops: float, ring: int) -> tuple[U64, int]:
-    """Alias table of the heat kernel (see :func:`heat_kernel`); replicates of a run share it."""
+def hop_table(hops: float, ring: int) -> tuple[U64, int, U16]:
+    """Alias table of the heat kernel, its shift and its short cut; replicates of a run share it."""
     table, shift = alias_table(integer_weights(heat_kernel(hops, ring)))
+    direct = direct_table(table, shift)
     table.setflags(write=False)
-    return table, shift
+    direct.setflags(write=False)
+    return table, shift, direct
 
 
 def offset(table: U64, shift: int, word: int) -> int:

@@ -22,6 +22,7 @@ from synapse_abm.layout import (
     COUNTER,
     DEAD,
     DEGRADE,
+    DIRECT_BITS,
     DUE_LIGAND,
     DUE_SIZE,
     DUE_SLOT,
@@ -40,6 +41,7 @@ from synapse_abm.layout import (
     LEAVE,
     LIGAND,
     LIMIT,
+    MIXED,
     NEXT_ID,
     NO_SITE,
     PASS_MEAN,
@@ -67,6 +69,7 @@ u32, u64 = np.uint32, np.uint64
 M0, M1, W0, W1 = u64(PHILOX_M0), u64(PHILOX_M1), u32(PHILOX_W0), u32(PHILOX_W1)
 WORD, HALF, SHIFT12 = u64(0xFFFFFFFF), u64(32), u64(12)
 FIELD, SIXTEEN = u64(0xFFFF), u64(16)
+DIRECT_SHIFT, MIXED_OFFSET = u64(32 - DIRECT_BITS), u32(MIXED)
 ZERO, ONE, FIVE, BITS = u32(0), u32(1), u32(5), u32(31)
 HOP_STREAM, REACT_STREAM = u32(Stream.HOP), u32(Stream.REACT)
 LEAVE_STREAM, ARRIVE_STREAM = u32(Stream.LEAVE), u32(Stream.ARRIVE)
@@ -156,12 +159,15 @@ def pick(table, shift, below, word):
 
 
 @compiled
-def look_up(offsets, table, shift, words, half):
-    """Ring offset of each molecule along one axis."""
-    bits = u64(shift)
+def look_up(offsets, space, axis, ligand, words, half):
+    """Ring offset of each molecule along one axis; most are found without a comparison."""
+    table, direct = space.hop[axis, ligand], space.direct[axis, ligand]
+    bits = u64(space.hop_shift[axis, ligand])
     below = (u64(1) << bits) - u64(1)
     for i in range(words.size):
-        offsets[i] = pick(table, bits, below, (words[i] >> half) & WORD)
+        word = (words[i] >> half) & WORD
+        offset = u32(direct[word >> DIRECT_SHIFT])
+        offsets[i] = pick(table, bits, below, word) if offset == MIXED_OFFSET else offset
 
 
 @compiled
@@ -214,12 +220,10 @@ def hop(plan, store, space, landing, bench, ligand, landed):
             start = molecule_words(ids, bench.words, plan, HOP_STREAM, store.meta[STEP])
             words = bench.words[start : start + ids.size]
             if shift_x >= 0:
-                table = space.hop[0, ligand]
-                look_up(bench.offset_x, table, shift_x, words, u64(0))
+                look_up(bench.offset_x, space, 0, ligand, words, u64(0))
                 shift_axis(x, compartment, bench.offset_x, ring_x)
             if shift_y >= 0:
-                table = space.hop[1, ligand]
-                look_up(bench.offset_y, table, shift_y, words, HALF)
+                look_up(bench.offset_y, space, 1, ligand, words, HALF)
                 shift_axis(y, compartment, bench.offset_y, ring_y)
             locate(x, y, compartment, cell, ring_x, ring_y, width, plan.fold)
         m = gather(cell, u32(b), space.active_bits, landing.rows, landing.cells, m)

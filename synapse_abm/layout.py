@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+U16 = npt.NDArray[np.uint16]
 I32 = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
@@ -49,6 +50,10 @@ DUE_STEP, DUE_SLOT, DUE_LIGAND, DUE_SIZE = range(4)
 # exit (the rest are degraded); mean arrivals per step in inactive cells that stay, and that leave
 # again.
 LEAVE, EXIT_SHARE, STAY_MEAN, PASS_MEAN = range(4)
+
+
+# Space.direct: bits of a word that index it, and the entry that sends to the alias table.
+DIRECT_BITS, MIXED = 12, 0xFFFF
 
 
 class Store(NamedTuple):
@@ -102,6 +107,7 @@ class Space(NamedTuple):
     """
 
     hop: U64  # (2, L, slots) alias tables of ring offsets along x and y
+    direct: U16  # (2, L, 4096) short cuts through them
     hop_shift: I64  # (2, L) bits below the slot number; -1: no hop along this axis
     active: U32  # (S) cells with sites or batches, ascending
     active_bits: U32  # the same as a set of bits over all cells

@@ -15,7 +15,7 @@ import numpy as np
 from synapse_abm import layout as lay
 from synapse_abm.errors import InputError
 from synapse_abm.heat import hop_table
-from synapse_abm.layout import F64, I32, I64, U32, U64
+from synapse_abm.layout import DIRECT_BITS, F64, I32, I64, U16, U32, U64
 from synapse_abm.rng import (
     MAX_PLACE,
     MAX_REPLICATE,
@@ -260,10 +260,11 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
     inactive = np.setdiff1d(np.arange(cells, dtype=np.uint32), active, assume_unique=True)
     site_slot = np.searchsorted(active, site_cell)
     first_cell_of_word = 32 * np.arange(cells // 32 + 1)
-    hop, hop_shift = _hop_tables(scenario)
+    hop, direct, hop_shift = _hop_tables(scenario)
     schedule, offset = _schedule(scenario, active)
     return lay.Space(
         hop=hop,
+        direct=direct,
         hop_shift=hop_shift,
         active=active,
         active_bits=_bit_set(active, cells + 1),
@@ -303,22 +304,24 @@ def _bit_set(members: U32, size: int) -> U32:
     return bits
 
 
-def _hop_tables(scenario: Scenario) -> tuple[U64, I64]:
-    """Alias tables (2, L, slots) and shifts (2, L); a shift of -1 where nothing hops."""
+def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:
+    """Alias tables (2, L, slots), short cuts, shifts (2, L); -1 shifts where nothing hops."""
     grid, ligands = scenario.grid, list(scenario.ligands.values())
     fold = 2 if grid.walls == "reflecting" else 1
     tables: dict[tuple[int, int], U64] = {}
     shifts = np.full((2, max(len(ligands), 1)), -1, dtype=np.int64)
+    direct = np.zeros((*shifts.shape, 1 << DIRECT_BITS), dtype=np.uint16)
     for axis, length in enumerate((grid.width, grid.height)):
         for number, ligand in enumerate(ligands):
             hops = ligand.diffusion_um2_per_s * scenario.dt_s / grid.spacing_um**2
             if length > 1 and hops > 0.0:
-                tables[axis, number], shifts[axis, number] = hop_table(hops, fold * length)
+                at = axis, number
+                tables[at], shifts[at], direct[at] = hop_table(hops, fold * length)
     widest = max((t.size for t in tables.values()), default=1)
     out = np.zeros((*shifts.shape, widest), dtype=np.uint64)
     for at, table in tables.items():
         out[at][: table.size] = table
-    return out, shifts
+    return out, direct, shifts
 
 
 def _release(scenario: Scenario, active: U32) -> tuple[F64, I64]:

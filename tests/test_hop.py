@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, stats
 
-from synapse_abm.heat import alias_table, heat_kernel, integer_weights, offset
-from synapse_abm.layout import X
+from synapse_abm.heat import alias_table, heat_kernel, hop_table, integer_weights, offset
+from synapse_abm.layout import DIRECT_BITS, MIXED, X
 from synapse_abm.planting import plant
 from synapse_abm.scenario import Grid, Ligand, Scenario
 from synapse_abm.simulation import Simulation
@@ -57,6 +57,20 @@ def test_the_alias_table_holds_exactly_the_weights(hops: float, ring: int) -> No
         counted[entry >> 16 & 0xFFFF] += (1 << shift) - kept
     assert np.array_equal(counted[:ring], weights)
     assert counted[ring:].sum() == 0
+
+
+@pytest.mark.parametrize(("hops", "ring"), [(0.001, 6), (0.7, 12), (2.0, 200), (50.0, 4000)])
+def test_the_short_cut_is_the_table(hops: float, ring: int) -> None:
+    """A range of words crosses a threshold at most once: its two ends and every draw agree."""
+    table, shift, direct = hop_table(hops, ring)
+    width = 1 << (32 - DIRECT_BITS)
+    taken = 0
+    for at, found in enumerate(direct.tolist()):
+        ends = {offset(table, shift, at * width), offset(table, shift, (at + 1) * width - 1)}
+        if found != MIXED:
+            assert ends == {found}
+            taken += 1
+    assert taken > 0.5 * direct.size or shift < 32 - DIRECT_BITS + 4
 
 
 def test_look_up_reads_the_table_as_it_was_counted() -> None:

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from synapse_abm import kernels
 from synapse_abm.errors import raise_faults
 from synapse_abm.experiment import Progress, check_seed, silent
 from synapse_abm.network import Address
@@ -92,15 +93,27 @@ def _in_order(cases: Sequence[Case], rows: Sequence[Row]) -> list[Row]:
 
 def _judge_all(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progress) -> list[Row]:
     """All verdicts; the longest trials start first, and each has random numbers of its own."""
+    order = sorted(range(len(trials)), key=lambda at: -trials[at].cost)
     done: dict[int, list[Row]] = {}
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-    futures: dict[Future[list[Row]], int] = {
-        pool.submit(judge, trials[at], rule, Address(seed, at)): at
-        for at in sorted(range(len(trials)), key=lambda at: -trials[at].cost)
-    }
-    try:
-        for future in progress(as_completed(futures), total=len(futures), label="trials"):
-            done[futures[future]] = future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    workers = _workers()
+    if workers == 1:
+        for at in progress(order, label="trials"):
+            done[at] = judge(trials[at], rule, Address(seed, at))
+        return [row for at in range(len(trials)) for row in done[at]]
+    with ThreadPoolExecutor(workers) as pool:
+        futures: dict[Future[list[Row]], int] = {
+            pool.submit(judge, trials[at], rule, Address(seed, at)): at for at in order
+        }
+        try:
+            for future in progress(as_completed(futures), total=len(order), label="trials"):
+                done[futures[future]] = future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [row for at in range(len(trials)) for row in done[at]]
+
+
+def _workers() -> int:
+    """Threads to work with: one unless the compiled engine lets others run beside it."""
+    options = getattr(kernels.advance, "targetoptions", {})
+    return (os.cpu_count() or 1) if options.get("nogil") else 1

@@ -12,7 +12,7 @@ import numpy as np
 from synapse_abm import layout as lay
 from synapse_abm.network import Address, Names
 from synapse_abm.scenario import Ligand, Scenario
-from synapse_abm.simulation import Series, Simulation
+from synapse_abm.simulation import Series, Simulation, event_index
 from synapse_abm.state import State
 from synapse_abm.theory import (
     Clearance,
@@ -109,17 +109,15 @@ def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
     events = pace(scenario).events_per_s * window
     copies = min(max(1, round(500 / (events + 1))), 32)
     replicas = side_by_side(scenario.model_copy(update={"dt_s": window}), copies)
-    occupancy = _stationary_occupancy(case)
+    names = Names.of(replicas)
+    seats = _Seats(names, _stationary_occupancy(case))
+    columns = [event_index(names, "transported", f"S{i}", f"T{i}") for i in range(copies)]
 
-    def prepare(state: State, generator: np.random.Generator) -> None:
-        _seat(state, Names.of(replicas), occupancy, generator)
-
-    def read(simulation: Simulation, series: Series) -> Mapping[str, Array]:
-        counts = [series.count("transported", f"S{i}", f"T{i}")[-1] for i in range(copies)]
-        return {"count": np.array(counts, dtype=np.float64)}
+    def read(_: Simulation, series: Series) -> Mapping[str, Array]:
+        return {"count": series.events[-1, columns].astype(np.float64)}
 
     def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return Replicates(replicas, address, kernels, steps=1, read=read, prepare=prepare)
+        return Replicates(replicas, address, kernels, steps=1, read=read, prepare=seats)
 
     cost = DECIDING * FIRST_COUNTS * (events * (1 + copies / 16) + 1000 / copies)
     if cost > AFFORDABLE:
@@ -137,23 +135,26 @@ def _stationary_occupancy(case: Case) -> Mapping[str, float]:
     return {"S": float(p.substrate), "D": float(p.drug)}
 
 
-def _seat(
-    state: State, names: Names, occupancy: Mapping[str, float], generator: np.random.Generator
-) -> None:
-    """Let clamped ligands hold sites at random, each with its probability."""
-    store, pairs = state.store, len(names.pairs)
-    kind, held = store.sites[lay.TARGET], store.sites[lay.LIGAND]
-    u = generator.random(held.size)
-    for t, target in enumerate(names.targets):
-        edge, mine = 0.0, kind == t
-        for p, (other, ligand) in enumerate(names.pairs):
-            if other == target:
-                share = occupancy[ligand.rstrip("0123456789")]
-                taken = mine & (edge <= u) & (u < edge + share)
-                held[taken] = names.ligands.index(ligand)
-                store.totals[p] = taken.sum()
-                edge += share
-        store.totals[pairs + t] = (mine & (u >= edge)).sum()
+class _Seats:
+    """Lets clamped ligands hold sites at random, each with its probability."""
+
+    def __init__(self, names: Names, occupancy: Mapping[str, float]) -> None:
+        targets, pairs = len(names.targets), len(names.pairs)
+        self._edges = np.cumsum(list(occupancy.values()))
+        self._ligand = np.full((targets, len(occupancy) + 1), -1)  # the last kind is an empty site
+        self._total = np.zeros(self._ligand.shape, dtype=np.int64)
+        self._total[:, -1] = pairs + np.arange(targets)
+        for p, (target, ligand) in enumerate(names.pairs):
+            at = names.targets.index(target), list(occupancy).index(ligand[0])
+            self._ligand[at], self._total[at] = names.ligands.index(ligand), p
+
+    def __call__(self, state: State, generator: np.random.Generator) -> None:
+        sites, totals = state.store.sites, state.store.totals
+        u = generator.random(sites.shape[1])
+        at = sites[lay.TARGET], np.searchsorted(self._edges, u, side="right")
+        sites[lay.LIGAND] = self._ligand[at]
+        held = np.bincount(self._total[at], minlength=int(self._total.max()) + 1)
+        totals[: held.size] = held
 
 
 def coupled(case: Case) -> Found:
