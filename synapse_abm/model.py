@@ -77,8 +77,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
                 "agent_classes change rules that the compiled engine does not ask for; "
                 "use engine='agents'"
             )
-        Address(rng, replicate)  # refuses a seed that is none, before Mesa takes it
-        super().__init__(rng=rng)
+        seed = Address(rng, replicate).seed  # refuses what is no seed, before Mesa takes it
+        super().__init__(rng=seed)
         self.engine = engine
         self.check_every_step = check_every_step
         self.simulation = Simulation(scenario, rng, replicate, check_every_step=check_every_step)

@@ -7,6 +7,7 @@ pair.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,8 +43,10 @@ class Address:
         limits = {"seed": MAX_SEED, "replicate": MAX_REPLICATE, "place": MAX_PLACE}
         for name, largest in limits.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
+            whole = hasattr(value, "__index__") and not isinstance(value, bool)
+            if not whole or not 0 <= value <= largest:
                 raise InputError(name, value, f"a whole number from 0 to {largest}")
+            object.__setattr__(self, name, operator.index(value))  # NumPy's integers are welcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 from scenarios import crowded, everything
 
 from synapse_abm.agents import Drug, Molecule, Receptor, Serotonin, Site, Transporter
+from synapse_abm.errors import InputError
 from synapse_abm.model import SynapseModel
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 from synapse_abm.state import InvariantError, check
@@ -193,6 +194,19 @@ def test_overridden_rules_are_refused_where_they_would_be_ignored() -> None:
         SynapseModel(crowded(), agent_classes={"drug": Jumper})
     with pytest.raises(ValueError, match="'fast' is not one of"):
         SynapseModel(crowded(), engine="fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "1", None, True])
+def test_a_seed_that_is_none_is_refused(seed: object) -> None:
+    with pytest.raises(InputError, match="a whole number from 0"):
+        SynapseModel(crowded(), rng=seed)  # type: ignore[arg-type]
+
+
+def test_numpy_integers_are_seeds() -> None:
+    one, other = SynapseModel(crowded(), rng=np.int64(7)), SynapseModel(crowded(), rng=7)
+    one.run(5)
+    other.run(5)
+    assert np.array_equal(one.store.molecules, other.store.molecules)
 
 
 def test_a_step_count_below_zero_is_refused() -> None:

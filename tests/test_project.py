@@ -117,5 +117,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     listed = do(scripts / "synapse-abm", "list")
     names = [line.split()[0] for line in listed.splitlines()]
     assert names == sorted(path.stem for path in (ROOT / "experiments").glob("[!_.]*.py"))
+    assert "The hyperbola emerges" in do(scripts / "synapse-abm", "run", "hyperbola", "--quick")
+    assert (tmp_path / "outputs" / "hyperbola" / "run.json").is_file()
     where = "import synapse_abm, sys; sys.stdout.write(synapse_abm.__file__)"
     assert Path(do(scripts / "python", "-c", where)).is_relative_to(tmp_path / "env")
