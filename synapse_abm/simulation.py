@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import time
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -141,6 +143,14 @@ class Simulation:
         self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
         self._scratch: tuple[lay.Landing, lay.Bench] | None = None
         self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave out scratch memory and name the kernels."""
+        return self.__dict__ | {"_kernels": self._kernels.__name__, "_scratch": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+        self.__dict__.update(state, _kernels=sys.modules[state["_kernels"]])
 
     @property
     def step_number(self) -> int:

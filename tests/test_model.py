@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import mesa
 import numpy as np
 import pytest
 from scenarios import crowded, everything
 
 from synapse_abm.agents import Drug, Molecule, Receptor, Serotonin, Site, Transporter
+from synapse_abm.checkpoint import to_bytes
 from synapse_abm.errors import InputError
 from synapse_abm.model import SynapseModel
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
@@ -113,6 +117,21 @@ def test_the_two_engines_show_the_same_agents() -> None:
         return sorted((m.ligand, m.id, m.cell, m.compartment) for m in molecules)
 
     assert portrait("compiled") == portrait("agents")
+
+
+@pytest.mark.parametrize("engine", ["compiled", "agents"])
+def test_copies_and_pickles_go_on_alike(engine: str) -> None:
+    model = SynapseModel(everything(), rng=5, engine=engine)  # type: ignore[arg-type]
+    for _ in range(4):
+        model.step()
+    assert len(model.agents) > 20  # views exist when the copy is made
+    twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for each in (model, *twins):
+        each.step()
+        each.step()
+    for twin in twins:
+        assert to_bytes(twin.simulation) == to_bytes(model.simulation)
+        assert (twin.steps, len(twin.agents)) == (model.steps, len(model.agents))
 
 
 def test_mesas_clock_and_events_keep_time() -> None:
