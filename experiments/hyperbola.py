@@ -204,7 +204,7 @@ def _draw(result: Result) -> Figure:
     fig, (top, bottom) = plot.slide(heights=(3, 1))
     fine = np.logspace(np.log10(c[0]) - 0.15, np.log10(c[-1]) + 0.15, 400)
     top.plot(fine, theory.occupancy(fine, kd), color=plot.ORANGE, label="theory: O = C/(C + Kd)")
-    points = {"fmt": "o", "color": plot.BLUE, "ms": 7, "capsize": 4, "lw": 1.6}
+    points = {"fmt": "o", "color": plot.BLUE, "ms": 5, "capsize": 5, "lw": 1.6}
     label = "simulated molecules, 95 % interval"
     top.errorbar(c, table["occupancy"], yerr=half, label=label, **points)
     top.plot([kd, kd, fine[0]], [-1, 0.5, 0.5], color=plot.GREY, lw=1.2, ls=":")
@@ -214,7 +214,8 @@ def _draw(result: Result) -> Figure:
     top.set_ylabel("SERT occupied")
     plot.percent(top)
     top.legend(loc="upper left")
-    top.set_title(f"{facts['ligand']} at SERT: the hyperbola emerges from random encounters")
+    name = facts["ligand"][0].upper() + facts["ligand"][1:]
+    top.set_title(f"{name} at SERT: a hyperbola out of random encounters")
     plot.residuals(bottom, c, table["z"], facts["z_limit"], "residual\n(std. errors)")
     bottom.set_xlim(fine[0], fine[-1])
     plot.log_concentration(bottom, f"{facts['ligand']} in the reservoir, free (nM)")
