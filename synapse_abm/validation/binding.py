@@ -19,7 +19,7 @@ def clamped(case: Case) -> Found:
     scenario = well_mixed(sites, {"L": ligand})
     claims = _one_ligand(case, sites, "pmf")
     dt = pace(scenario).relaxation_s
-    claims.mean("k_obs", exchange_rate("unbound", "bound", sites, dt))
+    claims.rate("k_obs", exchange_rate("unbound", "bound", sites, dt))
     counts: Columns = {"unbound": lambda series: series.count("unbound", "L", "T")}
     return stationary(case, claims, scenario, {"bound": bound("L")}, counts)
 

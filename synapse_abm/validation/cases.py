@@ -21,7 +21,7 @@ type Array = NDArray[np.float64]
 SHIPPED = Path(__file__).with_name("cases.json")
 
 GROUPS = "ABCDEFGHIJKLMN"
-LARGEST_RATE, LEAST_RATE, LARGEST_COUNT = 1e9, 1e-9, 1_000_000
+LARGEST_RATE, LEAST_RATE, LARGEST_COUNT = 1e6, 1e-6, 1_000_000
 _MISSING = "(missing)"
 
 
@@ -45,7 +45,7 @@ class Case:
         self.faults.append(InputError(f"{self.source}: {self.id}.{key}", value, allowed, fix))
 
     def rate(self, name: str, *, zero: bool = False, default: float | None = None) -> float:
-        """A parameter that is a rate or a concentration: 1e-9 to 1e9, or zero where that is allowed."""
+        """A parameter that is a rate or a concentration: 1e-6 to 1e6, or zero if allowed."""
         value = self.params.get(name, _MISSING if default is None else default)
         if _is_number(value) and (LEAST_RATE <= value <= LARGEST_RATE or (zero and value == 0)):
             return float(value)
@@ -189,6 +189,12 @@ def common_step(times: Array, most_steps: int) -> float | None:
     below = math.lcm(*(p.denominator for p in parts))
     step = Fraction(math.gcd(*(int(p * below) for p in parts)), below)
     return float(step) if max(parts) / step <= most_steps else None
+
+
+def after(times: Array, start: float) -> Array:
+    """Times from ``start`` on, counted from there; decimal numbers stay what they are."""
+    zero = Fraction(repr(start))
+    return np.array([float(Fraction(repr(float(t))) - zero) for t in times if t >= start])
 
 
 def read_cases(path: Path) -> list[Case]:

@@ -10,7 +10,7 @@ Errors are exact here: mean, variance and fourth cumulant are known at every tim
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from synapse_abm.scenario import Batch, Ligand, Reservoir, Scenario
 from synapse_abm.simulation import Series, Simulation, event_index
 from synapse_abm.statistics import Estimate
 from synapse_abm.theory import exit_count, immigration_death
-from synapse_abm.validation.cases import Array, Case, common_step
+from synapse_abm.validation.cases import Array, Case, after, common_step
 from synapse_abm.validation.places import ONE_CELL, reservoir, side_by_side
 from synapse_abm.validation.quantities import RELATIVE, Measure, Number
 from synapse_abm.validation.samples import Replicates, Sample
@@ -72,7 +72,7 @@ def immigration(cases: Sequence[Case]) -> Found:
     shared: dict[Process, Members] = {}
     for case in cases:
         process, times = _process(case), case.times("exact")
-        later = times if process.reset is None else _after(times, process.reset[0])
+        later = times if process.reset is None else after(times, process.reset[0])
         if common_step(times, MOST_STEPS) is None or common_step(later, MOST_STEPS) is None:
             found.left_out.append((case.id, f"its times have no step that fits {MOST_STEPS} times"))
         else:
@@ -127,22 +127,31 @@ def _needs(process: Process, members: Members) -> list[float]:
 def _affordable(process: Process, members: Members, *, clock: bool, mark: str) -> Found:
     """One trial of all that can be decided at the longest time, and one of the rest up to a time."""
     claims = [claim for each in members for claim in _claims(process, *each, mark)]
-    found = Found()
+    found, late = Found(), list[Claim]()
     while claims:
-        horizon = max(claim.time for claim in claims)
-        budget = AFFORDABLE / _cost(process, horizon, clock)
+        last = max(claim.time for claim in claims)
+        budget = AFFORDABLE / _cost(process, last, clock)
         run = [claim for claim in claims if claim.needed <= budget]
-        rest = [claim for claim in claims if claim.needed > budget]
+        claims = [claim for claim in claims if claim.needed > budget]
         if run:
             found.trials.append(_trial(process, run, clock))
-        # What is left costs too much at its last time; up to an earlier one it may not.
-        last = max((claim.time for claim in rest), default=0.0)
-        late = [claim for claim in rest if claim.time == last] if not run else []
-        for claim in late:
-            cost = claim.needed * _cost(process, last, clock)
-            found.left_out.append((claim.number.id, too_long([claim.number], cost)))
-        claims = [claim for claim in rest if claim not in late]
+        else:  # too dear at the last time, but perhaps not up to an earlier one
+            late += [claim for claim in claims if claim.time == last]
+            claims = [claim for claim in claims if claim.time < last]
+    found.left_out += _told(late, lambda claim: claim.needed * _cost(process, claim.time, clock))
     return found
+
+
+def _told(late: Sequence[Claim], cost: Callable[[Claim], float]) -> list[tuple[str, str]]:
+    """A line for each series whose later times take too many events."""
+    series: dict[tuple[str, str], list[Claim]] = {}
+    for claim in late:
+        key = claim.number.name.split("[")[0]
+        series.setdefault((claim.number.id, key), []).append(claim)
+    return [
+        (case, f"{key} from t = {min(c.time for c in each):g} on: {too_long(max(map(cost, each)))}")
+        for (case, key), each in series.items()
+    ]
 
 
 def _cost(process: Process, horizon: float, clock: bool) -> float:
@@ -210,10 +219,6 @@ def _trial(process: Process, claims: Sequence[Claim], clock: bool) -> Trial:
     return Trial(tuple(claim.number for claim in claims), first, observe, cost)
 
 
-def _after(times: Array, reset_s: float) -> Array:
-    return times[times >= reset_s] - reset_s
-
-
 class _Split:
     """Observations before the reset and after it, put together."""
 
@@ -224,7 +229,7 @@ class _Split:
         self._times = times
         self._reset = math.inf if process.reset is None else process.reset[0]
         early = times[times < self._reset]
-        ages = _after(times, self._reset) if process.reset else np.zeros(0)
+        ages = after(times, self._reset) if process.reset else np.zeros(0)
         # The exits up to the reset count for what comes later.
         until = np.append(early, self._reset) if process.reset else early
         self._before = _Part(process, process.start, until, clock, address, kernels)
@@ -247,7 +252,7 @@ class _Split:
         if time < self._reset:
             return self._before.column(kind, time)[: self.size]
         assert self._after is not None
-        late = self._after.column(kind, time - self._reset)[: self.size]
+        late = self._after.column(kind, float(after(np.array([time]), self._reset)[0]))[: self.size]
         if kind == "present":
             return late
         return late + self._before.column(kind, self._reset)[: self.size]

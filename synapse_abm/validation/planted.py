@@ -39,14 +39,42 @@ class Bug:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+_EVENT = "a = bench.rate[c] * float(n1 * n2)"
+_KIND = "chem.channels[c, KIND]"
+
 PLANTED = (
     Bug(
         "unbinding 5 % too fast", "A2",
-        "a = bench.rate[c] * float(n1 * n2)",
-        "a = bench.rate[c] * float(n1 * n2) * (1.05 if chem.channels[c, KIND] == 0 else 1.0)",
+        _EVENT, f"{_EVENT} * (1.05 if {_KIND} == 0 else 1.0)",
     ),
     Bug(
-        "a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1},
+        "all molecules of a ligand taken for the free ones", "B3",
+        _EVENT,
+        f"n1 += bench.here[chem.channels[c, INDEX]] if {_KIND} == BIND and n1 > 0 else 0; {_EVENT}",
+    ),
+    Bug(
+        "one random number for the waiting time and the choice", "I1c",
+        "bench.select[i] = uniform(bench.draws[2 * i + 1])",
+        "bench.select[i] = uniform(bench.draws[2 * i])",
+    ),
+    Bug(
+        "of the transports in a step only the first is counted", "H3",
+        "            store.last_s[chem.channels[c, COUNTER]] = step * plan.dt + time",
+        f"            store.events[chem.channels[c, COUNTER]] -= {_KIND} == TRANSPORT and k > 0",
+    ),
+    Bug(
+        "what is transported stays outside", "I1b",
+        "compartment = INSIDE if kind == TRANSPORT else FREE", "compartment = FREE",
+    ),
+    Bug("a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1}),
+    Bug(
+        "what unbinds turns up in the first column", "K2a",
+        "mol[CELL, row] = sites[SITE_CELL, site]", "mol[X, row] = u32(0)",
+    ),
+    Bug(
+        "a wall that reflects one cell too far out", "K2b",
+        "column = min(column, u32(ring_x - ONE - column))",
+        "column = min(column, u32(ring_x - column))",
     ),
 )  # fmt: skip
 

@@ -99,8 +99,8 @@ class Number:
 class Distribution:
     """A quantity that is the law of one count, or the joint law of two.
 
-    The row holds the chi-square statistic as the estimate, its degrees of freedom as what is
-    expected, and the standard deviation of chi-square as the error.
+    The row holds the cube root of chi-square per degree of freedom, which is close to normal
+    (Wilson & Hilferty 1931, PNAS 17:684), with what is expected of it and its standard deviation.
     """
 
     id: str
@@ -120,9 +120,12 @@ class Distribution:
             concluded = Verdict.FAIL
         else:
             concluded = self._means(sample, rule, stage)
-        dof, se = float(test.dof), math.sqrt(2 * test.dof)
+        found, expected, se = 1.0, 1.0, 0.0
+        if test.dof > 0:
+            found, se = (test.statistic / test.dof) ** (1 / 3), math.sqrt(2 / (9 * test.dof))
+            expected = 1 - se**2
         return Row(
-            self.id, self.name, test.statistic, dof, se, z_score(test.statistic, dof, se),
+            self.id, self.name, found, expected, se, z_score(found, expected, se),
             concluded, max(self.margin, LEAST_MARGIN), sample.size,
         )  # fmt: skip
 

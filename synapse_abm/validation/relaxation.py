@@ -7,7 +7,9 @@ is good enough for a plan: nothing here enters an estimate or its error.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 from synapse_abm.scenario import Ligand, Scenario
 from synapse_abm.units import molecules_per_nM
 
-_CONSERVED = 1e-9  # rates below this share of the fastest belong to conserved numbers
+type Array = NDArray[np.float64]
+type Species = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,87 +33,97 @@ def pace(scenario: Scenario) -> Pace:
     """The pace of a scenario on one cell."""
     from scipy.integrate import solve_ivp
 
-    flow = _Flow(scenario)
-    state, span = flow.start(), 10.0 / flow.slowest
+    system = _System(list(_reactions(scenario)), _start(scenario))
+    state, span = system.start, 10.0 / min(each.rate for each in system.reactions)
     for _ in range(12):
-        state = solve_ivp(lambda _, y: flow(y)[0], (0, span), state, method="LSODA", rtol=1e-8).y[:, -1]
-        change, events = flow(state)
-        if np.abs(change).max(initial=0.0) <= 1e-6 * max(events.real, 1e-300):
+        run = solve_ivp(lambda _, y: system.change(y), (0, span), state, method="LSODA", rtol=1e-8)
+        state, span = run.y[:, -1], 3 * span
+        events = float(system.propensities(state).sum())
+        if np.abs(system.change(state)).max() <= 1e-6 * events:
             break
-        span *= 3
-    rates = -np.linalg.eigvals(_jacobian(flow, state)).real
-    return Pace(1.0 / rates[rates > _CONSERVED * rates.max()].min(), float(flow(state)[1].real))
+    return Pace(1.0 / system.slowest_rate(state), events)
 
 
-def _jacobian(flow: _Flow, state: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By an imaginary step, which is exact for polynomials of the second degree."""
-    step = 1e-20j * np.eye(state.size)
-    return np.array([flow(state + each)[0].imag / 1e-20 for each in step]).T
+class _Reaction(NamedTuple):
+    """``rate`` x product of the amounts of ``by``; makes one of each ``made``, takes one ``taken``."""
+
+    rate: float
+    by: tuple[Species, ...]
+    taken: tuple[Species, ...]
+    made: tuple[Species, ...]
 
 
-class _Flow:
-    """d(bound, free, inside)/dt of the means, and the events per s behind it."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        ligands = scenario.ligands
-        self.sites = {name: target.n_sites for name, target in scenario.targets.items()}
-        self.pairs = [(t, n) for t in scenario.targets for n in ligands if t in ligands[n].binding]
-        self.ligands = ligands
-        self.explicit = [name for name, each in ligands.items() if each.clamped_nM is None]
-        self.copies_per_nM = molecules_per_nM(scenario.grid.volume_um3)  # noqa: N815
-
-    @property
-    def slowest(self) -> float:
-        """The smallest rate constant, for a first guess of the time to run."""
-        rates = [rate for each in self.ligands.values() for rate in _rates(each)]
-        return min(rate for rate in rates if rate > 0)
-
-    def start(self) -> NDArray[np.float64]:
-        """All sites empty, all molecules free."""
-        free = [float(self.ligands[name].count) for name in self.explicit]
-        return np.array([0.0] * len(self.pairs) + free + [0.0] * len(free))
-
-    def __call__(self, y: NDArray) -> tuple[NDArray, complex]:  # type: ignore[type-arg]
-        pairs, many = len(self.pairs), len(self.explicit)
-        change, events = np.zeros_like(y), 0.0 + 0.0j
-        place = {name: pairs + i for i, name in enumerate(self.explicit)}
-        empty = dict(self.sites)
-        for at, (target, _) in enumerate(self.pairs):
-            empty[target] = empty[target] - y[at]
-        for at, (target, name) in enumerate(self.pairs):
-            ligand = self.ligands[name]
-            kinetics = ligand.binding[target]
-            clamped = ligand.clamped_nM is not None
-            amount = ligand.clamped_nM if clamped else y[place[name]] / self.copies_per_nM
-            on = kinetics.kon * amount * empty[target]
-            off, carried = kinetics.koff * y[at], kinetics.kcat_per_s * y[at]
-            change[at] += on - off - carried
-            if not clamped:
-                change[place[name]] += off - on
-                change[place[name] + many] += carried
-            events += on + off + carried
-        for name in self.explicit:
-            free, inside = y[place[name]], y[place[name] + many]
-            arrive, leave, back, lost = self._exchange(self.ligands[name])
-            change[place[name]] += arrive - leave * free + back * inside
-            change[place[name] + many] -= (back + lost) * inside
-            events += arrive + leave * free + (back + lost) * inside
-        return change, events
-
-    def _exchange(self, ligand: Ligand) -> tuple[float, float, float, float]:
-        """Molecules that arrive per s; rates of leaving, of return and of loss inside."""
-        arrive = sum(batch.rate_per_s * batch.size for batch in ligand.batches)
-        leave = ligand.degradation_per_s
-        if ligand.reservoir is not None:
-            leave += ligand.reservoir.exchange_per_s
-            copies = ligand.reservoir.concentration_nM * self.copies_per_nM
-            arrive += ligand.reservoir.exchange_per_s * copies
-        return arrive, leave, ligand.return_per_s, ligand.metabolism_per_s
+def _reactions(scenario: Scenario) -> Iterator[_Reaction]:
+    """Everything that can happen at a rate above zero."""
+    for name, ligand in scenario.ligands.items():
+        found = [*_binding(scenario, name, ligand), *_exchange(scenario, name, ligand)]
+        yield from (each for each in found if each.rate > 0)
 
 
-def _rates(ligand: Ligand) -> list[float]:
-    exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
-    rates = [exits, ligand.return_per_s, ligand.metabolism_per_s, ligand.degradation_per_s]
-    for kinetics in ligand.binding.values():
-        rates += [kinetics.koff, kinetics.kcat_per_s]
-    return rates
+def _binding(scenario: Scenario, name: str, ligand: Ligand) -> Iterator[_Reaction]:
+    for target, kinetics in ligand.binding.items():
+        bound, empty = ("bound", target, name), ("empty", target)
+        free: tuple[Species, ...] = (("free", name),)
+        inside: tuple[Species, ...] = (("inside", name),)
+        on = kinetics.kon / molecules_per_nM(scenario.grid.volume_um3)
+        if ligand.clamped_nM is not None:
+            free, inside, on = (), (), kinetics.kon * ligand.clamped_nM
+        yield _Reaction(on, (empty, *free), (empty, *free), (bound,))
+        yield _Reaction(kinetics.koff, (bound,), (bound,), (empty, *free))
+        yield _Reaction(kinetics.kcat_per_s, (bound,), (bound,), (empty, *inside))
+
+
+def _exchange(scenario: Scenario, name: str, ligand: Ligand) -> Iterator[_Reaction]:
+    free, inside = ("free", name), ("inside", name)
+    yield _Reaction(ligand.return_per_s, (inside,), (inside,), (free,))
+    yield _Reaction(ligand.metabolism_per_s, (inside,), (inside,), ())
+    if ligand.reservoir is not None:
+        exits, held = ligand.reservoir.exchange_per_s, ligand.reservoir.concentration_nM
+        copies = held * molecules_per_nM(scenario.grid.volume_um3)
+        yield _Reaction(exits, (free,), (free,), ())
+        yield _Reaction(exits * copies, (), (), (free,))
+
+
+def _start(scenario: Scenario) -> dict[Species, float]:
+    """All sites empty, all molecules free."""
+    amounts: dict[Species, float] = {}
+    for name, target in scenario.targets.items():
+        amounts["empty", name] = float(target.n_sites)
+    for name, ligand in scenario.ligands.items():
+        amounts["free", name] = float(ligand.count)
+    return amounts
+
+
+class _System:
+    """Rate equations of the amounts of all species that some reaction takes or makes."""
+
+    def __init__(self, reactions: list[_Reaction], amounts: dict[Species, float]) -> None:
+        self.reactions = reactions
+        species = list(dict.fromkeys(s for r in reactions for s in (*r.taken, *r.made)))
+        self.start = np.array([amounts.get(each, 0.0) for each in species])
+        self._by = [[species.index(s) for s in r.by] for r in reactions]
+        self._matrix = np.zeros((len(species), len(reactions)))
+        for at, reaction in enumerate(reactions):
+            for each in reaction.taken:
+                self._matrix[species.index(each), at] -= 1
+            for each in reaction.made:
+                self._matrix[species.index(each), at] += 1
+
+    def propensities(self, y: Array) -> Array:
+        """Events of each reaction per s."""
+        found = [r.rate * y[by].prod() for r, by in zip(self.reactions, self._by, strict=True)]
+        return np.array(found)
+
+    def change(self, y: Array) -> Array:
+        """d(amounts)/dt."""
+        return self._matrix @ self.propensities(y)
+
+    def slowest_rate(self, y: Array) -> float:
+        """Slowest rate of the linearisation, leaving out those that conserved amounts make zero."""
+        slope = np.zeros((len(self.reactions), y.size))
+        for at, (reaction, by) in enumerate(zip(self.reactions, self._by, strict=True)):
+            for place, i in enumerate(by):
+                slope[at, i] += reaction.rate * y[by[:place] + by[place + 1 :]].prod()
+        rates = np.sort(-np.linalg.eigvals(self._matrix @ slope).real)
+        lasting = y.size - int(np.linalg.matrix_rank(self._matrix))
+        return max(float(rates[lasting]), 1e-12 * float(rates[-1]))

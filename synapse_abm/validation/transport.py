@@ -121,7 +121,7 @@ def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
 
     cost = DECIDING * FIRST_COUNTS * (events * (1 + copies / 16) + 1000 / copies)
     if cost > AFFORDABLE:
-        return Found(left_out=[(case.id, too_long(quantities, cost))])
+        return Found(left_out=[(case.id, too_long(cost))])
     return Found([Trial(quantities, FIRST_COUNTS, observe, cost)])
 
 
@@ -263,7 +263,7 @@ def _clearance(case: Case) -> Found:
     events = (substrates + molecules["D"].count) * 4
     cost = DECIDING * FIRST_TIMES * (events * 2 + 100)
     if cost > AFFORDABLE:
-        return Found(left_out=[(case.id, too_long(quantities, cost))])
+        return Found(left_out=[(case.id, too_long(cost))])
     return Found([Trial(quantities, FIRST_TIMES, watched.observe, cost)])
 
 

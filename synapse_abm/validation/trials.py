@@ -7,6 +7,7 @@ off, which leaves the last look for the few that are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -25,7 +26,7 @@ from synapse_abm.validation.quantities import (
     Number,
     Quantity,
 )
-from synapse_abm.validation.relaxation import Pace, pace
+from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns, Sample, Stationary
 
 type Observe = Callable[[Address, ModuleType | None], Sample]
@@ -33,9 +34,11 @@ type Observe = Callable[[Address, ModuleType | None], Sample]
 #: Observations up to the look that is meant to decide, in units of the first look.
 DECIDING = 27
 #: First looks: of means alone, and where variances are wanted.
-FIRST_MEANS, FIRST_SPREADS = 1200, 3000
-#: Events a trial may take up to the deciding look (about 10 s); what needs more is not run.
-AFFORDABLE = 1.5e8
+FIRST_MEANS, FIRST_SPREADS = 2000, 3000
+#: Events a trial may take up to the deciding look (about 20 s); what needs more is not run.
+AFFORDABLE = 3e8
+#: An observation itself takes as long as so many events.
+OBSERVING = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +83,35 @@ class Claims:
         self.spreads: list[Quantity] = []
         self.least_variance = float("inf")
 
-    def _number(self, kept: list[Quantity], key: str, measure: Measure, margin: float | None, share: float) -> None:
+    def _number(self, kept: list[Quantity], key: str, measure: Measure, margin: float) -> None:
         exact = self._case.number(key)
         if exact is not None:
-            width = share * abs(exact) if margin is None else margin
-            kept.append(Number(self._case.id, key, exact, width, measure))
+            kept.append(Number(self._case.id, key, exact, margin, measure))
+
+    def _size(self, key: str) -> float:
+        return abs(self._case.number(key) or 0.0)
 
     def occupancy(self, key: str, measure: Measure, sites: int = 1) -> None:
         """An occupancy (0 to 1), or a number of occupied sites out of ``sites``."""
-        self._number(self.means, key, measure, OCCUPANCY * sites, 0.0)
+        self._number(self.means, key, measure, OCCUPANCY * sites)
 
     def mean(self, key: str, measure: Measure) -> None:
         """Any other mean or rate."""
-        self._number(self.means, key, measure, None, RELATIVE)
+        self._number(self.means, key, measure, RELATIVE * self._size(key))
+
+    def rate(self, key: str, measure: Measure) -> None:
+        """A rate that takes as many observations as a spread."""
+        self._number(self.spreads, key, measure, RELATIVE * self._size(key))
 
     def spread(self, key: str, measure: Measure) -> None:
         """A variance, or a ratio of a variance."""
-        self._number(self.spreads, key, measure, None, SPREAD)
-        exact = self._case.number(key)
-        if exact:
-            self.least_variance = min(self.least_variance, abs(exact))
+        self._number(self.spreads, key, measure, SPREAD * self._size(key))
+        self.least_variance = min(self.least_variance, self._size(key) or math.inf)
 
     def covariance(self, key: str, measure: Measure, first: str, second: str) -> None:
         """A covariance, judged on the scale of the variances given under two other keys."""
-        scale = [abs(self._case.number(each) or 0.0) for each in (first, second)]
-        self._number(self.spreads, key, measure, SPREAD * (scale[0] * scale[1]) ** 0.5, 0.0)
+        scale = math.sqrt(self._size(first) * self._size(second))
+        self._number(self.spreads, key, measure, SPREAD * scale)
 
     def law(self, key: str, column: str, margin: float) -> None:
         """The law of a count; ``margin`` is that of its mean."""
@@ -137,33 +144,36 @@ def stationary(
             scenario, address, kernels, levels=levels, counts=counts, relaxation_steps=memory
         )
 
-    first = round(max(memory, 1.0) * FIRST_SPREADS * rarity(claims.least_variance))
+    longer = max(memory, 1.0) * rarity(claims.least_variance)
+    per_look = longer * (speed.events_per_s * dt + OBSERVING)
+    first, looks = FIRST_SPREADS, DECIDING
     found, quantities = Found(), (*claims.means, *claims.spreads)
-    cost = _cost(speed, DECIDING * first, dt)
-    if claims.spreads and cost > AFFORDABLE:
-        found.left_out.append((case.id, too_long(claims.spreads, cost)))
+    if claims.spreads and first * looks * per_look > AFFORDABLE:
+        found.left_out.append((case.id, _names(claims.spreads) + too_long(first * looks * per_look)))
         quantities = tuple(claims.means)
-    if not any(each in claims.spreads for each in quantities):
-        first = round(max(memory, 1.0) * FIRST_MEANS * rarity(claims.least_variance))
-        cost = _cost(speed, 3 * first, dt)
+    if quantities and len(quantities) == len(claims.means):
+        first, looks = FIRST_MEANS, 3
+        if first * looks * per_look > AFFORDABLE:
+            found.left_out.append((case.id, _names(quantities) + too_long(first * looks * per_look)))
+            quantities = ()
     if quantities:
-        found.trials.append(Trial(quantities, first, observe, cost))
+        cost = first * looks * per_look
+        found.trials.append(Trial(quantities, round(first * longer), observe, cost))
     return found
 
 
 def rarity(variance: float) -> float:
-    """How many times more observations rare events ask for: a count's kurtosis grows as 1 / variance."""
-    return min(1 + 0.5 / variance, 50.0)
+    """How many times more observations rare events ask for: their kurtosis grows as 1 / variance."""
+    return 1 + 0.5 / variance
 
 
-def _cost(speed: Pace, observations: int, dt_s: float) -> float:
-    return observations * (speed.events_per_s * dt_s + 10)
+def _names(quantities: Sequence[Quantity]) -> str:
+    return ", ".join(each.name for each in quantities) + ": "
 
 
-def too_long(quantities: Sequence[Quantity], events: float) -> str:
-    """The reason why quantities are not run."""
-    names = ", ".join(each.name for each in quantities)
-    return f"{names}: not run in this release; a verdict would take {events:.0e} events"
+def too_long(events: float) -> str:
+    """The reason why something is not run."""
+    return f"not run in this release; a verdict would take {events:.0e} events"
 
 
 def bound(ligand: str) -> Callable[[Series], Any]:
