@@ -18,8 +18,7 @@ Expected answer
     doubling buys 3.4 points (to 96.4 %), but halves the free transporters. The uptake left is the
     share of transporters without drug, (1 + S/Km)/(1 + S/Km + C/Ki) = 1 - occupancy, so it is
     halved as well: occupancy saturates, its effect does not (serotonin is held here; left to
-    itself it would rise). NET goes on rising, nearly in
-    proportion to the drug.
+    itself it would rise). NET goes on rising, nearly in proportion to the drug.
 Run time
     About 2 s.
 Source
