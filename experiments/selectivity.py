@@ -1,0 +1,269 @@
+"""One drug, two transporters: what makes an SSRI, an SNRI and an NRI different?
+
+Question
+    The same drug meets serotonin transporters (SERT) and norepinephrine transporters (NET). Which
+    share of each does it occupy, over all concentrations, for a drug that prefers SERT, one that
+    takes both, and one that prefers NET?
+Method
+    One well-mixed cell with 10,000 SERT and 10,000 NET. The drug is held at a constant
+    concentration (clamped: it binds and lets go, but its molecules are not followed), twelve
+    concentrations per drug, with random numbers of their own. All sites start empty and are read
+    once, after 16 relaxation times of the slower transporter. Clamped sites are independent, so the
+    count is binomial: error bars and checks use that law itself.
+Expected answer
+    Each transporter follows C/(C + K) with its own K, whatever the other does. The distance of the
+    curves is the selectivity ratio, K at NET over K at SERT. Being selective is a matter of
+    concentration: enough of any drug occupies both. No transmitter competes here (see
+    ``competition`` for what serotonin changes).
+Run time
+    About 2 s.
+Source
+    Affinities: ``synapse-abm list --drugs``; measured in vitro, so ratios are better known than the
+    concentrations in a brain.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synapse_abm import Scenario, statistics, theory, titration
+from synapse_abm.errors import InputError
+from synapse_abm.experiment import Progress
+from synapse_abm.pharmacology import LigandRecord
+from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.scenario import Grid, Target
+from synapse_abm.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TARGETS = ("SERT", "NET")
+SITES = 10_000
+CONCENTRATIONS = 12
+BEYOND = 30.0  # times below the lower K and above the higher one
+RELAXATIONS = 16  # of the slower transporter, before it is read
+FALSE_ALARM = 1e-6  # over all checks together
+MOST_DRUGS = 4  # panels that are still legible
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of this experiment."""
+
+    drugs: tuple[str, ...] = ("escitalopram", "duloxetine", "reboxetine")
+    """One to four drugs (DRUG, or DRUG@SOURCE), with affinities at SERT and NET."""
+
+
+def scenario(drug: LigandRecord, concentration_nM: float) -> Scenario:
+    """Both transporters in one cell at a constant concentration; a step is one relaxation time.
+
+    One cell is exact at any step; the slower transporter sets the time.
+    """
+    slower = min(drug.kinetics(t).koff + drug.kinetics(t).kon * concentration_nM for t in TARGETS)
+    return Scenario(
+        name="selectivity",
+        grid=Grid.well_mixed(1.0),
+        targets={target: Target(sites=SITES) for target in TARGETS},
+        ligands={"drug": drug.in_scenario(TARGETS, clamped_nM=concentration_nM)},
+        dt_s=1 / slower,
+    )
+
+
+def bound(drug: LigandRecord, concentration_nM: float, seed: int, replicate: int) -> dict[str, int]:
+    """How many sites of each transporter the drug holds at equilibrium."""
+    synapse = scenario(drug, concentration_nM)
+    series = titration.settled(synapse, synapse.dt_s, RELAXATIONS - 1, 1, seed, replicate)
+    return {target: int(series.bound(target, "drug")[0]) for target in TARGETS}
+
+
+def affinity_nM(drug: LigandRecord, target: str) -> float:
+    """Dissociation constant, nM."""
+    return drug.kinetics(target).koff / drug.kinetics(target).kon
+
+
+def run(
+    seed: int,
+    quick: bool,
+    progress: Progress,
+    drugs: tuple[str, ...] = ("escitalopram", "duloxetine", "reboxetine"),
+) -> Result:
+    """Titrate both transporters with each drug and hold them against their own hyperbolas."""
+    if not 1 <= len(drugs) <= MOST_DRUGS or len(set(drugs)) < len(drugs):
+        raise InputError("--drugs", tuple(drugs), f"one to {MOST_DRUGS} different drugs")
+    records = [titration.inhibitor(name, TARGETS, "--drugs") for name in drugs]
+    count = CONCENTRATIONS // 2 if quick else CONCENTRATIONS
+    places = [(drug, c) for drug in records for c in _concentrations(drug, count)]
+    counts = [
+        bound(drug, c, seed, number)
+        for number, (drug, c) in enumerate(progress(places, label="concentrations"))
+    ]
+    return _result(records, places, counts)
+
+
+def _concentrations(drug: LigandRecord, count: int) -> list[float]:
+    ks = [affinity_nM(drug, target) for target in TARGETS]
+    return [float(c) for c in np.geomspace(min(ks) / BEYOND, max(ks) * BEYOND, count)]
+
+
+def _result(
+    records: list[LigandRecord],
+    places: list[tuple[LigandRecord, float]],
+    counts: list[dict[str, int]],
+) -> Result:
+    tests = len(TARGETS) * len(places) + len(records)
+    limit = statistics.normal_quantile(FALSE_ALARM, tests=tests)
+    checks, rows, ratios = list[Check](), list[list[Any]](), list[list[Any]]()
+    for drug in records:
+        mine = [(c, n) for (owner, c), n in zip(places, counts, strict=True) if owner is drug]
+        halves = []
+        for target in TARGETS:
+            k = affinity_nM(drug, target)
+            points = []
+            for c, n in mine:
+                law = float(theory.occupancy(c, k))
+                name = f"{target} occupancy by {drug.full_name} at {c:.4g} nM"
+                check = titration.binomial_check(
+                    name, n[target], SITES, law,
+                    source="C/(C + K), binomial", false_alarm=FALSE_ALARM / tests,
+                )  # fmt: skip
+                it = titration.snapshot(n[target], SITES, law)
+                checks.append(check)
+                points.append(it)
+                rows.append([drug.full_name, target, c, k, it.value, it.se, law, check.z,
+                             *it.interval()])  # fmt: skip
+            halves.append(titration.half_concentration([c for c, _ in mine], points))
+        # The logarithm of the ratio is nearer to normal than the ratio.
+        log_ratio = math.log(halves[1].value / halves[0].value)
+        se = math.hypot(*(half.se / half.value for half in halves))
+        known = affinity_nM(drug, "NET") / affinity_nM(drug, "SERT")
+        name = f"ln(K at NET / K at SERT) of {drug.full_name}"
+        check = Check.against(name, "exact", log_ratio, se, math.log(known),
+                              source="ratio of the affinities", z_limit=limit)  # fmt: skip
+        checks.append(check)
+        low, high = Estimate(log_ratio, se).interval()
+        ratios.append([drug.full_name, drug.kind, halves[0].value, halves[1].value,
+                       math.exp(log_ratio), math.exp(low), math.exp(high), known, check.z,
+                       *(drug.affinity(t).quantity for t in TARGETS)])  # fmt: skip
+    names = "drug target concentration_nM k_nM occupancy se expected z low_95 high_95"
+    titrated = _table("selectivity", names, rows)
+    names = "drug kind sert_k_nM net_k_nM net_over_sert low_95 high_95 expected z sert_is net_is"
+    ratio_table = _table("ratios", names, ratios)
+    facts = {
+        "sites": SITES,
+        "z_limit": limit,
+        "affinities": {
+            drug.full_name: {
+                t: f"{drug.affinity(t).source}, {drug.affinity(t).status}" for t in TARGETS
+            }
+            for drug in records
+        },
+    }
+    return Result(
+        tables=[titrated, ratio_table],
+        checks=checks,
+        text=_text(ratio_table),
+        verdict=_verdict(checks),
+        scenario=facts,
+        papers=list(dict.fromkeys(paper for drug in records for paper in drug.sources())),
+    )
+
+
+def _table(name: str, columns: str, rows: list[list[Any]]) -> Table:
+    return Table(name, dict(zip(columns.split(), map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def _other_at(ratio: float, occupancy: float) -> float:
+    """Occupancy of the other transporter, of ``ratio`` times the K, when one has ``occupancy``."""
+    odds = occupancy / (1 - occupancy) / ratio
+    return odds / (1 + odds)
+
+
+def _text(ratios: Table) -> str:
+    header = ["drug", "class", "K at SERT (nM)", "K at NET (nM)", "NET/SERT", "95 % interval",
+              "known", "80 % of one, of the other"]  # fmt: skip
+    names = ("drug", "kind", "sert_k_nM", "net_k_nM", "net_over_sert", "low_95", "high_95")
+    rows = []
+    for row in zip(*(ratios[name] for name in (*names, "expected")), strict=True):
+        drug, kind, sert, net, ratio, low, high, known = row
+        first, other = TARGETS if known >= 1 else TARGETS[::-1]
+        share = _other_at(max(known, 1 / known), 0.8)
+        rows.append([drug, kind, f"{sert:.4g}", f"{net:.4g}", f"{ratio:.4g}",
+                     f"{low:.3g} to {high:.3g}", f"{known:.4g}",
+                     f"{first} 80 %, {other} {100 * share:.2g} %"])  # fmt: skip
+    return text_table(header, rows)
+
+
+def _verdict(checks: list[Check]) -> str:
+    answer = "follows its own K" if all(check.passed for check in checks) else "MISSES its K"
+    worst = max(abs(check.z or 0.0) for check in checks)
+    return (
+        f"Each transporter {answer}: {len(checks)} checks, largest |z| {worst:.2f} (false alarm"
+        " 1e-6 over all). Selective is a word about concentrations: enough of any drug occupies"
+        " both."
+    )
+
+
+def figure(result: Result) -> Figure:
+    """One panel per drug: two curves, and their distance."""
+    from synapse_abm import plotting
+
+    return plotting.styled(_draw)(result)
+
+
+def _draw(result: Result) -> Figure:
+    from synapse_abm import plotting as plot
+
+    ratios = result["ratios"]
+    table = {name: np.array(cells) for name, cells in result["selectivity"].columns.items()}
+    drugs = ratios["drug"]
+    fig, panels = plot.slide(heights=[1.0] * len(drugs), height=2.2 + 1.75 * len(drugs))
+    everywhere = table["concentration_nM"]
+    fine = np.geomspace(everywhere.min() / 100, everywhere.max() * 1.5, 600)  # room for legends
+    for number, (ax, drug) in enumerate(zip(panels, drugs, strict=True)):
+        for target, color, mark in zip(TARGETS, (plot.BLUE, plot.VERMILION), "os", strict=True):
+            mine = (table["drug"] == drug) & (table["target"] == target)
+            k = table["k_nM"][mine][0]
+            ax.plot(fine, theory.occupancy(fine, k), color=color)
+            c, value = table["concentration_nM"][mine], table["occupancy"][mine]
+            half = (table["high_95"] - table["low_95"])[mine] / 2
+            ax.errorbar(c, value, yerr=half, fmt=mark, color=color, ms=6, capsize=3, lw=1.4,
+                        label=f"{target}: K = {_written(k)} nM")  # fmt: skip
+        _arrow(ax, ratios, number)
+        ax.set_ylim(-0.06, 1.12)
+        ax.set_yticks([0, 0.5, 1])
+        plot.percent(ax)
+        ax.legend(loc="upper left", title=f"{drug} ({ratios['kind'][number]})", alignment="left",
+                  title_fontproperties={"weight": "bold"}, borderaxespad=0.1)  # fmt: skip
+    panels[0].set_title("One drug, two transporters: each is occupied by its own affinity")
+    fig.supylabel("transporters occupied", fontsize=13)
+    panels[-1].set_xlim(fine[0], fine[-1])
+    plot.log_concentration(panels[-1], "free drug (nM); points: simulated, 95 % interval")
+    return fig
+
+
+def _written(number: float) -> str:
+    """Three digits, without an exponent: 7,130 or 0.85."""
+    return f"{float(f'{number:.3g}'):,g}"
+
+
+def _arrow(ax: Any, ratios: Table, number: int) -> None:
+    """The distance between the curves at half occupancy, and the ratio it stands for."""
+    from synapse_abm import plotting as plot
+
+    sert, net, ratio = (ratios[name][number] for name in ("sert_k_nM", "net_k_nM", "expected"))
+    style = {"arrowstyle": "<->", "color": plot.BLACK, "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", (net, 0.5), (sert, 0.5), arrowprops=style)
+    first = "SERT" if ratio >= 1 else "NET"
+    words = f"prefers {first}\n{_written(max(ratio, 1 / ratio))} : 1"
+    ax.annotate(words, (max(sert, net), 0.5), (12, -30),
+                textcoords="offset points")  # fmt: skip
+
+
+if __name__ == "__main__":
+    from synapse_abm.cli import run_script
+
+    run_script(__file__)
