@@ -5,7 +5,7 @@ from __future__ import annotations
 from synapse_abm.scenario import Ligand, Scenario
 from synapse_abm.validation.cases import Case
 from synapse_abm.validation.places import per_concentration, per_pair, reservoir, well_mixed
-from synapse_abm.validation.quantities import OCCUPANCY, covariance, exchange_rate, mean, variance
+from synapse_abm.validation.quantities import OCCUPANCY, covariance, exchange_rate, variance
 from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns
 from synapse_abm.validation.trials import Claims, Found, bound, free, stationary
@@ -34,9 +34,9 @@ def closed(case: Case) -> Found:
 
 def _one_ligand(case: Case, sites: int, law: str) -> Claims:
     claims = Claims(case)
-    for key in ("p", "occupancy"):
-        claims.occupancy(key, mean("bound", 1 / sites))
-    claims.occupancy("mean_bound", mean("bound"), sites)
+    claims.share("p", "bound", sites)
+    claims.share("occupancy", "bound", sites)
+    claims.occupied("mean_bound", "bound", sites)
     claims.spread("var_bound", variance("bound"))
     claims.law(law, "bound", OCCUPANCY * sites)
     return claims
@@ -50,7 +50,7 @@ def pool(case: Case) -> Found:
     scenario = well_mixed(sites, {"L": Ligand(reservoir=source, binding={"T": kinetics})})
     claims = _one_ligand(case, sites, "pmf_bound")
     for name in ("free", "total"):
-        claims.mean(f"mean_{name}", mean(name))
+        claims.mean(f"mean_{name}", name)
         claims.spread(f"var_{name}", variance(name))
     claims.covariance("cov_free_bound", covariance("free", "bound"), "var_free", "var_bound")
     levels: Columns = {
@@ -62,7 +62,9 @@ def pool(case: Case) -> Found:
 
 
 def clamped_pair(case: Case) -> Found:
-    """Group D: N sites and two ligands of fixed concentrations. K_d alone is given: k_off is 1/s."""
+    """Group D: N sites and two ligands of fixed concentrations. K_d alone is given: k_off is
+    1/s.
+    """
     sites = case.count("N", 1)
     ligands = {
         name: Ligand(
@@ -90,10 +92,10 @@ def closed_pair(case: Case) -> Found:
 def _two_ligands(case: Case, sites: int, scenario: Scenario) -> Found:
     claims = Claims(case)
     for name in "AB":
-        claims.occupancy(f"p{name}", mean(name, 1 / sites))
-        claims.occupancy(f"mean_{name}", mean(name), sites)
+        claims.share(f"p{name}", name, sites)
+        claims.occupied(f"mean_{name}", name, sites)
         claims.spread(f"var_{name}", variance(name))
-    claims.occupancy("p_free", mean("empty", 1 / sites))
+    claims.share("p_free", "empty", sites)
     claims.covariance("cov_AB", covariance("A", "B"), "var_A", "var_B")
     claims.joint_law("joint_pmf", "AB", OCCUPANCY * sites)
     levels: Columns = {

@@ -50,7 +50,9 @@ class Case:
         if _is_number(value) and (LEAST_RATE <= value <= LARGEST_RATE or (zero and value == 0)):
             return float(value)
         nought = "0, or " if zero else ""
-        self._fault(f"params.{name}", value, f"{nought}a number from {LEAST_RATE:g} to {LARGEST_RATE:g}")
+        self._fault(
+            f"params.{name}", value, f"{nought}a number from {LEAST_RATE:g} to {LARGEST_RATE:g}"
+        )
         return 1.0
 
     def count(self, name: str, least: int = 0, default: int | None = None) -> int:
@@ -144,7 +146,9 @@ class Case:
         return None
 
     def joint_law(self, key: str) -> Array | None:
-        """An exact law of two counts: an object of probabilities under keys ``"i,j"``, as a table."""
+        """An exact law of two counts: an object of probabilities under keys ``"i,j"``, as a
+        table.
+        """
         value = self.exact.get(key)
         if value is None:
             return None
@@ -160,8 +164,9 @@ class Case:
 
 
 def _is_number(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= 1e300 and not math.isnan(value)  # type: ignore[operator, arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= 1e300 and not math.isnan(value)
 
 
 def _are_numbers(value: object) -> bool:
@@ -213,8 +218,9 @@ def read_cases(path: Path) -> list[Case]:
     faults: list[InputError] = []
     read = [_case(path.name, at, each, faults) for at, each in enumerate(cases)]
     ids = [case.id for case in read]
-    for name in sorted({name for name in ids if ids.count(name) > 1}):
-        faults.append(InputError(f"{path.name}: id", name, "a name that no other case has"))
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    alone = "a name that no other case has"
+    faults.extend(InputError(f"{path.name}: id", name, alone) for name in twice)
     raise_faults(faults)
     return read
 
@@ -224,9 +230,13 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise InputError("--cases", str(path), "a file that can be read", f"it says: {why}") from error
+        raise InputError(
+            "--cases", str(path), "a file that can be read", f"it says: {why}"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise InputError("--cases", str(path), "a file of JSON", f"the parser says: {error}") from error
+        raise InputError(
+            "--cases", str(path), "a file of JSON", f"the parser says: {error}"
+        ) from error
 
 
 def _case(source: str, at: int, found: Any, faults: list[InputError]) -> Case:
@@ -242,7 +252,9 @@ def _case(source: str, at: int, found: Any, faults: list[InputError]) -> Case:
         allowed = f"a group from {GROUPS[0]} to {GROUPS[-1]}, its letter first"
         faults.append(InputError(f"{place}.group", group, allowed))
         group = "?"
-    for key in ("params", "exact"):
-        if not isinstance(found.get(key), dict):
-            faults.append(InputError(f"{place}.{key}", found.get(key, _MISSING), "an object"))
+    faults.extend(
+        InputError(f"{place}.{key}", found.get(key, _MISSING), "an object")
+        for key in ("params", "exact")
+        if not isinstance(found.get(key), dict)
+    )
     return Case(source, name, group, found.get("params") or {}, found.get("exact") or {})

@@ -125,7 +125,9 @@ def _needs(process: Process, members: Members) -> list[float]:
 
 
 def _affordable(process: Process, members: Members, *, clock: bool, mark: str) -> Found:
-    """One trial of all that can be decided at the longest time, and one of the rest up to a time."""
+    """One trial of all that can be decided at the longest time, and one of the rest up to a
+    time.
+    """
     claims = [claim for each in members for claim in _claims(process, *each, mark)]
     found, late = Found(), list[Claim]()
     while claims:
@@ -190,10 +192,13 @@ def _claims(process: Process, case: Case, times: Array, mark: str) -> Iterator[C
 
 
 def _error_of_sd(process: Process, mean: Array, sd: Array) -> Array:
-    """Of the exits: exact if they are Poisson, else doubled, as their fourth cumulant is not known."""
+    """Of the exits: exact if they are Poisson, else doubled, as their fourth cumulant is not
+    known.
+    """
     var = sd**2
     fourth = np.where(np.isclose(var, mean), mean, 6 * var**2)
-    return np.sqrt(fourth + 2 * var**2) / (2 * np.where(sd > 0, sd, 1.0))
+    error: Array = np.sqrt(fourth + 2 * var**2) / (2 * np.where(sd > 0, sd, 1.0))
+    return error
 
 
 def _measure(column: str, centre: float, one: float, root: bool) -> Measure:
@@ -261,6 +266,10 @@ class _Split:
         """Mean and error of independent observations."""
         return self._before.sample.estimate(values)
 
+    def error(self, one: float) -> float:
+        """As for independent observations."""
+        return self._before.sample.error(one)
+
     def independent(self, values: Array) -> Array:
         """All of them."""
         return values
@@ -305,7 +314,7 @@ def _ligand(process: Process, start: int, clock: bool) -> Ligand:
     if not clock:
         held = process.arrivals / process.leaving if process.leaving else 0.0
         return Ligand(count=start, reservoir=reservoir(held, process.leaving))
-    batches = ()
+    batches: tuple[Batch, ...] = ()
     if process.arrivals > 0:
         batches = (Batch(size=process.batch, rate_per_s=process.arrivals),)
     exits = Reservoir(concentration_nM=0.0, exchange_per_s=process.leaving)

@@ -10,7 +10,9 @@ from synapse_abm.validation.quantities import Row
 from synapse_abm.validation.trials import Trial
 
 
-def judge(trial: Trial, rule: Rule, address: Address, kernels: ModuleType | None = None) -> list[Row]:
+def judge(
+    trial: Trial, rule: Rule, address: Address, kernels: ModuleType | None = None
+) -> list[Row]:
     """The verdicts on a trial's quantities.
 
     Every quantity is tested at every look, also one that could have passed before: a FAIL at any

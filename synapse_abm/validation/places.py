@@ -1,4 +1,6 @@
-"""Scenarios of the cases: one cell of 1 um^3, rates per pair and copies of a system side by side."""
+"""Scenarios of the cases: one cell of 1 um^3, rates per pair and copies of a system side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +24,22 @@ def per_concentration(rate: float, koff: float, kcat: float = 0.0) -> Kinetics:
 
 def reservoir(mean_free: float, exchange_per_s: float) -> Reservoir:
     """A reservoir that alone would keep ``mean_free`` molecules in the cell."""
-    per_nM = ONE_CELL.molecules_per_nM  # noqa: N806
+    per_nM = ONE_CELL.molecules_per_nM
     return Reservoir(concentration_nM=mean_free / per_nM, exchange_per_s=exchange_per_s)
 
 
 def well_mixed(sites: int, ligands: Mapping[str, Ligand], dt_s: float = 1.0) -> Scenario:
     """``sites`` sites of the target "T" and the ligands, all in one cell."""
-    return Scenario(grid=ONE_CELL, targets={"T": Target(sites=sites)}, ligands=dict(ligands), dt_s=dt_s)
+    return Scenario(
+        grid=ONE_CELL, targets={"T": Target(sites=sites)}, ligands=dict(ligands), dt_s=dt_s
+    )
 
 
 def side_by_side(scenario: Scenario, copies: int) -> Scenario:
     """The same system ``copies`` times over in one place; copies do not meet.
 
-    Ligand "L" and target "T" become "L0", "L1", ... and "T0", "T1", ...; ligand i binds target i only.
+    Ligand "L" and target "T" become "L0", "L1", ... and "T0", "T1", ...; ligand i binds target i
+    only.
     """
     targets, ligands = {}, {}
     for copy in range(copies):

@@ -1,7 +1,7 @@
 """Bugs that are planted on purpose, each with the case that must catch it.
 
-A bug is a changed line of the compiled engine (compiled anew, which takes a while the first time), or
-a case run with other parameters than it says.
+A bug is a changed line of the compiled engine (compiled anew, which takes a while the first
+time), or a case run with other parameters than it says.
 """
 
 from __future__ import annotations

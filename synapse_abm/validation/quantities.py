@@ -6,8 +6,8 @@ statistic, so that a variance or a ratio has an error like a mean), and goes thr
 is certainly within its margin, CONTINUE otherwise.
 
 A law is compared by Pearson's chi-square on observations that are independent, in bins that expect
-at least 100. It FAILs if the probability of so large a statistic is below the level of one look, and
-PASSes if it is not rejected and its mean passes as a number does.
+at least 100. It FAILs if the probability of so large a statistic is below the level of one look,
+and PASSes if it is not rejected and its mean passes as a number does.
 """
 
 from __future__ import annotations
@@ -232,16 +232,13 @@ def exchange_rate(events: str, bound: str, sites: int, dt_s: float) -> Measure:
 
 
 def at_least(measure: Measure, one: float) -> Measure:
-    """The same with an error no smaller than the exact one, ``one`` / sqrt(n).
+    """The same with an error no smaller than the exact one; ``one`` is that of one observation.
 
     For rare events the error seen is small just when few happened to occur; the exact one is not.
     """
 
     def bounded(sample: Sample) -> Estimate:
-        found = measure(sample)
-        exact = one / math.sqrt(sample.size)
-        if found.se >= exact:
-            return found
-        return Estimate(found.value, exact)
+        found, exact = measure(sample), sample.error(one)
+        return found if found.se >= exact else Estimate(found.value, exact)
 
     return bounded

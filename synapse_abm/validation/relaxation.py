@@ -45,7 +45,9 @@ def pace(scenario: Scenario) -> Pace:
 
 
 class _Reaction(NamedTuple):
-    """``rate`` x product of the amounts of ``by``; makes one of each ``made``, takes one ``taken``."""
+    """``rate`` x product of the amounts of ``by``; makes one of each ``made``, takes one
+    ``taken``.
+    """
 
     rate: float
     by: tuple[Species, ...]

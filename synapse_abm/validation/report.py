@@ -62,7 +62,13 @@ class Verdicts:
 
     def text(self) -> str:
         """A line for each case, what did not pass, what was not run, and the verdict."""
-        parts = [self._cases(), self._troubles(), self._left_out(), self._planted(), self._verdict()]
+        parts = [
+            self._cases(),
+            self._troubles(),
+            self._left_out(),
+            self._planted(),
+            self._verdict(),
+        ]
         return "\n\n".join(part for part in parts if part)
 
     def _cases(self) -> str:
@@ -74,7 +80,14 @@ class Verdicts:
             verdict = max((row.verdict for row in rows), key=_ORDER.index)
             most = max(row.observations for row in rows)
             lines.append(
-                (name, str(len(rows)), str(most), f"{abs(worst.z):.2f}", worst.quantity, str(verdict))
+                (
+                    name,
+                    str(len(rows)),
+                    str(most),
+                    f"{abs(worst.z):.2f}",
+                    worst.quantity,
+                    str(verdict),
+                )
             )
         return text_table(header, lines) if lines else ""
 

@@ -31,7 +31,8 @@ from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replica
 type Array = NDArray[np.float64]
 type Columns = Mapping[str, Callable[[Series], Array]]
 
-#: Relaxation times before the first observation, and between observations that count as independent.
+#: Relaxation times before the first observation, and between observations that count as
+#: independent.
 BURN_IN, APART = 20, 5
 BATCHES = 100
 
@@ -52,6 +53,9 @@ class Sample(Protocol):
     def estimate(self, values: Array) -> Estimate:
         """Mean of one value per observation, and its error; infinite if it cannot be told yet."""
 
+    def error(self, one: float) -> float:
+        """Exact error of a mean, if single observations have the standard deviation ``one``."""
+
     def independent(self, values: Array) -> Array:
         """Values far enough apart to be independent."""
 
@@ -59,7 +63,9 @@ class Sample(Protocol):
 def started(scenario: Scenario, address: Address, kernels: ModuleType | None) -> Simulation:
     """A simulation at time zero; with other ``kernels`` only to plant a bug."""
     at = (address.seed, address.replicate, address.place)
-    return Simulation(scenario, *at) if kernels is None else Simulation(scenario, *at, kernels=kernels)
+    return (
+        Simulation(scenario, *at) if kernels is None else Simulation(scenario, *at, kernels=kernels)
+    )
 
 
 class Stationary:
@@ -83,6 +89,7 @@ class Stationary:
     ) -> None:  # fmt: skip
         self._simulation = started(scenario, address, kernels)
         self._levels, self._counts = levels, counts
+        self._correlation = 1 / math.tanh(0.5 / relaxation_steps)
         self._apart = max(1, math.ceil(APART * relaxation_steps))
         burn_in = max(1, math.ceil(BURN_IN * relaxation_steps))
         series = self._simulation.run(burn_in, every=burn_in)
@@ -114,6 +121,10 @@ class Stationary:
         except TooShort as short:
             found = short.estimate
             return found if np.ptp(values) == 0 else Estimate(found.value, math.inf)
+
+    def error(self, one: float) -> float:
+        """As for a memory that decays exponentially."""
+        return one * math.sqrt(self._correlation / max(self.size, 1))
 
     def independent(self, values: Array) -> Array:
         """Every so many values that they are five relaxation times apart."""
@@ -179,6 +190,10 @@ class Replicates:
         """Mean and error of independent observations."""
         return from_replicates(values)
 
+    def error(self, one: float) -> float:
+        """As for independent observations."""
+        return one / math.sqrt(max(self.size, 1))
+
     def independent(self, values: Array) -> Array:
         """All of them."""
         return values
@@ -193,8 +208,9 @@ class Panel:
 
     def __init__(
         self, scenario: Scenario, address: Address, kernels: ModuleType | None, *,
-        levels: Columns, every: int,
+        levels: Columns, every: int, copies: int,
     ) -> None:  # fmt: skip
+        self._copies = copies
         self._simulation = started(scenario, address, kernels)
         self._levels, self._every = levels, every
         self._simulation.run(BURN_IN * every)
@@ -215,6 +231,10 @@ class Panel:
     def estimate(self, values: Array) -> Estimate:
         """Mean over time of each copy, and their scatter."""
         return from_replicates(values.mean(axis=0))
+
+    def error(self, one: float) -> float:
+        """As if all observations were independent."""
+        return one / math.sqrt(max(self.size * self._copies, 1))
 
     def independent(self, values: Array) -> Array:
         """Values of all copies, five relaxation times apart."""

@@ -67,12 +67,12 @@ def clamped(case: Case) -> Found:
     claims = Claims(case)
     dt = pace(scenario).relaxation_s
     for name in ("TS", "TD"):
-        claims.occupancy(f"p_{name}", mean(name, 1 / sites))
-        claims.occupancy(f"mean_{name}", mean(name), sites)
+        claims.share(f"p_{name}", name, sites)
+        claims.occupied(f"mean_{name}", name, sites)
         claims.spread(f"var_{name}", variance(name))
-    claims.occupancy("p_free", mean("empty", 1 / sites))
-    claims.mean("flux_per_T", mean("flux", 1 / (sites * dt)))
-    claims.mean("flux_total", mean("flux", 1 / dt))
+    claims.share("p_free", "empty", sites)
+    claims.mean("flux_per_T", "flux", 1 / (sites * dt))
+    claims.mean("flux_total", "flux", 1 / dt)
     levels: Columns = {
         "TS": bound("S"),
         "TD": bound("D"),
@@ -99,7 +99,7 @@ def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
     Sites are independent there, so the stationary state can be drawn directly.
     """
     claims = Claims(case)
-    claims.mean("mean_count_t", mean("count"))
+    claims.mean("mean_count_t", "count")
     claims.spread("var_count_t", variance("count"))
     claims.spread("fano_flux_t", fano("count"))
     quantities = (*claims.means, *claims.spreads)
@@ -183,12 +183,12 @@ def _closed_cycle(case: Case) -> Found:
     dt = window or pace(scenario).relaxation_s
     claims = _bound_claims(case, sites)
     for name in ("S_in", "S_free", "D_free"):
-        claims.mean(f"mean_{name}", mean(name))
+        claims.mean(f"mean_{name}", name)
         claims.spread(f"var_{name}", variance(name))
         claims.law(f"pmf_{name}", name, RELATIVE * abs(case.number(f"mean_{name}") or 1.0))
-    claims.mean("flux", mean("flux", 1 / dt))
+    claims.mean("flux", "flux", 1 / dt)
     if window:
-        claims.mean(f"mean_count_t{window:g}", mean("flux"))
+        claims.mean(f"mean_count_t{window:g}", "flux")
         claims.spread(f"var_count_t{window:g}", variance("flux"))
     levels: Columns = {
         "TS": bound("S"),
@@ -211,8 +211,8 @@ def _counting_window(case: Case) -> float | None:
 def _bound_claims(case: Case, sites: int) -> Claims:
     claims = Claims(case)
     for key, name in (("substrate_occupancy", "TS"), ("drug_occupancy", "TD")):
-        claims.occupancy(key, mean(name, 1 / sites))
-        claims.occupancy(f"mean_{name}", mean(name), sites)
+        claims.share(key, name, sites)
+        claims.occupied(f"mean_{name}", name, sites)
         claims.spread(f"var_{name}", variance(name))
         claims.law(f"pmf_{name}", name, OCCUPANCY * sites)
     claims.covariance("cov_TS_TD", covariance("TS", "TD"), "var_TS", "var_TD")
@@ -235,10 +235,10 @@ def _drained_pool(case: Case) -> Found:
     }
     scenario = well_mixed(sites, ligands)
     claims = _bound_claims(case, sites)
-    claims.mean("mean_S", mean("S"))
+    claims.mean("mean_S", "S")
     claims.spread("var_S", variance("S"))
     claims.spread("fano_S", fano("S"))
-    claims.mean("flux", mean("flux", 1 / pace(scenario).relaxation_s))
+    claims.mean("flux", "flux", 1 / pace(scenario).relaxation_s)
     levels: Columns = {"TS": bound("S"), "TD": bound("D"), "S": free("S")}
     return stationary(case, claims, scenario, levels, _TRANSPORTED)
 

@@ -25,6 +25,8 @@ from synapse_abm.validation.quantities import (
     Measure,
     Number,
     Quantity,
+    at_least,
+    mean,
 )
 from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns, Sample, Stationary
@@ -91,13 +93,22 @@ class Claims:
     def _size(self, key: str) -> float:
         return abs(self._case.number(key) or 0.0)
 
-    def occupancy(self, key: str, measure: Measure, sites: int = 1) -> None:
-        """An occupancy (0 to 1), or a number of occupied sites out of ``sites``."""
-        self._number(self.means, key, measure, OCCUPANCY * sites)
+    def _mean(self, key: str, column: str, margin: float, scale: float) -> None:
+        """With an error no smaller than the column's variance, if the case gives it, allows."""
+        one = scale * math.sqrt(self._size(f"var_{column}"))
+        self._number(self.means, key, at_least(mean(column, scale), one), margin)
 
-    def mean(self, key: str, measure: Measure) -> None:
-        """Any other mean or rate."""
-        self._number(self.means, key, measure, RELATIVE * self._size(key))
+    def share(self, key: str, column: str, sites: int) -> None:
+        """An occupancy (0 to 1); the column counts the occupied ones of ``sites``."""
+        self._mean(key, column, OCCUPANCY, 1 / sites)
+
+    def occupied(self, key: str, column: str, sites: int) -> None:
+        """A mean number of occupied sites out of ``sites``."""
+        self._mean(key, column, OCCUPANCY * sites, 1.0)
+
+    def mean(self, key: str, column: str, scale: float = 1.0) -> None:
+        """Any other mean."""
+        self._mean(key, column, RELATIVE * self._size(key), scale)
 
     def rate(self, key: str, measure: Measure) -> None:
         """A rate that takes as many observations as a spread."""
@@ -144,26 +155,27 @@ def stationary(
             scenario, address, kernels, levels=levels, counts=counts, relaxation_steps=memory
         )
 
-    longer = max(memory, 1.0) * rarity(claims.least_variance)
-    per_look = longer * (speed.events_per_s * dt + OBSERVING)
-    first, looks = FIRST_SPREADS, DECIDING
-    found, quantities = Found(), (*claims.means, *claims.spreads)
-    if claims.spreads and first * looks * per_look > AFFORDABLE:
-        found.left_out.append((case.id, _names(claims.spreads) + too_long(first * looks * per_look)))
+    one = speed.events_per_s * dt + OBSERVING
+    first = round(FIRST_SPREADS * max(memory, 1.0) * rarity(claims.least_variance))
+    found, quantities, cost = Found(), (*claims.means, *claims.spreads), DECIDING * first * one
+    if claims.spreads and cost > AFFORDABLE:
+        found.left_out.append((case.id, _names(claims.spreads) + too_long(cost)))
         quantities = tuple(claims.means)
-    if quantities and len(quantities) == len(claims.means):
-        first, looks = FIRST_MEANS, 3
-        if first * looks * per_look > AFFORDABLE:
-            found.left_out.append((case.id, _names(quantities) + too_long(first * looks * per_look)))
+    if len(quantities) == len(claims.means):
+        first = round(FIRST_MEANS * max(memory, 1.0))
+        cost = first * one
+        if claims.means and cost > AFFORDABLE:
+            found.left_out.append((case.id, _names(claims.means) + too_long(cost)))
             quantities = ()
     if quantities:
-        cost = first * looks * per_look
-        found.trials.append(Trial(quantities, round(first * longer), observe, cost))
+        found.trials.append(Trial(quantities, first, observe, cost))
     return found
 
 
 def rarity(variance: float) -> float:
-    """How many times more observations rare events ask for: their kurtosis grows as 1 / variance."""
+    """How many times more observations rare events ask for: their kurtosis grows as 1 /
+    variance.
+    """
     return 1 + 0.5 / variance
 
 
