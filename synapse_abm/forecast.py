@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from synapse_abm.scenario import Ligand, RunSettings, Scenario
 
-#: Rough speeds: molecule-steps and events per second of each engine, and seconds per step.
-SPEED = {"compiled": (1e8, 1e7, 3e-6), "agents": (1.5e5, 3e4, 3e-4)}
+#: Rough costs in seconds of a molecule-step, an event, a step, and a step of a site.
+COSTS = {"compiled": (1e-8, 1e-7, 3e-6, 1e-9), "agents": (7e-6, 3e-5, 3e-4, 4e-5)}
 #: Bytes for each molecule's row (twice, because a step may be taken again), site, cell and number
 #: recorded; cells count because tables of what happens in them are made.
 ROW, SITE, CELL, RECORDED = 80, 160, 40, 24
@@ -87,8 +87,10 @@ def forecast(scenario: Scenario) -> Forecast:
     there = sum(expected_molecules(scenario, x, run.duration_s) for x in scenario.ligands.values())
     work = there * steps * run.replicates
     events = run.replicates * run.duration_s * events_per_s(scenario, run.duration_s)
-    speed, event_speed, per_step = SPEED[run.engine]
-    seconds = work / speed + events / event_speed + steps * run.replicates * per_step
+    sites = sum(target.n_sites for target in scenario.targets.values())
+    taken = steps * run.replicates
+    amounts = (work, events, taken, taken * min(sites, scenario.grid.cells))
+    seconds = sum(a * cost for a, cost in zip(amounts, COSTS[run.engine], strict=True))
     size = memory_bytes(scenario, run.duration_s, records, run.replicates)
     return Forecast(steps, records, there, work, events, seconds, size)
 

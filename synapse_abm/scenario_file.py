@@ -23,7 +23,6 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -100,36 +99,6 @@ def parse_scenario(tables: Tables, name: str = "synapse", base: Library | None =
     raise_faults(reader.faults)
     assert scenario is not None
     return scenario
-
-
-def shipped_scenarios() -> dict[str, Path]:
-    """The ready-made scenarios by name."""
-    folder = Path(str(resources.files("synapse_abm") / "scenarios"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def summary(path: Path) -> str:
-    """The first comment of a file, which says what it shows."""
-    lines = (line for line in path.read_text("utf-8").splitlines() if line.startswith("#"))
-    return next(lines, "# (no description)").lstrip("# ")
-
-
-def find_scenario(name: str) -> Path:
-    """The file called ``name``, or the ready-made scenario of that name.
-
-    Raises
-    ------
-    UnknownName
-        If there is neither.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    known = shipped_scenarios()
-    if name in known:
-        return known[name]
-    if name.endswith(".toml"):
-        raise InputError("scenario", name, "an existing TOML file", "check the path")
-    raise UnknownName("scenario", name, known)
 
 
 def _read(path: Path) -> Tables:

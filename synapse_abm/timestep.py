@@ -200,7 +200,8 @@ def step_warnings(scenario: Scenario) -> list[str]:
     if dt > found.resolved_s * (1 + 1e-9):
         said.append(
             f"dt = {dt:.3g} s is long for {found.ligand}: in-cell rate x dt = {rate * dt:.3g}"
-            f", above {RESOLVED}. Equilibrium stays exact; kinetics is too slow, and burn-in takes longer. "
+            f", above {RESOLVED}. Equilibrium stays exact; kinetics is too slow, and a burn-in "
+            "takes longer. "
             f"Longest step that resolves it: {found.resolved_s:.3g} s"
         )
     if dt > found.unbiased_s * (1 + 1e-9):
