@@ -29,7 +29,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from synapse_abm.errors import InputError, UnknownName, raise_faults
-from synapse_abm.faults import MISSING, Location, Origin, dotted, field_faults
+from synapse_abm.faults import MISSING, Location, Origin, dotted, field_faults, valid
 from synapse_abm.forecast import machine_bytes, memory_bytes, samples, steps_per_sample
 from synapse_abm.pharmacology.library import Library, library
 from synapse_abm.quantity import bare_name, parse, unit_of
@@ -144,8 +144,7 @@ class _Reader:
         good_targets = {each: part for each, part in targets.items() if part is not None}
         good_ligands = {each: part for each, part in ligands.items() if part is not None}
         self.faults += _unknown_targets(tables, targets)
-        if grid is not None:
-            self.faults += _cells_outside(tables, grid)
+        self.faults += _cells_outside(tables)
         if not self.faults and grid is not None:
             self.faults += part_faults(grid, good_targets, good_ligands)
         if self.faults or grid is None or run is None:
@@ -322,8 +321,12 @@ def _unknown_targets(tables: Tables, known: Iterable[str]) -> Iterator[InputErro
                 yield UnknownName(f"target of ligand.{name}.binding", target, known)
 
 
-def _cells_outside(tables: Tables, grid: Grid) -> Iterator[InputError]:
-    """Cells that are cells, but not of the grid."""
+def _cells_outside(tables: Tables) -> Iterator[InputError]:
+    """Cells that are cells, but not of the grid, whatever else is wrong with the grid."""
+    sides = dict(_tables(tables)).get("grid", {})
+    grid = valid(Grid, {key: sides[key] for key in ("width", "height") if key in sides})
+    if grid is None:
+        return
     named = list[tuple[str, Any]]()
     for name, target in _tables(tables.get("target")):
         cells = target.get("cells")
