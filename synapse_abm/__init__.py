@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from synapse_abm import pharmacology, statistics, theory
     from synapse_abm.model import SynapseModel
     from synapse_abm.scenario import Scenario
+    from synapse_abm.scenario_file import read_scenario
     from synapse_abm.simulation import Simulation
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "SynapseModel",
     "__version__",
     "pharmacology",
+    "read_scenario",
     "statistics",
     "theory",
 ]
@@ -33,6 +35,7 @@ _HOMES = {
     "Scenario": "synapse_abm.scenario",
     "Simulation": "synapse_abm.simulation",
     "SynapseModel": "synapse_abm.model",
+    "read_scenario": "synapse_abm.scenario_file",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``synapse-abm list | run | validate | bench``.
+"""The command line: ``synapse-abm list | run | simulate | validate | bench``.
 
 Exit status: 0 if every exact check passed, 1 if one failed, 2 for input that cannot be used, 130
 after Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
@@ -30,9 +30,12 @@ from synapse_abm.experiment import (
     check_seed,
     experiments,
     find,
+    find_scenario,
     perform,
+    scenario_summary,
+    scenarios,
 )
-from synapse_abm.results import RECORD, Report, Result, check_file, json_bytes, write_atomic
+from synapse_abm.results import RECORD, Check, Report, check_file, json_bytes, write_atomic
 
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1
@@ -46,7 +49,7 @@ type File = Annotated[Path | None, arg(metavar="FILE")]
 
 @dataclass(frozen=True)
 class List:
-    """Name the experiments, a line for each; or show the drugs that are known."""
+    """Name the experiments and the ready-made scenarios; or show the drugs that are known."""
 
     drugs: bool = False
     """Show the drugs and transmitters instead: affinities, their status and sources."""
@@ -70,6 +73,25 @@ class Run[Options]:
     """Seed of all random numbers, a whole number from 0 to 2**64-1."""
     quick: bool = False
     """The same question at a small size."""
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Simulate a scenario; leave its figure, time series and record in a folder."""
+
+    scenario: Annotated[Positional[str], arg(metavar="SCENARIO")]
+    """A scenario file (TOML), or the name of a ready-made one that `list` shows."""
+    engine: Literal["compiled", "agents"] | None = None
+    """The fast engine or the plain Python agents; the trajectory is the same (default: as the
+    scenario says)."""
+    seed: Seed = None
+    """Seed of all random numbers, 0 to 2**64-1 (default: as the scenario says)."""
+    out: Annotated[
+        Path | None, arg(metavar="DIR", help_behavior_hint="(default: outputs/NAME)")
+    ] = None
+    """The folder to write."""
+    json: File = None
+    """Write averages, error bars, exact values and the trajectory's hash to this file."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,8 @@ def _obey(arguments: list[str]) -> int:
             return _list_drugs(command.file) if command.drugs or command.file else _list()
         case Run() as command if experiment is not None:
             return _run(experiment, command, arguments)
+        case Simulate() as command:
+            return _simulate(command, arguments)
         case Validate() as command:
             return _validate(command)
         case Bench() as command:
@@ -157,6 +181,7 @@ def _parse(arguments: list[str], experiment: Experiment | None) -> object:
     commands: Any = (
         Annotated[List, subcommand("list")]
         | Annotated[Run[options], subcommand("run")]
+        | Annotated[Simulate, subcommand("simulate")]
         | Annotated[Validate, subcommand("validate")]
         | Annotated[Bench, subcommand("bench")]
     )
@@ -171,12 +196,16 @@ def _parse(arguments: list[str], experiment: Experiment | None) -> object:
 
 
 def _list() -> int:
-    found = experiments()
-    width = max(map(len, found), default=0)
-    for name, experiment in found.items():
-        print(f"{name:{width}}  {experiment.summary}")
-    if not found:
-        print("no experiments were found", file=sys.stderr)
+    questions = {name: each.summary for name, each in experiments().items()}
+    ready = {name: scenario_summary(path) for name, path in scenarios().items()}
+    width = max(map(len, [*questions, *ready]), default=0)
+    for title, found in (
+        ("experiments (synapse-abm run NAME)", questions),
+        ("scenarios (synapse-abm simulate NAME)", ready),
+    ):
+        print(title)
+        for name, summary in found.items():
+            print(f"  {name:{width}}  {summary}")
     return 0
 
 
@@ -199,26 +228,54 @@ def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int
         command=_repeatable(experiment, arguments),
     )
     print(f"{result.text}\n\n{result.verdict}")
-    _print_failures(result)
+    _print_failures(result.checks)
     print(f"figure, tables and {RECORD} are in {out}{os.sep}")
     return 0 if result.passed else EXIT_CHECK_FAILED
 
 
-def _print_failures(result: Result) -> None:
-    for check in result.checks:
+def _simulate(command: Simulate, arguments: list[str]) -> int:
+    path = find_scenario(command.scenario)
+    seed = None if command.seed is None else check_seed(command.seed, "--seed")
+    if command.json is not None:
+        check_file(command.json)
+    from synapse_abm import scenario_file, simulate
+
+    scenario = scenario_file.read_scenario(path)
+    print(f"{scenario}\n", flush=True)
+    out = Path("outputs", path.stem) if command.out is None else command.out
+    found = simulate.write(
+        scenario, out, seed=seed, engine=command.engine, progress=bar,
+        command=_without_paths(arguments, {"--out", "--json"}, command.scenario, path.stem),
+    )  # fmt: skip
+    print("\n".join([found.text(), *(f"! {each}" for each in found.notes_of_averages())]))
+    if command.json is not None:
+        write_atomic(command.json, json_bytes(found.record()))
+    checks = found.checks()
+    _print_failures(checks)
+    print(f"figure, time series and {RECORD} are in {out}{os.sep}")
+    return 0 if all(check.passed for check in checks) else EXIT_CHECK_FAILED
+
+
+def _print_failures(checks: Sequence[Check]) -> None:
+    for check in checks:
         if check.kind == "exact" and not check.passed:
             found = f"{check.name} = {check.value!r}, expected {check.expected!r}, z = {check.z}"
             print(f"FAILED: {found} ({check.source})")
 
 
 def _repeatable(experiment: Experiment, arguments: list[str]) -> str:
-    """The command without its output folder and file paths, which mean nothing elsewhere."""
+    scripts = [each for each in arguments if each.endswith(".py")]
+    return _without_paths(arguments, {"--out"}, scripts[0] if scripts else "", experiment.name)
+
+
+def _without_paths(arguments: list[str], options: set[str], file: str, name: str) -> str:
+    """The command without output ``options`` and file paths, which mean nothing elsewhere."""
     kept, rest = list[str](), iter(arguments)
     for each in rest:
-        if each == "--out":
+        if each in options:
             next(rest, None)
-        elif not each.startswith("--out="):
-            kept.append(experiment.name if each.endswith(".py") else each)
+        elif each.partition("=")[0] not in options:
+            kept.append(name if each == file else each)
     return shlex.join([PROGRAM, *kept])
 
 

@@ -86,3 +86,46 @@ def residuals(ax: Axes, x: Sequence[float], z: Sequence[float], limit: float, la
         for y in (-limit, limit):
             ax.axhline(y, color=VERMILION, lw=1.2, ls="--")
     ax.set_ylabel(label)
+
+
+@styled
+def timeseries(found: Any) -> Figure:
+    """Every recorded quantity of a simulated scenario in time, with the exact mean if there is one.
+
+    One panel for occupancies, one for free molecules, one for fluxes, as far as there are any; the
+    burn-in is shaded. ``found`` is what ``simulate`` returns.
+    """
+    kinds = list(dict.fromkeys(kind for kind, _, _ in found.measured))
+    heights = [2.0 if kind == "occupancy" else 1.0 for kind in kinds] or [1.0]
+    figure, panels = slide(heights)
+    for panel, kind in zip(panels, kinds, strict=False):
+        _panel(panel, found, kind)
+        if found.run.burn_in_s:
+            panel.axvspan(0, found.run.burn_in_s, color=GREY, alpha=0.12, lw=0)
+    panels[0].set_title(found.scenario.name)
+    panels[-1].set_xlabel("time (s)")
+    panels[-1].set_xlim(0, found.run.duration_s)
+    return figure
+
+
+def _panel(panel: Axes, found: Any, kind: str) -> None:
+    colours = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+    here = [at for at in found.measured if at[0] == kind]
+    for number, at in enumerate(here):
+        colour, runs = colours[number % len(colours)], found.recordings
+        name = f"{at[2]} at {at[1]}" if at[1] else at[2]
+        if len(runs) > 1:
+            for run in runs[:8]:
+                panel.plot(run.seconds, run.columns[at], color=colour, alpha=0.2, lw=0.7)
+        mean = sum(run.columns[at] for run in runs) / len(runs)
+        panel.plot(runs[0].seconds, mean, color=colour, lw=1.6, label=name)
+        exact = found.measured[at].exact
+        if exact is not None:
+            panel.axhline(exact, color=colour, ls="--", lw=1.4, label=f"{name}: exact mean")
+    panel.set_ylabel(
+        {"occupancy": "occupied", "free": "free molecules", "flux": "carried (1/s)"}[kind]
+    )
+    if kind == "occupancy":
+        percent(panel)
+    panel.set_ylim(bottom=0)
+    panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=10)

@@ -2,20 +2,34 @@
 
 All numbers are in the program's own units (um, s, nM, molecules); the unit stands in the field's
 name. Nothing here knows how a run is computed: ``network`` turns a scenario into rates.
+``scenario_file`` reads the same from TOML, with units written by people.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from synapse_abm.errors import InputError, UnknownName
 from synapse_abm.units import molecules_per_nM
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Cell = tuple[Count, Count]
+#: Limits of the generator's addresses (those of ``rng``, which needs NumPy; a test compares).
+MAX_SEED, MAX_REPLICATE, MAX_ENTITY = 2**64 - 1, 2**18 - 1, 2**32 - 1
+
+
+def _whole(low: int, high: int) -> Any:
+    described = f"a whole number from {low} to {high}"
+    return Field(ge=low, le=high, strict=True, description=described)
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number > 0")]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number >= 0")]
+Count = Annotated[int, _whole(0, MAX_ENTITY)]
+Side = Annotated[int, _whole(1, 32767)]
+Cell = Annotated[tuple[Count, Count], Field(description="a cell [x, y], whole numbers >= 0")]
 
 
 class Frozen(BaseModel):
@@ -31,8 +45,8 @@ class Grid(Frozen):
     extracellular space (41 um^3; 1 nM is 24.7 molecules).
     """
 
-    width: Annotated[int, Field(ge=1, le=32767, strict=True)] = 64
-    height: Annotated[int, Field(ge=1, le=32767, strict=True)] = 64
+    width: Side = 64
+    height: Side = 64
     spacing_um: Positive = 0.1
     depth_um: Positive = 1.0
     walls: Literal["reflecting", "periodic"] = "reflecting"
@@ -73,7 +87,9 @@ class Target(Frozen):
 
     kind: Literal["transporter", "receptor"] = "transporter"
     sites: Count | None = None
-    cells: tuple[Cell, ...] | None = None
+    cells: Annotated[
+        tuple[Cell, ...] | None, Field(description="a list of cells [x, y], one for each site")
+    ] = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -90,7 +106,8 @@ class Target(Frozen):
 class Kinetics(Frozen):
     """Binding of one ligand to one target: any two of Kd, k_on and k_off, and k_cat of transport.
 
-    ``kcat_per_s`` is the rate at which the bound molecule is carried inside (0: no transport).
+    All three may be given if they agree (Kd = k_off/k_on within 1 %). ``kcat_per_s`` is the rate
+    at which the bound molecule is carried inside (0: no transport).
     """
 
     kd_nM: Positive | None = None
@@ -101,9 +118,19 @@ class Kinetics(Frozen):
     @model_validator(mode="after")
     def _two_of_three(self) -> Self:
         given = (self.kd_nM, self.kon_per_nM_s, self.koff_per_s)
-        if sum(g is not None for g in given) != 2:
+        if sum(g is not None for g in given) < 2:
             raise ValueError("give exactly two of kd_nM, kon_per_nM_s and koff_per_s")
+        if self.contradiction():
+            raise ValueError(self.contradiction())
         return self
+
+    def contradiction(self) -> str:
+        """What is wrong if all three constants are given and do not agree, else nothing."""
+        kd, kon, koff = self.kd_nM, self.kon_per_nM_s, self.koff_per_s
+        if kd is None or kon is None or koff is None or abs(kon * kd - koff) <= 0.01 * koff:
+            return ""
+        follows = f"{koff / kon:.4g} nM" if kon > 0 else "infinite"
+        return f"k_off/k_on is {follows}, Kd is given as {kd:.4g} nM; leave out one of the three"
 
     @property
     def kon(self) -> float:
@@ -136,7 +163,7 @@ class Batch(Frozen):
     both.
     """
 
-    size: Annotated[int, Field(ge=1, strict=True)]
+    size: Annotated[int, _whole(1, MAX_ENTITY)]
     cell: Cell = (0, 0)
     rate_per_s: NonNegative = 0.0
     times_s: tuple[NonNegative, ...] = ()
@@ -151,6 +178,8 @@ class Ligand(Frozen):
     """
 
     role: Literal["serotonin", "norepinephrine", "drug"] = "drug"
+    taken_from: str = ""
+    """Name in the pharmacology (``citalopram@Tatsumi1997``) whose constants these are, if any."""
     diffusion_um2_per_s: NonNegative = 0.0
     count: Count = 0
     start_cell: Cell | None = None
@@ -176,57 +205,118 @@ class Ligand(Frozen):
         return self
 
 
+class RunSettings(Frozen):
+    """How long, how often and by which engine a scenario is run.
+
+    The duration counts from time zero and includes the burn-in, which is recorded but not averaged.
+    """
+
+    duration_s: Positive
+    burn_in_s: NonNegative = 0.0
+    sample_every_s: Positive | None = None
+    """Time between records; a 200th of what follows the burn-in unless given."""
+    replicates: Annotated[int, _whole(1, MAX_REPLICATE)] = 1
+    seed: Annotated[int, _whole(0, MAX_SEED)] = 1
+    engine: Literal["compiled", "agents"] = "compiled"
+
+    @model_validator(mode="after")
+    def _something_to_average(self) -> Self:
+        if self.burn_in_s >= self.duration_s:
+            raise ValueError("a duration longer than the burn-in, which it includes")
+        if self.sample_s > self.duration_s - self.burn_in_s:
+            raise ValueError("a time between samples within what follows the burn-in")
+        return self
+
+    @property
+    def sample_s(self) -> float:
+        """Time between records, s."""
+        return self.sample_every_s or (self.duration_s - self.burn_in_s) / 200
+
+
 class Scenario(Frozen):
-    """A synapse and the step it is advanced by: everything a run needs but the seed."""
+    """A synapse and the step it is advanced by: everything a run needs.
+
+    ``dt_s`` may be left out, or ``"auto"``: :func:`synapse_abm.timestep.auto_dt` then chooses it.
+    """
 
     name: str = "synapse"
     grid: Grid = Grid()
     targets: dict[str, Target] = Field(default_factory=dict)
     ligands: dict[str, Ligand] = Field(default_factory=dict)
-    dt_s: Positive
+    dt_s: Positive = math.nan  # replaced by the step that is chosen
+    run: RunSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("dt_s"), str) and given["dt_s"] == AUTO:
+            return {key: value for key, value in given.items() if key != "dt_s"}
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        faults = [*_unknown_targets(self), *_cells_outside(self), *_doubled_sources(self)]
+        faults = list(part_faults(self.grid, self.targets, self.ligands))
         if faults:
-            raise ValueError("; ".join(faults))
+            raise ValueError("; ".join(map(str, faults)))
+        if math.isnan(self.dt_s):
+            from synapse_abm.timestep import auto_dt
+
+            # Not a change: the object is still being made, and nobody has seen the NaN.
+            object.__setattr__(self, "dt_s", auto_dt(self).dt_s)
         return self
 
+    @property
+    def dt_is_auto(self) -> bool:
+        """Whether the step was chosen by the program."""
+        return "dt_s" not in self.model_fields_set
 
-def _unknown_targets(scenario: Scenario) -> list[str]:
-    known = ", ".join(scenario.targets) or "none"
-    return [
-        f"ligand {name!r} binds to {target!r}, which is not among the targets ({known})"
-        for name, ligand in scenario.ligands.items()
-        for target in ligand.binding
-        if target not in scenario.targets
-    ]
+    def __str__(self) -> str:
+        from synapse_abm.briefing import scenario_text
+
+        return scenario_text(self)
 
 
-def _cells_outside(scenario: Scenario) -> list[str]:
-    grid = scenario.grid
+#: What is written for a step that the program shall choose.
+AUTO = "auto"
+
+
+def part_faults(
+    grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]
+) -> Iterator[InputError]:
+    """What is wrong although each part may be right by itself; paths as in a scenario file."""
+    for name, ligand in ligands.items():
+        for target in ligand.binding:
+            if target not in targets:
+                yield UnknownName(f"target of ligand.{name}.binding", target, targets)
+        yield from _doubled_sources(name, ligand)
+    yield from _cells_outside(grid, targets, ligands)
+
+
+def _cells_outside(
+    grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]
+) -> Iterator[InputError]:
     named = [
-        (f"target {name!r}", cell)
-        for name, target in scenario.targets.items()
-        for cell in target.cells or ()
+        (f"target.{name}.cells[{n}]", cell)
+        for name, target in targets.items()
+        for n, cell in enumerate(target.cells or ())
     ]
-    for name, ligand in scenario.ligands.items():
-        named += [(f"a batch of {name!r}", batch.cell) for batch in ligand.batches]
-        if ligand.start_cell is not None:
-            named.append((f"start_cell of {name!r}", ligand.start_cell))
-    return [
-        f"{what}: cell {cell} is outside the grid (x 0..{grid.width - 1}, y 0..{grid.height - 1})"
-        for what, cell in named
-        if cell[0] >= grid.width or cell[1] >= grid.height
-    ]
-
-
-def _doubled_sources(scenario: Scenario) -> list[str]:
-    faults = []
-    for name, ligand in scenario.ligands.items():
-        cells = [batch.cell for batch in ligand.batches if batch.rate_per_s > 0]
-        faults += [
-            f"ligand {name!r} has two batches at a rate in cell {cell}; merge them into one"
-            for cell in sorted({c for c in cells if cells.count(c) > 1})
+    for name, ligand in ligands.items():
+        named += [
+            (f"ligand.{name}.batches[{n}].cell", b.cell) for n, b in enumerate(ligand.batches)
         ]
-    return faults
+        if ligand.start_cell is not None:
+            named.append((f"ligand.{name}.start_cell", ligand.start_cell))
+    allowed = f"a cell of the grid, x from 0 to {grid.width - 1}, y from 0 to {grid.height - 1}"
+    for path, cell in named:
+        if cell[0] >= grid.width or cell[1] >= grid.height:
+            yield InputError(path, cell, allowed)
+
+
+def _doubled_sources(name: str, ligand: Ligand) -> Iterator[InputError]:
+    at_rate = dict[Cell, int]()
+    for number, batch in enumerate(ligand.batches):
+        if batch.rate_per_s > 0 and (first := at_rate.setdefault(batch.cell, number)) != number:
+            allowed = f"a cell without another batch at a rate, such as batches[{first}] has"
+            yield InputError(
+                f"ligand.{name}.batches[{number}].cell", batch.cell, allowed, "merge them into one"
+            )

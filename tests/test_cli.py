@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,7 +105,11 @@ def everything(folder: Path) -> list[str]:
 
 
 def test_list_shows_names_and_questions(say: Say) -> None:
-    assert say("list") == (0, "demo  How many of ten seats does the drug take?\n", "")
+    status, out, err = say("list")
+    assert (status, err) == (0, "")
+    lines = [line.strip() for line in out.splitlines()]
+    assert re.fullmatch(r"demo +How many of ten seats does the drug take\?", lines[1])
+    assert [line.split()[0] for line in lines[3:]] == sorted(experiment.scenarios())
 
 
 def test_run_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
@@ -192,6 +197,50 @@ def test_a_bar_shows_on_a_terminal_if_it_takes_over_a_second(pause_s: float, sho
         assert (b"seats: " in screen.read(100_000)) == shown
 
 
+SHORT = """# A test.
+[target.SERT]
+sites = 4
+[ligand.drug]
+count = 3
+diffusion = "1 um^2/s"
+binding.SERT = { kd = "1 nM", koff = "1 /s" }
+[grid]
+width = 3
+height = 2
+[run]
+duration = "2 s"
+sample_every = "100 ms"
+"""
+
+
+def test_simulate_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
+    Path("mine.toml").write_text(SHORT)
+    status, out, err = say("simulate", "mine.toml", "--seed", "5", "--json", "mine.json")
+    assert (status, err) == (0, "")
+    assert "too short for an error bar" in out, "two seconds are, and the estimate is shown"
+    names = [f"timeseries.{kind}" for kind in ("csv", "parquet", "png", "svg")]
+    assert everything(home / "outputs" / "mine") == ["run.json", *names]
+    head = (home / "outputs" / "mine" / "timeseries.csv").read_text().splitlines()[0]
+    assert head == "replicate,time_s,occupancy_SERT_drug,free_drug"
+    found = json.loads(Path("mine.json").read_bytes())
+    assert {"seed", "engine", "dt_s", "occupancy", "free", "flux", "trajectory_sha256"} < {*found}
+    assert {*found["occupancy"]["SERT"]["drug"]} == {"mean", "se", "exact", "formula"}
+    record = json.loads((home / "outputs" / "mine" / "run.json").read_bytes())
+    assert record["command"] == "synapse-abm simulate mine --seed 5"
+
+
+def test_simulate_gives_the_same_trajectory_on_both_engines(say: Say) -> None:
+    Path("mine.toml").write_text(SHORT)
+    for engine in ("compiled", "agents"):
+        assert say("simulate", "mine.toml", "--engine", engine, "--json", engine)[0] == 0
+    fast, plain = (json.loads(Path(e).read_bytes()) for e in ("compiled", "agents"))
+    assert (fast.pop("engine"), plain.pop("engine")) == ("compiled", "agents")
+    assert fast == plain
+    assert say("simulate", "mine.toml", "--seed", "2", "--json", "other")[0] == 0
+    other = json.loads(Path("other").read_bytes())
+    assert other["trajectory_sha256"] != fast["trajectory_sha256"]
+
+
 # --- wrong input ---------------------------------------------------------------------------------
 
 WRONG = {
@@ -212,6 +261,10 @@ WRONG = {
     "folder is a file": (["run", "demo", "--out", "f"], ["cannot write", "a file of that name"]),
     "folder in a file": (["run", "demo", "--out", "f/x"], ["cannot write", "choose another place"]),
     "no cases": (["validate", "--cases", "nowhere.json"], ["--cases", "nowhere.json"]),
+    "no scenario": (["simulate", "bindin"], ["scenario = 'bindin'", "did you mean binding?"]),
+    "no scenario file": (["simulate", "x/y.toml"], ["x/y.toml", "check the path"]),
+    "empty scenario": (["simulate", "./f"], ["scenario = 'f'", "valid TOML"]),
+    "scenario's seed": (["simulate", "binding", "--seed", "-1"], ["--seed = '-1'"]),
     "two seeds": (["validate", "--fresh", "--seed", "1"], ["--seed", "--fresh"]),
     "no folder": (["bench", "--json", "nowhere/x.json"], ["nowhere/x.json", "no such folder"]),
 }

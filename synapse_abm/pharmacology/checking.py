@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from synapse_abm.errors import InputError, UnknownName
+from synapse_abm.faults import MISSING, description, field_faults, valid
 from synapse_abm.pharmacology.records import (
     Affinity,
     AssociationRate,
@@ -74,16 +74,6 @@ class LigandFile(Frozen):
     usual: Usual = Usual()
 
 
-class _Missing:
-    """Stands for a value that is not there."""
-
-    def __repr__(self) -> str:
-        return "(missing)"
-
-
-MISSING = _Missing()
-
-
 def checked(
     tables: Mapping[str, Any],
     sources: Mapping[str, Source],
@@ -111,88 +101,6 @@ def checked(
     return file, faults
 
 
-# --- faults of single fields ----------------------------------------------------------------------
-
-
-def field_faults(error: ValidationError, model: type[BaseModel]) -> list[InputError]:
-    """What pydantic found wrong with a ``model``, in the words of :mod:`synapse_abm.errors`."""
-    return [_field_fault(each, model) for each in error.errors(include_url=False)]
-
-
-def _field_fault(error: Mapping[str, Any], model: type[BaseModel]) -> InputError:
-    *above, last = location = error["loc"]
-    path, value = _path(location), error["input"]
-    owner = _model_at(model, above)
-    if error["type"] == "extra_forbidden":
-        keys = owner.model_fields if owner else ()
-        return UnknownName(f"a key of {_path(above) or 'the file'}", str(last), keys)
-    if error["type"] == "unknown_name":
-        return UnknownName(path, value, error["ctx"]["known"])
-    allowed = _description(model, location)
-    if error["type"] == "missing":
-        return InputError(path, MISSING, allowed, f"add {last}")
-    choices = _choices(owner, last)
-    if isinstance(value, str) and choices:
-        return UnknownName(path, value, choices)
-    return InputError(path, value, allowed, _bare_number(value) if "number" in allowed else "")
-
-
-def _path(location: typing.Iterable[str | int]) -> str:
-    """``("ligand", "foo", "affinity", 0, "nM")`` as ``ligand.foo.affinity[0].nM``."""
-    parts = [f"[{each}]" if isinstance(each, int) else f".{each}" for each in location]
-    return "".join(parts).removeprefix(".")
-
-
-def _bare_number(value: object) -> str:
-    found = re.match(r"\s*([0-9.]+([eE][+-]?[0-9]+)?)", value) if isinstance(value, str) else None
-    return f"write {found[1]}, without quotes and unit" if found else ""
-
-
-def _inner(annotation: Any) -> Any:
-    """``X`` of ``X | None`` and of ``Annotated[X, ...]``."""
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return _inner(next(a for a in typing.get_args(annotation) if a is not type(None)))
-    if typing.get_origin(annotation) is Annotated:
-        return _inner(typing.get_args(annotation)[0])
-    return annotation
-
-
-def _at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
-    """The type that belongs to a place in a ``model``."""
-    here: Any = model
-    for part in location:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            field = here.model_fields.get(str(part))
-            here = _inner(field.annotation) if field else None
-        else:  # a dict's values, or a tuple's members
-            arguments = typing.get_args(here)
-            wanted = arguments[1:] if typing.get_origin(here) is dict else arguments
-            here = _inner(wanted[0]) if wanted else None
-    return here
-
-
-def _model_at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
-    here = _at(model, location)
-    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
-
-
-def _description(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
-    owner = _model_at(model, location[:-1])
-    field = owner.model_fields.get(str(location[-1])) if owner and location else None
-    if field is not None:
-        within = (a for x in typing.get_args(field.annotation) for a in typing.get_args(x))
-        for each in (field, *within):
-            if getattr(each, "description", None):
-                return str(each.description)
-    return "a table" if _model_at(model, location) else "another value"
-
-
-def _choices(owner: Any, name: object) -> tuple[str, ...]:
-    field = owner.model_fields.get(str(name)) if owner else None
-    literal = _inner(field.annotation) if field else None
-    return typing.get_args(literal) if typing.get_origin(literal) is Literal else ()
-
-
 # --- faults of several fields together ------------------------------------------------------------
 
 
@@ -208,13 +116,13 @@ def _ligand_faults(
     if not re.fullmatch(r"[^@\s]+", name):
         yield InputError("a name of [ligand.NAME]", name, "a name without '@' and spaces")
     if old is None and "kind" not in entry:
-        yield InputError(f"{path}.kind", MISSING, _description(LigandEntry, ("kind",)), "add kind")
+        yield InputError(f"{path}.kind", MISSING, description(LigandEntry, ("kind",)), "add kind")
     if old is None and not entry.get("affinity"):
         yield InputError(f"{path}.affinity", MISSING, "at least one affinity", "add one")
 
     raw = entry.get("affinity")
     numbered = enumerate(raw if isinstance(raw, list) else [])
-    good = {place: _valid(Affinity, each, known) for place, each in numbered}
+    good = {place: valid(Affinity, each, known) for place, each in numbered}
     affinities = {place: each for place, each in good.items() if each is not None}
     yield from _doubled(path, affinities)
     if len(affinities) == len(good):
@@ -285,13 +193,3 @@ def _tables(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
     return {name: each for name, each in value.items() if isinstance(each, dict)}
-
-
-def _valid[Model: BaseModel](
-    model: type[Model], value: object, known: Mapping[str, set[str]]
-) -> Model | None:
-    """``value`` as a ``model``, or None if that cannot be (:func:`field_faults` says why)."""
-    try:
-        return model.model_validate(value, context=known)
-    except ValidationError:
-        return None

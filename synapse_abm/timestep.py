@@ -1,0 +1,212 @@
+"""How long a step may be: what is exact at any length, and what needs a short one.
+
+Positions are frozen while a step reacts. Equilibrium does not notice; kinetics does, and so does
+anything driven. Two rules keep that error small, for molecules that wander between cells and bind:
+
+1. (rate at which one molecule binds in a cell with sites + the other rates there) x dt <= 0.3;
+2. in a driven scenario the relative error (k_c dt / 2)(<n^2>/<n> - <n>) stays below 0.2 %, with k_c
+   the binding rate of one molecule and one site that share a cell, n the sites of a cell, and the
+   averages over all cells. It is first order in dt, and it is zero where all cells are alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+from synapse_abm.scenario import Ligand, Scenario
+from synapse_abm.units import pair_rate_per_s
+
+#: Largest (in-cell rate) x dt at which kinetics counts as resolved.
+RESOLVED = 0.3
+#: Largest estimated relative error of a driven scenario.
+LARGEST_BIAS = 0.002
+#: A driven scenario with a step this many times longer than rule 1 allows is refused: within one
+#: step, a molecule that shares a cell with a site binds for certain, wherever it was going.
+SENSELESS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What limits the step of a scenario.
+
+    Attributes
+    ----------
+    ligand
+        The ligand that limits it, empty if every step is exact.
+    binding_per_s, other_per_s
+        In-cell rate at which one of its molecules binds, and the other rates of that cell, 1/s.
+    driven
+        Whether something keeps it from equilibrium: transport, release, loss.
+    bias_per_s
+        Estimated relative error per second of step.
+    """
+
+    ligand: str = ""
+    binding_per_s: float = 0.0
+    other_per_s: float = 0.0
+    driven: bool = False
+    bias_per_s: float = 0.0
+
+    @property
+    def resolved_s(self) -> float:
+        """Largest step by rule 1, s."""
+        rate = self.binding_per_s + self.other_per_s
+        return RESOLVED / rate if rate > 0 else math.inf
+
+    @property
+    def unbiased_s(self) -> float:
+        """Largest step by rule 2, s."""
+        wanted = self.driven and self.bias_per_s > 0
+        return LARGEST_BIAS / self.bias_per_s if wanted else math.inf
+
+    @property
+    def longest_s(self) -> float:
+        """Largest step by both rules, s."""
+        return min(self.resolved_s, self.unbiased_s)
+
+    @property
+    def senseless_s(self) -> float:
+        """Largest step that is not refused, s."""
+        return SENSELESS * self.resolved_s if self.driven else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A step, s, and why it is that long."""
+
+    dt_s: float
+    reason: str
+
+
+def is_driven(ligand: Ligand) -> bool:
+    """Whether real molecules of this kind are released, carried or lost."""
+    carried = any(kinetics.kcat_per_s > 0 for kinetics in ligand.binding.values())
+    return bool(ligand.batches) or carried or ligand.degradation_per_s > 0
+
+
+def limits(scenario: Scenario) -> Limits:
+    """The strictest limits among the ligands that wander and bind."""
+    if scenario.grid.cells == 1:
+        return Limits()
+    driven = any(is_driven(x) for x in scenario.ligands.values() if x.clamped_nM is None)
+    found = [
+        _of_ligand(scenario, name, driven)
+        for name, ligand in scenario.ligands.items()
+        if ligand.clamped_nM is None and ligand.diffusion_um2_per_s > 0 and ligand.binding
+    ]
+    return min(found, key=lambda each: each.longest_s, default=Limits())
+
+
+def in_cell_rate(scenario: Scenario, ligand: str, target: str) -> float:
+    """Rate (1/s) at which one molecule binds one empty site when they share a cell."""
+    kinetics = scenario.ligands[ligand].binding[target]
+    return pair_rate_per_s(kinetics.kon, scenario.grid.cell_volume_um3)
+
+
+def _of_ligand(scenario: Scenario, name: str, driven: bool) -> Limits:
+    ligand = scenario.ligands[name]
+    rates = {target: in_cell_rate(scenario, name, target) for target in ligand.binding}
+    leaving = max(k.koff + k.kcat_per_s for k in ligand.binding.values())
+    exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+    clamped = [
+        other.binding[target].kon * other.clamped_nM
+        for other in scenario.ligands.values()
+        for target in rates
+        if other.clamped_nM is not None and target in other.binding
+    ]
+    inside = ligand.return_per_s + ligand.metabolism_per_s
+    most, spread = _crowding(scenario, rates)
+    other = leaving + exits + ligand.degradation_per_s + inside + max(clamped, default=0.0)
+    return Limits(name, most, other, driven, spread / 2)
+
+
+def _crowding(scenario: Scenario, rates: dict[str, float]) -> tuple[float, float]:
+    """Binding rate K of a molecule in the fullest cell, and <K^2>/<K> - <K> over all cells.
+
+    Scattered sites lie in cells drawn independently for each target, so their variances add.
+    """
+    cells = scenario.grid.cells
+    named = defaultdict[tuple[int, int], float](float)
+    most = mean = variance = 0.0
+    for target, rate in rates.items():
+        sites = scenario.targets[target]
+        for cell in sites.cells or ():
+            named[cell] += rate
+        if sites.cells is None:
+            rounds, rest = divmod(sites.n_sites, cells)
+            share = rest / cells
+            most += rate * (rounds + (rest > 0))
+            mean += rate * (rounds + share)
+            variance += rate**2 * share * (1 - share)
+    at_named = sum(named.values()) / cells
+    variance += sum(k * k for k in named.values()) / cells - at_named**2
+    most += max(named.values(), default=0.0)
+    mean += at_named
+    return most, (variance / mean if mean > 0 else 0.0)
+
+
+def auto_dt(scenario: Scenario) -> Choice:
+    """The longest step that keeps both rules and fits the sampling interval a whole number of
+    times.
+    """
+    found = limits(scenario)
+    sample_s = scenario.run.sample_s if scenario.run else math.inf
+    if math.isinf(found.longest_s):
+        why = _why_any(scenario)
+        if scenario.run:
+            return Choice(sample_s, f"{why}: one step for each sample")
+        return Choice(0.1 / (_fastest(scenario) or 0.1), f"{why}: a tenth of the fastest time")
+    dt = found.longest_s
+    if sample_s < math.inf:
+        dt = sample_s / max(1, math.ceil(sample_s / dt * (1 - 1e-12)))
+    rate = found.binding_per_s + found.other_per_s
+    if found.unbiased_s < found.resolved_s:
+        bias = 100 * found.bias_per_s * dt
+        return Choice(dt, f"keeps the error of driven kinetics near {bias:.2g} % ({found.ligand})")
+    return Choice(dt, f"keeps in-cell rate x dt at {rate * dt:.2g} ({found.ligand}: {rate:.3g} /s)")
+
+
+def _why_any(scenario: Scenario) -> str:
+    alone = scenario.grid.cells == 1
+    return "one cell, exact at any step" if alone else "nothing depends on the step"
+
+
+def _fastest(scenario: Scenario) -> float:
+    """A rate, 1/s, that no single event of a site or molecule exceeds by much."""
+    rates = [0.0]
+    for ligand in scenario.ligands.values():
+        here = ligand.clamped_nM or (ligand.reservoir.concentration_nM if ligand.reservoir else 0.0)
+        here = max(here, ligand.count / scenario.grid.molecules_per_nM)
+        rates += [k.koff + k.kcat_per_s + k.kon * here for k in ligand.binding.values()]
+        rates += [ligand.return_per_s, ligand.degradation_per_s]
+        rates += [ligand.reservoir.exchange_per_s] if ligand.reservoir else []
+    return max(rates)
+
+
+def reason(scenario: Scenario) -> str:
+    """Why the step is as long as it is."""
+    if scenario.dt_is_auto:
+        return "auto: " + auto_dt(scenario).reason
+    return "given"
+
+
+def step_warnings(scenario: Scenario) -> list[str]:
+    """What a step given by hand breaks."""
+    found, dt = limits(scenario), scenario.dt_s
+    said = []
+    rate = found.binding_per_s + found.other_per_s
+    if dt > found.resolved_s * (1 + 1e-9):
+        said.append(
+            f"dt = {dt:.3g} s is long for {found.ligand}: in-cell rate x dt = {rate * dt:.3g}"
+            f", above {RESOLVED}. Equilibrium stays exact; kinetics is too slow, and a burn-in "
+            "takes longer. "
+            f"Longest step that resolves it: {found.resolved_s:.3g} s"
+        )
+    if dt > found.unbiased_s * (1 + 1e-9):
+        said.append(
+            f"dt = {dt:.3g} s: this scenario is driven, and its error is estimated at "
+            f"{100 * found.bias_per_s * dt:.2g} %; below 0.2 % takes {found.unbiased_s:.3g} s"
+        )
+    return said

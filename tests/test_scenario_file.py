@@ -1,0 +1,384 @@
+"""Scenario files: units written by people, and every fault told at once without a traceback."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from synapse_abm import rng, scenario
+from synapse_abm.errors import InputError, InputErrors, SynapseError
+from synapse_abm.experiment import scenario_summary, scenarios
+from synapse_abm.forecast import forecast
+from synapse_abm.quantity import parse
+from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Scenario, Target
+from synapse_abm.scenario_file import parse_scenario, read_scenario
+from synapse_abm.simulate import simulate
+from synapse_abm.timestep import auto_dt, limits, step_warnings
+
+SHIPPED = scenarios()
+SMALL: dict[str, Any] = {
+    "grid": {"width": 4, "height": 3, "spacing": "100 nm", "depth_um": 1.0},
+    "target": {"SERT": {"sites": 3}, "R": {"kind": "receptor", "cells": [[0, 0], [3, 2]]}},
+    "ligand": {
+        "citalopram": {
+            "ligand": "citalopram@Tatsumi1997",
+            "reservoir": {"concentration": "100 nM", "exchange": "3 /s"},
+        },
+        "serotonin": {
+            "ligand": "serotonin",
+            "count": 3,
+            "start_cell": [1, 1],
+            "batches": [{"size": 2, "cell": [2, 1], "rate": "5 /s", "times": ["5 ms"]}],
+            "degradation": "0.5 /s",
+            "binding": {"R": {"kd": "30 nM", "koff": "2 /s"}},
+        },
+        "way": {"clamped_nM": 3, "binding": {"R": {"kon": "1e7 /(M s)", "koff": "1 /s"}}},
+    },
+    "run": {"duration": "200 ms", "burn_in": "20 ms", "sample_every": "6 ms", "seed": 3},
+}
+
+
+def changed(path: str, value: object = None) -> dict[str, Any]:
+    """The small scenario with one place changed, or removed."""
+    tables = copy.deepcopy(SMALL)
+    *above, last = [int(each) if each.isdigit() else each for each in path.split(".")]
+    here: Any = tables
+    for each in above:
+        here = here[each] if isinstance(here, list) else here.setdefault(each, {})
+    if value is None:
+        del here[last]
+    else:
+        here[last] = value
+    return tables
+
+
+def told(tables: dict[str, Any]) -> str:
+    with pytest.raises((InputError, InputErrors)) as caught:
+        parse_scenario(tables)
+    return str(caught.value)
+
+
+# --- right input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("10 nM", "nM", 10.0), ("1 uM", "nM", 1000.0), ("1 µM", "nM", 1000.0), ("5ms", "s", 0.005),
+        ("0.27 um^2/ms", "um^2/s", 270.0), ("270 um2/s", "um^2/s", 270.0), ("2 min", "s", 120.0),
+        ("1e7 /M/s", "1/(nM s)", 0.01), ("1e7 M-1 s-1", "1/(nM s)", 0.01), ("5 Hz", "1/s", 5.0),
+        ("300 /min", "1/s", 5.0), ("-3 nM", "nM", -3.0), ("100 nm", "um", 0.1), (".5 s", "s", 0.5),
+    ],
+)  # fmt: skip
+def test_units_are_those_of_people(text: str, unit: str, value: float) -> None:
+    assert parse(text, unit, "x") == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "text", ["9**9**9**9 s", "5", "", "s", "five s", "5 nM", "5 s^9999", "1 ("]
+)
+def test_a_quantity_is_never_computed(text: str) -> None:
+    with pytest.raises(InputError, match="with its unit, such as '5 ms'"):
+        parse(text, "s", "x")
+
+
+def test_a_file_says_the_same_as_python() -> None:
+    found = parse_scenario(SMALL)
+    assert found.grid == Grid(width=4, height=3, spacing_um=0.1, depth_um=1.0)
+    assert found.targets["R"] == Target(kind="receptor", cells=((0, 0), (3, 2)))
+    serotonin = found.ligands["serotonin"]
+    assert serotonin.batches == (Batch(size=2, cell=(2, 1), rate_per_s=5.0, times_s=(0.005,)),)
+    assert (serotonin.role, serotonin.binding["R"].kon) == ("serotonin", 2 / 30)
+    assert serotonin.binding["SERT"].kcat_per_s > 0, (
+        "what the file leaves out is the pharmacology's"
+    )
+    assert found.ligands["citalopram"].binding["SERT"].kd_nM == 1.2
+    assert found.run is not None
+    assert (found.run.duration_s, found.run.seed) == (0.2, 3)
+    assert found.dt_is_auto
+    assert 0 < found.dt_s <= limits(found).longest_s
+
+
+def test_a_scenario_survives_a_trip_through_json() -> None:
+    found = parse_scenario(SMALL)
+    assert Scenario.model_validate_json(found.model_dump_json()) == found
+
+
+def test_limits_are_those_of_the_generator() -> None:
+    assert (scenario.MAX_SEED, scenario.MAX_REPLICATE) == (rng.MAX_SEED, rng.MAX_REPLICATE)
+    assert scenario.MAX_ENTITY == rng.MAX_ENTITY
+
+
+def test_three_constants_may_agree() -> None:
+    assert Kinetics(kd_nM=5, kon_per_nM_s=0.1, koff_per_s=0.5).kon == 0.1
+
+
+def test_the_table_shows_units_derived_numbers_and_warnings() -> None:
+    text = str(parse_scenario(changed("run.dt", "9 ms")))
+    for words in ("1 nM is", "molecules", "in-cell rate", "um^2/s", "burn-in", "molecule-steps"):
+        assert words in text
+    assert "! dt = 0.009 s: this scenario is driven, and its error is estimated at" in text
+    crowded = changed("ligand.drug", {"count": 5, "binding": {"R": {"kd": "1 nM", "koff": "1 /s"}}})
+    assert "depletion expected" in str(parse_scenario(crowded))
+    assert "not well mixed: drug" in str(parse_scenario(crowded)), "it does not diffuse"
+
+
+# --- the step -------------------------------------------------------------------------------------
+
+
+def _pair(kcat: float = 0.0, cells: int = 8, **ligand: Any) -> Scenario:
+    kinetics = Kinetics(kon_per_nM_s=0.01, koff_per_s=1.0, kcat_per_s=kcat)
+    return Scenario(
+        grid=Grid(width=cells, height=cells),
+        targets={"SERT": Target(sites=16)},
+        ligands={"L": Ligand(binding={"SERT": kinetics}, **({"diffusion_um2_per_s": 9} | ligand))},
+    )
+
+
+def test_auto_keeps_the_rule_of_resolved_kinetics() -> None:
+    """(k_on / molecules per nM of a cell + k_off) dt = 0.3."""
+    in_cell = 0.01 / 0.00602214076
+    assert _pair(count=5).dt_s == pytest.approx(0.3 / (in_cell + 1.0))
+
+
+def test_auto_keeps_the_error_of_a_driven_scenario_below_two_in_a_thousand() -> None:
+    """16 sites in 16 of 64 cells: <n^2>/<n> - <n> = 1 - 1/4."""
+    in_cell = 0.01 / 0.00602214076
+    found = _pair(kcat=1.0, count=5)
+    assert in_cell * found.dt_s / 2 * 0.75 == pytest.approx(0.002)
+    assert "driven" in auto_dt(found).reason
+    assert not step_warnings(found)
+
+
+@pytest.mark.parametrize(
+    "free",
+    [_pair(cells=1, count=5), _pair(clamped_nM=5), _pair(count=5, diffusion_um2_per_s=0)],
+    ids=["one cell", "clamped", "nothing moves"],
+)
+def test_what_is_exact_at_any_step_is_not_limited(free: Scenario) -> None:
+    assert math.isinf(limits(free).longest_s)
+
+
+def test_a_senseless_step_is_refused_and_the_largest_sensible_one_named() -> None:
+    largest = limits(parse_scenario(SMALL)).senseless_s
+    message = told(changed("run", {"duration": "60 s", "dt": "6 s"}))
+    assert f"run.dt = 6.0: allowed is at most {largest:.3g} s" in message
+
+
+# --- wrong input ----------------------------------------------------------------------------------
+
+WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "table": (changed("ligands", {}), ["a table of the file = 'ligands'", "mean ligand?"]),
+    "key": (changed("grid.widht", 4), ["a key of grid = 'widht'", "did you mean width?"]),
+    "unit missing": (changed("grid.spacing", 0.1), ["grid.spacing = 0.1", "write '0.1 um'"]),
+    "unit wrong": (changed("grid.spacing", "5 nM"), ["grid.spacing = '5 nM'", "same kind as um"]),
+    "unit unknown": (changed("grid.spacing", "5 nmm"), ["the unit 'nmm' is not known"]),
+    "nan": (changed("run.duration", "nan s"), ["run.duration = 'nan s'", "from 1e-09 to 1e+10"]),
+    "infinite": (changed("run.duration_s", math.inf), ["run.duration_s = inf"]),
+    "negative": (changed("run.burn_in", "-1 s"), ["run.burn_in = '-1 s'"]),
+    "zero": (changed("grid.spacing", "0 um"), ["grid.spacing = '0 um'", "> 0, in um"]),
+    "fraction": (changed("target.SERT.sites", 2.5), ["target.SERT.sites = 2.5", "whole number"]),
+    "truth": (changed("target.SERT.sites", True), ["target.SERT.sites = True", "whole number"]),
+    "huge": (changed("target.SERT.sites", 10**30), ["target.SERT.sites = 1000", "4294967295"]),
+    "both": (changed("target.SERT.cells", [[0, 0]]), ["either 'sites'", "leave out one"]),
+    "neither": (changed("target.SERT.sites"), ["target.SERT.sites = (missing)", "add one"]),
+    "outside": (
+        changed("target.R.cells", [[4, 0]]),
+        ["target.R.cells[0] = [4, 0]", "x from 0 to 3"],
+    ),
+    "batch outside": (
+        changed("ligand.serotonin.batches.0.cell", [0, 9]),
+        ["ligand.serotonin.batches[0].cell = [0, 9]", "y from 0 to 2"],
+    ),
+    "late": (
+        changed("ligand.serotonin.batches.0.times", ["9 s"]),
+        ["times = 9.0", "before the end"],
+    ),
+    "target": (changed("ligand.way.binding.SERTT", {"kd": "1 nM", "koff": "1 /s"}), ["mean SERT?"]),
+    "drug": (changed("ligand.citalopram.ligand", "citalopran"), ["did you mean citalopram"]),
+    "source": (changed("ligand.citalopram.ligand", "citalopram@X"), ["= 'X'", "Tatsumi1997"]),
+    "contradiction": (
+        changed("ligand.way.binding.R.kd", "9 nM"),
+        ["ligand.way.binding.R.kd = 9.0", "k_off/k_on is 100 nM"],
+    ),
+    "one constant": (changed("ligand.way.binding.R.kon"), ["any two of kd, kon and koff"]),
+    "clamped too": (changed("ligand.way.count", 3), ["ligand.way.clamped = 3.0", "beside count"]),
+    "twice": (changed("grid.depth", "1 um"), ["given once"]),
+    "burn-in": (
+        changed("run.burn_in", "1 s"),
+        ["run.duration = '0.2 s'", "longer than the burn-in"],
+    ),
+    "engine": (changed("run.engine", "compild"), ["run.engine = 'compild'", "mean compiled?"]),
+    "seed": (changed("run.seed", -1), ["run.seed = -1", "from 0 to 18446744073709551615"]),
+    "no run": (changed("run"), ["run.duration = (missing)", "add duration"]),
+    "memory": (changed("ligand.serotonin.count", 2**32 - 1), ["memory of the run = 'about", "GB"]),
+    "steps": (changed("run.duration", "1e10 s"), ["memory of the run"]),
+    "dt": (changed("run.dt", "atuo"), ["run.dt = 'atuo'", "with its unit"]),
+}
+
+
+@pytest.mark.parametrize(("tables", "words"), WRONG.values(), ids=WRONG)
+def test_wrong_input_is_explained(tables: dict[str, Any], words: list[str]) -> None:
+    message = told(tables)
+    for each in words:
+        assert each in message
+
+
+def test_all_faults_are_told_at_once() -> None:
+    tables = changed("grid.widht", 4)
+    tables["target"]["SERT"]["sites"] = -1
+    tables["ligand"]["citalopram"]["ligand"] = "citalopran"
+    tables["ligand"]["serotonin"]["batches"][0] |= {"size": 0.5, "cell": [9, 9]}
+    tables["run"] |= {"burn_in": "1 s", "seed": 1.5}
+    with pytest.raises(InputErrors) as caught:
+        parse_scenario(tables)
+    names = {fault.name for fault in caught.value.faults}
+    batch = "ligand.serotonin.batches[0]"
+    wanted = {f"{batch}.size", f"{batch}.cell", "run.duration", "run.seed", "target.SERT.sites"}
+    assert wanted | {"a key of grid"} < names
+    assert len(caught.value.faults) == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "a file with [target.NAME]"),
+        (b"[grid", "valid TOML"),
+        (b"\xff\xfe", "valid TOML"),
+        (b"x = " + b"[" * 20000, "TOML"),
+        (None, "a file that can be read"),
+    ],
+    ids=["empty", "torn", "not text", "deep", "absent"],
+)
+def test_a_file_that_is_none_is_explained(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / "x.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_scenario(path)
+    assert words in str(caught.value)
+
+
+# --- mutated files --------------------------------------------------------------------------------
+
+_ODD: list[Any] = [
+    0, -1, 1, 2.5, 1e308, -1e308, 1e-320, 2**40, 10**40, math.nan, math.inf, True, "", " ", "nan",
+    "1", "1 nM", "-1 nM", "1e9 nM", "nan nM", "1e400 s", "0 s", "1 s", "1e-9 s", "1 fs", "7 ms",
+    "1e9 /s", "1 um", "1e6 um", "1e6 um^2/s", "1 /(nM s)", "auto", "SERT", "serotonin",
+    "citalopram@Backstrom1989", "x" * 300, "é\x00", [], {}, [0, 0], [9, 9], [[0, 0]], [[-1, 0]],
+    [[0, 0], 3], {"kd": "1 nM"}, {"kd": "1 nM", "koff": "1 /s"}, [{}], [{"size": 1}], "periodic",
+    "agents", 3, 32767,
+]  # fmt: skip
+_KEYS = [
+    "", "SERT", "R", "name", "grid", "target", "ligand", "run", "width", "spacing_um", "count",
+    "clamped", "reservoir", "batches", "binding", "kd", "kon", "koff", "kcat", "dt", "dt_s",
+    "times", "cells", "sites", "taken_from", "burn_in", "x.y", "return", "metabolism", "replicates",
+]  # fmt: skip
+
+
+def _places(here: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = here.items() if isinstance(here, dict) else enumerate(here)
+    found = [path] if path else []
+    for key, value in inside:
+        deeper = isinstance(value, dict | list)
+        found += _places(value, (*path, key)) if deeper else [(*path, key)]
+    return found
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> dict[str, Any]:
+    """A good scenario with one to four places replaced, removed, renamed or added to."""
+    tables: dict[str, Any] = copy.deepcopy(SMALL)
+    for _ in range(draw(st.integers(1, 4))):
+        places = _places(tables)
+        if not places:
+            break
+        *above, last = draw(st.sampled_from(places))
+        here: Any = tables
+        for each in above:
+            here = here[each]
+        how = draw(st.sampled_from(["replace", "replace", "remove", "rename", "add"]))
+        odd = copy.deepcopy(draw(st.sampled_from(_ODD)))
+        if how == "replace" or isinstance(here, list):
+            here[last] = odd
+        elif how == "remove":
+            del here[last]
+        elif how == "rename":
+            here[draw(st.sampled_from(_KEYS))] = here.pop(last)
+        else:
+            here[draw(st.sampled_from(_KEYS))] = odd
+    return tables
+
+
+def clean(tables: dict[str, Any]) -> None:
+    """Either a readable report, or a scenario that shows itself and, if it is small, runs."""
+    try:
+        found = parse_scenario(tables)
+    except SynapseError as error:
+        lines = str(error).splitlines()
+        assert all(len(line) < 1500 and "allowed is" in line for line in lines[len(lines) > 1 :])
+        return
+    assert "Run" in str(found)
+    cost = forecast(found)
+    if cost.seconds < 0.02 and cost.bytes < 3e8 and found.grid.cells < 10_000:
+        assert found.run is not None
+        if found.run.engine == "compiled":
+            simulate(found)
+
+
+FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
+
+
+@settings(FUZZ, max_examples=300, derandomize=True)
+@given(mutated())
+def test_mutated_files_get_clean_reports_or_clean_runs(tables: dict[str, Any]) -> None:
+    clean(tables)
+
+
+@pytest.mark.slow
+@settings(FUZZ, max_examples=10_000)
+@given(mutated())
+def test_ten_thousand_mutated_files(tables: dict[str, Any]) -> None:
+    clean(tables)
+
+
+# --- the ready-made scenarios ---------------------------------------------------------------------
+
+
+def test_six_scenarios_are_ready_made() -> None:
+    assert len(SHIPPED) == 6
+    assert all(len(scenario_summary(path)) > 40 for path in SHIPPED.values())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_ready_made_scenario_keeps_its_exact_law(name: str) -> None:
+    """All averages within Student's t, false alarm 1e-6 a scenario; below 3e6 molecule-steps."""
+    synapse = read_scenario(SHIPPED[name])
+    assert forecast(synapse).molecule_steps < 3e6
+    found = simulate(synapse)
+    assert all(check.passed for check in found.checks())
+    assert bool(found.checks()) == (name != "release")
+
+
+def test_a_file_on_disk_is_what_tomllib_reads() -> None:
+    path = SHIPPED["binding"]
+    assert read_scenario(path) == parse_scenario(tomllib.loads(path.read_text()), path.stem)
+
+
+def test_a_wrong_law_is_noticed() -> None:
+    """Beside the test above: the same numbers against the textbook's formula, which ignores
+    depletion."""
+    found = simulate(read_scenario(SHIPPED["depletion"])).measured["occupancy", "SERT", "drug"]
+    assert found.exact is not None
+    assert found.formula is not None
+    assert found.se is not None
+    assert abs(found.mean - found.exact) < 6 * found.se < abs(found.mean - found.formula)
