@@ -7,7 +7,7 @@ Question
 Method
     A slab of 24 x 24 cells with 200 SERT; real molecules, exchanged with a reservoir of
     concentration C. All sites start empty. Each concentration has 64 replicates with random numbers
-    of their own; each replicate is run for 14 relaxation times, then read 6 times, one relaxation
+    of their own; each replicate is run for 12 relaxation times, then read 4 times, one relaxation
     time apart. The error is the spread of the replicates, intervals and checks use Student's t with
     63 degrees of freedom.
 Expected answer
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CONCENTRATIONS_KD = np.logspace(-2, 2, 12)
 SITES = 200
 REPLICATES = 64
-BURN_IN, READINGS = 14, 6  # relaxation times
+BURN_IN, READINGS = 12, 4  # relaxation times
 FALSE_ALARM = 1e-6  # over all points together
 CELLS, SPACING_UM = 24, 0.25
 COPIES_AT_KD = 50  # free molecules at C = Kd; the depth of the slab is chosen to make it so
