@@ -54,7 +54,8 @@ class List:
     drugs: bool = False
     """Show the drugs and transmitters instead: affinities, their status and sources."""
     file: File = None
-    """A file of your own drugs (TOML) to check and show with them."""
+    """A file of your own drugs (TOML) to check and show with them. Elsewhere, FILE.toml:NAME names
+    a drug of it: in a scenario file, and as an experiment's --drug."""
 
 
 @dataclass(frozen=True)

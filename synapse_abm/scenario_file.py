@@ -28,10 +28,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from synapse_abm.errors import InputError, UnknownName, raise_faults
+from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
 from synapse_abm.faults import MISSING, Location, Origin, dotted, field_faults, valid
 from synapse_abm.forecast import machine_bytes, memory_bytes, samples, steps_per_sample
-from synapse_abm.pharmacology.library import Library, library
+from synapse_abm.pharmacology.library import Library, library, own_file
 from synapse_abm.quantity import bare_name, parse, unit_of
 from synapse_abm.rng import MAX_ENTITY, MAX_STEP
 from synapse_abm.scenario import (
@@ -83,18 +83,22 @@ def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> 
     InputErrors
         If there are more; all are reported at once.
     """
-    return parse_scenario(_read(Path(path)), Path(path).stem, base)
+    return parse_scenario(_read(Path(path)), Path(path).stem, base, Path(path).parent)
 
 
-def parse_scenario(tables: Tables, name: str = "synapse", base: Library | None = None) -> Scenario:
+def parse_scenario(
+    tables: Tables, name: str = "synapse", base: Library | None = None, folder: Path = Path()
+) -> Scenario:
     """The scenario in the tables of a file that was read already; ``name`` if it has none.
+
+    ``folder`` is where files of the user's own ligands are looked for.
 
     Raises
     ------
     InputError, InputErrors
         As :func:`read_scenario`.
     """
-    reader = _Reader(base or library())
+    reader = _Reader(base or library(), folder)
     scenario = reader.scenario(tables, name)
     raise_faults(reader.faults)
     assert scenario is not None
@@ -121,8 +125,8 @@ def _read(path: Path) -> Tables:
 class _Reader:
     """One file being read; the faults found so far."""
 
-    def __init__(self, known: Library) -> None:
-        self.known = known
+    def __init__(self, known: Library, folder: Path) -> None:
+        self.known, self.folder = known, folder
         self.faults = list[InputError]()
 
     def scenario(self, tables: Tables, name: str) -> Scenario | None:
@@ -200,10 +204,19 @@ class _Reader:
         if not isinstance(name, str):
             self.faults.append(InputError(path, name, "the name of a ligand, in quotes"))
             return {}
+        if at := own_file(name):
+            name = f"{self.folder / at[0]}:{at[1]}"
         try:
             record = self.known.ligand(name)
         except UnknownName as error:
-            self.faults.append(UnknownName(f"{path} ({error.name})", str(error.value), error.known))
+            where = path if error.name == "ligand" else f"{path} ({error.name})"
+            self.faults.append(UnknownName(where, str(error.value), error.known))
+            return {}
+        except InputError as error:
+            self.faults.append(InputError(f"{path}, {error.name}", error.value, error.allowed))
+            return {}
+        except InputErrors as error:
+            self.faults += error.faults
             return {}
         found = record.in_scenario(each for each in targets if each in self.known.targets)
         fields = ("role", "diffusion_um2_per_s", "binding")
@@ -292,7 +305,7 @@ class _Reader:
     ) -> Model | None:
         """``given`` as a ``model``; faults are told with what stood in the file."""
         rule = _RULES.get(model)
-        broken = list(rule(given, dotted(here))) if rule and isinstance(given, dict) else []
+        broken = list(rule(given, raw, dotted(here))) if rule and isinstance(given, dict) else []
         self.faults += broken
         try:
             return model.model_validate(given)
@@ -351,15 +364,20 @@ def _tables(value: Any) -> list[tuple[str, Tables]]:
     return [(name, each) for name, each in items if isinstance(each, dict)]
 
 
-def _target_rule(given: Tables, path: str) -> Iterator[InputError]:
+def _as_written(raw: Tables, field: str) -> Any:
+    """What stands in the file for a field."""
+    return raw.get(bare_name(field), raw.get(field))
+
+
+def _target_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
     allowed = "either 'sites' (a count) or 'cells' (one [x, y] per site)"
     if "sites" in given and "cells" in given:
-        yield InputError(f"{path}.sites", given["sites"], allowed, "leave out one of them")
+        yield InputError(f"{path}.sites", raw["sites"], allowed, "leave out one of them")
     elif not {"sites", "cells"} & given.keys():
         yield InputError(f"{path}.sites", MISSING, allowed, "add one of them")
 
 
-def _kinetics_rule(given: Tables, path: str) -> Iterator[InputError]:
+def _kinetics_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
     names = ("kd_nM", "kon_per_nM_s", "koff_per_s")
     values = [given[name] for name in names if name in given]
     if len(values) < 2:
@@ -369,30 +387,32 @@ def _kinetics_rule(given: Tables, path: str) -> Iterator[InputError]:
     elif len(values) == 3 and all(isinstance(x, float) and 0 < x < math.inf for x in values):
         found = Kinetics.model_construct(**dict(zip(names, values, strict=True))).contradiction()
         if found:
-            yield InputError(f"{path}.kd", values[0], f"koff/kon, within 1 % ({found})")
+            allowed = f"koff/kon, within 1 % ({found})"
+            yield InputError(f"{path}.kd", _as_written(raw, "kd_nM"), allowed)
 
 
-def _ligand_rule(given: Tables, path: str) -> Iterator[InputError]:
+def _ligand_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
     explicit = [k for k in ("count", "start_cell", "reservoir", "batches") if given.get(k)]
     if explicit and given.get("clamped_nM") is not None:
         allowed = f"nothing beside {explicit[0]}: a ligand is clamped or made of molecules"
-        yield InputError(f"{path}.clamped", given["clamped_nM"], allowed, "leave out one of them")
+        clamped = _as_written(raw, "clamped_nM")
+        yield InputError(f"{path}.clamped", clamped, allowed, "leave out one of them")
 
 
-def _run_rule(given: Tables, path: str) -> Iterator[InputError]:
+def _run_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
     duration, burn_in = given.get("duration_s"), given.get("burn_in_s", 0.0)
     if not isinstance(duration, float) or not isinstance(burn_in, float):
         return
     left, sample = duration - burn_in, given.get("sample_every_s")
     if left <= 0:
         allowed = f"longer than the burn-in, {burn_in:g} s, which it includes"
-        yield InputError(f"{path}.duration", f"{duration:g} s", allowed)
+        yield InputError(f"{path}.duration", _as_written(raw, "duration_s"), allowed)
     elif isinstance(sample, float) and sample > left:
         allowed = f"at most the {left:g} s that follow the burn-in"
-        yield InputError(f"{path}.sample_every", f"{sample:g} s", allowed)
+        yield InputError(f"{path}.sample_every", _as_written(raw, "sample_every_s"), allowed)
 
 
-_RULES: dict[type[BaseModel], Callable[[Tables, str], Iterator[InputError]]] = {
+_RULES: dict[type[BaseModel], Callable[[Tables, Tables, str], Iterator[InputError]]] = {
     Target: _target_rule,
     Kinetics: _kinetics_rule,
     Ligand: _ligand_rule,

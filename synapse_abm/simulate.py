@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from synapse_abm import expected
 from synapse_abm.briefing import warnings
+from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.experiment import Progress, silent
 from synapse_abm.forecast import samples, steps_per_sample
 from synapse_abm.results import (
@@ -355,10 +356,15 @@ def write(
 
 
 def _papers(scenario: Scenario) -> list[str]:
+    """Citations of the constants; the file's name where a file of the user's is gone."""
     from synapse_abm import pharmacology
 
-    names = [x.taken_from for x in scenario.ligands.values() if x.taken_from]
-    found = [paper for name in names for paper in pharmacology.ligand(name).sources()]
+    found = list[str]()
+    for name in [x.taken_from for x in scenario.ligands.values() if x.taken_from]:
+        try:
+            found += pharmacology.ligand(name).sources()
+        except (InputError, InputErrors):
+            found.append(name)
     return list(dict.fromkeys(found))
 
 

@@ -552,29 +552,36 @@ def test_a_file_that_is_none_is_explained(file: Path, tmp_path: Path) -> None:
         assert told in str(fault)
 
 
-def test_mutated_files_are_read_or_refused(file: Path) -> None:
-    """Nothing but a library or clean reports, whatever happens to a file."""
-    chance = random.Random(20261101)
+def mutated(chance: random.Random) -> str:
+    """The file with one to three lines removed, given another value, exchanged, or torn."""
     lines = OWN.splitlines()
     values = ["nan", "-1", "1e400", "true", '""', "[]", "{}", "[[1]]", "07:32:00", '"SERT"', "0"]
+    for _ in range(chance.randint(1, 3)):
+        place = chance.randrange(len(lines))
+        key, is_pair, _ = lines[place].partition(" = ")
+        choice = chance.randrange(4)
+        if choice == 0:
+            del lines[place]
+        elif choice == 1 and is_pair:
+            lines[place] = f"{key} = {chance.choice(values)}"
+        elif choice == 2:
+            other = chance.randrange(len(lines))
+            lines[place], lines[other] = lines[other], lines[place]
+        elif lines[place]:
+            cut = chance.randrange(len(lines[place]))
+            lines[place] = lines[place][:cut] + chance.choice("x.]\"'=#[@ 9") + "\n"
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("seed", "files"), [(20261101, 600), pytest.param(20261125, 10_000, marks=pytest.mark.slow)]
+)
+def test_mutated_files_are_read_or_refused(file: Path, seed: int, files: int) -> None:
+    """Nothing but a library or clean reports, whatever happens to a file."""
+    chance = random.Random(seed)
     read, refused = 0, list[str]()
-    for _ in range(600):
-        mutated = list(lines)
-        for _ in range(chance.randint(1, 3)):
-            place = chance.randrange(len(mutated))
-            key, is_pair, _ = mutated[place].partition(" = ")
-            choice = chance.randrange(4)
-            if choice == 0:
-                del mutated[place]
-            elif choice == 1 and is_pair:
-                mutated[place] = f"{key} = {chance.choice(values)}"
-            elif choice == 2:
-                other = chance.randrange(len(mutated))
-                mutated[place], mutated[other] = mutated[other], mutated[place]
-            elif mutated[place]:
-                cut = chance.randrange(len(mutated[place]))
-                mutated[place] = mutated[place][:cut] + chance.choice("x.]\"'=#[@ 9") + "\n"
-        file.write_text("\n".join(mutated))
+    for _ in range(files):
+        file.write_text(mutated(chance))
         try:
             extended = load_ligands(file)
         except (InputError, InputErrors) as error:
@@ -585,8 +592,22 @@ def test_mutated_files_are_read_or_refused(file: Path) -> None:
             record = extended.ligand(name)
             assert all(math.isfinite(record.kinetics(t).kon) for t in record.bound_targets)
         assert str(extended)
-    assert min(read, len(refused)) > 20
+    assert min(read, len(refused)) > files / 30
     assert all(refused)
+
+
+def test_a_ligand_is_named_by_its_file(file: Path) -> None:
+    """``FILE.toml:NAME`` is the ligand of that file, under a name that finds it again."""
+    file.write_text(OWN)
+    added = load_ligands(file)
+    (new,) = [name for name in added.ligand_names() if name not in pharmacology.ligand_names()]
+    record = ligand(f"{file}:{new}")
+    assert record.all_affinities == added.ligand(new).all_affinities
+    assert ligand(record.full_name) == record
+    with pytest.raises(UnknownName, match=f"did you mean {new}"):
+        ligand(f"{file}:{new[:-1]}")
+    with pytest.raises(InputError, match="an existing TOML file"):
+        ligand(f"{file.parent}/none.toml:{new}")
 
 
 # --- the command line -----------------------------------------------------------------------------

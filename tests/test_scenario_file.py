@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from synapse_abm import rng, scenario
+from synapse_abm.cli import main
 from synapse_abm.errors import InputError, InputErrors, SynapseError
 from synapse_abm.experiment import scenario_summary, scenarios
 from synapse_abm.forecast import forecast
@@ -206,14 +208,14 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "source": (changed("ligand.citalopram.ligand", "citalopram@X"), ["= 'X'", "Tatsumi1997"]),
     "contradiction": (
         changed("ligand.way.binding.R.kd", "9 nM"),
-        ["ligand.way.binding.R.kd = 9.0", "k_off/k_on is 100 nM"],
+        ["ligand.way.binding.R.kd = '9 nM'", "k_off/k_on is 100 nM"],
     ),
     "one constant": (changed("ligand.way.binding.R.kon"), ["any two of kd, kon and koff"]),
-    "clamped too": (changed("ligand.way.count", 3), ["ligand.way.clamped = 3.0", "beside count"]),
+    "clamped too": (changed("ligand.way.count", 3), ["ligand.way.clamped = 3:", "beside count"]),
     "twice": (changed("grid.depth", "1 um"), ["given once"]),
     "burn-in": (
         changed("run.burn_in", "1 s"),
-        ["run.duration = '0.2 s'", "longer than the burn-in"],
+        ["run.duration = '200 ms'", "longer than the burn-in"],
     ),
     "engine": (changed("run.engine", "compild"), ["run.engine = 'compild'", "mean compiled?"]),
     "seed": (changed("run.seed", -1), ["run.seed = -1", "from 0 to 18446744073709551615"]),
@@ -319,6 +321,35 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
     return tables
 
 
+def test_faults_tell_what_stands_in_the_file() -> None:
+    tables = changed("ligand.citalopram.clamped", "1.2")
+    tables["ligand"]["serotonin"]["binding"]["R"]["kon"] = "1 /(nM s)"
+    said = told(tables)
+    assert said.count("ligand.citalopram.clamped = '1.2'") == 2
+    assert "ligand.serotonin.binding.R.kd = '30 nM': allowed is koff/kon" in said
+    assert "object at 0x" not in said
+
+
+def test_a_ligand_of_the_users_own_file(tmp_path: Path) -> None:
+    """``FILE.toml:NAME`` is looked for beside the scenario; all faults of the file are told."""
+    drugs = tmp_path / "mine.toml"
+    drugs.write_text(
+        '[source.Mine]\ncitation = "Mine 2026"\n[ligand.foo]\nkind = "SSRI"\n'
+        '[[ligand.foo.affinity]]\ntarget = "SERT"\nnM = 3.2\nquantity = "Ki"\n'
+        'status = "assumed"\nsource = "Mine"\n'
+    )
+    path = tmp_path / "scenario.toml"
+    text = '[target.SERT]\nsites = 3\n[ligand.x]\nligand = "mine.toml:foo"\nclamped = "1 nM"\n'
+    path.write_text(text + '[run]\nduration = "1 s"\n')
+    found = read_scenario(path).ligands["x"]
+    assert found.binding["SERT"].kd_nM == 3.2
+    assert found.taken_from == f"{drugs}:foo"
+    drugs.write_text(drugs.read_text().replace("3.2", "-3.2").replace('"assumed"', '"sure"'))
+    with pytest.raises(InputErrors) as caught:
+        read_scenario(path)
+    assert len(caught.value.faults) == 2
+
+
 def clean(tables: dict[str, Any]) -> None:
     """Either a readable report, or a scenario that shows itself and, if it is small, runs."""
     try:
@@ -349,6 +380,67 @@ def test_mutated_files_get_clean_reports_or_clean_runs(tables: dict[str, Any]) -
 @given(mutated())
 def test_ten_thousand_mutated_files(tables: dict[str, Any]) -> None:
     clean(tables)
+
+
+_SCRAPS = [
+    "",
+    "[",
+    "]",
+    "=",
+    '"',
+    "nM",
+    "-",
+    "9",
+    ".",
+    "#",
+    "\n",
+    "nan",
+    "e",
+    "[run]\n",
+    "{}",
+    "\x00",
+]
+
+
+@pytest.mark.parametrize(
+    ("seed", "files"), [(20261125, 60), pytest.param(20261126, 2000, marks=pytest.mark.slow)]
+)
+def test_torn_files_at_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int, files: int
+) -> None:
+    """A shipped file with pieces cut out or pushed in: it runs, or is refused in words, with
+    status 2 and no file touched.
+    """
+    chance, texts = random.Random(seed), [path.read_text() for path in SHIPPED.values()]
+    ends = dict.fromkeys((0, 2), 0)
+    for n in range(files):
+        text = chance.choice(texts)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(text))
+            cut = chance.randrange(12)
+            text = text[:at] + chance.choice(_SCRAPS) + text[at + cut :]
+        path, out = tmp_path / "torn.toml", tmp_path / f"out{n}"
+        path.write_text(text)
+        if too_long(path):
+            continue
+        status = main(["simulate", str(path), "--out", str(out)])
+        said = capsys.readouterr().err
+        ends[status] += 1
+        assert out.exists() == (status == 0)
+        assert (said == "") == (status == 0)
+        assert "Traceback" not in said
+        assert "object at 0x" not in said
+    assert ends[2] > files / 4
+    assert ends[0] > 0
+
+
+def too_long(path: Path) -> bool:
+    """Whether the file is good and asks for more than a moment."""
+    try:
+        cost = forecast(read_scenario(path))
+    except SynapseError:
+        return False
+    return cost.seconds > 0.1 or cost.bytes > 5e8
 
 
 # --- the ready-made scenarios ---------------------------------------------------------------------

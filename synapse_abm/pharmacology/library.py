@@ -47,13 +47,19 @@ class Library(Frozen):
     def ligand(self, name: str) -> LigandRecord:
         """The ligand called ``name``, or ``NAME@SOURCE`` for another source than the default.
 
-        The source is taken wherever it has a number, the default elsewhere.
+        The source is taken wherever it has a number, the default elsewhere. ``FILE.toml:NAME``
+        and ``FILE.toml:NAME@SOURCE`` are those of :func:`load_ligands`.
 
         Raises
         ------
         UnknownName
             If there is no such ligand, or that source says nothing of it; offers the nearest names.
+        InputError, InputErrors
+            If a file that is named cannot be used.
         """
+        if at_file := own_file(name):
+            record = load_ligands(at_file[0], self).ligand(at_file[1])
+            return record.model_copy(update={"file": at_file[0]})
         base, at, chosen = name.partition("@")
         if base not in self.ligands:
             raise UnknownName("ligand", base, self.ligands)
@@ -144,8 +150,16 @@ def library() -> Library:
     )
 
 
+def own_file(name: str) -> tuple[str, str] | None:
+    """File and ligand of ``FILE.toml:NAME``; None for other names."""
+    path, dot, ligand = name.rpartition(".toml:")
+    return (f"{path}.toml", ligand) if dot else None
+
+
 def ligand(name: str) -> LigandRecord:
     """The ligand called ``name``, or ``NAME@SOURCE`` for another source than the default.
+
+    ``FILE.toml:NAME`` is a ligand of the user's own file.
 
     >>> ligand("venlafaxine").affinity("SERT").nM
     8.9

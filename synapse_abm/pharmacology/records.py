@@ -210,11 +210,14 @@ class LigandRecord(Frozen):
     """All sources that the library knows."""
     chosen: str | None = None
     """The key that was asked for with ``@``; where it has no number the default is taken."""
+    file: str = ""
+    """The user's file that it was taken from by name, if any."""
 
     @property
     def full_name(self) -> str:
-        """The name with the chosen source, as ``ligand`` takes it."""
-        return f"{self.name}@{self.chosen}" if self.chosen else self.name
+        """The name with its file and the chosen source, as ``ligand`` takes it."""
+        name = f"{self.name}@{self.chosen}" if self.chosen else self.name
+        return f"{self.file}:{name}" if self.file else name
 
     @property
     def diffusion_um2_per_s(self) -> float:
