@@ -90,42 +90,77 @@ def residuals(ax: Axes, x: Sequence[float], z: Sequence[float], limit: float, la
 
 @styled
 def timeseries(found: Any) -> Figure:
-    """Every recorded quantity of a simulated scenario in time, with the exact mean if there is one.
+    """Every recorded quantity of a simulated scenario in time, beside what theory says of its mean.
 
-    One panel for occupancies, one for free molecules, one for fluxes, as far as there are any; the
-    burn-in is shaded. ``found`` is what ``simulate`` returns.
+    One panel for occupancies, one for free molecules, one for fluxes, as far as there are any: thin
+    lines are single replicates, the thick one is their mean, the point at the right is the average
+    after the burn-in (shaded) with two standard errors. ``found`` is what ``simulate`` returns.
     """
     kinds = list(dict.fromkeys(kind for kind, _, _ in found.measured))
     heights = [2.0 if kind == "occupancy" else 1.0 for kind in kinds] or [1.0]
-    figure, panels = slide(heights)
+    figure, panels = slide(heights, width=10.4)
     for panel, kind in zip(panels, kinds, strict=False):
         _panel(panel, found, kind)
-        if found.run.burn_in_s:
-            panel.axvspan(0, found.run.burn_in_s, color=GREY, alpha=0.12, lw=0)
-    panels[0].set_title(found.scenario.name)
+    _burn_in(panels, found.run.burn_in_s)
+    panels[0].set_title(found.scenario.name.replace("_", " "))
     panels[-1].set_xlabel("time (s)")
-    panels[-1].set_xlim(0, found.run.duration_s)
+    panels[-1].set_xlim(0, 1.03 * found.run.duration_s)
     return figure
+
+
+def _burn_in(panels: Sequence[Axes], end_s: float) -> None:
+    """Shade what was not averaged, and say so."""
+    if not end_s:
+        return
+    for panel in panels:
+        panel.axvspan(0, end_s, color=GREY, alpha=0.12, lw=0)
+    panels[0].text(
+        end_s / 2, 0.03, "burn-in", color=GREY, fontsize=11, ha="center",
+        transform=panels[0].get_xaxis_transform(),
+    )  # fmt: skip
 
 
 def _panel(panel: Axes, found: Any, kind: str) -> None:
     colours = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
     here = [at for at in found.measured if at[0] == kind]
+    runs, end_s, top = found.recordings, 1.012 * found.run.duration_s, 0.0
     for number, at in enumerate(here):
-        colour, runs = colours[number % len(colours)], found.recordings
-        name = f"{at[2]} at {at[1]}" if at[1] else at[2]
+        colour, it = colours[number % len(colours)], found.measured[at]
         if len(runs) > 1:
             for run in runs[:8]:
                 panel.plot(run.seconds, run.columns[at], color=colour, alpha=0.2, lw=0.7)
         mean = sum(run.columns[at] for run in runs) / len(runs)
+        name = f"{at[2]} at {at[1]}" if at[1] else at[2]
         panel.plot(runs[0].seconds, mean, color=colour, lw=1.6, label=name)
-        exact = found.measured[at].exact
-        if exact is not None:
-            panel.axhline(exact, color=colour, ls="--", lw=1.4, label=f"{name}: exact mean")
+        if it.se is not None:
+            panel.errorbar(
+                [end_s], [it.mean], [2 * it.se], color=colour, fmt="o", ms=5, capsize=4, zorder=5,
+                clip_on=False,
+            )  # fmt: skip
+        top = max(top, *(run.columns[at].max() for run in runs), it.formula or 0.0, it.exact or 0.0)
+    _theory(panel, [found.measured[at] for at in here])
     panel.set_ylabel(
-        {"occupancy": "occupied", "free": "free molecules", "flux": "carried (1/s)"}[kind]
+        {"occupancy": "occupied", "free": "free\nmolecules", "flux": "carried (1/s)"}[kind]
     )
     if kind == "occupancy":
         percent(panel)
-    panel.set_ylim(bottom=0)
-    panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=10)
+    panel.set_ylim(0, 1.05 * top or 1.0)
+    panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.04), fontsize=11)
+
+
+def _theory(panel: Axes, measured: Sequence[Any]) -> None:
+    """Lines at the exact means, and at what the textbook's formula says where that differs."""
+    exact = [it.exact for it in measured if it.exact is not None]
+    formula = [it.formula for it in measured if _differs(it)]
+    for values, style, label in ((exact, "--", "exact mean"), (formula, ":", "textbook formula")):
+        for number, value in enumerate(values):
+            panel.axhline(
+                value, color=BLACK, ls=style, lw=1.3, label=label if number == 0 else None
+            )
+
+
+def _differs(it: Any) -> bool:
+    """Whether the formula says something that a line in the figure would show."""
+    if it.formula is None or it.exact is None:
+        return it.formula is not None
+    return bool(abs(it.formula - it.exact) > 0.01 * abs(it.exact))
