@@ -118,8 +118,8 @@ def _run(scenario: Scenario) -> Iterator[Row]:
 
 def _work(estimates: Forecast) -> str:
     return (
-        f"{estimates.steps:,} steps, about {estimates.molecule_steps:.1e} molecule-steps and "
-        f"{estimates.events:.1e} events; {_time(estimates.seconds, 1)} and "
+        f"{estimates.steps:,} steps, {estimates.molecule_steps:.1e} molecule-steps, "
+        f"{estimates.events:.1e} events; about {_time(estimates.seconds, 1)} and "
         f"{estimates.bytes / 1e9:.1f} GB"
     )
 
@@ -142,9 +142,10 @@ def _n(value: float) -> str:
 
 def _time(seconds: float, digits: int = 4) -> str:
     """Seconds in the unit a person would choose."""
+    seconds = float(f"{seconds:.{digits}g}")
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.{max(digits, 2)}g} {unit}"
+            return f"{seconds / size:.{max(digits, 3)}g} {unit}"
     if seconds >= 1 or seconds == 0:
-        return f"{seconds:.{digits}g} s"
-    return f"{1e3 * seconds:.{digits}g} ms"
+        return f"{seconds:.{max(digits, 3)}g} s"
+    return f"{1e3 * seconds:.{max(digits, 3)}g} ms"
