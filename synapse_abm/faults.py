@@ -5,10 +5,12 @@ path in the file, value, what is allowed, and the nearest known name.
 from __future__ import annotations
 
 import re
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +30,32 @@ MISSING = _Missing()
 
 
 type Location = tuple[str | int, ...]
+
+
+def read_toml(path: Path, name: str, contents: str, fix: str) -> Mapping[str, Any]:
+    """The tables of a TOML file, called ``name`` in messages.
+
+    ``contents`` says what an empty file should have held, ``fix`` how to come by it.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be read, is no TOML or is empty.
+    """
+    if not path.is_file():
+        raise InputError(name, str(path), "an existing TOML file", "check the path")
+    try:
+        tables = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise InputError(name, str(path), f"a file that can be read ({reason})") from error
+    except RecursionError as error:
+        raise InputError(name, str(path), "TOML with a few levels of nesting") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise InputError(name, str(path), f"valid TOML ({error})") from error
+    if not tables:
+        raise InputError(name, str(path), contents, fix)
+    return tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
-from synapse_abm.faults import MISSING, Location, Origin, dotted, field_faults, valid
+from synapse_abm.faults import MISSING, Location, Origin, dotted, field_faults, read_toml, valid
 from synapse_abm.forecast import machine_bytes, memory_bytes, samples, steps_per_sample
 from synapse_abm.pharmacology.library import Library, library, own_file
 from synapse_abm.quantity import bare_name, parse, unit_of
@@ -65,6 +64,7 @@ RANGES = {
 
 #: Tables of a file, and what each is checked as.
 _TOP = ("name", "grid", "target", "ligand", "run")
+_START = "start from one that `synapse-abm list` names"
 
 
 class _RunTable(RunSettings):
@@ -83,7 +83,9 @@ def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> 
     InputErrors
         If there are more; all are reported at once.
     """
-    return parse_scenario(_read(Path(path)), Path(path).stem, base, Path(path).parent)
+    path = Path(path)
+    tables = read_toml(path, "scenario", "a file with [target.NAME] and so on", _START)
+    return parse_scenario(tables, path.stem, base, path.parent)
 
 
 def parse_scenario(
@@ -103,23 +105,6 @@ def parse_scenario(
     raise_faults(reader.faults)
     assert scenario is not None
     return scenario
-
-
-def _read(path: Path) -> Tables:
-    """The tables of a TOML file; whatever is wrong with the file as such is an InputError."""
-    try:
-        tables = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise InputError("scenario", str(path), f"a file that can be read ({reason})") from error
-    except RecursionError as error:
-        raise InputError("scenario", str(path), "TOML with a few levels of nesting") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise InputError("scenario", str(path), f"valid TOML ({error})") from error
-    if not tables:
-        fix = "start from one that `synapse-abm list` names"
-        raise InputError("scenario", str(path), "a file with [target.NAME] and so on", fix)
-    return tables
 
 
 class _Reader:

@@ -255,7 +255,7 @@ def test_all_faults_are_told_at_once() -> None:
         (b"[grid", "valid TOML"),
         (b"\xff\xfe", "valid TOML"),
         (b"x = " + b"[" * 20000, "TOML"),
-        (None, "a file that can be read"),
+        (None, "an existing TOML file"),
     ],
     ids=["empty", "torn", "not text", "deep", "absent"],
 )

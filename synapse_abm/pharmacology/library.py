@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from synapse_abm.errors import InputError, UnknownName, raise_faults
+from synapse_abm.errors import UnknownName, raise_faults
+from synapse_abm.faults import read_toml
 from synapse_abm.pharmacology.checking import LigandEntry, LigandFile, checked
 from synapse_abm.pharmacology.records import (
     Affinity,
@@ -226,27 +227,9 @@ def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> L
         If there are more; all are reported at once.
     """
     base = base or library()
-    tables = _read(Path(path))
+    fix = "see synapse_abm.pharmacology.load_ligands for a complete file"
+    tables = read_toml(Path(path), "ligand file", "a file with a [ligand.NAME] table", fix)
     file, faults = checked(tables, base.sources, base.targets, base.ligands)
     raise_faults(faults)
     assert file is not None
     return base.extended(file)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    """The tables of a TOML file; whatever is wrong with the file as such is told as InputError."""
-    if not path.is_file():
-        raise InputError("ligand file", str(path), "an existing TOML file", "check the path")
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError("ligand file", str(path), f"a file that can be read ({reason})") from error
-    except RecursionError as error:
-        raise InputError("ligand file", str(path), "TOML with a few levels of nesting") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise InputError("ligand file", str(path), f"valid TOML ({error})") from error
-    if not tables:
-        fix = "see load_ligands for a complete file"
-        raise InputError("ligand file", str(path), "a file with a [ligand.NAME] table", fix)
-    return tables
