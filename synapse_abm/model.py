@@ -499,7 +499,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         return series
 
     def run_for(self, duration: float) -> None:
-        """Advance Mesa's clock by ``duration`` steps; compiled and if nothing waits, in one call."""
+        """Advance Mesa's clock by ``duration`` steps; compiled, in one call if nothing waits."""
         if duration > 1 and duration == int(duration) and self._in_one_call():
             self._run_compiled(int(duration), 0)
         else:

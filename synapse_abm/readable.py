@@ -276,7 +276,7 @@ def choose(propensity: list[float], x: float) -> tuple[int, float]:
     return chosen, rest
 
 
-def _sound(rate: float, agent: Molecule | Site) -> float:
+def _sound(rate: object, agent: Molecule | Site) -> float:
     """What a user's rule answered, if it is a rate."""
     if isinstance(rate, int | float | np.number) and 0.0 <= rate < math.inf:
         return float(rate)
