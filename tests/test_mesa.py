@@ -588,12 +588,12 @@ def test_a_sticky_membrane_holds_as_many_as_it_must() -> None:
 
 
 class Cooperative(Transporter):
-    """Binds twice as fast, or ``gain`` times, while the other half of its dimer is occupied.
+    """Binds four times as fast while the other half of its dimer is occupied.
 
     Sites 0 and 1 are a dimer, 2 and 3 the next, and so on.
     """
 
-    gain = 2.0
+    gain = 4.0
 
     def propensity(self, event: int, ligand: str) -> float:
         rate = super().propensity(event, ligand)
@@ -656,15 +656,15 @@ def fit(counts: np.ndarray, law: np.ndarray) -> float:
 def test_cooperative_transporters_follow_their_exact_law(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates differ between sites of one cell: sums and choices of the readable engine are exact.
 
-    All 16 states of two dimers that share three molecules, 1500 samples.
+    All 16 states of two dimers that share three molecules, 1000 samples.
     """
-    counts, law = visits(Cooperative, 1500), law_of_dimers(3, 2.0)
+    counts, law = visits(Cooperative, 1000), law_of_dimers(3, Cooperative.gain)
     assert fit(counts, law) > FALSE_ALARM
-    assert fit(visits(Transporter, 1500), law_of_dimers(3, 1.0)) > FALSE_ALARM
+    assert fit(visits(Transporter, 1000), law_of_dimers(3, 1.0)) > FALSE_ALARM
     assert fit(counts, law_of_dimers(3, 1.0)) < 1e-12  # the control: no cooperation
     with monkeypatch.context() as bug:  # planted: as if all were as fast as the first in the list
         bug.setattr(Readable, "overridden", lambda self, agent: False)
-        assert fit(visits(Cooperative, 1500), law) < 1e-9
+        assert fit(visits(Cooperative, 1000), law) < 1e-9
 
 
 class Hasty(Drug):
@@ -739,13 +739,13 @@ def test_a_rule_that_moves_by_half_a_cell_is_told() -> None:
 
 def test_mesas_visualization_shows_the_model() -> None:
     """Solara is none of our dependencies: `uv run --with 'mesa[viz]' pytest tests/test_mesa.py`."""
-    pytest.importorskip("solara", exc_type=ImportError)
+    solara = pytest.importorskip("solara", exc_type=ImportError)
     pytest.importorskip("altair", exc_type=ImportError)
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from mesa.visualization import SpaceRenderer
+        from mesa.visualization import SolaraViz, SpaceRenderer, make_plot_component
         from mesa.visualization.components import AgentPortrayalStyle
         from mesa.visualization.solara_viz import _build_model_init_kwargs
 
@@ -769,3 +769,8 @@ def test_mesas_visualization_shows_the_model() -> None:
         )  # fmt: skip
         assert kwargs == {"drug_nM": 5.0}  # what the reset button gives
         Watched(**kwargs).step()
+        page = SolaraViz(
+            shown, SpaceRenderer(shown), model_params={"drug_nM": 1.2},
+            components=[make_plot_component("occupancy")],
+        )  # fmt: skip
+        solara.render(page, handle_error=False)[1].close()
