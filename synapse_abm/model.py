@@ -96,7 +96,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
     Mesa's clock counts steps; physical time is :attr:`seconds`. ``running`` turns false when the
     scenario says how long it is run and that time is over.
 
-    Asking for :attr:`agents` makes a view of every molecule and site: about 4 us each the first
+    Asking for :attr:`agents` makes a view of every molecule and site: about 3 us each the first
     time, then only what came and went. Whoever does not ask pays nothing.
     """
 
