@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from mesa.discrete_space import Cell, OrthogonalVonNeumannGrid, PropertyLayer
 
+from synapse_abm.agents import Molecule, Site
+from synapse_abm.errors import InputError
 from synapse_abm.layout import SITE_CELL
 
 if TYPE_CHECKING:
@@ -112,6 +114,9 @@ class Occupants(Sequence[Any]):
 
     def append(self, agent: Any) -> None:
         """An agent of the user's own enters."""
+        if isinstance(agent, Molecule | Site):
+            allowed = "an agent of your own: molecules and sites are where the state has them"
+            raise InputError("agent", agent, allowed, "use molecule.move_to(cell)")
         self.guests.append(agent)
 
     def remove(self, agent: Any) -> None:

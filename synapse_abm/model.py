@@ -135,7 +135,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         self._whereabouts: Whereabouts | None = None
         self._datacollector: Any = None
         self.rates = self._rates()
-        self.draws: Draws  # the random numbers of the agents engine's current step
+        self._draws: Draws | None = None
         self._readable = Readable(self) if engine == "agents" else None
 
     def _checked(
@@ -155,7 +155,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         try:
             address = Address(rng, replicate)
         except InputError as error:
-            faults.append(error)
+            name = "rng" if error.name == "seed" else error.name
+            faults.append(InputError(name, error.value, error.allowed, error.fix))
         faults += rule_faults(scenario, engine, classes, type(self), SynapseModel)
         if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 0:
             faults.append(InputError("collect_every", every, "a whole number of steps >= 0"))
@@ -254,6 +255,19 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
     def seconds(self) -> float:
         """Physical time, s."""
         return self.simulation.seconds
+
+    @property
+    def draws(self) -> Draws:
+        """The random numbers of the step that the agents engine is taking."""
+        if self._draws is None:
+            allowed = "asked within a step of the agents engine, by the model itself"
+            fix = "call model.step(); to move a molecule by hand, molecule.move(dx, dy)"
+            raise InputError("displacement()", None, allowed, fix)
+        return self._draws
+
+    @draws.setter
+    def draws(self, draws: Draws | None) -> None:
+        self._draws = draws
 
     @property
     def seed(self) -> int:

@@ -315,6 +315,7 @@ class Readable:
                 molecule.step()
         self.react()
         model.store.meta[STEP] += 1
+        model.draws = None
 
     def react(self) -> None:
         """Clocks of the active cells, ascending; then exchange in the others."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from synapse_abm.agents import Molecule, Site
+from synapse_abm.agents import MOLECULES, SITES, Molecule, Site
 from synapse_abm.errors import InputError, UnknownName
 from synapse_abm.scenario import Scenario
 
@@ -40,15 +40,24 @@ def rule_faults(
     if agent_classes is not None and not isinstance(agent_classes, Mapping):
         allowed = "classes by the name of a ligand or target, {'citalopram': Sticky}"
         yield InputError("agent_classes", agent_classes, allowed)
-    elif agent_classes:
-        for name, kind in agent_classes.items():
+    else:
+        own = dict(agent_classes or {})
+        for name, kind in own.items():
             yield from _class_faults(scenario, name, kind)
+        for kind in [*own.values(), *_stock(scenario, own)]:
             for each, rules in RULES.items():
                 if isinstance(kind, type) and issubclass(kind, each):
                     changed += [f"{kind.__name__}.{x}()" for x in overridden(kind, each, rules)]
     if changed and engine == "compiled":
         allowed = f"'agents', the only engine that asks {', '.join(dict.fromkeys(changed))}"
         yield InputError("engine", engine, allowed, "give engine='agents'")
+
+
+def _stock(scenario: Scenario | None, own: Mapping[Any, Any]) -> Iterator[type]:
+    """Our own classes that a scenario uses: somebody may have changed a rule in one of them."""
+    if scenario is not None:
+        yield from (MOLECULES[x.role] for name, x in scenario.ligands.items() if name not in own)
+        yield from (SITES[x.kind] for name, x in scenario.targets.items() if name not in own)
 
 
 def _class_faults(scenario: Scenario | None, name: Any, kind: Any) -> Iterator[InputError]:

@@ -43,7 +43,8 @@ def scenario_of(
         return given
     if not isinstance(given, str | os.PathLike):
         allowed = "a Scenario, the name of a ready-made one, or the path of a TOML file"
-        raise_faults([InputError("scenario", given, allowed), *faults])
+        fix = "in mesa.batch_run, put a Scenario into a list" if isinstance(given, tuple) else ""
+        raise_faults([InputError("scenario", given, allowed, fix), *faults])
     try:
         path = find_scenario(given) if isinstance(given, str) else Path(given)
         tables = copy.deepcopy(dict(read_tables(path)))

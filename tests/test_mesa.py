@@ -280,7 +280,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         )
     said = str(caught.value)
     for part in (
-        "seed = -1", "engine = 'agent'", "did you mean agents?",
+        "rng = -1", "engine = 'agent'", "did you mean agents?",
         "collect_every = 1.5", "keyword = 'engin'", "did you mean engine?",
         "ligand.citalopram.clamped = '5 mm'", "run.seed = 4", "give rng instead",
         "run.duration[3] = 5",
@@ -723,6 +723,32 @@ def test_a_rule_that_answers_no_rate_is_told(answer: object) -> None:
     model = SynapseModel(crowded(), engine="agents", agent_classes={"SERT": Confused})
     with pytest.raises(InputError, match=r"Confused.propensity\(\) = .* a number >= 0, in 1/s"):
         model.run(5)
+
+
+def test_a_rule_changed_in_our_own_class_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Drug, "displacement", lambda self: (1, 0))
+    with pytest.raises(InputError, match=r"asks Drug.displacement\(\)"):
+        SynapseModel(crowded())
+
+
+@both
+def test_molecules_do_not_step_by_themselves(engine: Engine) -> None:
+    """The habit of old schedulers: it would hop twice."""
+    model = SynapseModel(walkers(), engine=engine)
+    model.step()
+    with pytest.raises(InputError, match=r"call model.step\(\)"):
+        model.agents.shuffle_do("step")
+    with pytest.raises(InputError, match="move_to"):
+        model.grid[0, 0].add_agent(model.agents.to_list()[0])
+
+
+def test_a_scenario_that_batch_run_takes_apart_is_explained() -> None:
+    with pytest.raises(InputError, match="put a Scenario into a list"):
+        mesa.batch_run(SynapseModel, {"scenario": crowded()}, display_progress=False)
+    found = mesa.batch_run(
+        SynapseModel, {"scenario": [crowded()]}, max_steps=3, display_progress=False
+    )
+    assert len(found) == 1
 
 
 def test_a_rule_that_moves_by_half_a_cell_is_told() -> None:

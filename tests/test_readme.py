@@ -32,7 +32,11 @@ def test_the_lines_of_python_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_collecting_and_sweeping(capsys: pytest.CaptureFixture[str]) -> None:
     names = run("batch_run")
-    assert len(names["collector"].get_model_vars_dataframe()) == 5
+    collector, model = names["collector"], names["model"]
+    assert len(collector.get_model_vars_dataframe()) == 5
+    sites = collector.get_agenttype_vars_dataframe(names["Transporter"])
+    assert len(sites) == 5 * len(model.sites) > 0
+    assert sites["bound"].groupby("Step").mean().iloc[-1] == model.occupancy("SERT", "citalopram")
     runs = names["runs"]
     assert len(runs) == 3 * 2 * 2
     mean = runs.groupby(["ligand.citalopram.ligand", "ligand.citalopram.clamped"])[
