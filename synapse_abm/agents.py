@@ -138,7 +138,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         self._demand_free("put into another cell")
         if self.model.grid._cells.get(getattr(cell, "coordinate", None)) is not cell:
             raise InputError("cell", cell, "a cell of this model's grid", "use model.grid[x, y]")
-        self._put(*cell.coordinate)
+        self._put(self.row, *cell.coordinate)
 
     def move_to(self, cell: SynapseCell) -> None:
         """Put this free molecule into a cell."""
@@ -146,8 +146,8 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     def displacement(self) -> tuple[int, int]:
         """Cells to move along x and y in this step: one draw from the exact lattice heat kernel."""
-        word = self.model.draws.hop_word(self.id)
-        hop, shift = self.model.space.hop, self.model.space.hop_shift[:, self.number]
+        word, space = self.model.draws.hop_word(self.id), self.model.space
+        hop, shift = space.hop, space.hop_shift[:, self.number]
         dx = offset(hop[0, self.number], int(shift[0]), word & 0xFFFFFFFF) if shift[0] >= 0 else 0
         dy = offset(hop[1, self.number], int(shift[1]), word >> 32) if shift[1] >= 0 else 0
         return dx, dy
@@ -164,17 +164,19 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     def _hop(self, dx: int, dy: int) -> None:
         mol, row = self.model.store.molecules, self.row
-        self._put(int(mol[X, row]) + operator.index(dx), int(mol[Y, row]) + operator.index(dy))
+        x, y = int(mol[X, row]) + operator.index(dx), int(mol[Y, row]) + operator.index(dy)
+        self._put(row, x, y)
 
-    def _put(self, x: int, y: int) -> None:
+    def _put(self, row: int, x: int, y: int) -> None:
         """Set the ring coordinates, and the cell onto which they fold."""
-        plan, mol, row = self.model.plan, self.model.store.molecules, self.row
+        model = self.model
+        plan, mol = model.plan, model.store.molecules
         x, y = x % plan.ring_x, y % plan.ring_y
         mol[X, row], mol[Y, row] = x, y
         if plan.fold:
             x, y = min(x, plan.ring_x - 1 - x), min(y, plan.ring_y - 1 - y)
         cell = y * plan.width + x
-        self.model.moved(row, int(mol[CELL, row]), cell)
+        model.moved(row, int(mol[CELL, row]), cell)
         mol[CELL, row] = cell
 
     def propensity(self, event: int) -> float:

@@ -390,12 +390,14 @@ class Readable:
     def leave(self, ligand: int) -> None:
         """Exit and degradation of free molecules in inactive cells."""
         store = self.model.store
-        gone = exits = 0
+        gone, exits, ruled = 0, 0, self.ruled(ligand)
+        chance, share = (float(x) for x in self.model.space.exchange[ligand, [LEAVE, EXIT_SHARE]])
         for molecule in self.model.molecules()[ligand]:
             row = molecule.row
             if store.molecules[COMPARTMENT, row] != FREE or self.in_active_cell(row):
                 continue
-            chance, share = self.leaving(molecule, self.model.plan.dt)
+            if ruled:
+                chance, share = self.leaving(molecule, self.model.plan.dt)
             u = self.model.draws.leaving(molecule.id)
             if u < chance:
                 gone += 1
@@ -405,12 +407,9 @@ class Readable:
         self.note_exchange(ligand, 0, exits, gone - exits)
 
     def leaving(self, molecule: Molecule, time: float) -> tuple[float, float]:
-        """Chance that a molecule leaves an inactive cell within ``time`` (s), and the share of
-        those that exit; a rule of a user's own is asked.
+        """Chance that a molecule with a rule of its own leaves an inactive cell within ``time``
+        (s), and the share of those that exit.
         """
-        if not self.overridden(molecule):
-            row = self.model.space.exchange[molecule.number]
-            return float(row[LEAVE]), float(row[EXIT_SHARE])
         exits, lost = (
             self.asked(molecule, kind) if (kind, molecule.number) in self.model.rates else 0.0
             for kind in (EXIT, DEGRADE)

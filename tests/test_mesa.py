@@ -709,8 +709,6 @@ def test_a_rule_of_leaving_holds_in_every_cell(monkeypatch: pytest.MonkeyPatch) 
     assert fits(Drug, 3.5) == [False, False]
     # planted: the rule is forgotten where no clock runs
     monkeypatch.setattr(Readable, "ruled", lambda self, ligand: False)
-    monkeypatch.setattr(Readable, "leaving", lambda self, *_: tuple(
-        self.model.space.exchange[0, :2].tolist()))  # fmt: skip
     assert fits(Hasty, 3.5) == [True, False]
 
 
