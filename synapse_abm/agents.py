@@ -136,7 +136,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     @cell.setter
     def cell(self, cell: SynapseCell) -> None:
         self._demand_free("put into another cell")
-        if self.model.grid._cells.get(getattr(cell, "coordinate", None)) is not cell:
+        if not self.model.grid.has(cell):
             raise InputError("cell", cell, "a cell of this model's grid", "use model.grid[x, y]")
         self._put(self.row, *cell.coordinate)
 

@@ -5,8 +5,8 @@ grid keeps no list of its agents: it looks them up, in an index that is made ane
 has moved on, and kept up by the agents engine molecule by molecule. Asking how many are in a cell,
 or whether it is empty, makes no agents; asking who makes views of those who are there.
 
-This module relies on Mesa 3.5's names for the inside of cells and grids (``_agents``,
-``_celllist``, ``_mesa_property_layers``); the tests notice if a version of Mesa changes them.
+This module relies on Mesa 3.5's names for the inside of cells and grids (``_agents``, ``_cells``,
+``_celllist``, ``_mesa_property_layers``, ``_mesa_cell``); the tests notice if Mesa changes them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from synapse_abm.layout import SITE_CELL
 
 if TYPE_CHECKING:
     from synapse_abm.model import SynapseModel
+
+type Belongings = tuple[list[Any], list[tuple[Any, tuple[int, int]]]]
 
 _NOBODY: dict[int, None] = {}
 
@@ -198,6 +200,24 @@ class SynapseGrid(OrthogonalVonNeumannGrid):  # type: ignore[misc]
     def guests(self) -> list[tuple[SynapseCell, Any]]:
         """Agents of the user's own, each with its cell."""
         return [(cell, guest) for cell in self._celllist for guest in cell.occupants.guests]
+
+    def has(self, cell: object) -> bool:
+        """Whether a cell is one of this grid's."""
+        return self._cells.get(getattr(cell, "coordinate", None)) is cell
+
+    def belongings(self) -> Belongings:
+        """What a user has put onto the grid: property layers, and agents with their coordinates."""
+        layers = {n: x for n, x in self._mesa_property_layers.items() if n != "empty"}
+        return list(layers.values()), [(agent, cell.coordinate) for cell, agent in self.guests()]
+
+    def take_over(self, belongings: Belongings) -> None:
+        """Put onto this grid what was on the one of a model that this one's is a copy of."""
+        layers, guests = belongings
+        for layer in layers:
+            self.add_property_layer(layer)
+        for agent, coordinate in guests:
+            agent._mesa_cell = None  # what came with the copy is no cell of this grid
+            agent.cell = self[coordinate]
 
     def __reduce__(self) -> Any:
         raise TypeError("copy or pickle the model: its grid goes with it")

@@ -168,20 +168,15 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         """Copies and pickles make their own grid; agents of the user's own find their cells."""
         state = self.__dict__ | {"_grid": None, "_whereabouts": None}
         if self._grid is not None:
-            layers = dict(self._grid._mesa_property_layers)
-            del layers["empty"]
-            state["_on_grid"] = (layers, [(a, c.coordinate) for c, a in self._grid.guests()])
+            state["_on_grid"] = self._grid.belongings()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The inverse."""
-        layers, guests = state.pop("_on_grid", ({}, []))
+        belongings = state.pop("_on_grid", ([], []))
         self.__dict__.update(state)
-        for layer in layers.values():
-            self.grid.add_property_layer(layer)
-        for agent, coordinate in guests:
-            agent._mesa_cell = None
-            agent.cell = self.grid[coordinate]
+        if any(belongings):
+            self.grid.take_over(belongings)
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint (see ``checkpoint``)."""

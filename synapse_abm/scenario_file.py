@@ -87,7 +87,7 @@ def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> 
     return parse_scenario(read_tables(path), path.stem, base, path.parent)
 
 
-def read_tables(path: Path) -> dict[str, Any]:
+def read_tables(path: Path) -> Tables:
     """The tables of a scenario file, unchecked but for being TOML."""
     return read_toml(path, "scenario", "a file with [target.NAME] and so on", _START)
 
