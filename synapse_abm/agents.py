@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     from synapse_abm.model import SynapseModel
 
 
+def _demand_made_by_model(model: SynapseModel, kind: type, name: str) -> None:
+    """Nobody but the model makes a view: it would show what is not there."""
+    if not model.making:
+        allowed = "made by the model alone, from what the scenario says"
+        fix = "change count, reservoir, batches or sites; model.agents has those that are there"
+        raise InputError(kind.__name__, name, allowed, fix)
+
+
 class Molecule(mesa.Agent):  # type: ignore[misc]
     """One molecule: free, bound to a site, inside a transporter's cell, or gone (outside).
 
@@ -69,6 +77,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     model: SynapseModel
 
     def __init__(self, model: SynapseModel, ligand: str, id: int) -> None:
+        _demand_made_by_model(model, type(self), ligand)
         super().__init__(model)
         self.unique_id = 1 + model.n_sites + id
         self.ligand = ligand
@@ -222,6 +231,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
     model: SynapseModel
 
     def __init__(self, model: SynapseModel, target: str, id: int) -> None:
+        _demand_made_by_model(model, type(self), target)
         super().__init__(model)
         self.unique_id = 1 + id
         self.target = target

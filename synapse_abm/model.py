@@ -130,6 +130,7 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         self._site_classes = {n: c for n, c in classes.items() if issubclass(c, Site)}
         self._views: list[dict[int, Molecule]] = [{} for _ in found.ligands]
         self._sites: list[Site] = []
+        self.making = False  # views are made by the model alone
         self._synced = -1
         self._grid: SynapseGrid | None = None
         self._whereabouts: Whereabouts | None = None
@@ -156,7 +157,8 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
             address = Address(rng, replicate)
         except InputError as error:
             name = "rng" if error.name == "seed" else error.name
-            faults.append(InputError(name, error.value, error.allowed, error.fix))
+            more = ", a SeedSequence or None" if name == "rng" else ""
+            faults.append(InputError(name, error.value, error.allowed + more, error.fix))
         faults += rule_faults(scenario, engine, classes, type(self), SynapseModel)
         if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 0:
             faults.append(InputError("collect_every", every, "a whole number of steps >= 0"))
@@ -331,6 +333,12 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
             self._grid = SynapseGrid(self)
         return self._grid
 
+    @grid.setter
+    def grid(self, grid: object) -> None:
+        raise AttributeError(
+            "model.grid is the lattice that the molecules walk on; give another grid another name"
+        )
+
     @property
     def whereabouts(self) -> Whereabouts:
         """Who is in which cell: what the grid looks up."""
@@ -371,7 +379,9 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
             for number, target in enumerate(self.store.sites[1]):
                 name = self.names.targets[target]
                 kind = self._site_classes.get(name, SITES[self.synapse.targets[name].kind])
+                self.making = True
                 self._sites.append(kind(self, name, number))
+                self.making = False
         return self._sites
 
     def molecule_class(self, ligand: int) -> type[Molecule]:
@@ -386,7 +396,9 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
 
     def new_molecule(self, ligand: int, number: int, row: int) -> Molecule:
         """The view of a molecule that has just been made."""
+        self.making = True
         view = self.molecule_class(ligand)(self, self.names.ligands[ligand], number)
+        self.making = False
         view._row, view._epoch = row, self.epoch
         self._views[ligand][number] = view
         return view

@@ -2,7 +2,9 @@
 
 A key is the path of a value in a scenario file, ``ligand.citalopram.clamped`` or
 ``ligand.serotonin.batches[0].size``; values are written as there, ``"1.2 nM"``, or as a number if
-the key names the unit, ``ligand.citalopram.clamped_nM``. None leaves out what the file says.
+the key names the unit, ``ligand.citalopram.clamped_nM``. None leaves out what the file says. A
+table as the value adds a ligand or target, ``{"ligand.rival": {...}}``; otherwise their names must
+be in the file.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from synapse_abm.scenario import Scenario
 from synapse_abm.scenario_file import TABLES, parse_scenario, read_tables
 
 #: Settings of a run that a model is told by keywords of its own.
-_ELSEWHERE = {"run.seed": "rng", "run.engine": "engine", "run.replicates": "replicate"}
+_ELSEWHERE = {
+    "seed": "rng",
+    "run.seed": "rng",
+    "run.engine": "engine",
+    "run.replicates": "replicate",
+}
 
 
 def scenario_of(
@@ -87,6 +94,11 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
         return  # told already
     *above, last = re.findall(r"[^.\[\]]+", key)
     here: Any = tables
+    if len(above) > 1 and above[0] in ("ligand", "target"):
+        known = tables.get(above[0], {})
+        if above[1] not in known:  # a table of that name would be made, and change nothing
+            yield UnknownName(f"{above[0]} in {key!r}", above[1], known)
+            return
     for part in above:
         if isinstance(here, list):
             here = here[int(part)] if part.isdigit() and int(part) < len(here) else None

@@ -265,6 +265,9 @@ def test_changes_are_made_where_their_path_leads() -> None:
     assert (model.synapse.grid.walls, model.synapse.name) == ("periodic", "mine")
     assert model.synapse.run is not None
     assert model.synapse.run.burn_in_s == 0
+    rival = {"clamped": "3 nM", "binding": {"SERT": {"kd": "3 nM", "koff": "1 /s"}}}
+    added = SynapseModel("binding", **{"ligand.rival": rival})  # type: ignore[arg-type]
+    assert added.names.pairs == (("SERT", "citalopram"), ("SERT", "rival"))
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
@@ -276,14 +279,21 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
             agent_classes={"citalopran": Sticky, "SERT": Sticky, "citalopram": 3},  # type: ignore[dict-item]
             collect_every=1.5,  # type: ignore[arg-type]
             engin="agents",
-            **{"ligand.citalopram.clamped": "5 mm", "run.seed": 4, "run.duration[3]": 5},  # type: ignore[arg-type]
+            **{
+                "ligand.citalopram.clamped": "5 mm",
+                "run.seed": 4,
+                "run.duration[3]": 5,
+                "seed": 1,
+                "ligand.citalopran.clamped": "5 nM",
+                "target.SRT.sites": 3,
+            },  # type: ignore[arg-type]
         )
     said = str(caught.value)
     for part in (
         "rng = -1", "engine = 'agent'", "did you mean agents?",
         "collect_every = 1.5", "keyword = 'engin'", "did you mean engine?",
         "ligand.citalopram.clamped = '5 mm'", "run.seed = 4", "give rng instead",
-        "run.duration[3] = 5",
+        "run.duration[3] = 5", "seed = 1", "did you mean citalopram?", "did you mean SERT?",
     ):  # fmt: skip
         assert part in said, part
 
@@ -297,7 +307,7 @@ def test_every_class_that_does_not_fit_is_named() -> None:
                 "citalopran": Sticky,
                 "SERT": Sticky,
                 "serotonin": Cooperative,
-                "citalopram": Sticky(SynapseModel(scenario), "citalopram", 0),
+                "citalopram": "Sticky",
                 "WAY-100635": Drug,
             },
         )
@@ -486,6 +496,9 @@ def test_what_cannot_be_done_by_hand_is_refused_with_the_reason(engine: Engine) 
         (lambda: bound.move_to(model.grid[0, 0]), "select"),
         (lambda: model.sites[0].remove(), "no protein moves"),
         (lambda: model.occupancy("SERT", "citaloprm"), "did you mean SERT citalopram"),
+        (lambda: model.free("serotonn"), "did you mean serotonin"),
+        (lambda: Drug(model, "citalopram", 5), "made by the model alone"),
+        (lambda: Transporter.create_agents(model, 2, "SERT", 5), "made by the model alone"),
     ]
     free = next(m for m in model.agents if isinstance(m, Molecule) and m.is_free)
     attempts.append((lambda: free.move_to(elsewhere), "a cell of this model's grid"))
@@ -494,6 +507,8 @@ def test_what_cannot_be_done_by_hand_is_refused_with_the_reason(engine: Engine) 
             attempt()
     assert gone.cell is gone.coordinate is gone.site is None
     assert "outside" in repr(gone)
+    with pytest.raises(AttributeError, match="another name"):
+        model.grid = elsewhere
     assert to_bytes(model.simulation) == before
 
 
