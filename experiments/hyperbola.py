@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, theory
+from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory
 from synapse_abm.errors import InputError
 from synapse_abm.experiment import Progress
 from synapse_abm.results import Check, Result, Table, text_table
@@ -90,7 +90,7 @@ def scenario(concentration_nM: float, kinetics: Kinetics, diffusion_um2_per_s: f
 
 def occupancy(synapse: Scenario, relaxation_s: float, seed: int, replicate: int) -> float:
     """Mean SERT occupancy of one replicate at equilibrium."""
-    model = SynapseModel(synapse, rng=seed, replicate=replicate)
+    model = Simulation(synapse, seed, replicate)
     gap = max(1, math.ceil(relaxation_s / synapse.dt_s))
     model.run(BURN_IN * gap, every=0)
     return float(model.run(READINGS * gap, every=gap).occupancy("SERT", "drug").mean())

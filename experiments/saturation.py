@@ -35,10 +35,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import Scenario, pharmacology, statistics, theory, titration
+from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory, titration
 from synapse_abm.errors import InputError
 from synapse_abm.experiment import Progress
-from synapse_abm.model import SynapseModel
 from synapse_abm.results import Check, Result, Table, text_table
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Target
 from synapse_abm.statistics import Estimate
@@ -124,7 +123,7 @@ class Measured:
 
 def measure(it: Case, concentration_nM: float, seed: int, replicate: int) -> Measured:
     """Sites held by the drug in one snapshot, and serotonin carried in the window after it."""
-    model = SynapseModel(scenario(it, concentration_nM), rng=seed, replicate=replicate)
+    model = Simulation(scenario(it, concentration_nM), seed, replicate)
     before = model.run(RELAXATIONS, every=RELAXATIONS)
     after = model.run(RELAXATIONS, every=RELAXATIONS)
     start, end = (int(s.count("transported", "serotonin", "SERT")[0]) for s in (before, after))

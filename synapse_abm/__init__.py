@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synapse_abm import pharmacology, statistics, theory
+    from synapse_abm.agents import Drug, Norepinephrine, Receptor, Serotonin, Transporter
     from synapse_abm.model import SynapseModel
     from synapse_abm.scenario import Scenario
     from synapse_abm.scenario_file import read_scenario
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Drug",
+    "Norepinephrine",
+    "Receptor",
     "Scenario",
+    "Serotonin",
     "Simulation",
     "SynapseModel",
+    "Transporter",
     "__version__",
     "pharmacology",
     "read_scenario",
@@ -31,7 +37,8 @@ __all__ = [
 ]
 
 _MODULES = ("pharmacology", "statistics", "theory")
-_HOMES = {
+_AGENTS = ("Drug", "Norepinephrine", "Receptor", "Serotonin", "Transporter")
+_HOMES = dict.fromkeys(_AGENTS, "synapse_abm.agents") | {
     "Scenario": "synapse_abm.scenario",
     "Simulation": "synapse_abm.simulation",
     "SynapseModel": "synapse_abm.model",

@@ -30,11 +30,10 @@ from synapse_abm.experiment import (
     check_seed,
     experiments,
     find,
-    find_scenario,
     perform,
     scenario_summary,
-    scenarios,
 )
+from synapse_abm.ready_made import find_scenario, scenarios
 from synapse_abm.results import RECORD, Check, Report, check_file, json_bytes, write_atomic
 
 PROGRAM = "synapse-abm"

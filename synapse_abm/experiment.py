@@ -30,7 +30,6 @@ import dataclasses
 import importlib.util
 import io
 import operator
-import os
 import shutil
 import sys
 import time
@@ -179,36 +178,10 @@ def find(name: str) -> Experiment:
     return known[name]
 
 
-def scenarios() -> dict[str, Path]:
-    """The files of the ready-made scenarios by name, in order."""
-    folder = Path(__file__).resolve().parent / "scenarios"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
 def scenario_summary(path: Path) -> str:
     """The first comment of a scenario file: what it shows."""
     lines = (line for line in path.read_text("utf-8").splitlines() if line.startswith("#"))
     return next(lines, "# (no description)").lstrip("# ")
-
-
-def find_scenario(name: str) -> Path:
-    """The file ``name``, or the ready-made scenario of that name.
-
-    Raises
-    ------
-    UnknownName
-        If there is neither; offers the nearest names.
-    InputError
-        If it ends in ``.toml`` and does not exist.
-    """
-    known = scenarios()
-    if name in known:
-        return known[name]
-    if name.endswith(".toml") or os.sep in name:
-        if not Path(name).is_file():
-            raise InputError("scenario", name, "an existing file, or a name", "check the path")
-        return Path(name)
-    raise UnknownName("scenario", name, known)
 
 
 def check_seed(value: object, name: str = "seed") -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from synapse_abm import layout as lay
 from synapse_abm.agents import Molecule, Site
+from synapse_abm.errors import InputError
 from synapse_abm.layout import (
     ARRIVE,
     BIND,
@@ -21,13 +22,11 @@ from synapse_abm.layout import (
     CELL,
     COMPARTMENT,
     COUNTER,
-    DEAD,
     DEGRADE,
     END,
     EXIT,
     EXIT_SHARE,
     FREE,
-    GONE,
     ID,
     INSIDE,
     LEAVE,
@@ -164,21 +163,18 @@ class OpenCell:
         """What an agent answers when asked how fast a channel happens to it."""
         kind, index = (int(v) for v in self.model.chemistry.channels[channel][:2])
         if isinstance(actor, Site):
-            return actor.propensity(kind, self.model.names.pairs[index][1])
-        return actor.propensity(kind)
+            rate = actor.propensity(kind, self.model.names.pairs[index][1])
+            return _sound(rate, actor) if self.engine.overridden(actor) else rate
+        return self.engine.asked(actor, kind)
 
     def member(self, channel: int, rest: float) -> int:
         """Who: member of the list, or free molecule x empty sites + site for binding."""
         actors, partners = self.actors(channel)
         if not self.engine.overridden(actors[0]):
             return min(int(rest / self.rate(channel, actors[0])), len(actors) * partners - 1)
-        for m in range(len(actors)):
-            a = self.rate(channel, actors[m]) * partners
-            if rest < a or m == len(actors) - 1:
-                which = min(int(rest / a * partners), partners - 1) if a > 0 else 0
-                return which * len(actors) + m
-            rest -= a
-        raise AssertionError("no actors")
+        m, left = choose([self.rate(channel, actor) * partners for actor in actors], rest)
+        which = int(left / (self.rate(channel, actors[m]) * partners) * partners)
+        return min(which, partners - 1) * len(actors) + m
 
     def run_clock(self, due: list[tuple[float, int, int]]) -> None:
         """Exact stochastic simulation of this cell for dt (Gillespie 1977).
@@ -228,7 +224,7 @@ class OpenCell:
                 self.model.store.molecules[COMPARTMENT, molecule.row] = FREE
                 self.put(self.table.free(index), molecule)
             else:
-                self.engine.discard(molecule)
+                self.model.lose(molecule)
         self.model.store.events[counter] += size
 
     def enter(self, ligand: int, size: int) -> None:
@@ -280,6 +276,14 @@ def choose(propensity: list[float], x: float) -> tuple[int, float]:
     return chosen, rest
 
 
+def _sound(rate: object, agent: Molecule | Site) -> float:
+    """What a user's rule answered, if it is a rate."""
+    if isinstance(rate, int | float | np.number) and 0.0 <= rate < math.inf:
+        return float(rate)
+    name = f"{type(agent).__name__}.propensity()"
+    raise InputError(name, rate, "a number >= 0, in 1/s, and not infinite")
+
+
 class Readable:
     """Steps a model's state with agents."""
 
@@ -295,6 +299,11 @@ class Readable:
             self._stock[kind] = kind.propensity in (Molecule.propensity, Site.propensity)
         return not self._stock[kind]
 
+    def asked(self, molecule: Molecule, kind: int) -> float:
+        """What a molecule answers when asked how fast an event happens to it."""
+        rate = molecule.propensity(kind)
+        return _sound(rate, molecule) if self.overridden(molecule) else rate
+
     def step(self) -> None:
         """Hop, then react."""
         model = self.model
@@ -306,6 +315,7 @@ class Readable:
                 molecule.step()
         self.react()
         model.store.meta[STEP] += 1
+        model.draws = None
 
     def react(self) -> None:
         """Clocks of the active cells, ascending; then exchange in the others."""
@@ -366,15 +376,8 @@ class Readable:
         mol[ID, row], mol[CELL, row] = number, cell
         mol[Y, row], mol[X, row] = divmod(cell, model.plan.width)
         mol[COMPARTMENT, row], mol[SITE, row] = FREE, NO_SITE
+        model.moved(row, None, cell)
         return model.new_molecule(ligand, number, row)
-
-    def discard(self, molecule: Molecule) -> None:
-        """A molecule leaves the place for good."""
-        store, row = self.model.store, molecule.row
-        store.molecules[COMPARTMENT, row] = GONE
-        store.molecules[CELL, row] = self.model.plan.cells
-        store.segments[molecule.number, DEAD] += 1
-        self.model.forget(molecule)
 
     def note(self, kind: int, ligand: int, n: int, time: float) -> None:
         """Count ``n`` events of a ligand at a time (s)."""
@@ -386,53 +389,102 @@ class Readable:
 
     def leave(self, ligand: int) -> None:
         """Exit and degradation of free molecules in inactive cells."""
-        store, space = self.model.store, self.model.space
-        chance, share = space.exchange[ligand, LEAVE], space.exchange[ligand, EXIT_SHARE]
-        gone = exits = 0
+        store = self.model.store
+        gone, exits, ruled = 0, 0, self.ruled(ligand)
+        chance, share = (float(x) for x in self.model.space.exchange[ligand, [LEAVE, EXIT_SHARE]])
         for molecule in self.model.molecules()[ligand]:
             row = molecule.row
             if store.molecules[COMPARTMENT, row] != FREE or self.in_active_cell(row):
                 continue
+            if ruled:
+                chance, share = self.leaving(molecule, self.model.plan.dt)
             u = self.model.draws.leaving(molecule.id)
             if u < chance:
                 gone += 1
                 exits += int(u < chance * share)
-                self.discard(molecule)
+                self.model.lose(molecule)
         store.totals[CountRows.of(self.model.names).free(ligand)] -= gone
-        end = (int(store.meta[STEP]) + 1) * self.model.plan.dt
+        self.note_exchange(ligand, 0, exits, gone - exits)
+
+    def leaving(self, molecule: Molecule, time: float) -> tuple[float, float]:
+        """Chance that a molecule with a rule of its own leaves an inactive cell within ``time``
+        (s), and the share of those that exit.
+        """
+        exits, lost = (
+            self.asked(molecule, kind) if (kind, molecule.number) in self.model.rates else 0.0
+            for kind in (EXIT, DEGRADE)
+        )
+        total = exits + lost
+        return -math.expm1(-total * time), exits / total if total > 0.0 else 1.0
+
+    def note_exchange(self, ligand: int, arrived: int, exits: int, degraded: int) -> None:
+        """Count the exchange of a step in inactive cells."""
+        end = (int(self.model.store.meta[STEP]) + 1) * self.model.plan.dt
+        self.note(ARRIVE, ligand, arrived, end)
         self.note(EXIT, ligand, exits, end)
-        self.note(DEGRADE, ligand, gone - exits, end)
+        self.note(DEGRADE, ligand, degraded, end)
 
     def arrive(self, ligand: int) -> None:
         """Arrivals in inactive cells: those that stay, anywhere, and those that have left again."""
-        space, k = self.model.space, 0
-
-        def number() -> float:
-            nonlocal k
-            k += 1
-            return self.model.draws.number(Stream.ARRIVE, ligand, k - 1)
-
-        def poisson(mean: float) -> int:
-            n, reached = 0, 0.0
-            while mean > 0.0:
-                reached -= math.log(number())
-                if reached > mean:
-                    break
-                n += 1
-            return n
-
-        cells = space.inactive.size
-        stay = poisson(float(space.exchange[ligand, STAY_MEAN]))
+        exchange, numbers = self.model.space.exchange[ligand], _Numbers(self.model.draws, ligand)
+        if self.ruled(ligand):
+            self.arrive_by_rule(ligand, numbers)
+            return
+        stay = numbers.poisson(float(exchange[STAY_MEAN]))
         for _ in range(stay):
-            where = min(int(number() * cells), cells - 1)
-            self.create(ligand, int(space.inactive[where]))
+            self.create(ligand, self.somewhere(numbers))
         self.model.store.totals[CountRows.of(self.model.names).free(ligand)] += stay
-        passing = poisson(float(space.exchange[ligand, PASS_MEAN]))
-        exits = sum(int(number() < space.exchange[ligand, EXIT_SHARE]) for _ in range(passing))
-        end = (int(self.model.store.meta[STEP]) + 1) * self.model.plan.dt
-        self.note(ARRIVE, ligand, stay + passing, end)
-        self.note(EXIT, ligand, exits, end)
-        self.note(DEGRADE, ligand, passing - exits, end)
+        passing = numbers.poisson(float(exchange[PASS_MEAN]))
+        exits = sum(int(numbers.next() < exchange[EXIT_SHARE]) for _ in range(passing))
+        self.note_exchange(ligand, stay + passing, exits, passing - exits)
+
+    def arrive_by_rule(self, ligand: int, numbers: _Numbers) -> None:
+        """The same where a user's rule says how fast molecules leave: each arrives at a random
+        time, and is asked.
+        """
+        exchange, dt = self.model.space.exchange[ligand], self.model.plan.dt
+        came = numbers.poisson(float(exchange[STAY_MEAN] + exchange[PASS_MEAN]))
+        exits = lost = 0
+        for _ in range(came):
+            molecule = self.create(ligand, self.somewhere(numbers))
+            chance, share = self.leaving(molecule, numbers.next() * dt)
+            u = numbers.next()
+            if u < chance:
+                exits, lost = exits + int(u < chance * share), lost + int(u >= chance * share)
+                self.model.lose(molecule)
+        self.model.store.totals[CountRows.of(self.model.names).free(ligand)] += came - exits - lost
+        self.note_exchange(ligand, came, exits, lost)
+
+    def somewhere(self, numbers: _Numbers) -> int:
+        """An inactive cell."""
+        cells = self.model.space.inactive
+        return int(cells[min(int(numbers.next() * cells.size), cells.size - 1)])
+
+    def ruled(self, ligand: int) -> bool:
+        """Whether the molecules of a ligand have a ``propensity`` of their own."""
+        return self.model.molecule_class(ligand).propensity is not Molecule.propensity
+
+
+class _Numbers:
+    """The uniform numbers of a ligand's arrivals in one step, one after the other."""
+
+    def __init__(self, draws: Draws, ligand: int) -> None:
+        self.draws, self.ligand, self.k = draws, ligand, 0
+
+    def next(self) -> float:
+        """The next one."""
+        self.k += 1
+        return self.draws.number(Stream.ARRIVE, self.ligand, self.k - 1)
+
+    def poisson(self, mean: float) -> int:
+        """A Poisson number, by counting exponential waiting times."""
+        n, reached = 0, 0.0
+        while mean > 0.0:
+            reached -= math.log(self.next())
+            if reached > mean:
+                break
+            n += 1
+        return n
 
 
 __all__ = ["START", "Draws", "OpenCell", "Readable", "choose"]

@@ -62,8 +62,8 @@ RANGES = {
     "s": (1e-9, 1e10),
 }
 
-#: Tables of a file, and what each is checked as.
-_TOP = ("name", "grid", "target", "ligand", "run")
+#: What stands at the top of a file.
+TABLES = ("name", "grid", "target", "ligand", "run")
 _START = "start from one that `synapse-abm list` names"
 
 
@@ -84,8 +84,12 @@ def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> 
         If there are more; all are reported at once.
     """
     path = Path(path)
-    tables = read_toml(path, "scenario", "a file with [target.NAME] and so on", _START)
-    return parse_scenario(tables, path.stem, base, path.parent)
+    return parse_scenario(read_tables(path), path.stem, base, path.parent)
+
+
+def read_tables(path: Path) -> Tables:
+    """The tables of a scenario file, unchecked but for being TOML."""
+    return read_toml(path, "scenario", "a file with [target.NAME] and so on", _START)
 
 
 def parse_scenario(
@@ -116,8 +120,8 @@ class _Reader:
 
     def scenario(self, tables: Tables, name: str) -> Scenario | None:
         """The scenario, if nothing is wrong."""
-        for key in tables.keys() - set(_TOP):
-            self.faults.append(UnknownName("a table of the file", str(key), _TOP))
+        for key in tables.keys() - set(TABLES):
+            self.faults.append(UnknownName("a table of the file", str(key), TABLES))
         title: Any = tables.get("name", name)
         if not isinstance(title, str) or not 0 < len(title) <= 200 or not title.isprintable():
             self.faults.append(InputError("name", title, "one line of text in quotes"))

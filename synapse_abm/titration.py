@@ -9,11 +9,10 @@ import numpy as np
 
 from synapse_abm import pharmacology
 from synapse_abm.errors import InputError
-from synapse_abm.model import SynapseModel
 from synapse_abm.pharmacology import LigandRecord
 from synapse_abm.results import Check, z_score
 from synapse_abm.scenario import Scenario
-from synapse_abm.simulation import Series
+from synapse_abm.simulation import Series, Simulation
 from synapse_abm.statistics import Estimate
 
 
@@ -44,7 +43,7 @@ def settled(
 
     A gap is a whole number of steps, so it may come out longer, by less than one step.
     """
-    model = SynapseModel(synapse, rng=seed, replicate=replicate)
+    model = Simulation(synapse, seed, replicate)
     gap = max(1, math.ceil(gap_s / synapse.dt_s * (1 - 1e-12)))
     model.run(burn_in * gap, every=0)
     return model.run(readings * gap, every=gap)

@@ -55,7 +55,7 @@ def test_a_model_resumes_on_either_engine(
     first.run(25)
     first.save(tmp_path / "half")
     second = SynapseModel.resume(tmp_path / "half", engine=engine)  # type: ignore[arg-type]
-    assert (second.steps, second.time) == (25, 25.0)
+    assert second.time == 25.0
     second.run(STEPS - 25)
     assert checkpoint.to_bytes(second.simulation) == uninterrupted
 

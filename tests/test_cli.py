@@ -20,6 +20,7 @@ from synapse_abm import experiment
 from synapse_abm.cli import main
 from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
 from synapse_abm.experiment import check_seed, find, perform
+from synapse_abm.ready_made import scenarios
 
 DEMO = '''"""How many of ten seats does the drug take?
 
@@ -109,7 +110,7 @@ def test_list_shows_names_and_questions(say: Say) -> None:
     assert (status, err) == (0, "")
     lines = [line.strip() for line in out.splitlines()]
     assert re.fullmatch(r"demo +How many of ten seats does the drug take\?", lines[1])
-    assert [line.split()[0] for line in lines[3:]] == sorted(experiment.scenarios())
+    assert [line.split()[0] for line in lines[3:]] == sorted(scenarios())
 
 
 def test_run_leaves_figure_tables_and_record(say: Say, home: Path) -> None:

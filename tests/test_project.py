@@ -80,6 +80,16 @@ def test_simulating_loads_no_plots() -> None:
     assert "matplotlib" not in loaded_by(program)
 
 
+def test_experiments_do_without_mesa() -> None:
+    """Importing it takes half a second, which is all that a short run has to spare."""
+    program = (
+        "from synapse_abm.experiment import experiments\n"
+        "for name in ('hyperbola', 'competition', 'selectivity', 'saturation'):\n"
+        "    experiments()[name].load()"
+    )
+    assert "mesa" not in loaded_by(program)
+
+
 @pytest.mark.parametrize("name", synapse_abm.__all__)
 def test_every_public_name_can_be_had(name: str) -> None:
     assert getattr(synapse_abm, name) is getattr(synapse_abm, name)

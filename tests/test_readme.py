@@ -1,24 +1,80 @@
-"""The README's program runs as it stands, and the figure it shows is there."""
+"""The README's programs run as they stand, and the figures it shows are there."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scipy import stats
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+FALSE_ALARM = 1e-7  # of each of two statistical tests
+
+
+def run(holding: str) -> dict[str, Any]:
+    """The names that the one program with this text in it leaves behind."""
+    (program,) = (each for each in PROGRAMS if holding in each)
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(program, "README.md", "exec"), names)
+    return names
 
 
 def test_the_lines_of_python_run(capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    names: dict[str, object] = {}
-    exec(program, names)
-    printed = capsys.readouterr().out
-    assert "600." in printed
-    assert len(names["series"].occupancy("SERT", "citalopram")) == 10  # type: ignore[attr-defined]
-    assert len(names["bound"]) == 2 * names["model"].store.totals[0] > 0  # type: ignore[arg-type,attr-defined]
+    names = run("select(")
+    assert "600." in capsys.readouterr().out
+    assert len(names["series"].occupancy("SERT", "citalopram")) == 10
+    assert len(names["bound"]) == 2 * names["model"].store.totals[0] > 0
+
+
+def test_collecting_and_sweeping(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("batch_run")
+    collector, model = names["collector"], names["model"]
+    assert len(collector.get_model_vars_dataframe()) == 5
+    sites = collector.get_agenttype_vars_dataframe(names["Transporter"])
+    assert len(sites) == 5 * len(model.sites) > 0
+    assert sites["bound"].groupby("Step").mean().iloc[-1] == model.occupancy("SERT", "citalopram")
+    runs = names["runs"]
+    assert len(runs) == 3 * 2 * 2
+    mean = runs.groupby(["ligand.citalopram.ligand", "ligand.citalopram.clamped"])[
+        "occupancy_SERT_citalopram"
+    ].mean()
+    assert mean["citalopram", "0.3 nM"] < mean["citalopram", "3 nM"]
+    assert mean["citalopram", "0.3 nM"] < mean["paroxetine", "0.3 nM"]  # the stronger binder
+    assert "0.3 nM" in capsys.readouterr().out
+
+
+def test_the_sticky_membrane_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    """Molecules are independent; 240 steps are thirty relaxation times."""
+    names = run("class Sticky")
+    stuck = round(500 * float(capsys.readouterr().out))
+    assert stuck == sum(m.coordinate == (0, 0) for m in names["model"].agents)
+    assert stats.binomtest(stuck, 500, 5 / 14).pvalue > FALSE_ALARM
+    assert stats.binomtest(stuck, 500, 1 / 10).pvalue < 1e-12
+
+
+def test_the_cooperative_transporters_show(capsys: pytest.CaptureFixture[str]) -> None:
+    """400 independent pairs with weights 1 : 2x : 10 x^2, x = C/Kd; 20 s are 20 relaxation times
+    or more.
+    """
+    run("class Cooperative")
+    found, (x, gain) = float(capsys.readouterr().out), (0.3, 10)
+    weights = (1, 2 * x, gain * x * x)
+    shares = [w / sum(weights) for w in weights]
+    mean = sum(k * p for k, p in enumerate(shares))
+    variance = sum(k * k * p for k, p in enumerate(shares)) - mean**2
+    error = (variance / 400) ** 0.5 / 2
+    limit = stats.norm.isf(FALSE_ALARM / 2)
+    assert abs(found - mean / 2) < limit * error
+    assert abs(found - x / (1 + x)) > 2 * limit * error  # the control: without the rule
+
+
+def test_every_program_is_tried() -> None:
+    assert len(PROGRAMS) == 4
+    assert sum(len(program.splitlines()) for program in PROGRAMS[1:]) <= 45
 
 
 def test_links_lead_somewhere() -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from synapse_abm import rng, scenario
 from synapse_abm.cli import main
 from synapse_abm.errors import InputError, InputErrors, SynapseError
-from synapse_abm.experiment import scenario_summary, scenarios
+from synapse_abm.experiment import scenario_summary
 from synapse_abm.forecast import forecast
 from synapse_abm.quantity import parse
+from synapse_abm.ready_made import scenarios
 from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Scenario, Target
 from synapse_abm.scenario_file import parse_scenario, read_scenario
 from synapse_abm.simulate import simulate
