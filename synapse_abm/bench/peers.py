@@ -93,7 +93,20 @@ class _Problem:
         self.koff, self.dt = kinetics.koff, scenario.dt_s
 
 
-class ReaDDy:
+class _Elsewhere:
+    """What adds up its own CPU time, because its start or its process is not to be timed."""
+
+    _cpu_s: float
+
+    def clock(self) -> float:
+        """CPU time of the steps so far, s."""
+        return self._cpu_s
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class ReaDDy(_Elsewhere):
     """ReaDDy 2: Brownian particles that react within a distance, at a rate (Doi's model).
 
     Choices (manual at readdy.github.io, pages Simulation and System configuration):
@@ -158,17 +171,13 @@ class ReaDDy:
         self._simulation.run(steps, self._dt, show_summary=False)
         return process_time() - before
 
-    def clock(self) -> float:
-        """CPU time of the steps so far, s."""
-        return self._cpu_s
-
     @property
     def bound_fraction(self) -> float | None:
         """Share of the sites that were bound in the latest run."""
         return float(np.mean(self._bound)) / self.label.sites
 
 
-class Smoldyn:
+class Smoldyn(_Elsewhere):
     """Smoldyn: point particles that react within a binding radius (Smoluchowski's model).
 
     Choices (Smoldyn User's Manual: Statements for simulation settings, about molecules, about
@@ -181,8 +190,8 @@ class Smoldyn:
       few sites are bound. Both 3 and 10 are timed; the ratio is to the faster.
     - Boxes by the default (``molperbox``): 2, 3 and 8 molecules a box, or boxes of 0.2 and 0.25 um,
       were within 5 % or slower.
-    - Products are placed by ``pgemmax`` 0.2, as the manual advises for reversible reactions; binding
-      and unbinding radius then follow from k_on, D and the step.
+    - Products are placed by ``pgemmax`` 0.2, which the manual advises for reversible reactions;
+      binding and unbinding radius then follow from k_on, D and the step.
     - Reflecting walls, as on the grid. Python's interface calls the same library as the program.
     """
 
@@ -218,10 +227,6 @@ class Smoldyn:
         self._cpu_s += answer["cpu_s"]
         self._bound = answer["bound"]
 
-    def clock(self) -> float:
-        """CPU time of the steps so far, s."""
-        return self._cpu_s
-
     @property
     def bound_fraction(self) -> float | None:
         """Share of the sites that are bound now."""
@@ -233,7 +238,7 @@ class Smoldyn:
             self._process.communicate()
 
 
-class GillesPy2:
+class GillesPy2(_Elsewhere):
     """GillesPy2's C++ solver of Gillespie's direct method, in one well-mixed place.
 
     Choices (GillesPy2's documentation, pages on solvers and on the C++ solvers):
@@ -241,8 +246,8 @@ class GillesPy2:
     - ``SSACSolver`` compiled once, outside the timing, by the compiler flags it brings, and used
       again for every run, as the documentation advises for many runs. Rates are constants
       (``variable=False``) and reactions mass action.
-    - A run starts a program, which starts from no bound site and prints ten states. Of two runs, one
-      three times as long, the difference is timed: its part is at equilibrium, and its start free.
+    - A run starts a program, which starts from no bound site and prints ten states. Of two runs,
+      one three times as long, the difference is timed: all of it is at equilibrium.
     - Events are not counted by the program. They follow from the mean of the bound sites:
       2 k_off <bound> t, as many unbindings as bindings.
     """
@@ -257,7 +262,7 @@ class GillesPy2:
         work = _Problem(scenario)
         self._work, self._cpu_s, self._events, self._seed = work, 0.0, 0.0, 1
         self.bound_fraction: float | None = None
-        self._model = model = gillespy2.Model(name="one_cell")
+        model = gillespy2.Model(name="one_cell")
         started = (("drug", work.molecules), ("site", work.sites), ("bound", 0))
         for name, count in started:
             model.add_species(gillespy2.Species(name, initial_value=count, mode="discrete"))
@@ -279,17 +284,13 @@ class GillesPy2:
         self._events += 2 * self._work.koff * self.bound_fraction * self.label.sites * duration
 
     def _timed(self, duration: float) -> float:
-        self._model.timespan(self._timespan.linspace(t=duration, num_points=11))
+        self._solver.model.timespan(self._timespan.linspace(t=duration, num_points=11))
         self._seed += 1
         before = _children_s()
-        found = self._model.run(solver=self._solver, seed=self._seed)
+        found = self._solver.run(seed=self._seed)
         used = _children_s() - before
         self.bound_fraction = float(np.mean(np.asarray(found["bound"])[1:])) / self.label.sites
         return used
-
-    def clock(self) -> float:
-        """CPU time of the steps so far, s."""
-        return self._cpu_s
 
     @property
     def events(self) -> int | None:

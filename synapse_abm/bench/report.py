@@ -27,6 +27,27 @@ _HEADER = (
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """A bar of the figure: work per second of CPU time.
+
+    Parameters
+    ----------
+    name
+        Engine or peer.
+    typical, slowest, fastest
+        Median, least and greatest rate of the rounds, 1/s.
+    ratio
+        Compiled engine / this one; None for itself, or without a like to compare.
+    """
+
+    name: str
+    typical: float
+    slowest: float
+    fastest: float
+    ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class BenchReport:
     """All measurements. Nothing is judged, so a bench always passes.
 
@@ -74,6 +95,22 @@ class BenchReport:
         """The smallest and the largest ratio of a round."""
         rounds = {peer.engine: ours.rounds_faster(peer) for ours, peer in self._pairs()}
         return {name: (min(each), max(each)) for name, each in rounds.items()}
+
+    def speeds(self, *, well_mixed: bool) -> list[Speed]:
+        """Ours and every peer that did the same work, fastest first: molecule-steps per second, or
+        events per second in one cell.
+        """
+        rows = {id(row): row for pair in self._pairs() for row in pair}.values()
+        found = [self._speed(row) for row in rows if row.well_mixed == well_mixed]
+        drawn = (each for each in found if each.name != GENERATOR)  # makes no steps
+        return sorted(drawn, key=lambda each: -each.typical)
+
+    def _speed(self, row: Row) -> Speed:
+        per_s = row.events_per_s if row.well_mixed else row.molecule_steps_per_s
+        assert per_s is not None  # peers in one cell count events
+        work, times = per_s * row.seconds, row.round_seconds
+        rates = (work / row.median_seconds, work / max(times), work / min(times))
+        return Speed(row.engine, *rates, ratio=self.ratios.get(row.engine))
 
     def _pairs(self) -> list[tuple[Row, Row]]:
         """Our row and the peer's, for every peer that did the same work."""

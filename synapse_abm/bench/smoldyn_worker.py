@@ -1,18 +1,19 @@
 """Smoldyn in its own interpreter: reads one JSON line for each repetition, answers with one.
 
-Run by ``smoldyn_peer`` with the Python 3.10 that Smoldyn's wheel needs, as a plain script: nothing
-of this package is imported here. The first line read is the problem (``molecules, sites, box_um,
-diffusion_um2_per_s, kon_um3_per_s, koff_per_s, dt_s, accuracy``), each further one ``{"steps": n}``;
-the answers are ``{"version"}``, then ``{"cpu_s", "bound"}``.
+Run by ``peers`` with the Python 3.10 that Smoldyn's wheel needs, as a plain script: nothing of this
+package is imported here. The first line read is the problem (``molecules, sites, box_um, accuracy,
+diffusion_um2_per_s, kon_um3_per_s, koff_per_s, dt_s``), each further one ``{"steps": n}``; the
+answers are ``{"version"}``, then ``{"cpu_s", "bound"}``.
 """
 
 import json
 import os
 import sys
 import time
+from typing import Any
 
 
-def main():
+def main() -> None:
     """Answer until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     silence = os.open(os.devnull, os.O_WRONLY)  # Smoldyn tells each run on both streams
@@ -21,7 +22,7 @@ def main():
     import smoldyn
     from smoldyn import _smoldyn
 
-    def answer(**found):
+    def answer(**found: Any) -> None:
         print(json.dumps(found), file=answers, flush=True)
 
     problem = json.loads(sys.stdin.readline())
@@ -37,7 +38,7 @@ def main():
         answer(cpu_s=used, bound=bound)
 
 
-def build(smoldyn, problem):
+def build(smoldyn: Any, problem: Any) -> Any:
     """Free molecules, fixed sites and fixed bound sites, each species in a list of its own."""
     simulation = smoldyn.Simulation(low=[0, 0, 0], high=problem["box_um"], boundary_type="r")
     simulation.seed = 1
@@ -46,9 +47,7 @@ def build(smoldyn, problem):
     site = simulation.addSpecies("site", difc=0, mol_list="sites")
     bound = simulation.addSpecies("bound", difc=0, mol_list="bound")
     simulation.addReaction("on", subs=[drug, site], prds=[bound], rate=problem["kon_um3_per_s"])
-    off = simulation.addReaction(
-        "off", subs=[bound], prds=[drug, site], rate=problem["koff_per_s"]
-    )
+    off = simulation.addReaction("off", subs=[bound], prds=[drug, site], rate=problem["koff_per_s"])
     off.productPlacement("pgemmax", 0.2)
     simulation.addMolecules(drug, problem["molecules"])
     simulation.addMolecules(site, problem["sites"])
