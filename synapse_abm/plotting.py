@@ -177,9 +177,7 @@ def speeds(found: Any) -> Figure:
     panels = [(found.speeds(well_mixed=False), "molecule-steps per second of CPU time")]
     in_one_cell = found.speeds(well_mixed=True)
     if in_one_cell:
-        panels.append(
-            (in_one_cell, "binding and unbinding events per second of CPU time, one cell")
-        )
+        panels.append((in_one_cell, "events per second of CPU time, all in one cell"))
     figure = Figure(figsize=(9.6, 1.9 + 0.52 * sum(len(bars) + 1 for bars, _ in panels)))
     figure.set_layout_engine("constrained")
     heights = [len(bars) + 1 for bars, _ in panels]

@@ -30,7 +30,7 @@ from synapse_abm.scenario import Scenario
 from synapse_abm.units import pair_rate_per_s
 
 READDY, SMOLDYN, SMOLDYN_DEFAULT = "ReaDDy", "Smoldyn", "Smoldyn, accuracy 10"
-GILLESPY2 = "GillesPy2, one cell"
+GILLESPY2 = "GillesPy2"
 
 #: Names the Python that Smoldyn is installed for.
 SMOLDYN_VARIABLE = "SYNAPSE_ABM_SMOLDYN"

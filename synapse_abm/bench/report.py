@@ -110,7 +110,8 @@ class BenchReport:
         assert per_s is not None  # peers in one cell count events
         work, times = per_s * row.seconds, row.round_seconds
         rates = (work / row.median_seconds, work / max(times), work / min(times))
-        return Speed(row.engine, *rates, ratio=self.ratios.get(row.engine))
+        name = COMPILED if row.engine == ONE_CELL else row.engine
+        return Speed(name, *rates, ratio=self.ratios.get(row.engine))
 
     def _pairs(self) -> list[tuple[Row, Row]]:
         """Our row and the peer's, for every peer that did the same work."""

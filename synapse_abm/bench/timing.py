@@ -79,9 +79,10 @@ class Row:
         Work is molecule-steps, or events where both are in one cell and nothing moves.
         """
         if self.events_per_s and other.events_per_s and self.well_mixed and other.well_mixed:
-            ours, theirs = (row.events_per_s * row.seconds for row in (self, other))
+            ours, theirs = self.events_per_s * self.seconds, other.events_per_s * other.seconds
         else:
-            ours, theirs = self.molecules * self.steps, other.molecules * other.steps
+            ours = float(self.molecules * self.steps)
+            theirs = float(other.molecules * other.steps)
         both = zip(self.round_seconds, other.round_seconds, strict=True)
         return [ours / theirs * other_s / own_s for own_s, other_s in both]
 
