@@ -177,7 +177,7 @@ def test_the_generator_draws_the_words_of_the_hop() -> None:
     assert draw_words(molecules, 2) != draw_words(molecules, 3)
 
 
-# --- other people's simulators ---------------------------------------------------------------------
+# --- other people's simulators -------------------------------------------------------------------
 
 
 def row_of(engine: str, bound: float, *seconds: float, **more: Any) -> Row:
@@ -280,7 +280,7 @@ def test_the_figure_shows_every_comparable_speed() -> None:
     assert "2026-01-31" in figure.axes[0].get_title(loc="left")
 
 
-# --- plain Mesa -------------------------------------------------------------------------------------
+# --- plain Mesa -----------------------------------------------------------------------------------
 
 
 def plain(p_hop: float = 0.8, p_bind: float = 0.05, p_unbind: float = 0.05) -> PlainMesa:
