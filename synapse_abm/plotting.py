@@ -177,7 +177,7 @@ def speeds(found: Any) -> Figure:
     panels = [(found.speeds(well_mixed=False), "molecule-steps per second of CPU time")]
     in_one_cell = found.speeds(well_mixed=True)
     if in_one_cell:
-        panels.append((in_one_cell, "events per second of CPU time, all in one cell"))
+        panels.append((in_one_cell, "events per second of CPU time, one cell"))
     figure = Figure(figsize=(9.6, 1.9 + 0.52 * sum(len(bars) + 1 for bars, _ in panels)))
     figure.set_layout_engine("constrained")
     heights = [len(bars) + 1 for bars, _ in panels]
@@ -198,12 +198,12 @@ def _bars(panel: Axes, bars: Sequence[Any], label: str) -> None:
             error_kw={"lw": 1.4, "capsize": 4}, color=SKY if bar.ratio else BLUE,
         )  # fmt: skip
         told = f" {bar.typical / 1e6:.3g} million"
-        told += f"   1/{bar.ratio:.0f}" if bar.ratio and bar.ratio >= 10 else ""
-        told += f"   1/{bar.ratio:.1f}" if bar.ratio and bar.ratio < 10 else ""
+        if bar.ratio:
+            told += f" = 1/{bar.ratio:.{0 if bar.ratio >= 10 else 1}f} of ours"
         panel.annotate(told, (bar.fastest, place), (7, 0), textcoords="offset points", va="center")
     panel.set_yticks(range(len(bars)), [bar.name for bar in bars])
     panel.set_ylim(len(bars) - 0.4, -0.6)
     low, high = min(bar.slowest for bar in bars), max(bar.fastest for bar in bars)
-    panel.set_xlim(10 ** math.floor(math.log10(low / 1.5)), high * 12)
+    panel.set_xlim(10 ** math.floor(math.log10(low / 1.5)), high * 30)
     panel.grid(visible=False, axis="y")
-    panel.set_xlabel(label)
+    panel.set_xlabel(f"{label} ({bars[0].molecules:,} molecules, {bars[0].sites:,} sites)")

@@ -34,6 +34,8 @@ class Speed:
     ----------
     name
         Engine or peer.
+    molecules, sites
+        Size of the model.
     typical, slowest, fastest
         Median, least and greatest rate of the rounds, 1/s.
     ratio
@@ -41,6 +43,8 @@ class Speed:
     """
 
     name: str
+    molecules: int
+    sites: int
     typical: float
     slowest: float
     fastest: float
@@ -98,12 +102,18 @@ class BenchReport:
 
     def speeds(self, *, well_mixed: bool) -> list[Speed]:
         """Ours and every peer that did the same work, fastest first: molecule-steps per second, or
-        events per second in one cell.
+        events per second in one cell. All of one size: that at which most were timed.
         """
         rows = {id(row): row for pair in self._pairs() for row in pair}.values()
-        found = [self._speed(row) for row in rows if row.well_mixed == well_mixed]
-        drawn = (each for each in found if each.name != GENERATOR)  # makes no steps
-        return sorted(drawn, key=lambda each: -each.typical)
+        drawn = [
+            row
+            for row in rows
+            if row.well_mixed == well_mixed and row.engine != GENERATOR  # which makes no steps
+        ]
+        sizes = [row.molecules for row in drawn]
+        size = max(sizes, key=sizes.count, default=0)
+        found = [self._speed(row) for row in drawn if row.molecules == size]
+        return sorted(found, key=lambda each: -each.typical)
 
     def _speed(self, row: Row) -> Speed:
         per_s = row.events_per_s if row.well_mixed else row.molecule_steps_per_s
@@ -111,7 +121,7 @@ class BenchReport:
         work, times = per_s * row.seconds, row.round_seconds
         rates = (work / row.median_seconds, work / max(times), work / min(times))
         name = COMPILED if row.engine == ONE_CELL else row.engine
-        return Speed(name, *rates, ratio=self.ratios.get(row.engine))
+        return Speed(name, row.molecules, row.sites, *rates, ratio=self.ratios.get(row.engine))
 
     def _pairs(self) -> list[tuple[Row, Row]]:
         """Our row and the peer's, for every peer that did the same work."""
