@@ -11,7 +11,7 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -29,12 +29,22 @@ from synapse_abm.experiment import (
     bar,
     check_seed,
     experiments,
+    figure_files,
     find,
     perform,
     scenario_summary,
 )
 from synapse_abm.ready_made import find_scenario, scenarios
-from synapse_abm.results import RECORD, Check, Report, check_file, json_bytes, write_atomic
+from synapse_abm.results import (
+    RECORD,
+    Check,
+    Report,
+    check_file,
+    json_bytes,
+    output_folder,
+    write_atomic,
+    write_folder,
+)
 
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1
@@ -114,6 +124,8 @@ class Bench:
 
     json: File = None
     """Write the measurements to this file as JSON."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Write bench.json and a figure into this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -292,11 +304,27 @@ def _validate(command: Validate) -> int:
 
 
 def _bench(command: Bench) -> int:
-    return _report("bench", "bench", command.json)
+    if command.out is None:
+        return _report("bench", "bench", command.json)
+    with output_folder(command.out) as folder:
+        report: list[Report] = []
+        status = _report("bench", "bench", command.json, keep=report.append)
+        from synapse_abm import plotting
+
+        files = figure_files("bench", plotting.speeds(report[0]))
+        write_folder(folder, files | {"bench.json": json_bytes(report[0].record())}, "bench.json")
+    print(f"figure and bench.json are in {command.out}{os.sep}")
+    return status
 
 
-def _report(module: str, function: str, json: Path | None, **arguments: Any) -> int:
-    """Call a command's function, print its report, and write it to the file ``json``."""
+def _report(
+    module: str,
+    function: str,
+    json: Path | None,
+    keep: Callable[[Report], None] | None = None,
+    **arguments: Any,
+) -> int:
+    """Call a command's function, print its report, write it to the file ``json``, and keep it."""
     if json is not None:
         check_file(json)
     measure = getattr(import_module(f"synapse_abm.{module}"), function)
@@ -304,4 +332,6 @@ def _report(module: str, function: str, json: Path | None, **arguments: Any) -> 
     print(report.text())
     if json is not None:
         write_atomic(json, json_bytes(report.record()))
+    if keep is not None:
+        keep(report)
     return 0 if report.passed else EXIT_CHECK_FAILED

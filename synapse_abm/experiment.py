@@ -243,7 +243,7 @@ def perform(
             scenario=result.scenario,
             papers=result.papers,
         )
-        figures = _figure_files(experiment.name, module.figure(result))
+        figures = figure_files(experiment.name, module.figure(result))
         write_folder(folder, {**figures, **tables, RECORD: record.json()})
     return result
 
@@ -255,7 +255,7 @@ def _option_values(options: object) -> Mapping[str, Any]:
     return dict(cast("Any", options))
 
 
-def _figure_files(name: str, figure: Any) -> dict[str, bytes]:
+def figure_files(name: str, figure: Any) -> dict[str, bytes]:
     """The figure as PNG and as SVG, without a date so that equal figures are equal files."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=_PNG_DPI)

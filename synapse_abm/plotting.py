@@ -6,6 +6,7 @@ apart. Figures are made without pyplot: no window system is asked for, nothing g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -164,3 +165,45 @@ def _differs(it: Any) -> bool:
     if it.formula is None or it.exact is None:
         return it.formula is not None
     return bool(abs(it.formula - it.exact) > 0.01 * abs(it.exact))
+
+
+@styled
+def speeds(found: Any) -> Figure:
+    """A bench as bars: molecule-steps per second, and below it events per second in one cell.
+
+    A bar is the median of the rounds, its whisker the slowest and the fastest. ``found`` is a
+    ``bench.BenchReport``; peers that did not take part, or not the same work, are left out.
+    """
+    panels = [(found.speeds(well_mixed=False), "molecule-steps per second of CPU time")]
+    in_one_cell = found.speeds(well_mixed=True)
+    if in_one_cell:
+        panels.append((in_one_cell, "events per second of CPU time, one cell"))
+    figure = Figure(figsize=(9.6, 1.9 + 0.52 * sum(len(bars) + 1 for bars, _ in panels)))
+    figure.set_layout_engine("constrained")
+    heights = [len(bars) + 1 for bars, _ in panels]
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for panel, (bars, label) in zip(axes, panels, strict=True):
+        _bars(panel, bars, label)
+    axes[0].set_title(f"The same work, one thread each ({found.date})")
+    return figure
+
+
+def _bars(panel: Axes, bars: Sequence[Any], label: str) -> None:
+    """Horizontal bars on a logarithmic axis, our own in another colour, rates written out."""
+    panel.set_xscale("log")
+    for place, bar in enumerate(bars):
+        spread = [[bar.typical - bar.slowest], [bar.fastest - bar.typical]]
+        panel.barh(
+            place, bar.typical, height=0.62, xerr=spread, ecolor=BLACK,
+            error_kw={"lw": 1.4, "capsize": 4}, color=SKY if bar.ratio else BLUE,
+        )  # fmt: skip
+        told = f" {bar.typical / 1e6:.3g} million"
+        if bar.ratio:
+            told += f" = 1/{bar.ratio:.{0 if bar.ratio >= 10 else 1}f} of ours"
+        panel.annotate(told, (bar.fastest, place), (7, 0), textcoords="offset points", va="center")
+    panel.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    panel.set_ylim(len(bars) - 0.4, -0.6)
+    low, high = min(bar.slowest for bar in bars), max(bar.fastest for bar in bars)
+    panel.set_xlim(10 ** math.floor(math.log10(low / 1.5)), high * 30)
+    panel.grid(visible=False, axis="y")
+    panel.set_xlabel(f"{label} ({bars[0].molecules:,} molecules, {bars[0].sites:,} sites)")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from synapse_abm import rng
-from synapse_abm.bench import FULL, QUICK, BenchReport, Effort, Row, measure
+from synapse_abm import plotting, rng
+from synapse_abm.bench import FULL, QUICK, BenchReport, Effort, Row, measure, peers
 from synapse_abm.bench import contenders as names
 from synapse_abm.bench.generator import _KEY, _fill_blocks, draw_words
 from synapse_abm.bench.plain_mesa import Molecule, PlainMesa, Transporter
 from synapse_abm.bench.scenarios import LIGAND, TARGET, half_bound, koff_dt_of, one_cell
+from synapse_abm.cli import main
+from synapse_abm.errors import InputError
 from synapse_abm.kernels import BLOCK, HOP_STREAM
 from synapse_abm.model import SynapseModel
 from synapse_abm.results import json_bytes
@@ -27,6 +31,7 @@ TINY = Effort(
     rounds=2,
     repetition_s=0.001,
     processes=1,
+    peers=False,
 )
 
 
@@ -172,7 +177,110 @@ def test_the_generator_draws_the_words_of_the_hop() -> None:
     assert draw_words(molecules, 2) != draw_words(molecules, 3)
 
 
-# --- the peer -------------------------------------------------------------------------------------
+# --- other people's simulators -------------------------------------------------------------------
+
+
+def row_of(engine: str, bound: float, *seconds: float, **more: Any) -> Row:
+    """100 molecules, 100 sites, 20 steps."""
+    rate = 100 * 20 / min(seconds)
+    return Row(engine, 100, 100, 0.05, bound, rate, more.pop("events_per_s", None),
+               min(seconds), 20, seconds, **more)  # fmt: skip
+
+
+def report_of(*rows: Row, **more: Any) -> BenchReport:
+    return BenchReport(rows, 100, 0.1, 26.0, None, None, **more)
+
+
+def test_a_peer_that_binds_something_else_is_void_and_has_no_ratio() -> None:
+    """At 100 sites and two rounds, five errors are 0.177; a bound share of 0.2 is further off."""
+    ours = row_of(names.COMPILED, 0.5, 1.0, 1.0)
+    right, wrong = (row_of(peers.SMOLDYN, bound, 30.0, 20.0) for bound in (0.45, 0.2))
+    assert (right.void, wrong.void) == (False, True)
+    assert report_of(ours, right).ratios == {peers.SMOLDYN: pytest.approx(25.0)}
+    assert report_of(ours, right).ratio_ranges == {peers.SMOLDYN: pytest.approx((20.0, 30.0))}
+    void = report_of(ours, wrong)
+    assert void.ratios == {}
+    assert "Smoldyn: not the same work: 0.200" in void.text()
+    assert [each["void"] for each in void.record()["rows"]] == [False, True]
+    assert void.speeds(well_mixed=False) == []
+    assert report_of(row_of(names.COMPILED, 0.2, 1.0, 1.0), right).ratios == {}
+
+
+def test_in_one_cell_events_are_compared() -> None:
+    """Ours: 8 events in a round; theirs: 2 in the same time, 1 s."""
+    ours = row_of(names.ONE_CELL, 0.5, 1.0, events_per_s=8.0, well_mixed=True)
+    theirs = row_of(peers.GILLESPY2, 0.5, 1.0, events_per_s=2.0, well_mixed=True)
+    report = report_of(ours, theirs, row_of(names.COMPILED, 0.5, 1.0))
+    assert report.ratios == {peers.GILLESPY2: pytest.approx(4.0)}
+    bars = report.speeds(well_mixed=True)
+    assert [(bar.name, bar.typical, bar.ratio) for bar in bars] == [
+        (names.COMPILED, 8.0, None),
+        (peers.GILLESPY2, 2.0, pytest.approx(4.0)),
+    ]
+
+
+def test_an_absent_peer_is_named_with_its_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(peers.SMOLDYN_VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    absent = peers.missing()
+    assert set(absent) == {peers.READDY, peers.SMOLDYN, peers.GILLESPY2}
+    assert peers.makers(half_bound(100, 0.05), one_cell(10, 10.0, clamped=False)) == []
+    text = report_of(not_installed=absent).text()
+    for name, command in absent.items():
+        assert f"{name} is not installed: {command}" in text
+
+
+def test_a_smoldyn_that_does_not_run_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(peers.SMOLDYN_VARIABLE, str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match=peers.SMOLDYN_VARIABLE):
+        peers.smoldyn_python()
+    out = tmp_path / "out"
+    assert main(["bench", "--out", str(out)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", [peers.READDY, peers.SMOLDYN, peers.GILLESPY2])
+def test_an_installed_peer_binds_half_of_the_sites(name: str) -> None:
+    """Mean of 30 readings two relaxation times apart, 100 sites: five errors are 0.046, and up to
+    0.02 is the method's own (short steps). Twice the binding rate would give 0.65.
+    """
+    if name not in peers.installed():
+        pytest.skip(f"not installed: {peers.INSTALL[name]}")
+    wanted = half_bound(1000, 0.05), one_cell(100, 0.05, clamped=False)
+    made = [make() for make in peers.makers(*wanted)]
+    chosen = next(each for each in made if each.label.engine == name)
+    chosen.run(100)
+    found = []
+    for _ in range(30):
+        chosen.run(40)
+        found.append(chosen.bound_fraction or 0.0)
+    for each in made:
+        each.close()
+    assert chosen.clock() > 0
+    assert abs(np.mean(found) - 0.5) < 0.02 + 5 * 0.5 / np.sqrt(100 * 30)
+
+
+def test_the_figure_shows_every_comparable_speed() -> None:
+    report = report_of(
+        row_of(names.COMPILED, 0.5, 1.0, 1.1),
+        row_of(peers.SMOLDYN, 0.5, 30.0, 31.0),
+        row_of(peers.READDY, 0.2, 90.0, 99.0),
+        date="2026-01-31",
+    )
+    figure = plotting.speeds(report)
+    labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert labels == [names.COMPILED, peers.SMOLDYN]
+    assert len(figure.axes) == 1
+    assert "2026-01-31" in figure.axes[0].get_title(loc="left")
+
+
+# --- plain Mesa -----------------------------------------------------------------------------------
 
 
 def plain(p_hop: float = 0.8, p_bind: float = 0.05, p_unbind: float = 0.05) -> PlainMesa:

@@ -1,8 +1,9 @@
 """How fast the program is, beside what a user might use instead.
 
 Question: molecule-steps and events per second of both engines, of the generator and the hop alone,
-and of a plain Mesa model. Method: contenders take turns in short repetitions (``timing``); peers
-are compared at equal size within one run. Run time: about a minute, once the kernels are compiled.
+of a plain Mesa model, and of Smoldyn, ReaDDy and GillesPy2 where installed. Method: contenders
+take turns in short repetitions (``timing``); peers are compared at equal size within one run
+(``peers`` says how each is set up). Run time: a minute, with all peers two.
 Speed is measured, never judged: no test depends on it.
 """
 
@@ -12,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from synapse_abm.bench import contenders as names
+from synapse_abm.bench import peers as others
 from synapse_abm.bench.contenders import Contender, Generator, Peer, Synapse
 from synapse_abm.bench.report import BenchReport
 from synapse_abm.bench.scenarios import half_bound, hop_alone, one_cell
 from synapse_abm.bench.startup import build, second_process
 from synapse_abm.bench.timing import Row, race
 from synapse_abm.experiment import Progress, silent
+from synapse_abm.scenario import Scenario
 
 __all__ = ["FULL", "QUICK", "BenchReport", "Effort", "Row", "bench", "measure"]
 
@@ -45,6 +48,8 @@ class Effort:
         How often each contender is timed, and for how long (s).
     processes
         New processes whose start is timed.
+    peers
+        Whether other people's simulators take part.
     """
 
     molecules: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
@@ -55,6 +60,7 @@ class Effort:
     rounds: int = 15
     repetition_s: float = 0.15
     processes: int = 2
+    peers: bool = True
 
 
 FULL = Effort()
@@ -73,7 +79,10 @@ def measure(effort: Effort, progress: Progress = silent) -> BenchReport:
     rows = race((make() for make in makers), effort.rounds, effort.repetition_s, progress)
     started = second_process(half_bound(100, KOFF_DT), effort.processes)
     import_s, kernel_load_s = started or (None, None)
-    return BenchReport(rows, effort.build, build_s, state_bytes, import_s, kernel_load_s)
+    return BenchReport(
+        rows, effort.build, build_s, state_bytes, import_s, kernel_load_s,
+        not_installed=others.missing() if effort.peers else {},
+    )  # fmt: skip
 
 
 def _makers(effort: Effort) -> list[Callable[[], Contender]]:
@@ -88,7 +97,12 @@ def _makers(effort: Effort) -> list[Callable[[], Contender]]:
         lambda: _one_cell(names.ONE_CELL_CLAMPED, sites, clamped=True),
         lambda: Synapse(names.AGENTS, half_bound(effort.agents, KOFF_DT), "agents"),
         lambda: Peer(half_bound(reference, KOFF_DT)),
+        *(others.makers(half_bound(reference, KOFF_DT), _in_one(sites)) if effort.peers else ()),
     ]
+
+
+def _in_one(sites: int) -> Scenario:
+    return one_cell(sites, ONE_CELL_KOFF_DT, clamped=False)
 
 
 def _one_cell(name: str, sites: int, *, clamped: bool) -> Contender:

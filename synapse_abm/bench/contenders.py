@@ -6,6 +6,7 @@ A further simulator joins the bench as another class of this kind.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,11 +33,18 @@ class Label:
     molecules: int
     sites: int
     koff_dt: float | None
+    well_mixed: bool = False
 
     @classmethod
     def of(cls, engine: str, scenario: Scenario) -> Label:
         """The label of a scenario on an engine."""
-        return cls(engine, molecules_of(scenario), sites_of(scenario), koff_dt_of(scenario))
+        return cls(
+            engine,
+            molecules_of(scenario),
+            sites_of(scenario),
+            koff_dt_of(scenario),
+            well_mixed=scenario.grid.cells == 1,
+        )
 
     @property
     def burn_in(self) -> int:
@@ -54,6 +62,12 @@ class Contender(Protocol):
     def run(self, steps: int) -> None:
         """Take ``steps`` steps; this is what is timed."""
 
+    def clock(self) -> float:
+        """CPU time (s) of what is timed, whatever process it is in: differences mean something."""
+
+    def close(self) -> None:
+        """Give up what outlives the object, once everything is timed."""
+
     @property
     def bound_fraction(self) -> float | None:
         """Share of the sites that are bound, in the latest run; None without sites."""
@@ -63,7 +77,18 @@ class Contender(Protocol):
         """Bindings and unbindings since the start; None if they are not counted."""
 
 
-class Synapse:
+class Here:
+    """What runs in this process, and leaves nothing behind."""
+
+    def clock(self) -> float:
+        """CPU time of this process, s."""
+        return time.process_time()
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class Synapse(Here):
     """The program's own model on either engine, run as a user would, with sampling."""
 
     def __init__(self, name: str, scenario: Scenario, engine: Engine = "compiled") -> None:
@@ -86,7 +111,7 @@ class Synapse:
         return sum(int(self._series.count(kind, LIGAND, TARGET)[-1]) for kind in kinds)
 
 
-class Generator:
+class Generator(Here):
     """Random words and nothing else."""
 
     bound_fraction: float | None = None
@@ -100,7 +125,7 @@ class Generator:
         draw_words(self.label.molecules, steps)
 
 
-class Peer:
+class Peer(Here):
     """The plain Mesa model of a scenario."""
 
     events: int | None = None

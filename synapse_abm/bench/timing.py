@@ -1,17 +1,18 @@
 """Timing on a machine that others use too.
 
-All contenders take turns in short repetitions, so that a busy moment hits all of them alike. The
-best repetition gives the rate, because a disturbance can only slow a program down; two contenders
-are compared round by round. Compilation, burn-in and calibration come before and are not timed.
+All contenders take turns in short repetitions, so that a busy moment hits all of them alike, and
+what counts is CPU time, since each uses one thread: a neighbour's turn on the core is not counted.
+The best repetition gives the rate, because a disturbance can only slow a program down; two
+contenders are compared round by round. Compilation, start, burn-in and calibration are not timed.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter
 
 from synapse_abm.bench.contenders import Contender
@@ -34,11 +35,13 @@ class Row:
     molecule_steps_per_s, events_per_s
         Rates of the best repetition; events are bindings and unbindings, None if not counted.
     seconds
-        Wall time of the best repetition, s.
+        CPU time of the best repetition, s.
     steps
         Steps of a repetition.
     round_seconds
-        Wall time of every repetition, s.
+        CPU time of every repetition, s.
+    well_mixed
+        Whether everything is in one cell, where only events are work.
     """
 
     engine: str
@@ -51,17 +54,41 @@ class Row:
     seconds: float
     steps: int
     round_seconds: tuple[float, ...]
+    well_mixed: bool = False
 
     @property
     def median_seconds(self) -> float:
-        """Wall time of a typical repetition, s."""
+        """CPU time of a typical repetition, s."""
         return statistics.median(self.round_seconds)
 
-    def times_faster(self, other: Row) -> float:
-        """Molecule-steps per second in units of another row's: the median over the rounds."""
+    @property
+    def void(self) -> bool:
+        """Whether so many or so few sites are bound that this is not the same work.
+
+        Half of them should be. Allowed are 0.02, for methods that are right for short steps only,
+        and five standard errors of one reading a round (false alarm 6e-7).
+        """
+        if self.bound_fraction is None:
+            return False
+        error = 0.5 / math.sqrt(self.sites * len(self.round_seconds))
+        return abs(self.bound_fraction - 0.5) > 0.02 + 5 * error
+
+    def rounds_faster(self, other: Row) -> list[float]:
+        """The work per second in units of another row's, round by round.
+
+        Work is molecule-steps, or events where both are in one cell and nothing moves.
+        """
+        if self.events_per_s and other.events_per_s and self.well_mixed and other.well_mixed:
+            ours, theirs = self.events_per_s * self.seconds, other.events_per_s * other.seconds
+        else:
+            ours = float(self.molecules * self.steps)
+            theirs = float(other.molecules * other.steps)
         both = zip(self.round_seconds, other.round_seconds, strict=True)
-        work = self.molecules * self.steps / (other.molecules * other.steps)
-        return work * statistics.median(theirs / ours for ours, theirs in both)
+        return [ours / theirs * other_s / own_s for own_s, other_s in both]
+
+    def times_faster(self, other: Row) -> float:
+        """The median of :meth:`rounds_faster`."""
+        return statistics.median(self.rounds_faster(other))
 
 
 @dataclass(slots=True)
@@ -77,7 +104,7 @@ class _Race:
     def repeat(self) -> None:
         """Time one more repetition."""
         before = self.contender.events
-        self.seconds.append(seconds(partial(self.contender.run, self.steps)))
+        self.seconds.append(cpu_seconds(self.contender, self.steps))
         if before is not None:
             self.events.append((self.contender.events or 0) - before)
         if self.contender.bound_fraction is not None:
@@ -98,6 +125,7 @@ class _Race:
             seconds=best,
             steps=self.steps,
             round_seconds=tuple(self.seconds),
+            well_mixed=label.well_mixed,
         )
 
 
@@ -108,10 +136,17 @@ def seconds(action: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
+def cpu_seconds(contender: Contender, steps: int) -> float:
+    """CPU time of so many steps, s, by the contender's own clock."""
+    before = contender.clock()
+    contender.run(steps)
+    return contender.clock() - before
+
+
 def steps_for(contender: Contender, wanted_s: float) -> int:
     """Steps that take about ``wanted_s``: doubled until half of that, then in proportion."""
     steps = 1
-    while (taken := seconds(partial(contender.run, steps))) < wanted_s / 2:
+    while (taken := cpu_seconds(contender, steps)) < wanted_s / 2:
         steps *= 2
     return max(MIN_STEPS, round(steps * wanted_s / taken))
 
@@ -129,4 +164,7 @@ def race(
     for _ in progress(range(rounds), label="timing in turns"):
         for each in races:
             each.repeat()
-    return [each.row() for each in races]
+    rows = [each.row() for each in races]
+    for each in races:
+        each.contender.close()
+    return rows
