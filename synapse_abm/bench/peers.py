@@ -109,7 +109,8 @@ class _Elsewhere:
 class ReaDDy(_Elsewhere):
     """ReaDDy 2: Brownian particles that react within a distance, at a rate (Doi's model).
 
-    Choices (manual at readdy.github.io, pages Simulation and System configuration):
+    Choices (options as in the manual at readdy.github.io, pages Simulation and System
+    configuration; which of them is fastest was tried, once each, on a busy machine):
 
     - The reaction volume is that of a grid cell, R = (3 V / 4 pi)^(1/3), and the rate inside it
       k_on / V; a site that lets go puts the molecule uniformly into the same ball. Each pair then
@@ -189,9 +190,9 @@ class Smoldyn(_Elsewhere):
       share a face, nearly twice as fast and, here, as right; below 3 only in the own box, and too
       few sites are bound. Both 3 and 10 are timed; the ratio is to the faster.
     - Boxes by the default (``molperbox``): 2, 3 and 8 molecules a box, or boxes of 0.2 and 0.25 um,
-      were within 5 % or slower.
-    - Products are placed by ``pgemmax`` 0.2, which the manual advises for reversible reactions;
-      binding and unbinding radius then follow from k_on, D and the step.
+      were within 5 % or slower. (These comparisons are single trials on a busy machine.)
+    - Products are placed by ``pgemmax`` 0.2 (a usual value for reversible reactions; the manual's
+      own words were not at hand); binding and unbinding radius then follow from k_on, D, the step.
     - Reflecting walls, as on the grid. Python's interface calls the same library as the program.
     """
 
