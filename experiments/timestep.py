@@ -376,12 +376,8 @@ def _draw(result: Result) -> Figure:
         by_label |= dict(zip(labels, handles, strict=True))
     place: Any = {"loc": "outside lower center", "ncols": 4, "fontsize": 12}
     fig.legend(by_label.values(), by_label.keys(), **place)
-    fig.suptitle(
-        "How long may a step be? Error of steady release, against the step",
-        x=0.01,
-        ha="left",
-        weight="bold",
-    )
+    title = "How long may a step be? Error in six driven synapses, against the step"
+    fig.suptitle(title, x=0.01, ha="left", weight="bold")
     return fig
 
 
@@ -405,7 +401,7 @@ def _panel(ax: Any, result: Result, number: int, name: str) -> None:
         points = [(x, y) for x, y in points if y > FLOOR]
         if points:
             x, y = np.array(points).T
-            ax.plot(1e3 * x, y, color=colour, label=label)
+            ax.plot(1e3 * x, y, color=colour, label=label, lw=4.5 if kind == "free" else 2.2)
     ends = np.array([dt[0], dt[-1]])
     bound = chosen["bound"][number] / auto
     ax.plot(
@@ -440,7 +436,7 @@ def _panel(ax: Any, result: Result, number: int, name: str) -> None:
     ax.set_title(name, fontsize=13)
 
 
-FLOOR = 1e-7
+FLOOR = 1e-6  # of the axis
 
 if __name__ == "__main__":
     from synapse_abm.cli import run_script
