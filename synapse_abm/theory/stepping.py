@@ -43,7 +43,7 @@ def hop_generator(cells: int, rate_per_s: float, walls: Walls = "reflecting") ->
 def _exp(generator: Array) -> Array:
     from scipy.linalg import expm
 
-    found: Array = expm(generator)
+    found: Array = np.asarray(expm(generator), dtype=np.float64)
     return found
 
 
@@ -243,14 +243,34 @@ class MoleculeFlow:
             means = np.linalg.solve((np.eye(len(entered)) - step).T, entered)
         return FlowMeans(means[:cells], means[cells:])
 
+    def pulse(self, seconds: float, dt: float | None = None) -> FlowMeans:
+        """Means ``seconds`` after ``source`` molecules came at time 0 and none since.
+
+        With steps of length ``dt``, of which ``seconds`` is a whole number, they come when the
+        first step has hopped and begins to react, as molecules released at a given time do.
+        """
+        cells = self.width * self.height
+        start = np.concatenate([self.source, np.zeros(len(self.sinks))])
+        if dt is None:
+            react, _ = self._react()
+            react[:cells, :cells] += self._hops(None)
+            means = start @ _exp(react * float(positive("seconds", seconds)))
+        else:
+            steps = whole("seconds / dt", round(seconds / dt, 6), 1)
+            react, _ = self._react_for(float(positive("dt", dt)))
+            step = react.copy()
+            step[:cells] = self._hops(dt) @ react[:cells]
+            means = start @ react @ np.linalg.matrix_power(step, steps - 1)
+        return FlowMeans(means[:cells], means[cells:])
+
     def _hops(self, dt: float | None) -> Array:
         """Generator of hopping, or what it does in ``dt``."""
         x = hop_generator(self.width, self.hop, self.walls)
         y = hop_generator(self.height, self.hop, self.walls)
         if dt is None:
-            return np.kron(y, np.eye(self.width)) + np.kron(np.eye(self.height), x)
-        both: Array = np.kron(_exp(y * dt), _exp(x * dt))
-        return both
+            both = np.kron(y, np.eye(self.width)) + np.kron(np.eye(self.height), x)
+            return np.asarray(both, dtype=np.float64)
+        return np.asarray(np.kron(_exp(y * dt), _exp(x * dt)), dtype=np.float64)
 
     def _react(self) -> tuple[Array, Array]:
         """Rates between free (by cell) and bound (by sink), and arrivals, molecules per s."""
