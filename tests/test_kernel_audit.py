@@ -121,7 +121,7 @@ INTERVALS = 32
 def test_hops_along_an_axis_follow_the_heat_kernel(
     start: tuple[int, int], walls: str, engine: ModuleType
 ) -> None:
-    """A million words, equally spaced along x; half a hop expected in each direction."""
+    """A million words, equally spaced along x; 0.8 hops expected in each direction."""
     n = 1_000_000
     found = hopped(start, walls, n, n, engine).sum(axis=0)
     assert np.abs(found - walk(7, 0.8, walls)[start[0]]).max() <= INTERVALS / n
