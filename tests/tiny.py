@@ -21,7 +21,7 @@ from synapse_abm.model import SynapseModel
 from synapse_abm.network import CountRows, Names
 from synapse_abm.planting import extended
 from synapse_abm.readable import OpenCell
-from synapse_abm.scenario import Scenario
+from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 from synapse_abm.simulation import Simulation, scratch
 from synapse_abm.state import State, point_sites_back
 
@@ -31,6 +31,8 @@ type Rates = dict[Key, float]
 
 #: Molecules in 1 um^3 at 1 nM, from the SI's Avogadro constant.
 PER_NM_UM3 = 6.02214076e23 * 1e-9 * 1e-15
+#: Relative; rounding, and nothing else.
+TOLERANCE = 1e-12
 
 ASK = '''
 
@@ -283,3 +285,96 @@ def expected(scenario: Scenario, key: Key) -> Rates:
                 if batch.cell == at:
                     go(batch.rate_per_s, (i, batch.size))
     return dict(found)
+
+
+def differ(found: Rates, wanted: Rates) -> bool:
+    """Whether two lists of moves differ by more than rounding."""
+    if found.keys() != wanted.keys():
+        return True
+    return any(abs(found[k] - wanted[k]) > TOLERANCE * wanted[k] for k in wanted)
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+def three_receptors() -> Scenario:
+    """Three ligands, one of them clamped, at three receptors of two kinds in one cell of two."""
+    return Scenario(
+        grid=Grid(width=2, height=1),
+        dt_s=0.1,
+        targets={
+            "A": Target(kind="receptor", cells=((0, 0), (0, 0))),
+            "B": Target(kind="receptor", cells=((0, 0), (1, 0))),
+        },
+        ligands={
+            "x": Ligand(
+                count=1,
+                binding={
+                    "A": Kinetics(kon_per_nM_s=0.013, koff_per_s=0.7),
+                    "B": Kinetics(kon_per_nM_s=0.021, koff_per_s=1.9),
+                },
+            ),
+            "y": Ligand(count=1, binding={"A": Kinetics(kd_nM=37.0, koff_per_s=0.3)}),
+            "z": Ligand(
+                clamped_nM=11.0,
+                binding={
+                    "A": Kinetics(kd_nM=5.0, koff_per_s=0.11),
+                    "B": Kinetics(kd_nM=29.0, koff_per_s=0.23, kcat_per_s=0.05),
+                },
+            ),
+        },
+    )
+
+
+def two_transporters() -> Scenario:
+    """Serotonin and a drug at two transporters in three cells: everything else that can happen."""
+    return Scenario(
+        grid=Grid(width=3, height=1, spacing_um=0.2, depth_um=0.3),
+        dt_s=0.1,
+        targets={"SERT": Target(cells=((0, 0), (1, 0)))},
+        ligands={
+            "serotonin": Ligand(
+                count=1,
+                batches=(
+                    Batch(size=2, cell=(2, 0), rate_per_s=1.7),
+                    Batch(size=3, cell=(0, 0), rate_per_s=0.4, times_s=(0.5,)),
+                ),
+                binding={"SERT": Kinetics(kon_per_nM_s=0.023, koff_per_s=1.1, kcat_per_s=3.3)},
+                return_per_s=2.1,
+                metabolism_per_s=0.57,
+                degradation_per_s=0.31,
+            ),
+            "drug": Ligand(
+                reservoir=Reservoir(concentration_nM=83.0, exchange_per_s=2.9),
+                degradation_per_s=0.19,
+                binding={"SERT": Kinetics(kd_nM=1.3, koff_per_s=0.013)},
+            ),
+        },
+    )
+
+
+def everything() -> Scenario:
+    """Both at once: three cells, two transporters, three receptors, three ligands."""
+    transporters, serotonin = two_transporters(), two_transporters().ligands["serotonin"]
+    sensed = {**serotonin.binding, "R": Kinetics(kd_nM=61.0, koff_per_s=0.9)}
+    blocker = Ligand(clamped_nM=17.0, binding={"R": Kinetics(kd_nM=23.0, koff_per_s=0.41)})
+    return transporters.model_copy(
+        update={
+            "targets": {
+                **transporters.targets,
+                "R": Target(kind="receptor", cells=((0, 0), (0, 0), (2, 0))),
+            },
+            "ligands": {
+                "serotonin": serotonin.model_copy(update={"binding": sensed}),
+                "drug": transporters.ligands["drug"],
+                "blocker": blocker,
+            },
+        }
+    )  # fmt: skip
+
+
+PLACES = {
+    "three receptors": (three_receptors(), {"x": 2, "y": 1}),
+    "two transporters": (two_transporters(), {"serotonin": 2, "drug": 2}),
+    "everything": (everything(), {"serotonin": 2, "drug": 1}),
+}
