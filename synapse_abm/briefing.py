@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from synapse_abm.forecast import Forecast, forecast, regime_warnings
+from synapse_abm.mesh import mesh_warnings
 from synapse_abm.scenario import Ligand, Scenario
 from synapse_abm.timestep import in_cell_rate, reason, step_warnings
 
@@ -27,8 +28,13 @@ def scenario_text(scenario: Scenario) -> str:
 
 
 def warnings(scenario: Scenario) -> list[str]:
-    """What to beware of: the step, and the regime."""
-    return [*step_warnings(scenario), *regime_warnings(scenario), *_sampling(scenario)]
+    """What to beware of: the step, the regime and the mesh."""
+    return [
+        *step_warnings(scenario),
+        *regime_warnings(scenario),
+        *mesh_warnings(scenario),
+        *_sampling(scenario),
+    ]
 
 
 def _place(scenario: Scenario) -> Iterator[Row]:

@@ -15,6 +15,7 @@ import numpy as np
 from synapse_abm import checkpoint, clock
 from synapse_abm.agents import MOLECULES, SITES, Molecule, Site
 from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.invariants import check
 from synapse_abm.layout import (
     CELL,
     COMPARTMENT,
@@ -38,7 +39,6 @@ from synapse_abm.rng import MAX_ENTITY
 from synapse_abm.rules import rule_faults
 from synapse_abm.scenario import Scenario
 from synapse_abm.simulation import Recorder, Series, Simulation
-from synapse_abm.state import check
 from synapse_abm.variants import scenario_of
 
 if TYPE_CHECKING:

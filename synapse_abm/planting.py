@@ -18,24 +18,73 @@ from synapse_abm.results import write_atomic
 KERNELS = Path(__file__).with_name("kernels.py")
 
 
-def plant(old: str, new: str) -> ModuleType:
+#: Source of the decorator for added functions, compiled or not.
+CACHED = """
+
+import numba
+
+cached = numba.njit(cache=not __file__.startswith("<"), _nrt=False)
+"""
+PLAIN = """
+
+def compiled(function):
+    return function
+
+
+cached = compiled
+"""
+
+
+def plant(
+    old: str, new: str, *further: tuple[str, str], more: str = "", interpreted: bool = False
+) -> ModuleType:
     """The module ``kernels`` with ``old`` replaced by ``new`` in its source.
+
+    Parameters
+    ----------
+    old, new
+        What is replaced, and by what.
+    further
+        Other replacements of the same kind, made after the first.
+    more
+        Source that is put behind the rest, for audits of inner functions; ``@cached`` compiles a
+        function so that it can be called from Python, and keeps it on disk.
+    interpreted
+        Leave everything to Python: slow to run, but nothing is compiled.
 
     Raises
     ------
     ValueError
-        If ``old`` does not occur exactly once: the bug would not be where it is meant to be.
+        If an ``old`` does not occur exactly once: the bug would not be where it is meant to be.
     """
     source = KERNELS.read_text()
-    if source.count(old) != 1:
-        raise ValueError(f"{old!r} occurs {source.count(old)} times in {KERNELS.name}, not once")
-    digest = hashlib.sha256(f"{old}\0{new}\0{source}".encode()).hexdigest()[:12]
+    for piece, instead in ((old, new), *further):
+        if source.count(piece) != 1:
+            count = source.count(piece)
+            raise ValueError(f"{piece!r} occurs {count} times in {KERNELS.name}, not once")
+        source = source.replace(piece, instead)
+    return _module(source, more, interpreted, f"kernels with {new!r} for {old!r}")
+
+
+def extended(more: str, *, interpreted: bool = False) -> ModuleType:
+    """The module ``kernels`` as it is, with the functions in the source ``more`` added."""
+    return _module(KERNELS.read_text(), more, interpreted, "kernels with functions added")
+
+
+def _module(source: str, more: str, interpreted: bool, about: str) -> ModuleType:
+    if interpreted:
+        source = source.replace("from synapse_abm.compiling import compiled\n", PLAIN)
+    elif more:
+        source += CACHED
+    source += more
+    digest = hashlib.sha256(f"{about}\0{source}".encode()).hexdigest()[:12]
     name = f"synapse_abm._planted_{digest}"
     if name not in sys.modules:
-        path = _written(f"planted_{digest}.py", source.replace(old, new))
-        module = ModuleType(name, f"kernels with {new!r} for {old!r}")
+        path = _written(f"planted_{digest}.py", source)
+        module = ModuleType(name, about)
+        module.__file__ = path
         sys.modules[name] = module
-        exec(compile(source.replace(old, new), path, "exec"), module.__dict__)
+        exec(compile(source, path, "exec"), module.__dict__)
     return sys.modules[name]
 
 

@@ -8,7 +8,7 @@ name. Nothing here knows how a run is computed: ``network`` turns a scenario int
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -264,6 +264,18 @@ class Scenario(Frozen):
             # Not a change: the object is still being made, and nobody has seen the NaN.
             object.__setattr__(self, "dt_s", auto_dt(self).dt_s)
         return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields replaced, not validated; a step that was chosen is chosen again.
+
+        A step given by hand, or in ``update``, is kept.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        if copied.dt_is_auto and update:
+            from synapse_abm.timestep import auto_dt
+
+            object.__setattr__(copied, "dt_s", auto_dt(copied).dt_s)
+        return copied
 
     @property
     def dt_is_auto(self) -> bool:

@@ -16,11 +16,12 @@ import numpy as np
 
 from synapse_abm import kernels as compiled_kernels
 from synapse_abm import layout as lay
+from synapse_abm.invariants import check
 from synapse_abm.layout import FULL, I64, LEAVE, LIMIT, NEXT_ID, START
 from synapse_abm.network import Address, CountRows, Names, Network, build_network
 from synapse_abm.rng import MAX_ENTITY, MAX_STEP, AddressError
 from synapse_abm.scenario import Scenario
-from synapse_abm.state import State, build_state, check
+from synapse_abm.state import State, build_state
 
 #: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
 CALL_S = 0.2

@@ -1,6 +1,6 @@
 """The state of one place: arrays, and nothing that is not in the arrays.
 
-A state knows how to be built, grown, checked, listed and hashed. How it changes in time is the
+A state knows how to be built, grown, listed and hashed. How it changes in time is the
 business of the two engines (``kernels`` and ``agents``).
 """
 
@@ -23,7 +23,6 @@ from synapse_abm.layout import (
     I32,
     I64,
     ID,
-    INSIDE,
     LIGAND,
     LIMIT,
     NO_SITE,
@@ -31,7 +30,6 @@ from synapse_abm.layout import (
     SITE,
     SITE_CELL,
     START,
-    TARGET,
     U32,
     Store,
     X,
@@ -40,10 +38,6 @@ from synapse_abm.layout import (
 from synapse_abm.network import Address, CountRows, Names, place_sites
 from synapse_abm.rng import MAX_ENTITY, Stream, molecule_words, uniforms
 from synapse_abm.scenario import Scenario
-
-
-class InvariantError(AssertionError):
-    """The state contradicts itself; the message names what, where and the counts."""
 
 
 @dataclass(slots=True)
@@ -183,84 +177,3 @@ def _start_cells(
         address.seed, address.replicate, address.place, Stream.PLACE_MOLECULES, 0, ids
     )
     return np.minimum((uniforms(words) * grid.cells).astype(np.int64), grid.cells - 1)
-
-
-def check(state: State, scenario: Scenario) -> None:
-    """Invariants: ids unique, binding one to one, counts as counted anew, nothing made or lost.
-
-    Raises
-    ------
-    InvariantError
-        At the first contradiction.
-    """
-    names = Names.of(scenario)
-    clamped = np.array([x.clamped_nM is not None for x in scenario.ligands.values()], dtype=bool)
-    rows = state.rows()
-    _check_binding(state, state.all_rows(), clamped)
-    _check_pairs(state, names)
-    for number, name in enumerate(names.ligands):
-        _check_ligand(state, names, number, rows[number])
-        if not clamped[number]:
-            _check_conserved(state, names, number, rows[number].size, scenario.ligands[name].count)
-
-
-def _demand(true: bool, otherwise: str) -> None:
-    if not true:
-        raise InvariantError(otherwise)
-
-
-def _check_binding(state: State, every: I64, clamped: np.ndarray) -> None:
-    mol, sites = state.store.molecules, state.store.sites
-    _demand(np.unique(mol[ID, every]).size == every.size, "two molecules share an id")
-    bound = every[mol[COMPARTMENT, every] == BOUND]
-    unbound = every[mol[COMPARTMENT, every] != BOUND]
-    back = sites[ROW, mol[SITE, bound].astype(np.int64)]
-    _demand(np.array_equal(back, bound), "a bound molecule's site holds another")
-    _demand(bool((mol[SITE, unbound] == NO_SITE).all()), "a molecule has a site but is not bound")
-    held = np.flatnonzero(sites[ROW] >= 0)
-    _demand(held.size == bound.size, "a site holds a molecule that is not bound")
-    _demand(bool((sites[LIGAND, held] >= 0).all()), "a site holds a molecule of no ligand")
-    by_clamped = np.isin(sites[LIGAND], np.flatnonzero(clamped))
-    without = (sites[LIGAND] >= 0) & (sites[ROW] < 0)
-    _demand(np.array_equal(by_clamped, without), "a site is occupied by no molecule")
-
-
-def _check_pairs(state: State, names: Names) -> None:
-    sites, store, pairs = state.store.sites, state.store, len(names.pairs)
-    for p, (target, ligand) in enumerate(names.pairs):
-        at = sites[TARGET] == names.targets.index(target)
-        n = int((at & (sites[LIGAND] == names.ligands.index(ligand))).sum())
-        _demand(n == store.totals[p], f"{ligand} bound to {target} is miscounted")
-        made, lost, carried = (
-            int(store.events[lay.pair_event(pairs, kind, p)])
-            for kind in (lay.BIND, lay.UNBIND, lay.TRANSPORT)
-        )
-        _demand(made - lost - carried == n, f"binding events of {ligand} to {target} do not add up")
-    for t, target in enumerate(names.targets):
-        n = int(((sites[TARGET] == t) & (sites[LIGAND] < 0)).sum())
-        _demand(n == store.totals[pairs + t], f"empty sites of {target} are miscounted")
-
-
-def _check_ligand(state: State, names: Names, number: int, rows: I64) -> None:
-    mol, name, table = state.store.molecules, names.ligands[number], CountRows.of(names)
-    ids = mol[ID, rows].astype(np.int64)
-    _demand(bool((np.diff(ids) > 0).all()), f"rows of {name} are out of order")
-    for kind, at in ((FREE, table.free(number)), (INSIDE, table.inside(number))):
-        n = int((mol[COMPARTMENT, rows] == kind).sum())
-        said = state.store.totals[at]
-        _demand(n == said, f"{name}: {n} {lay.COMPARTMENTS[kind]}, {said} counted")
-
-
-def _check_conserved(state: State, names: Names, ligand: int, live: int, start: int) -> None:
-    """There now = at the start + arrived + released - exited - degraded - metabolised."""
-    pairs, ligands = len(names.pairs), len(names.ligands)
-
-    def count(*kinds: int) -> int:
-        at = [lay.ligand_event(pairs, ligands, kind, ligand) for kind in kinds]
-        return int(state.store.events[at].sum())
-
-    came, went = count(lay.ARRIVE, lay.RELEASE), count(lay.EXIT, lay.DEGRADE, lay.METABOLISE)
-    name = names.ligands[ligand]
-    _demand(
-        live == start + came - went, f"{name}: {live} there, {start} + {came} came, {went} went"
-    )

@@ -20,10 +20,10 @@ from synapse_abm import clock
 from synapse_abm.agents import BIND, EXIT, Drug, Molecule, Serotonin, Site, Transporter
 from synapse_abm.checkpoint import to_bytes
 from synapse_abm.errors import InputError, InputErrors
+from synapse_abm.invariants import check
 from synapse_abm.model import SynapseModel
 from synapse_abm.readable import Readable
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
-from synapse_abm.state import check
 
 Engine = Literal["compiled", "agents"]
 both = pytest.mark.parametrize("engine", ["compiled", "agents"])

@@ -13,6 +13,7 @@ transport, clamped        `transporter_occupancy`, `transport_flux`, `transport_
 transport, finite copies  `closed_cycle`, `clearance`, `drained_pool`
 arrivals and exits        `immigration_death`, `exit_count`
 on a grid                 `grid_law`
+error of a step           `stepping` (a module of its own)
 ========================  ==========================================================
 """
 

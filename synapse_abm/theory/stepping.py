@@ -1,0 +1,317 @@
+"""What a step that hops first and reacts afterwards does to a law: the exact chain of the step.
+
+With H the generator of hopping and R that of everything else, time goes as exp((H + R) t), and a
+step of length dt as exp(H dt) exp(R dt). Both are matrices here, so the error of a step is computed
+and not sampled. The product is the symmetric splitting (half a hop, react, half a hop; Strang 1968,
+SIAM J Numer Anal 5:506) read at another phase. Whatever a hop does not change, such as the number
+of free molecules, therefore errs only as dt**2 in a stationary state while hops are resolved (hop
+rate x dt well below one); where a step is long enough to mix the place the error grows as dt.
+
+`TinyGrid` is the full chain of a few molecules and sites; `MoleculeFlow` the mean of any number of
+molecules that bind without getting in each other's way, on a grid of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from synapse_abm.theory._chain import Move, State, _gth, explore
+from synapse_abm.theory._check import Array, nonnegative, positive, whole
+
+#: States of a site in a `TinyGrid`.
+EMPTY, HELD, BLOCKED = range(3)
+
+type Walls = Literal["reflecting", "periodic"]
+
+
+def hop_generator(cells: int, rate_per_s: float, walls: Walls = "reflecting") -> Array:
+    """Generator of a walk on a row of cells, 1/s; ``rate_per_s`` is D / h**2 in each direction."""
+    n, rate = whole("cells", cells, 1), float(nonnegative("rate_per_s", rate_per_s))
+    moves = np.eye(n, k=1) + np.eye(n, k=-1)
+    if walls == "periodic":
+        moves[0, -1] += 1
+        moves[-1, 0] += 1
+        np.fill_diagonal(moves, 0.0)
+    generator: Array = rate * (moves - np.diag(moves.sum(axis=1)))
+    return generator
+
+
+def _exp(generator: Array) -> Array:
+    from scipy.linalg import expm
+
+    found: Array = np.asarray(expm(generator), dtype=np.float64)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """A chain whose generator is the sum of two, 1/s, each a matrix of shape (states, states)."""
+
+    states: tuple[State, ...]
+    hop: Array
+    react: Array
+
+    def stationary(self, dt: float | None = None) -> Array:
+        """Stationary law, shape (states,): of time itself, or as read after each step of ``dt``.
+
+        Grassmann, Taksar & Heyman's elimination, which keeps full relative precision.
+        """
+        whole_step = self.hop + self.react if dt is None else self.step(dt)
+        law = _gth(whole_step.copy())
+        found: Array = law / law.sum()
+        return found
+
+    def step(self, dt: float) -> Array:
+        """Transition probabilities of one step: hop, then react."""
+        t = float(positive("dt", dt))
+        return _exp(self.hop * t) @ _exp(self.react * t)
+
+    def mean(self, law: Array, *positions: int) -> float:
+        """Mean of the sum of some entries of a state."""
+        values = np.array([sum(state[p] for p in positions) for state in self.states])
+        return float(law @ values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinyGrid:
+    """A few molecules of one ligand and a few sites on a row or grid of cells; all rates in 1/s.
+
+    A state lists the free molecules of each cell, then each site (`EMPTY`, `HELD` by a molecule,
+    `BLOCKED` by a clamped ligand), then, if transported molecules return, those inside each cell.
+
+    Attributes
+    ----------
+    width, height, walls
+        The grid.
+    sites
+        Cell of each site.
+    molecules
+        Most molecules there are at a time: those of a closed place, or, with arrivals, the number
+        at which further ones are turned away.
+    hop
+        D / h**2, rate of hopping to each neighbour.
+    bind, unbind, carry, back
+        Rate of one molecule and one empty site in a cell, of letting go, of transport, of return
+        of a transported molecule (0: it is gone).
+    block, unblock
+        Rates at which a clamped ligand takes an empty site and leaves it.
+    arrive
+        Rate of arrival in each cell; empty for a closed place.
+    leave
+        Rate at which a free molecule exits or is degraded.
+    """
+
+    width: int
+    sites: tuple[int, ...]
+    molecules: int
+    hop: float
+    bind: float
+    unbind: float
+    height: int = 1
+    walls: Walls = "reflecting"
+    carry: float = 0.0
+    back: float = 0.0
+    block: float = 0.0
+    unblock: float = 0.0
+    arrive: tuple[float, ...] = ()
+    leave: float = 0.0
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return self.width * self.height
+
+    def split(self) -> Split:
+        """The chain of all states that a full place, its molecules spread at random, leads to."""
+        start = [0] * (self.cells + len(self.sites) + (self.cells if self.back else 0))
+        if not self.arrive:
+            start[0] = self.molecules
+        chain = explore(tuple(start), self._moves)
+        hop = chain.counted.toarray()
+        hop -= np.diag(hop.sum(axis=1))
+        return Split(chain.states, hop, chain.generator.toarray() - hop)
+
+    def _moves(self, state: State) -> Iterable[Move]:
+        for cell in range(self.cells):
+            for neighbour in self._neighbours(cell):
+                yield Move(_changed(state, {cell: -1, neighbour: 1}), self.hop * state[cell], True)
+            gone = _changed(state, {cell: -1})
+            yield Move(gone, self.leave * state[cell])
+            if self.arrive and self._there(state) < self.molecules:
+                yield Move(_changed(state, {cell: 1}), self.arrive[cell])
+        yield from self._at_sites(state)
+
+    def _at_sites(self, state: State) -> Iterable[Move]:
+        inside = self.cells + len(self.sites)
+        for number, cell in enumerate(self.sites):
+            at = self.cells + number
+            if state[at] == EMPTY:
+                yield Move(_changed(state, {cell: -1, at: HELD}), self.bind * state[cell])
+                yield Move(_changed(state, {at: BLOCKED}), self.block)
+            elif state[at] == BLOCKED:
+                yield Move(_changed(state, {at: -BLOCKED}), self.unblock)
+            else:
+                yield Move(_changed(state, {cell: 1, at: -HELD}), self.unbind)
+                carried = {at: -HELD, inside + cell: 1} if self.back else {at: -HELD}
+                yield Move(_changed(state, carried), self.carry)
+        if self.back:
+            for cell in range(self.cells):
+                back = _changed(state, {cell: 1, inside + cell: -1})
+                yield Move(back, self.back * state[inside + cell])
+
+    def _neighbours(self, cell: int) -> Iterable[int]:
+        y, x = divmod(cell, self.width)
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            u, v = x + dx, y + dy
+            if self.walls == "periodic":
+                u, v = u % self.width, v % self.height
+            if 0 <= u < self.width and 0 <= v < self.height and (u, v) != (x, y):
+                yield v * self.width + u
+
+    def _there(self, state: State) -> int:
+        sites = state[self.cells : self.cells + len(self.sites)]
+        rest = state[: self.cells] + state[self.cells + len(self.sites) :]
+        return sum(rest) + sites.count(HELD)
+
+
+def _changed(state: State, by: dict[int, int]) -> State:
+    """``state`` with some entries changed."""
+    found = list(state)
+    for at, change in by.items():
+        found[at] += change
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """A place where one molecule binds, is let go or is carried off (and is gone); rates in 1/s."""
+
+    cell: int
+    bind: float
+    unbind: float = 0.0
+    carry: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowMeans:
+    """Mean numbers in a steady flow: free molecules of each cell, molecules bound at each sink."""
+
+    free: Array
+    bound: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class MoleculeFlow:
+    """Molecules that enter at a steady rate, wander, bind to sinks that are never full, and go.
+
+    Attributes
+    ----------
+    width, height, walls
+        The grid, cells in rows.
+    hop
+        D / h**2 (1/s), rate of hopping to each neighbour.
+    sinks
+        Where they bind; several may share a cell.
+    source : array_like, shape (height * width,)
+        Mean arrivals in each cell, molecules per s, at random times.
+    leave
+        Rate (1/s) at which a free molecule exits or is degraded.
+    """
+
+    width: int
+    height: int
+    hop: float
+    sinks: tuple[Sink, ...]
+    source: Array
+    leave: float = 0.0
+    walls: Walls = "reflecting"
+
+    def steady(self, dt: float | None = None) -> FlowMeans:
+        """Means in time itself, or as read after each step of length ``dt`` (s)."""
+        cells = self.width * self.height
+        if dt is None:
+            react, entered = self._react()
+            react[:cells, :cells] += self._hops(None)
+            means = np.linalg.solve(-react.T, entered)
+        else:
+            step, entered = self._react_for(float(positive("dt", dt)))
+            step[:cells] = self._hops(dt) @ step[:cells]
+            means = np.linalg.solve((np.eye(len(entered)) - step).T, entered)
+        return FlowMeans(means[:cells], means[cells:])
+
+    def pulse(self, seconds: float, dt: float | None = None) -> FlowMeans:
+        """Means ``seconds`` after ``source`` molecules came at time 0 and none since.
+
+        With steps of length ``dt``, of which ``seconds`` is a whole number, they come when the
+        first step has hopped and begins to react, as molecules released at a given time do.
+        """
+        cells = self.width * self.height
+        start = np.concatenate([self.source, np.zeros(len(self.sinks))])
+        if dt is None:
+            react, _ = self._react()
+            react[:cells, :cells] += self._hops(None)
+            means = start @ _exp(react * float(positive("seconds", seconds)))
+        else:
+            steps = whole("seconds / dt", round(seconds / dt, 6), 1)
+            react, _ = self._react_for(float(positive("dt", dt)))
+            step = react.copy()
+            step[:cells] = self._hops(dt) @ react[:cells]
+            means = start @ react @ np.linalg.matrix_power(step, steps - 1)
+        return FlowMeans(means[:cells], means[cells:])
+
+    def _hops(self, dt: float | None) -> Array:
+        """Generator of hopping, or what it does in ``dt``."""
+        x = hop_generator(self.width, self.hop, self.walls)
+        y = hop_generator(self.height, self.hop, self.walls)
+        if dt is None:
+            both = np.kron(y, np.eye(self.width)) + np.kron(np.eye(self.height), x)
+            return np.asarray(both, dtype=np.float64)
+        return np.asarray(np.kron(_exp(y * dt), _exp(x * dt)), dtype=np.float64)
+
+    def _react(self) -> tuple[Array, Array]:
+        """Rates between free (by cell) and bound (by sink), and arrivals, molecules per s."""
+        cells = self.width * self.height
+        n = cells + len(self.sinks)
+        rates = np.zeros((n, n))
+        rates[range(cells), range(cells)] = -self.leave
+        for number, sink in enumerate(self.sinks):
+            free, bound = sink.cell, cells + number
+            rates[free, bound] = sink.bind
+            rates[free, free] -= sink.bind
+            rates[bound, free] = sink.unbind
+            rates[bound, bound] = -(sink.unbind + sink.carry)
+        return rates, np.concatenate([self.source, np.zeros(len(self.sinks))])
+
+    def _react_for(self, dt: float) -> tuple[Array, Array]:
+        """What reacting for ``dt`` does, cell by cell, and what has entered by its end."""
+        rates, source = self._react()
+        done, entered = np.zeros_like(rates), np.zeros_like(source)
+        members: dict[int, list[int]] = {c: [c] for c in range(self.width * self.height)}
+        for number, sink in enumerate(self.sinks):
+            members[sink.cell].append(len(members) + number)
+        for block in members.values():
+            k = len(block)
+            widened = np.zeros((k + 1, k + 1))  # the last row is the source
+            widened[:k, :k] = rates[np.ix_(block, block)]
+            widened[k, :k] = source[block]
+            powers = _exp(widened * dt)
+            done[np.ix_(block, block)] = powers[:k, :k]
+            entered[block] = powers[k, :k]
+        return done, entered
+
+
+__all__ = [
+    "BLOCKED",
+    "EMPTY",
+    "HELD",
+    "FlowMeans",
+    "MoleculeFlow",
+    "Sink",
+    "Split",
+    "TinyGrid",
+    "hop_generator",
+]
