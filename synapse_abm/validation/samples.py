@@ -181,6 +181,9 @@ class Replicates:
             self.size += len(next(iter(columns.values())))
 
     def __getitem__(self, column: str) -> Array:
+        name, capped, most = column.partition("<=")
+        if capped:  # a count, what is larger taken for the largest
+            return np.minimum(self[name], float(most))
         parts = self._parts[column]
         if len(parts) > 1:
             self._parts[column] = parts = [np.concatenate(parts)]

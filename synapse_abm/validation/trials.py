@@ -16,7 +16,7 @@ from typing import Any
 from synapse_abm.network import Address
 from synapse_abm.scenario import Scenario
 from synapse_abm.simulation import Series
-from synapse_abm.validation.cases import Case
+from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.quantities import (
     OCCUPANCY,
     RELATIVE,
@@ -129,6 +129,13 @@ class Claims:
         law = self._case.law(key)
         if law is not None:
             self.spreads.append(Distribution(self._case.id, key, law, (column,), margin))
+
+    def law_with_tail(self, key: str, column: str, law: Array, margin: float) -> None:
+        """The law of a count whose table may end early: its last entry stands for all beyond."""
+        last = law.size - 1
+        whole = law.copy()
+        whole[last] += max(1 - float(law.sum()), 0.0)
+        self.spreads.append(Distribution(self._case.id, key, whole, (f"{column}<={last}",), margin))
 
     def joint_law(self, key: str, columns: Sequence[str], margin: float) -> None:
         """The joint law of two counts."""
