@@ -167,7 +167,7 @@ def _windows(
 
 def _step_cost(grid: Grid) -> float:
     """Events that a step of all copies is worth: each that is awake adds up all channels."""
-    return 50 + 0.3 * COPIES * min(10, COPIES / grid.cells + 1)
+    return 40 + 0.2 * COPIES * min(10, COPIES / grid.cells + 1)
 
 
 class Windows:
