@@ -26,17 +26,31 @@ def plant(old: str, new: str) -> ModuleType:
     ValueError
         If ``old`` does not occur exactly once: the bug would not be where it is meant to be.
     """
+    source, digest = _changed(old, new)
+    name = f"synapse_abm._planted_{digest}"
+    if name not in sys.modules:
+        path = _written(f"planted_{digest}.py", source)
+        module = ModuleType(name, f"kernels with {new!r} for {old!r}")
+        sys.modules[name] = module
+        exec(compile(source, path, "exec"), module.__dict__)
+    return sys.modules[name]
+
+
+def is_compiled(old: str, new: str) -> bool:
+    """Whether the bug was compiled before, so that planting it takes a second and not fifteen."""
+    folder, (_, digest) = cache_folder(), _changed(old, new)
+    if f"synapse_abm._planted_{digest}" in sys.modules:
+        return True
+    return folder is not None and any(folder.rglob(f"planted_{digest}.advance*.nbi"))
+
+
+def _changed(old: str, new: str) -> tuple[str, str]:
+    """The changed source, and a name for it."""
     source = KERNELS.read_text()
     if source.count(old) != 1:
         raise ValueError(f"{old!r} occurs {source.count(old)} times in {KERNELS.name}, not once")
     digest = hashlib.sha256(f"{old}\0{new}\0{source}".encode()).hexdigest()[:12]
-    name = f"synapse_abm._planted_{digest}"
-    if name not in sys.modules:
-        path = _written(f"planted_{digest}.py", source.replace(old, new))
-        module = ModuleType(name, f"kernels with {new!r} for {old!r}")
-        sys.modules[name] = module
-        exec(compile(source.replace(old, new), path, "exec"), module.__dict__)
-    return sys.modules[name]
+    return source.replace(old, new), digest
 
 
 def _written(name: str, source: str) -> str:

@@ -13,12 +13,16 @@ from synapse_abm.validation.quantities import Row
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """A planted bug, the case that must catch it, and whether it did (with the largest z)."""
+    """A planted bug, the case that must catch it, and whether it did: where, and by how much.
+
+    ``caught`` is None for a bug that was not tried.
+    """
 
     bug: str
     caught_by: str
-    caught: bool
-    z: float
+    caught: bool | None
+    z: float = 0.0
+    quantity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,9 @@ class Verdicts:
 
     @property
     def passed(self) -> bool:
-        """Whether every quantity passed and every planted bug was caught."""
+        """Whether every quantity passed and every planted bug that was tried was caught."""
         agreed = all(row.verdict is Verdict.PASS for row in self.rows)
-        return agreed and all(each.caught for each in self.planted)
+        return agreed and all(each.caught is not False for each in self.planted)
 
     def record(self) -> Mapping[str, Any]:
         """The contents of ``--json FILE``."""
@@ -55,7 +59,10 @@ class Verdicts:
             ],
             "not_expressible": [{"id": name, "why": why} for name, why in self.not_expressible],
             "planted": [
-                {"bug": each.bug, "caught_by": each.caught_by, "caught": each.caught, "z": each.z}
+                {
+                    "bug": each.bug, "caught_by": each.caught_by, "caught": each.caught,
+                    "quantity": each.quantity, "z": each.z,
+                }
                 for each in self.planted
             ],
         }  # fmt: skip
@@ -109,12 +116,16 @@ class Verdicts:
     def _planted(self) -> str:
         if not self.planted:
             return ""
-        header = ("planted bug", "case", "largest |z|", "caught")
+        header = ("planted bug", "case", "quantity", "largest |z|", "caught")
         lines = [
-            (each.bug, each.caught_by, f"{each.z:.1f}", "yes" if each.caught else "NO")
+            (each.bug, each.caught_by, each.quantity, f"{each.z:.1f}" if each.quantity else "", told)
             for each in self.planted
+            for told in [_TOLD[each.caught]]
         ]
-        return text_table(header, lines)
+        table = text_table(header, lines)
+        if any(each.caught is None for each in self.planted):
+            table += "\nNot tried: these bugs must be compiled first, 15 s each, once: --planted"
+        return table
 
     def _verdict(self) -> str:
         counts = {v: sum(row.verdict is v for row in self.rows) for v in _ORDER}
@@ -126,4 +137,5 @@ class Verdicts:
         )
 
 
+_TOLD = {True: "yes", False: "NO", None: "not tried"}
 _ORDER = [Verdict.PASS, Verdict.CONTINUE, Verdict.INCONCLUSIVE, Verdict.FAIL]
