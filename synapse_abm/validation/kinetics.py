@@ -29,6 +29,7 @@ from synapse_abm.theory import (
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.places import per_concentration, per_pair, side_by_side, well_mixed
 from synapse_abm.validation.quantities import (
+    FINER_OCCUPANCY,
     OCCUPANCY,
     SPREAD,
     Number,
@@ -167,10 +168,10 @@ def _transient_numbers(
         fourth = math.sqrt(max(law.central_moment(4) - law.var**2, 0.0))
         if shares is not None:
             safe = at_least(mean(column, 1 / sites), law.sd / sites)
-            found.append(Number(case.id, f"p{at}", float(shares[i]), OCCUPANCY, safe))
+            found.append(Number(case.id, f"p{at}", float(shares[i]), OCCUPANCY, safe, FINER_OCCUPANCY))
         if means is not None:
             safe = at_least(mean(column), law.sd)
-            found.append(Number(case.id, f"mean{at}", float(means[i]), OCCUPANCY * sites, safe))
+            found.append(Number(case.id, f"mean{at}", float(means[i]), OCCUPANCY * sites, safe, FINER_OCCUPANCY))
         if spreads is not None:
             safe = at_least(variance(column), fourth)
             margin = SPREAD * float(np.abs(spreads).max())
@@ -373,7 +374,7 @@ def _race(
     for name, ligand, i, exact in claims:
         one = math.sqrt(max(exact * (1 - exact), 0.0) / sites)
         safe = at_least(mean(f"{ligand}@{i}"), one)
-        quantities.append(Number(case.id, name, exact, OCCUPANCY, safe))
+        quantities.append(Number(case.id, name, exact, OCCUPANCY, safe, FINER_OCCUPANCY))
 
     def read(_: Simulation, series: Series) -> Mapping[str, Array]:
         columns = {}

@@ -25,7 +25,14 @@ from synapse_abm.statistics import Estimate
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.geometry import Place, place_of, why_not
 from synapse_abm.validation.places import per_pair
-from synapse_abm.validation.quantities import OCCUPANCY, RELATIVE, SPREAD, Measure, Number
+from synapse_abm.validation.quantities import (
+    FINER_OCCUPANCY,
+    OCCUPANCY,
+    RELATIVE,
+    SPREAD,
+    Measure,
+    Number,
+)
 from synapse_abm.validation.samples import Replicates, Sample
 from synapse_abm.validation.stepped import Absorption, TimeLaw
 from synapse_abm.validation.trials import AFFORDABLE, DECIDING, Found, Trial, too_long
@@ -211,7 +218,7 @@ def _survival(case: Case, times: Array, timed: TimeLaw, stepped: TimeLaw) -> lis
         alive = float(stepped.survival[i])
         one = math.sqrt(alive * (1 - alive) / MOLECULES)
         measure = _shifted(f"alive@{i}", 1.0, alive - float(timed.survival[i]), one)
-        found.append(Number(case.id, f"survival[t={t:g}]", float(exact[i]), OCCUPANCY, measure))
+        found.append(Number(case.id, f"survival[t={t:g}]", float(exact[i]), OCCUPANCY, measure, FINER_OCCUPANCY))
     return found
 
 

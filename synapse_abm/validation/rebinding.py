@@ -21,6 +21,7 @@ from synapse_abm.validation.geometry import Place, place_of, why_not
 from synapse_abm.validation.passage import binding_times
 from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import (
+    FINER_OCCUPANCY,
     OCCUPANCY,
     RELATIVE,
     SPREAD,
@@ -79,7 +80,7 @@ def any_step(case: Case) -> Found:
     theory = Rebinding(place.grid, diffusion, place.number(at), binding, leaving)
     found = Found()
     for dt, exact in rows:
-        number = Number(case.id, f"occupancy[dt={dt:g}]", exact, OCCUPANCY, mean("occupied"))
+        number = Number(case.id, f"occupancy[dt={dt:g}]", exact, OCCUPANCY, mean("occupied"), FINER_OCCUPANCY)
         scenario = _scenario(place, at, diffusion, binding, leaving, dt)
         window = max(1, math.ceil(WINDOW * max(theory.relaxation_s(), 1 / leaving) / dt))
         found.add(_windows(case, scenario, [number], window, FIRST_MEANS))
@@ -115,7 +116,7 @@ def _scenario(
 def _numbers(case: Case, theory: Rebinding, dt: float, window: int) -> list[Number]:
     found = []
     if (exact := case.number("p_bound")) is not None:
-        found.append(Number(case.id, "p_bound", exact, OCCUPANCY, mean("occupied")))
+        found.append(Number(case.id, "p_bound", exact, OCCUPANCY, mean("occupied"), FINER_OCCUPANCY))
     if (exact := case.number("mean_unbound_time")) is not None:
         measure = _time_unbound(window * dt)
         margin = RELATIVE * abs(exact)

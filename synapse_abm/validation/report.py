@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synapse_abm.results import text_table
-from synapse_abm.statistics import Verdict
+from synapse_abm.statistics import Rule, Verdict
 from synapse_abm.validation.quantities import Row
 
 
@@ -35,6 +35,8 @@ class Verdicts:
     not_expressible: Sequence[tuple[str, str]]
     planted: Sequence[Caught]
     wall_s: float
+    thorough: bool = False
+    rule: Rule = Rule()
 
     @property
     def passed(self) -> bool:
@@ -47,6 +49,7 @@ class Verdicts:
         return {
             "false_alarm": self.false_alarm,
             "seed": self.seed,
+            "thorough": self.thorough,
             "passed": self.passed,
             "wall_s": round(self.wall_s, 3),
             "cases": [

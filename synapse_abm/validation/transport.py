@@ -27,6 +27,8 @@ from synapse_abm.validation.places import (
     well_mixed,
 )
 from synapse_abm.validation.quantities import (
+    FINER,
+    FINER_OCCUPANCY,
     OCCUPANCY,
     RELATIVE,
     SPREAD,
@@ -265,8 +267,8 @@ def _clearance_claims(case: Case, times: Array, exact: Clearance) -> tuple[Numbe
         for key, values, share, measure, one in rows:
             if values is not None:
                 margin = OCCUPANCY if share is None else share * float(np.abs(values).max())
-                safe = at_least(measure, one)
-                found.append(Number(case.id, key + at, float(values[i]), margin, safe))
+                safe, finer = at_least(measure, one), FINER_OCCUPANCY if share is None else FINER
+                found.append(Number(case.id, key + at, float(values[i]), margin, safe, finer))
     return tuple(found)
 
 
