@@ -92,7 +92,7 @@ def validate(
     wall_s = time.perf_counter() - began
     return Verdicts(
         FALSE_ALARM, seed, rows, tuple(found.left_out), tuple(bugs), wall_s,
-        thorough=thorough, rule=rule,
+        thorough=thorough, rule=rule, titles={case.id: case.title for case in read},
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class _Walk:
     """
 
     scenario: Scenario
-    start: Callable[[np.random.Generator], Array]
+    start: Callable[[np.random.Generator], lay.I64]
     follow: Callable[[Simulation], Mapping[str, Array]]
 
     def observe(self, address: Address, kernels: ModuleType | None) -> Sample:
@@ -64,10 +64,11 @@ class _Walk:
         )  # fmt: skip
 
 
-def _cells(simulation: Simulation) -> Array:
+def _cells(simulation: Simulation) -> lay.I64:
     """Cell of each molecule, in the order of ids."""
     state = simulation.state
-    return state.store.molecules[lay.CELL, state.all_rows()].astype(np.int64)
+    cells: lay.I64 = state.store.molecules[lay.CELL, state.all_rows()].astype(np.int64)
+    return cells
 
 
 # --- J1 -------------------------------------------------------------------------------------------
@@ -121,7 +122,8 @@ def displacement(case: Case) -> Found:
         lambda _: np.full(WALKERS, middle), follow,
     )  # fmt: skip
     # The fourth moment of a walk of few hops has a heavy tail: take more of them.
-    rare = 1.0 if fourths is None else 3 * (1 + 0.1 * h**2 / (diffusion * float(times[times > 0].min())))
+    soonest = float(times[times > 0].min(initial=math.inf))
+    rare = 1.0 if fourths is None else 3 * (1 + 0.1 * h**2 / (diffusion * soonest))
     first = WALKERS * math.ceil(FIRST * rare)
     cost = DECIDING * first * 0.3 * (times.size + float(times.max()) / step)
     return Found([Trial(quantities, first, walk.observe, cost)])
@@ -144,10 +146,11 @@ def _of_series(
 ) -> tuple[Number, ...]:
     if exact is None:
         return ()
-    return tuple(
-        Number(case.id, f"{key}[t={t:g}]", float(e), RELATIVE * abs(float(e)), mean(f"{column}@{i}"))
-        for i, (t, e) in enumerate(zip(times, exact, strict=True))
-    )
+    found = []
+    for i, (t, e) in enumerate(zip(times, exact.tolist(), strict=True)):
+        measure = mean(f"{column}@{i}")
+        found.append(Number(case.id, f"{key}[t={t:g}]", e, RELATIVE * abs(e), measure))
+    return tuple(found)
 
 
 # --- J2 -------------------------------------------------------------------------------------------
@@ -272,7 +275,7 @@ def _open_box(case: Case) -> Found:
     return _boxes(case, observe, held, cost)
 
 
-def _columns(table: Array) -> Mapping[str, Array]:
+def _columns(table: lay.I64) -> Mapping[str, Array]:
     """What is read off the numbers per cell, shape (boxes, cells)."""
     expected = table.sum(axis=1, keepdims=True) / table.shape[1]
     return {

@@ -29,8 +29,6 @@ from synapse_abm.theory import (
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.places import per_concentration, per_pair, side_by_side, well_mixed
 from synapse_abm.validation.quantities import (
-    FINER_OCCUPANCY,
-    OCCUPANCY,
     SPREAD,
     Number,
     Quantity,
@@ -38,6 +36,7 @@ from synapse_abm.validation.quantities import (
     covariance,
     exchange_rate,
     mean,
+    share,
     variance,
 )
 from synapse_abm.validation.relaxation import pace
@@ -147,7 +146,7 @@ def _transient(
         )  # fmt: skip
 
     rare = 1.0
-    if any(isinstance(n.name, str) and n.name.startswith("var") for n in numbers):
+    if any(number.name.startswith("var") for number in numbers):
         least = min((law.var for law in laws if law.var > 0), default=1.0)
         rare += min(0.5 / least, 20.0)
     first = round(FIRST * rare)
@@ -157,9 +156,7 @@ def _transient(
     return Found([Trial(numbers, first, observe, cost)])
 
 
-def _transient_numbers(
-    case: Case, times: Array, laws: list[Law], sites: int
-) -> tuple[Number, ...]:
+def _transient_numbers(case: Case, times: Array, laws: list[Law], sites: int) -> tuple[Number, ...]:
     """Variances are judged on the scale of the largest one."""
     found = []
     shares, means, spreads = (case.series(key, times.size) for key in ("p_t", "mean_t", "var_t"))
@@ -168,10 +165,10 @@ def _transient_numbers(
         fourth = math.sqrt(max(law.central_moment(4) - law.var**2, 0.0))
         if shares is not None:
             safe = at_least(mean(column, 1 / sites), law.sd / sites)
-            found.append(Number(case.id, f"p{at}", float(shares[i]), OCCUPANCY, safe, FINER_OCCUPANCY))
+            found.append(share(case.id, f"p{at}", float(shares[i]), safe))
         if means is not None:
             safe = at_least(mean(column), law.sd)
-            found.append(Number(case.id, f"mean{at}", float(means[i]), OCCUPANCY * sites, safe, FINER_OCCUPANCY))
+            found.append(share(case.id, f"mean{at}", float(means[i]), safe, sites))
         if spreads is not None:
             safe = at_least(variance(column), fourth)
             margin = SPREAD * float(np.abs(spreads).max())
@@ -318,7 +315,9 @@ def _events(place: _Clamped, window: float) -> float:
 
 def _numbers_of(case: Case, name: str) -> Array:
     """A parameter that is a list of times > 0."""
-    one = Case(case.source, case.id, case.group, {"t": case.params.get(name)}, {}, case.faults)
+    one = Case(
+        case.source, case.id, case.group, {"t": case.params.get(name)}, {}, faults=case.faults
+    )
     return one.times("params")
 
 
@@ -374,10 +373,10 @@ def _race(
     for name, ligand, i, exact in claims:
         one = math.sqrt(max(exact * (1 - exact), 0.0) / sites)
         safe = at_least(mean(f"{ligand}@{i}"), one)
-        quantities.append(Number(case.id, name, exact, OCCUPANCY, safe, FINER_OCCUPANCY))
+        quantities.append(share(case.id, name, exact, safe))
 
     def read(_: Simulation, series: Series) -> Mapping[str, Array]:
-        columns = {}
+        columns: dict[str, Array] = {}
         for name in "LI":
             curve = np.concatenate([[0.0], series.occupancy("T", name)])
             columns |= {f"{name}@{i}": curve[[at]] for i, at in enumerate(records)}

@@ -25,14 +25,7 @@ from synapse_abm.statistics import Estimate
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.geometry import Place, place_of, why_not
 from synapse_abm.validation.places import per_pair
-from synapse_abm.validation.quantities import (
-    FINER_OCCUPANCY,
-    OCCUPANCY,
-    RELATIVE,
-    SPREAD,
-    Measure,
-    Number,
-)
+from synapse_abm.validation.quantities import RELATIVE, SPREAD, Measure, Number, share
 from synapse_abm.validation.samples import Replicates, Sample
 from synapse_abm.validation.stepped import Absorption, TimeLaw
 from synapse_abm.validation.trials import AFFORDABLE, DECIDING, Found, Trial, too_long
@@ -218,7 +211,7 @@ def _survival(case: Case, times: Array, timed: TimeLaw, stepped: TimeLaw) -> lis
         alive = float(stepped.survival[i])
         one = math.sqrt(alive * (1 - alive) / MOLECULES)
         measure = _shifted(f"alive@{i}", 1.0, alive - float(timed.survival[i]), one)
-        found.append(Number(case.id, f"survival[t={t:g}]", float(exact[i]), OCCUPANCY, measure, FINER_OCCUPANCY))
+        found.append(share(case.id, f"survival[t={t:g}]", float(exact[i]), measure))
     return found
 
 
@@ -277,7 +270,7 @@ class _Watched:
         return {name: np.array([value], dtype=np.float64) for name, value in columns.items()}
 
 
-def put_into(state: State, cells: Array, width: int) -> None:
+def put_into(state: State, cells: lay.I64, width: int) -> None:
     """Put the molecules of a place, all free, into cells of a grid ``width`` cells wide."""
     mol = state.store.molecules
     rows = state.all_rows()

@@ -64,9 +64,7 @@ def _faster(factor: float) -> Callable[[Scenario], Scenario]:
 
     def change(scenario: Scenario) -> Scenario:
         ligands = {
-            name: each.model_copy(
-                update={"diffusion_um2_per_s": factor * each.diffusion_um2_per_s}
-            )
+            name: each.model_copy(update={"diffusion_um2_per_s": factor * each.diffusion_um2_per_s})
             for name, each in scenario.ligands.items()
         }
         return scenario.model_copy(update={"ligands": ligands})
@@ -122,8 +120,8 @@ PLANTED = (
     Bug(
         "what unbinds turns up in a random cell", "K1b",
         "mol[CELL, row] = sites[SITE_CELL, site]",
-        "mol[X, row] = ((u64(store.meta[STEP]) * u64(2654435761) + u64(row) * u64(40503)) >> u64(7))"
-        " % u64(plan.width)",
+        "mol[X, row] = ((u64(store.meta[STEP]) * u64(2654435761) + u64(row) * u64(40503))"
+        " >> u64(7)) % u64(plan.width)",
     ),
     Bug("hop probability too large by 2 d, in the plane", "J1_2d", scenario=_faster(4)),
     Bug("hop probability too large by 2 d, in a row", "J2_50", scenario=_faster(2)),

@@ -21,14 +21,13 @@ from synapse_abm.validation.geometry import Place, place_of, why_not
 from synapse_abm.validation.passage import binding_times
 from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import (
-    FINER_OCCUPANCY,
-    OCCUPANCY,
     RELATIVE,
     SPREAD,
     UNKNOWN,
     Measure,
     Number,
     mean,
+    share,
 )
 from synapse_abm.validation.samples import BURN_IN, Sample, started
 from synapse_abm.validation.stepped import Rebinding
@@ -80,7 +79,7 @@ def any_step(case: Case) -> Found:
     theory = Rebinding(place.grid, diffusion, place.number(at), binding, leaving)
     found = Found()
     for dt, exact in rows:
-        number = Number(case.id, f"occupancy[dt={dt:g}]", exact, OCCUPANCY, mean("occupied"), FINER_OCCUPANCY)
+        number = share(case.id, f"occupancy[dt={dt:g}]", exact, mean("occupied"))
         scenario = _scenario(place, at, diffusion, binding, leaving, dt)
         window = max(1, math.ceil(WINDOW * max(theory.relaxation_s(), 1 / leaving) / dt))
         found.add(_windows(case, scenario, [number], window, FIRST_MEANS))
@@ -94,7 +93,7 @@ def _table(case: Case) -> list[tuple[float, float]]:
     found = []
     for row in rows:
         given = row if isinstance(row, dict) else {}
-        one = Case(case.source, case.id, case.group, given, given, case.faults)
+        one = Case(case.source, case.id, case.group, given, given, faults=case.faults)
         exact = one.number("exact")
         if exact is not None:
             found.append((one.rate("dt"), exact))
@@ -116,7 +115,7 @@ def _scenario(
 def _numbers(case: Case, theory: Rebinding, dt: float, window: int) -> list[Number]:
     found = []
     if (exact := case.number("p_bound")) is not None:
-        found.append(Number(case.id, "p_bound", exact, OCCUPANCY, mean("occupied"), FINER_OCCUPANCY))
+        found.append(share(case.id, "p_bound", exact, mean("occupied")))
     if (exact := case.number("mean_unbound_time")) is not None:
         measure = _time_unbound(window * dt)
         margin = RELATIVE * abs(exact)
@@ -136,7 +135,8 @@ def _time_unbound(window_s: float) -> Measure:
         f, n = float(free.mean()), float(bindings.mean())
         if n == 0:
             return UNKNOWN
-        return sample.estimate(window_s * f / n * (1 + (free - f) / max(f, 1e-9) - (bindings - n) / n))
+        relative = (free - f) / max(f, 1e-9) - (bindings - n) / n
+        return sample.estimate(window_s * f / n * (1 + relative))
 
     return measure
 

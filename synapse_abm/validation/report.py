@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from synapse_abm.results import text_table
@@ -36,7 +36,8 @@ class Verdicts:
     planted: Sequence[Caught]
     wall_s: float
     thorough: bool = False
-    rule: Rule = Rule()
+    rule: Rule = field(default_factory=Rule)
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -86,19 +87,14 @@ class Verdicts:
         lines = []
         for name in dict.fromkeys(row.id for row in self.rows):
             rows = [row for row in self.rows if row.id == name]
-            worst = max(rows, key=lambda row: abs(row.z))
-            verdict = max((row.verdict for row in rows), key=_ORDER.index)
+            largest = max(rows, key=lambda row: abs(row.z))
             most = max(row.observations for row in rows)
             lines.append(
                 (
-                    name,
-                    str(len(rows)),
-                    str(most),
-                    f"{abs(worst.z):.2f}",
-                    worst.quantity,
-                    str(verdict),
+                    name, str(len(rows)), str(most), f"{abs(largest.z):.2f}", largest.quantity,
+                    str(worst(rows)),
                 )
-            )
+            )  # fmt: skip
         return text_table(header, lines) if lines else ""
 
     def _troubles(self) -> str:
@@ -121,10 +117,12 @@ class Verdicts:
             return ""
         header = ("planted bug", "case", "quantity", "largest |z|", "caught")
         lines = [
-            (each.bug, each.caught_by, each.quantity, f"{each.z:.1f}" if each.quantity else "", told)
+            (
+                each.bug, each.caught_by, each.quantity,
+                f"{each.z:.1f}" if each.quantity else "", TOLD[each.caught],
+            )
             for each in self.planted
-            for told in [_TOLD[each.caught]]
-        ]
+        ]  # fmt: skip
         table = text_table(header, lines)
         if any(each.caught is None for each in self.planted):
             table += "\nNot tried: these bugs must be compiled first, 15 s each, once: --planted"
@@ -140,5 +138,12 @@ class Verdicts:
         )
 
 
-_TOLD = {True: "yes", False: "NO", None: "not tried"}
+TOLD = {True: "yes", False: "NO", None: "not tried"}
+
+
+def worst(rows: Sequence[Row]) -> Verdict:
+    """The verdict on all of them: the worst there is."""
+    return max((row.verdict for row in rows), key=_ORDER.index)
+
+
 _ORDER = [Verdict.PASS, Verdict.CONTINUE, Verdict.INCONCLUSIVE, Verdict.FAIL]

@@ -28,6 +28,7 @@ class Seats:
             self._ligand[at], self._total[at] = names.ligands.index(ligand), p
 
     def __call__(self, state: State, generator: np.random.Generator) -> None:
+        """Seat the ligands of a state in which all sites are empty."""
         sites, totals = state.store.sites, state.store.totals
         u = generator.random(sites.shape[1])
         at = sites[lay.TARGET], np.searchsorted(self._edges, u, side="right")
