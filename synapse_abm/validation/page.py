@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from synapse_abm import __version__
 from synapse_abm.results import versions
 from synapse_abm.statistics import Verdict
 from synapse_abm.validation.pictures import picture, z_histogram, z_strip
@@ -21,7 +22,7 @@ h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; }
 h3 { font-size: 1rem; margin: 0; }
 p { max-width: 46rem; }
 svg { width: 100%; height: auto; display: block; font-family: system-ui, sans-serif; fill: #333; }
-.wide { max-width: 680px; }
+.wide { max-width: 620px; }
 .verdict { font-weight: 700; padding: .1rem .5rem; border-radius: .3rem; font-size: .85rem;
   white-space: nowrap; }
 .PASS, .yes { background: #DDF1E9; color: #00543D; }
@@ -39,6 +40,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 summary { cursor: pointer; font-size: .85rem; color: #0072B2; padding: .4rem 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .5rem 0; }
 dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 600px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; } }
 """
 
 
@@ -193,7 +195,8 @@ def _left_out(found: Verdicts) -> str:
 
 
 def _provenance(found: Verdicts) -> str:
-    told = {"seed": str(found.seed), "wall time": f"{found.wall_s:.0f} s", **versions()}
+    told = {"seed": str(found.seed), "wall time": f"{found.wall_s:.0f} s"}
+    told |= {"synapse_abm": __version__, **versions()}
     lines = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in told.items())
     flag = " --thorough" if found.thorough else ""
     return (

@@ -206,7 +206,7 @@ def z_histogram(rows: Sequence[Row]) -> str:
     counts, _ = np.histogram(np.clip(z, -4.99, 4.99), edges)
     density = counts / max(z.size, 1) / 0.25
     top = 1.15 * max(0.4, float(density.max(initial=0.0)))
-    frame = _Frame((-5, 5), (0, top), width=680, height=220)
+    frame = _Frame((-5, 5), (0, top), width=460, height=200)
     for left, tall in zip(edges[:-1], density, strict=True):
         frame.bar(float(left) + 0.125, 0.115, float(tall), f'fill="{BLUE}" fill-opacity="0.75"')
     grid = np.linspace(-5, 5, 161)

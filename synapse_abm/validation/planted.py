@@ -168,7 +168,9 @@ def try_out(bug: Bug, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caugh
     return Caught(bug.name, bug.case, bool(failed), abs(worst.z), worst.quantity)
 
 
-def rows_with(bug: Bug, case: Case, rule: Rule, seed: int) -> list[Row]:
+def rows_with(
+    bug: Bug, case: Case, rule: Rule, seed: int, thorough: bool = False
+) -> list[Row]:  # fmt: skip
     """All verdicts on the case with the bug planted."""
     kernels: ModuleType | None = plant(bug.old, bug.new) if bug.old else None
     params = {**case.params, **bug.params}
@@ -185,7 +187,9 @@ def rows_with(bug: Bug, case: Case, rule: Rule, seed: int) -> list[Row]:
         return [
             row
             for at, trial in enumerate(assign([case]).trials)
-            for row in judge(trial, rule, Address(seed, at), kernels)
+            for row in judge(
+                trial.thorough() if thorough else trial, rule, Address(seed, at), kernels
+            )
         ]
 
 
