@@ -127,7 +127,7 @@ def _transient(
     numbers = _transient_numbers(case, times, laws, sites)
     if case.faults or not numbers:
         return Found()
-    events = 2 * sites * pace(scenario).events_per_s / max(sites, 1) * float(times.max()) + sites
+    events = 2 * pace(scenario).events_per_s * float(times.max()) + sites
     copies = min(max(1, round(300 / (events + 1))), 16)
     replicas = side_by_side(scenario.model_copy(update={"dt_s": step}), copies)
     records = np.round(times / step).astype(np.int64)

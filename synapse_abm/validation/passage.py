@@ -173,7 +173,7 @@ def _relative_variance(sample: Sample) -> Estimate:
     m, s = float(first.mean()), float(second.mean())
     if m == 0:
         return Estimate(0.0, math.inf)
-    return sample.estimate((s + second - s - 2 * s / m * (first - m)) / m**2 - 1)
+    return sample.estimate((second - 2 * s / m * (first - m)) / m**2 - 1)
 
 
 # --- the trial ------------------------------------------------------------------------------------
