@@ -86,11 +86,15 @@ class _Frame:
 
 
 def picture(rows: Sequence[Row]) -> tuple[str, str]:
-    """The picture of a case, and what it shows: a law, else a curve, else deviations."""
-    for row in rows:
+    """The picture of a case, and what it shows: a law, else a curve, else deviations.
+
+    Deviations too if anything did not pass, so that it is seen.
+    """
+    agreed = all(row.verdict is Verdict.PASS for row in rows)
+    for row in rows if agreed else ():
         if row.frequencies is not None:
             return law(row), f"{row.quantity}: bars simulated, outline exact"
-    for name in dict.fromkeys(_series(row) for row in rows):
+    for name in dict.fromkeys(_series(row) for row in rows if agreed):
         points = [row for row in rows if name and _series(row) == name]
         if name and len(points) >= 3:
             shown = f"{name[0]} against {name[1]}: dots simulated (bars: 2 standard errors)"
@@ -154,7 +158,7 @@ def curve(rows: Sequence[Row], label: str) -> str:
 
 def deviations(rows: Sequence[Row]) -> str:
     """Deviation of every quantity in units of its margin, with the bound that a PASS needs."""
-    shown = rows[:8]
+    shown = sorted(rows, key=lambda row: row.verdict is Verdict.PASS)[:8]
     height = TOP + BOTTOM + 20 * len(shown) + 8
     frame = _Frame((-1.3, 1.3), (len(shown) - 0.4, -0.6), height=height, left=128)
     ends = frame.x(-1), frame.x(1)
