@@ -35,7 +35,7 @@ from synapse_abm.experiment import (
     scenario_summary,
     scenarios,
 )
-from synapse_abm.results import RECORD, Check, Report, check_file, json_bytes, write_atomic
+from synapse_abm.results import RECORD, Check, check_file, json_bytes, write_atomic
 
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1
@@ -296,36 +296,33 @@ def _validate(command: Validate) -> int:
     if command.fresh:
         seed = secrets.randbits(64)
         print(f"seed {seed}", file=sys.stderr)
-    for file in (command.json, command.html):
-        if file is not None:
-            check_file(file)
-    from synapse_abm.validation import validate
-
-    found = validate(
-        command.cases, seed, command.planted, command.thorough, bar,
-        announce=lambda text: print(text, file=sys.stderr, flush=True),
-    )  # fmt: skip
-    print(found.text())
-    if command.json is not None:
-        write_atomic(command.json, json_bytes(found.record()))
     if command.html is not None:
-        from synapse_abm.validation.page import html
+        check_file(command.html)
+    return _report(
+        "validation", "validate", command.json, command.html, cases=command.cases, seed=seed,
+        planted=command.planted, thorough=command.thorough, announce=_announce,
+    )  # fmt: skip
 
-        write_atomic(command.html, html(found).encode())
-    return 0 if found.passed else EXIT_CHECK_FAILED
+
+def _announce(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _bench(command: Bench) -> int:
     return _report("bench", "bench", command.json)
 
 
-def _report(module: str, function: str, json: Path | None, **arguments: Any) -> int:
-    """Call a command's function, print its report, and write it to the file ``json``."""
+def _report(
+    module: str, function: str, json: Path | None, html: Path | None = None, **arguments: Any
+) -> int:
+    """Call a command's function, print its report, and write it to the files asked for."""
     if json is not None:
         check_file(json)
     measure = getattr(import_module(f"synapse_abm.{module}"), function)
-    report: Report = measure(progress=bar, **arguments)
+    report = measure(progress=bar, **arguments)
     print(report.text())
     if json is not None:
         write_atomic(json, json_bytes(report.record()))
+    if html is not None:
+        write_atomic(html, report.html().encode())
     return 0 if report.passed else EXIT_CHECK_FAILED

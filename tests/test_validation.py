@@ -21,7 +21,6 @@ from synapse_abm.validation import validate
 from synapse_abm.validation.cases import SHIPPED, read_cases
 from synapse_abm.validation.geometry import place_of
 from synapse_abm.validation.groups import assign
-from synapse_abm.validation.page import html
 from synapse_abm.validation.planted import PLANTED, Bug, rows_with, try_out
 from synapse_abm.validation.stepped import Absorption, Rebinding
 
@@ -207,7 +206,7 @@ def test_the_page_shows_what_failed_and_escapes_what_it_is_given(tmp_path: Path)
     case = deepcopy(CASES["A1"]) | {"id": "<b>&", "title": "<script>"}
     case["exact"]["p"] = 0.6
     found = validate(write(tmp_path, case), seed=0)
-    text = html(found)
+    text = found.html()
     assert "&lt;script&gt;" in text
     check_page(text, {"&lt;b&gt;&amp;"})
     assert re.search(r'class="verdict FAIL">FAIL<', text)

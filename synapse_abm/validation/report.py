@@ -71,6 +71,12 @@ class Verdicts:
             ],
         }  # fmt: skip
 
+    def html(self) -> str:
+        """The contents of ``--html FILE``: one page that needs nothing else."""
+        from synapse_abm.validation.page import html
+
+        return html(self)
+
     def text(self) -> str:
         """A line for each case, what did not pass, what was not run, and the verdict."""
         parts = [
