@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -57,27 +58,50 @@ def plant(
     ValueError
         If an ``old`` does not occur exactly once: the bug would not be where it is meant to be.
     """
-    source = KERNELS.read_text()
-    for piece, instead in ((old, new), *further):
-        if source.count(piece) != 1:
-            count = source.count(piece)
-            raise ValueError(f"{piece!r} occurs {count} times in {KERNELS.name}, not once")
-        source = source.replace(piece, instead)
-    return _module(source, more, interpreted, f"kernels with {new!r} for {old!r}")
+    source = _changed(((old, new), *further))
+    return _module(*_named(source, more, interpreted, _about(old, new)), _about(old, new))
+
+
+def is_compiled(old: str, new: str) -> bool:
+    """Whether the bug was compiled before, so that planting it takes a second and not fifteen."""
+    _, digest = _named(_changed(((old, new),)), "", False, _about(old, new))
+    if f"synapse_abm._planted_{digest}" in sys.modules:
+        return True
+    folder = cache_folder()
+    return folder is not None and any(folder.rglob(f"planted_{digest}.advance*.nbi"))
 
 
 def extended(more: str, *, interpreted: bool = False) -> ModuleType:
     """The module ``kernels`` as it is, with the functions in the source ``more`` added."""
-    return _module(KERNELS.read_text(), more, interpreted, "kernels with functions added")
+    about = "kernels with functions added"
+    return _module(*_named(KERNELS.read_text(), more, interpreted, about), about)
 
 
-def _module(source: str, more: str, interpreted: bool, about: str) -> ModuleType:
+def _about(old: str, new: str) -> str:
+    return f"kernels with {new!r} for {old!r}"
+
+
+def _changed(replacements: Iterable[tuple[str, str]]) -> str:
+    source = KERNELS.read_text()
+    for old, new in replacements:
+        if source.count(old) != 1:
+            count = source.count(old)
+            raise ValueError(f"{old!r} occurs {count} times in {KERNELS.name}, not once")
+        source = source.replace(old, new)
+    return source
+
+
+def _named(source: str, more: str, interpreted: bool, about: str) -> tuple[str, str]:
+    """The whole source, and a name for it."""
     if interpreted:
         source = source.replace("from synapse_abm.compiling import compiled\n", PLAIN)
     elif more:
         source += CACHED
     source += more
-    digest = hashlib.sha256(f"{about}\0{source}".encode()).hexdigest()[:12]
+    return source, hashlib.sha256(f"{about}\0{source}".encode()).hexdigest()[:12]
+
+
+def _module(source: str, digest: str, about: str) -> ModuleType:
     name = f"synapse_abm._planted_{digest}"
     if name not in sys.modules:
         path = _written(f"planted_{digest}.py", source)

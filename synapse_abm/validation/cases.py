@@ -38,6 +38,7 @@ class Case:
     group: str
     params: Mapping[str, Any]
     exact: Mapping[str, Any]
+    title: str = ""
     faults: list[InputError] = field(default_factory=list)
 
     def _fault(self, key: str, value: object, allowed: str) -> None:
@@ -257,4 +258,7 @@ def _case(source: str, at: int, found: Any, faults: list[InputError]) -> Case:
         for key in ("params", "exact")
         if not isinstance(found.get(key), dict)
     )
-    return Case(source, name, group, found.get("params") or {}, found.get("exact") or {})
+    return Case(
+        source, name, group, found.get("params") or {}, found.get("exact") or {},
+        str(found.get("title") or ""),
+    )  # fmt: skip

@@ -12,33 +12,30 @@ from types import ModuleType
 import numpy as np
 
 from synapse_abm.network import Address
-from synapse_abm.scenario import Grid, Ligand, Scenario, Target
+from synapse_abm.scenario import Ligand, Scenario, Target
 from synapse_abm.simulation import Series
 from synapse_abm.validation.cases import Array, Case
+from synapse_abm.validation.geometry import place_of, why_not
 from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import OCCUPANCY
 from synapse_abm.validation.samples import BURN_IN, Panel, Sample
+from synapse_abm.validation.stepped import hop_step
 from synapse_abm.validation.trials import AFFORDABLE, DECIDING, Claims, Found, Trial, too_long
 
 COPIES = 64
 #: Relaxation times up to the first look, for one site; more sites need fewer.
 FIRST, LEAST_FIRST = 90, 10
-MOST_CELLS = LONGEST_SIDE = 2500
 #: Steps to choose from, in units of 1 / k_off.
 STEPS = (1.0, 0.1, 0.01, 0.001)
 
 
 def closed_grid(case: Case) -> Found:
     """Case K2: sites in given cells of a grid with walls that reflect or wrap."""
-    shape = case.params.get("shape")
-    if isinstance(shape, list) and len(shape) == 3:
-        return Found(left_out=[(case.id, "three dimensions; a place is a grid of two")])
+    if why := why_not(case):
+        return Found(left_out=[(case.id, why)])
     scenario = _scenario(case)
     if case.faults:
         return Found()
-    if scenario.grid.cells > MOST_CELLS:
-        why = f"not run in this release; its grid has more than {MOST_CELLS} cells"
-        return Found(left_out=[(case.id, why)])
     sites = scenario.targets["T"].n_sites
     claims = Claims(case)
     claims.occupied("mean_bound", "bound", sites)
@@ -61,13 +58,8 @@ def closed_grid(case: Case) -> Found:
 
 
 def _scenario(case: Case) -> Scenario:
-    shape = case.wholes("shape", (1, 2), 1, LONGEST_SIDE)
-    cells = [(*cell, 0)[:2] for cell in case.cells("receptors", shape)]
-    walls = "periodic" if case.flag("periodic", False) else "reflecting"
-    grid = Grid(
-        width=shape[0], height=(*shape, 1)[1], spacing_um=case.rate("h"),
-        walls="periodic" if walls == "periodic" else "reflecting",
-    )  # fmt: skip
+    place = place_of(case)
+    grid, cells = place.grid, [place.xy(cell) for cell in case.cells("receptors", place.shape)]
     leaving = case.rate("koff")
     ligand = Ligand(
         count=_molecules(case, len(cells)),
@@ -76,7 +68,7 @@ def _scenario(case: Case) -> Scenario:
     )
     if case.faults:  # the cells may be outside the grid
         cells = []
-    receptors = Target(kind="receptor", cells=tuple((x, y) for x, y in cells))
+    receptors = Target(kind="receptor", cells=tuple(cells))
     return Scenario(grid=grid, targets={"T": receptors}, ligands={"L": ligand}, dt_s=1 / leaving)
 
 
@@ -112,9 +104,7 @@ def relaxation_steps(scenario: Scenario) -> float:
     symmetric).
     """
     grid, ligand = scenario.grid, scenario.ligands["L"]
-    hops = ligand.diffusion_um2_per_s * scenario.dt_s / grid.spacing_um**2
-    wraps = grid.walls == "periodic"
-    half = np.kron(_hop(grid.height, hops / 2, wraps), _hop(grid.width, hops / 2, wraps))
+    half = hop_step(grid, ligand.diffusion_um2_per_s, scenario.dt_s / 2)
     kinetics = ligand.binding["T"]
     binding = kinetics.kon * grid.cells / grid.molecules_per_nM
     react = _react(scenario, binding, kinetics.koff)
@@ -123,18 +113,6 @@ def relaxation_steps(scenario: Scenario) -> float:
     react[:, :cells] = react[:, :cells] @ half
     memory = float(np.sort(np.abs(np.linalg.eigvalsh(react)))[-2])
     return 1 / -math.log(min(max(memory, 1e-3), 1 - 1e-12))
-
-
-def _hop(length: int, hops: float, wraps: bool) -> Array:
-    """Heat kernel of a row of cells."""
-    from scipy.linalg import expm
-
-    moves = np.eye(length, k=1) + np.eye(length, k=-1)
-    if wraps:
-        moves[0, -1] += 1
-        moves[-1, 0] += 1
-    kernel: Array = expm(hops * (moves - np.diag(moves.sum(axis=1))))
-    return kernel
 
 
 def _react(scenario: Scenario, binding: float, leaving: float) -> Array:

@@ -7,30 +7,68 @@ from collections.abc import Callable, Mapping, Sequence
 from synapse_abm.errors import InputError
 from synapse_abm.validation.binding import clamped, clamped_pair, closed, closed_pair, pool
 from synapse_abm.validation.cases import Case
+from synapse_abm.validation.diffusion import counts, displacement, modes
 from synapse_abm.validation.grid import closed_grid
 from synapse_abm.validation.immigration import immigration
+from synapse_abm.validation.kinetics import approach, race
+from synapse_abm.validation.passage import first_passage
+from synapse_abm.validation.rebinding import any_step, single_site
 from synapse_abm.validation.transport import clamped as clamped_cycle
 from synapse_abm.validation.transport import coupled
 from synapse_abm.validation.trials import Found
 
-_LATER = "not run in this release"
-RUN: Mapping[str, Callable[[Case], Found]] = {
-    "A": clamped,
-    "B": closed,
-    "C": pool,
-    "D": clamped_pair,
-    "E": closed_pair,
-    "H": clamped_cycle,
-    "I": coupled,
-}
-NOT_RUN: Mapping[str, str] = {
-    "F": f"approach to equilibrium: {_LATER}",
-    "G": f"approach to equilibrium with two ligands: {_LATER}",
-    "J": f"paths and first passages of single molecules, which no run records: {_LATER}",
-    "K1": f"times of single binding events, which no run records: {_LATER}",
-    "K3": f"a reservoir beyond one wall and uptake at the other: {_LATER}",
-    "L": "an asymptotic formula of continuous space, without an exact law on a grid",
-    "M": "the bias of time steps that this program does not use",
+ASYMPTOTIC = "an asymptotic formula of continuous space, without an exact law on a grid"
+OTHER_STEPS = "the bias of time steps that this program does not use"
+BOUNDARY = "a reservoir beyond one wall; here a reservoir reaches every cell alike"
+
+type Run = Callable[[Case], Found]
+
+
+def _unable(why: str) -> Run:
+    return lambda case: Found(left_out=[(case.id, why)])
+
+
+def _diffusion(case: Case) -> Run:
+    """Which of J1 to J6, by what the case gives."""
+    exact, given = case.exact, case.params
+    if "msd" in exact or "fourth_moment_one_axis" in exact:
+        return displacement
+    if any(key.startswith("lambda_") for key in exact):
+        return modes
+    if "mean_per_cell" in given or "N" in given:
+        return counts
+    return first_passage
+
+
+def _on_a_grid(case: Case) -> Run:
+    """Which of K1 to K4."""
+    if "receptors" in case.params:
+        return closed_grid
+    if "receptor" in case.params:
+        return single_site
+    return _unable(BOUNDARY if "uptake_rate" in case.params else ASYMPTOTIC)
+
+
+def _steps(case: Case) -> Run:
+    """M4 is a grid of our own kind; the others are rules that are not ours."""
+    return any_step if "k_bind_in_cell" in case.params else _unable(OTHER_STEPS)
+
+
+#: By the letter of a group, what a case is run by.
+RUN: Mapping[str, Callable[[Case], Run]] = {
+    "A": lambda _: clamped,
+    "B": lambda _: closed,
+    "C": lambda _: pool,
+    "D": lambda _: clamped_pair,
+    "E": lambda _: closed_pair,
+    "F": lambda _: approach,
+    "G": lambda _: race,
+    "H": lambda _: clamped_cycle,
+    "I": lambda _: coupled,
+    "J": _diffusion,
+    "K": _on_a_grid,
+    "L": lambda _: _unable(ASYMPTOTIC),
+    "M": _steps,
 }
 
 
@@ -38,16 +76,8 @@ def assign(cases: Sequence[Case]) -> Found:
     """Trials of all cases that can be run; faults are noted in the cases."""
     found = Found()
     for case in cases:
-        letter = case.group[0]
-        if letter in RUN:
-            found.add(_of_one(case, RUN[letter](case)))
-        elif letter == "K" and "receptors" in case.params:
-            found.add(_of_one(case, closed_grid(case)))
-        elif letter != "N":
-            kind = letter
-            if letter == "K":
-                kind = "K3" if "uptake_rate" in case.params else "K1"
-            found.left_out.append((case.id, NOT_RUN[kind]))
+        if case.group[0] in RUN:
+            found.add(_of_one(case, RUN[case.group[0]](case)(case)))
     found.add(immigration([case for case in cases if case.group[0] == "N"]))
     return found
 

@@ -297,8 +297,8 @@ class _Part:
     def _read(self, _: Simulation, series: Series) -> Mapping[str, Array]:
         at = self._records[:, None] - 1
         return {
-            "present": series.totals[at, self._present].T,
-            "gone": series.events[at, self._gone].T,
+            "present": series.totals[at, self._present].T.astype(np.int32),
+            "gone": series.events[at, self._gone].T.astype(np.int32),
         }
 
     def column(self, kind: str, time: float) -> Array:

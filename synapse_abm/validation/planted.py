@@ -1,23 +1,32 @@
 """Bugs that are planted on purpose, each with the case that must catch it.
 
-A bug is a changed line of the compiled engine (compiled anew, which takes a while the first
-time), or a case run with other parameters than it says.
+A bug is a changed line of the compiled engine (compiled anew, which takes a while the first time),
+a changed scenario that the engine is handed behind the case's back, a formula of the textbook in
+place of an exact number, or a case run with other parameters than it says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from synapse_abm.network import Address
-from synapse_abm.planting import plant
+from synapse_abm.planting import is_compiled, plant
+from synapse_abm.scenario import Scenario
+from synapse_abm.simulation import Simulation
 from synapse_abm.statistics import Rule, Verdict
+from synapse_abm.theory import morrison_mean
+from synapse_abm.validation import samples
 from synapse_abm.validation.cases import Case
 from synapse_abm.validation.groups import assign
 from synapse_abm.validation.judge import judge
+from synapse_abm.validation.quantities import Row
 from synapse_abm.validation.report import Caught
+
+type Numbers = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +37,109 @@ class Bug:
     ----------
     old, new
         A piece of the engine's source and what takes its place; empty for none.
+    scenario
+        What becomes of the scenarios that the engine is handed.
     params
         Parameters of the case that are run in place of its own.
+    exact
+        Exact numbers that take the place of the case's own, from its parameters and these.
     """
 
     name: str
     case: str
     old: str = ""
     new: str = ""
+    scenario: Callable[[Scenario], Scenario] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    exact: Callable[[Mapping[str, Any], Numbers], Numbers] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be tried without compiling anything."""
+        return not self.old or is_compiled(self.old, self.new)
+
+
+def _faster(factor: float) -> Callable[[Scenario], Scenario]:
+    """All molecules diffuse ``factor`` times faster than the scenario says."""
+
+    def change(scenario: Scenario) -> Scenario:
+        ligands = {
+            name: each.model_copy(update={"diffusion_um2_per_s": factor * each.diffusion_um2_per_s})
+            for name, each in scenario.ligands.items()
+        }
+        return scenario.model_copy(update={"ligands": ligands})
+
+    return change
+
+
+def _wrapped(scenario: Scenario) -> Scenario:
+    """Walls that wrap."""
+    grid = scenario.grid.model_copy(update={"walls": "periodic"})
+    return scenario.model_copy(update={"grid": grid})
+
+
+def _morrison(params: Mapping[str, Any], _: Numbers) -> Numbers:
+    affinity = params["kon_pair"] / params["koff"]
+    return {"mean_bound": float(morrison_mean(params["R"], params["L"], affinity))}
+
+
+def _unscaled(params: Mapping[str, Any], _: Numbers) -> Numbers:
+    """Occupancy by the drug as if no substrate competed: D / (D + Ki)."""
+    affinity = params["koff_D"] / params["kon_D"]
+    return {"p_TD": params["D"] / (params["D"] + affinity)}
+
+
+def _tenth_of_kd(params: Mapping[str, Any], _: Numbers) -> Numbers:
+    return {"p": 1 / 11, "k_obs": 1.1 * params["koff"]}
 
 
 _EVENT = "a = bench.rate[c] * float(n1 * n2)"
 _KIND = "chem.channels[c, KIND]"
+_FIRE = "            fire(plan, store, chem, bench, at, int(cell), c, rest)"
+_NOTED = "            store.last_s[chem.channels[c, COUNTER]] = step * plan.dt + time"
+#: At most one event in a step: with one site, p = 1 - exp(-rate dt) for either change.
+ONE_EVENT = ("while store.meta[FULL] == 0:", "while store.meta[FULL] == 0 and k < 1:")
 
 PLANTED = (
     Bug(
-        "unbinding 5 % too fast", "A2",
-        _EVENT, f"{_EVENT} * (1.05 if {_KIND} == 0 else 1.0)",
+        "naive step: p = 1 - exp(-rate dt), one change a step (C = 0.1 Kd)", "A1", *ONE_EVENT,
+        params={"N": 1, "kon": 1.0, "koff": 1.0, "C": 0.1}, exact=_tenth_of_kd,
     ),
+    Bug(
+        "after letting go, a site binds again within the same step", "A1", _NOTED,
+        f"            time = 0.0\n            if {_KIND} == BIND:\n                break",
+    ),
+    Bug("Morrison's quadratic for the exact law, one pair", "B1", exact=_morrison),
+    Bug("Morrison's quadratic for the exact law, few copies", "B3", exact=_morrison),
     Bug(
         "all molecules of a ligand taken for the free ones", "B3",
         _EVENT,
         f"n1 += bench.here[chem.channels[c, INDEX]] if {_KIND} == BIND and n1 > 0 else 0; {_EVENT}",
+    ),
+    Bug("Ki not scaled by 1 + S/Km", "H2", exact=_unscaled),
+    Bug(
+        "what unbinds turns up in a random cell", "K1b",
+        "mol[CELL, row] = sites[SITE_CELL, site]",
+        "mol[X, row] = ((u64(store.meta[STEP]) * u64(2654435761) + u64(row) * u64(40503))"
+        " >> u64(7)) % u64(plan.width)",
+    ),
+    Bug("hop probability too large by 2 d, in the plane", "J1_2d", scenario=_faster(4)),
+    Bug("hop probability too large by 2 d, in a row", "J2_50", scenario=_faster(2)),
+    Bug("walls that wrap for walls that reflect: modes", "J2_50", scenario=_wrapped),
+    Bug("walls that wrap for walls that reflect: passage", "J6c", scenario=_wrapped),
+    Bug(
+        "one random number decides for two sites", "A2", _FIRE,
+        f"{_FIRE}\n            if {_KIND} != TRANSPORT and bench.here[chem.channels[c, FIRST]] > 0 "
+        f"and bench.here[chem.channels[c, SECOND]] > 0:\n    {_FIRE}",
+    ),
+    Bug(
+        "of the transports in a step only the first is counted", "H3", _NOTED,
+        f"            store.events[chem.channels[c, COUNTER]] -= {_KIND} == TRANSPORT and k > 0",
+    ),
+    Bug("a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1}),
+    Bug(
+        "unbinding 5 % too fast", "A2",
+        _EVENT, f"{_EVENT} * (1.05 if {_KIND} == 0 else 1.0)",
     ),
     Bug(
         "one random number for the waiting time and the choice", "I1c",
@@ -58,18 +147,8 @@ PLANTED = (
         "bench.select[i] = uniform(bench.draws[2 * i])",
     ),
     Bug(
-        "of the transports in a step only the first is counted", "H3",
-        "            store.last_s[chem.channels[c, COUNTER]] = step * plan.dt + time",
-        f"            store.events[chem.channels[c, COUNTER]] -= {_KIND} == TRANSPORT and k > 0",
-    ),
-    Bug(
         "what is transported stays outside", "I1b",
         "compartment = INSIDE if kind == TRANSPORT else FREE", "compartment = FREE",
-    ),
-    Bug("a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1}),
-    Bug(
-        "what unbinds turns up in the first column", "K2a",
-        "mol[CELL, row] = sites[SITE_CELL, site]", "mol[X, row] = u32(0)",
     ),
     Bug(
         "a wall that reflects one cell too far out", "K2b",
@@ -81,14 +160,39 @@ PLANTED = (
 
 def try_out(bug: Bug, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caught:
     """Run the case with the bug, under the rule of the whole validation."""
-    case = cases[bug.case]
+    rows = rows_with(bug, cases[bug.case], rule, seed)
+    failed = [row for row in rows if row.verdict is Verdict.FAIL]
+    worst = max(failed or rows, key=lambda row: abs(row.z), default=None)
+    if worst is None:
+        return Caught(bug.name, bug.case, False)
+    return Caught(bug.name, bug.case, bool(failed), abs(worst.z), worst.quantity)
+
+
+def rows_with(
+    bug: Bug, case: Case, rule: Rule, seed: int, thorough: bool = False
+) -> list[Row]:  # fmt: skip
+    """All verdicts on the case with the bug planted."""
     kernels: ModuleType | None = plant(bug.old, bug.new) if bug.old else None
-    case = replace(case, params={**case.params, **bug.params}, faults=[])
-    rows = [
-        row
-        for at, trial in enumerate(assign([case]).trials)
-        for row in judge(trial, rule, Address(seed, at), kernels)
-    ]
-    largest = max((abs(row.z) for row in rows), default=0.0)
-    caught = any(row.verdict is Verdict.FAIL for row in rows)
-    return Caught(bug.name, bug.case, caught, largest)
+    params = {**case.params, **bug.params}
+    exact = dict(case.exact)
+    if bug.exact is not None:
+        exact = dict(bug.exact(params, case.exact))
+    case = replace(case, params=params, exact=exact, faults=[])
+    change = bug.scenario or (lambda scenario: scenario)
+
+    def handed(scenario: Scenario, *arguments: Any, **options: Any) -> Simulation:
+        return Simulation(change(scenario), *arguments, **options)
+
+    with mock.patch.object(samples, "Simulation", handed):
+        return [
+            row
+            for at, trial in enumerate(assign([case]).trials)
+            for row in judge(
+                trial.thorough() if thorough else trial, rule, Address(seed, at), kernels
+            )
+        ]
+
+
+def not_tried(bug: Bug) -> Caught:
+    """The entry of a bug that was left alone because it had to be compiled."""
+    return Caught(bug.name, bug.case, None)

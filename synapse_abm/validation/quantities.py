@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +37,8 @@ type Measure = Callable[[Sample], Estimate]
 #: Margins within which a difference does not matter: of an occupancy or a probability, of another
 #: number (relative), and of a variance or covariance (relative; 2 % of a standard deviation).
 OCCUPANCY, RELATIVE, SPREAD = 0.01, 0.02, 0.04
+#: How many times smaller margins are in a thorough run: 0.002 of an occupancy, 0.5 % of the others.
+FINER_OCCUPANCY, FINER = 5.0, 4.0
 LEAST_MARGIN = 1e-9
 LEAST_EXPECTED = 100.0
 CERTAIN = 0.99  # a law with an outcome more probable than this is judged by its mean alone
@@ -57,32 +58,20 @@ class Row:
     verdict: Verdict
     margin: float
     observations: int
-
-
-class Quantity(Protocol):
-    """Something of a case that can be looked at."""
-
-    @property
-    def id(self) -> str:
-        """The case."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in the file of cases."""
-
-    def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
-        """Estimate it and compare."""
+    frequencies: tuple[Sequence[float], Sequence[float]] | None = None
+    """Of a law: the observed frequency of each count (the first of two), and the exact ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A quantity that is one number."""
+    """A quantity that is one number; ``finer``: see `FINER`."""
 
     id: str
     name: str
     exact: float
     margin: float
     measure: Measure
+    finer: float = FINER
 
     def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
         """Estimate it and compare."""
@@ -108,6 +97,7 @@ class Distribution:
     law: Array
     columns: Sequence[str]
     margin: float
+    finer: float = FINER_OCCUPANCY
 
     def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
         """Compare the observed frequencies with the law."""
@@ -126,8 +116,15 @@ class Distribution:
             expected = 1 - se**2
         return Row(
             self.id, self.name, found, expected, se, z_score(found, expected, se),
-            concluded, max(self.margin, LEAST_MARGIN), sample.size,
+            concluded, max(self.margin, LEAST_MARGIN), sample.size, self._frequencies(sample),
         )  # fmt: skip
+
+    def _frequencies(self, sample: Sample) -> tuple[Sequence[float], Sequence[float]]:
+        """How often each count was seen, for the eye: all observations, correlated or not."""
+        exact = self.law.sum(axis=tuple(range(1, self.law.ndim)))
+        counts = np.minimum(sample[self.columns[0]].ravel(), exact.size - 1).astype(np.int64)
+        seen = np.bincount(counts, minlength=exact.size) / max(counts.size, 1)
+        return seen.tolist(), exact.tolist()
 
     def _means(self, sample: Sample, rule: Rule, stage: int) -> Verdict:
         """The verdict on the means, the worst of them."""
@@ -158,6 +155,14 @@ class Distribution:
         if merged_bins(at.size * flat, LEAST_EXPECTED).size < 2:
             return None
         return chi_square(at, flat, LEAST_EXPECTED)
+
+
+type Quantity = Number | Distribution
+
+
+def share(id: str, name: str, exact: float, measure: Measure, scale: float = 1.0) -> Number:
+    """An occupancy or a probability, times ``scale``."""
+    return Number(id, name, exact, OCCUPANCY * scale, measure, FINER_OCCUPANCY)
 
 
 # --- measures -------------------------------------------------------------------------------------

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from synapse_abm.results import text_table
-from synapse_abm.statistics import Verdict
+from synapse_abm.statistics import Rule, Verdict
 from synapse_abm.validation.quantities import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """A planted bug, the case that must catch it, and whether it did (with the largest z)."""
+    """A planted bug, the case that must catch it, and whether it did: where, and by how much.
+
+    ``caught`` is None for a bug that was not tried.
+    """
 
     bug: str
     caught_by: str
-    caught: bool
-    z: float
+    caught: bool | None
+    z: float = 0.0
+    quantity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +35,22 @@ class Verdicts:
     not_expressible: Sequence[tuple[str, str]]
     planted: Sequence[Caught]
     wall_s: float
+    thorough: bool = False
+    rule: Rule = field(default_factory=Rule)
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether every quantity passed and every planted bug was caught."""
+        """Whether every quantity passed and every planted bug that was tried was caught."""
         agreed = all(row.verdict is Verdict.PASS for row in self.rows)
-        return agreed and all(each.caught for each in self.planted)
+        return agreed and all(each.caught is not False for each in self.planted)
 
     def record(self) -> Mapping[str, Any]:
         """The contents of ``--json FILE``."""
         return {
             "false_alarm": self.false_alarm,
             "seed": self.seed,
+            "thorough": self.thorough,
             "passed": self.passed,
             "wall_s": round(self.wall_s, 3),
             "cases": [
@@ -55,10 +63,19 @@ class Verdicts:
             ],
             "not_expressible": [{"id": name, "why": why} for name, why in self.not_expressible],
             "planted": [
-                {"bug": each.bug, "caught_by": each.caught_by, "caught": each.caught, "z": each.z}
+                {
+                    "bug": each.bug, "caught_by": each.caught_by, "caught": each.caught,
+                    "quantity": each.quantity, "z": each.z,
+                }
                 for each in self.planted
             ],
         }  # fmt: skip
+
+    def html(self) -> str:
+        """The contents of ``--html FILE``: one page that needs nothing else."""
+        from synapse_abm.validation.page import html
+
+        return html(self)
 
     def text(self) -> str:
         """A line for each case, what did not pass, what was not run, and the verdict."""
@@ -76,19 +93,14 @@ class Verdicts:
         lines = []
         for name in dict.fromkeys(row.id for row in self.rows):
             rows = [row for row in self.rows if row.id == name]
-            worst = max(rows, key=lambda row: abs(row.z))
-            verdict = max((row.verdict for row in rows), key=_ORDER.index)
+            largest = max(rows, key=lambda row: abs(row.z))
             most = max(row.observations for row in rows)
             lines.append(
                 (
-                    name,
-                    str(len(rows)),
-                    str(most),
-                    f"{abs(worst.z):.2f}",
-                    worst.quantity,
-                    str(verdict),
+                    name, str(len(rows)), str(most), f"{abs(largest.z):.2f}", largest.quantity,
+                    str(worst(rows)),
                 )
-            )
+            )  # fmt: skip
         return text_table(header, lines) if lines else ""
 
     def _troubles(self) -> str:
@@ -109,12 +121,18 @@ class Verdicts:
     def _planted(self) -> str:
         if not self.planted:
             return ""
-        header = ("planted bug", "case", "largest |z|", "caught")
+        header = ("planted bug", "case", "quantity", "largest |z|", "caught")
         lines = [
-            (each.bug, each.caught_by, f"{each.z:.1f}", "yes" if each.caught else "NO")
+            (
+                each.bug, each.caught_by, each.quantity,
+                f"{each.z:.1f}" if each.quantity else "", TOLD[each.caught],
+            )
             for each in self.planted
-        ]
-        return text_table(header, lines)
+        ]  # fmt: skip
+        table = text_table(header, lines)
+        if any(each.caught is None for each in self.planted):
+            table += "\nNot tried: these bugs must be compiled first, 15 s each, once: --planted"
+        return table
 
     def _verdict(self) -> str:
         counts = {v: sum(row.verdict is v for row in self.rows) for v in _ORDER}
@@ -124,6 +142,14 @@ class Verdicts:
             f"{told or 'nothing was run'}: {len(self.rows)} quantities of {cases} cases, false "
             f"alarm of all together {self.false_alarm:g}, seed {self.seed}, {self.wall_s:.0f} s"
         )
+
+
+TOLD = {True: "yes", False: "NO", None: "not tried"}
+
+
+def worst(rows: Sequence[Row]) -> Verdict:
+    """The verdict on all of them: the worst there is."""
+    return max((row.verdict for row in rows), key=_ORDER.index)
 
 
 _ORDER = [Verdict.PASS, Verdict.CONTINUE, Verdict.INCONCLUSIVE, Verdict.FAIL]

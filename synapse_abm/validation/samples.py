@@ -35,6 +35,8 @@ type Columns = Mapping[str, Callable[[Series], Array]]
 #: independent.
 BURN_IN, APART = 20, 5
 BATCHES = 100
+#: Steps recorded at a time: a record of everything is wider than the columns that are kept.
+CHUNK = 100_000
 
 
 class Sample(Protocol):
@@ -99,17 +101,18 @@ class Stationary:
 
     def grow(self, size: int) -> None:
         """Observe until there are at least ``size``."""
-        if size <= self.size:
-            return
-        series = self._simulation.run(size - self.size, every=1)
-        for name, read in self._levels.items():
-            self._columns[name] = np.concatenate([self._columns[name], read(series)])
-        for name, read in self._counts.items():
-            total = read(series)
-            share = np.diff(total, prepend=self._before[name])
-            self._columns[name] = np.concatenate([self._columns[name], share])
-            self._before[name] = total[-1]
-        self.size = size
+        parts: dict[str, list[Array]] = {name: [held] for name, held in self._columns.items()}
+        while self.size < size:
+            more = min(size - self.size, CHUNK)
+            series = self._simulation.run(more, every=1)
+            for name, read in self._levels.items():
+                parts[name].append(read(series))
+            for name, read in self._counts.items():
+                total = read(series)
+                parts[name].append(np.diff(total, prepend=self._before[name]))
+                self._before[name] = total[-1]
+            self.size += more
+        self._columns = {name: np.concatenate(part) for name, part in parts.items()}
 
     def __getitem__(self, column: str) -> Array:
         return self._columns[column]
@@ -181,6 +184,9 @@ class Replicates:
             self.size += len(next(iter(columns.values())))
 
     def __getitem__(self, column: str) -> Array:
+        name, capped, most = column.partition("<=")
+        if capped:  # a count, what is larger taken for the largest
+            return np.minimum(self[name], float(most))
         parts = self._parts[column]
         if len(parts) > 1:
             self._parts[column] = parts = [np.concatenate(parts)]

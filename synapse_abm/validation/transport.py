@@ -9,11 +9,9 @@ from types import ModuleType
 
 import numpy as np
 
-from synapse_abm import layout as lay
 from synapse_abm.network import Address, Names
 from synapse_abm.scenario import Ligand, Scenario
 from synapse_abm.simulation import Series, Simulation, event_index
-from synapse_abm.state import State
 from synapse_abm.theory import (
     Clearance,
     TransportRates,
@@ -29,6 +27,8 @@ from synapse_abm.validation.places import (
     well_mixed,
 )
 from synapse_abm.validation.quantities import (
+    FINER,
+    FINER_OCCUPANCY,
     OCCUPANCY,
     RELATIVE,
     SPREAD,
@@ -42,6 +42,7 @@ from synapse_abm.validation.quantities import (
 )
 from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns, Replicates, Sample
+from synapse_abm.validation.seats import Seats
 from synapse_abm.validation.trials import (
     AFFORDABLE,
     DECIDING,
@@ -110,7 +111,7 @@ def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
     copies = min(max(1, round(500 / (events + 1))), 32)
     replicas = side_by_side(scenario.model_copy(update={"dt_s": window}), copies)
     names = Names.of(replicas)
-    seats = _Seats(names, _stationary_occupancy(case))
+    seats = Seats(names, _stationary_occupancy(case))
     columns = [event_index(names, "transported", f"S{i}", f"T{i}") for i in range(copies)]
 
     def read(_: Simulation, series: Series) -> Mapping[str, Array]:
@@ -133,28 +134,6 @@ def _stationary_occupancy(case: Case) -> Mapping[str, float]:
     substrate, drug = case.rate("S", zero=True), case.rate("D", zero=True)
     p = transporter_occupancy(substrate, rates.km, drug, rates.ki)
     return {"S": float(p.substrate), "D": float(p.drug)}
-
-
-class _Seats:
-    """Lets clamped ligands hold sites at random, each with its probability."""
-
-    def __init__(self, names: Names, occupancy: Mapping[str, float]) -> None:
-        targets, pairs = len(names.targets), len(names.pairs)
-        self._edges = np.cumsum(list(occupancy.values()))
-        self._ligand = np.full((targets, len(occupancy) + 1), -1)  # the last kind is an empty site
-        self._total = np.zeros(self._ligand.shape, dtype=np.int64)
-        self._total[:, -1] = pairs + np.arange(targets)
-        for p, (target, ligand) in enumerate(names.pairs):
-            at = names.targets.index(target), list(occupancy).index(ligand[0])
-            self._ligand[at], self._total[at] = names.ligands.index(ligand), p
-
-    def __call__(self, state: State, generator: np.random.Generator) -> None:
-        sites, totals = state.store.sites, state.store.totals
-        u = generator.random(sites.shape[1])
-        at = sites[lay.TARGET], np.searchsorted(self._edges, u, side="right")
-        sites[lay.LIGAND] = self._ligand[at]
-        held = np.bincount(self._total[at], minlength=int(self._total.max()) + 1)
-        totals[: held.size] = held
 
 
 def coupled(case: Case) -> Found:
@@ -288,8 +267,8 @@ def _clearance_claims(case: Case, times: Array, exact: Clearance) -> tuple[Numbe
         for key, values, share, measure, one in rows:
             if values is not None:
                 margin = OCCUPANCY if share is None else share * float(np.abs(values).max())
-                safe = at_least(measure, one)
-                found.append(Number(case.id, key + at, float(values[i]), margin, safe))
+                safe, finer = at_least(measure, one), FINER_OCCUPANCY if share is None else FINER
+                found.append(Number(case.id, key + at, float(values[i]), margin, safe, finer))
     return tuple(found)
 
 

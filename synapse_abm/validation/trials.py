@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 from synapse_abm.network import Address
 from synapse_abm.scenario import Scenario
 from synapse_abm.simulation import Series
-from synapse_abm.validation.cases import Case
+from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.quantities import (
+    FINER,
+    FINER_OCCUPANCY,
     OCCUPANCY,
     RELATIVE,
     SPREAD,
@@ -45,7 +47,7 @@ OBSERVING = 50
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Quantities observed together on one simulation.
+    """Quantities observed together on one simulation, the first look at ``first`` observations.
 
     Parameters
     ----------
@@ -57,6 +59,12 @@ class Trial:
     first: int
     observe: Observe
     cost: float
+
+    def thorough(self) -> Trial:
+        """The same with finer margins, and as many more observations as these ask for."""
+        finer = tuple(replace(q, margin=q.margin / q.finer) for q in self.quantities)
+        more = max(q.finer for q in self.quantities) ** 2
+        return Trial(finer, math.ceil(more * self.first), self.observe, more * self.cost)
 
 
 @dataclass(slots=True)
@@ -85,18 +93,22 @@ class Claims:
         self.spreads: list[Quantity] = []
         self.least_variance = float("inf")
 
-    def _number(self, kept: list[Quantity], key: str, measure: Measure, margin: float) -> None:
+    def _number(
+        self, kept: list[Quantity], key: str, measure: Measure, margin: float, finer: float = FINER
+    ) -> None:
         exact = self._case.number(key)
         if exact is not None:
-            kept.append(Number(self._case.id, key, exact, margin, measure))
+            kept.append(Number(self._case.id, key, exact, margin, measure, finer))
 
     def _size(self, key: str) -> float:
         return abs(self._case.number(key) or 0.0)
 
-    def _mean(self, key: str, column: str, margin: float, scale: float) -> None:
+    def _mean(
+        self, key: str, column: str, margin: float, scale: float, finer: float = FINER_OCCUPANCY
+    ) -> None:
         """With an error no smaller than the column's variance, if the case gives it, allows."""
         one = scale * math.sqrt(self._size(f"var_{column}"))
-        self._number(self.means, key, at_least(mean(column, scale), one), margin)
+        self._number(self.means, key, at_least(mean(column, scale), one), margin, finer)
 
     def share(self, key: str, column: str, sites: int) -> None:
         """An occupancy (0 to 1); the column counts the occupied ones of ``sites``."""
@@ -108,7 +120,7 @@ class Claims:
 
     def mean(self, key: str, column: str, scale: float = 1.0) -> None:
         """Any other mean."""
-        self._mean(key, column, RELATIVE * self._size(key), scale)
+        self._mean(key, column, RELATIVE * self._size(key), scale, FINER)
 
     def rate(self, key: str, measure: Measure) -> None:
         """A rate that takes as many observations as a spread."""
@@ -129,6 +141,13 @@ class Claims:
         law = self._case.law(key)
         if law is not None:
             self.spreads.append(Distribution(self._case.id, key, law, (column,), margin))
+
+    def law_with_tail(self, key: str, column: str, law: Array, margin: float) -> None:
+        """The law of a count whose table may end early: its last entry stands for all beyond."""
+        last = law.size - 1
+        whole = law.copy()
+        whole[last] += max(1 - float(law.sum()), 0.0)
+        self.spreads.append(Distribution(self._case.id, key, whole, (f"{column}<={last}",), margin))
 
     def joint_law(self, key: str, columns: Sequence[str], margin: float) -> None:
         """The joint law of two counts."""

@@ -1,0 +1,394 @@
+"""Groups F and G: the way to equilibrium, its memory, and two ligands that race for one site.
+
+Everything happens in one cell, where a step of any length is exact; runs are repeated from the same
+start, so observations are independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from synapse_abm import layout as lay
+from synapse_abm.network import Address, CountRows, Names
+from synapse_abm.scenario import Ligand, Scenario
+from synapse_abm.simulation import Series, Simulation
+from synapse_abm.state import State
+from synapse_abm.statistics import Estimate
+from synapse_abm.theory import (
+    Law,
+    closed_transient_law,
+    occupancy,
+    open_transient_law,
+    time_average_variance,
+)
+from synapse_abm.validation.cases import Array, Case, common_step
+from synapse_abm.validation.places import per_concentration, per_pair, side_by_side, well_mixed
+from synapse_abm.validation.quantities import (
+    SPREAD,
+    Number,
+    Quantity,
+    at_least,
+    covariance,
+    exchange_rate,
+    mean,
+    share,
+    variance,
+)
+from synapse_abm.validation.relaxation import pace
+from synapse_abm.validation.samples import Columns, Replicates, Sample
+from synapse_abm.validation.seats import Seats
+from synapse_abm.validation.trials import (
+    AFFORDABLE,
+    DECIDING,
+    Claims,
+    Found,
+    Trial,
+    bound,
+    stationary,
+    too_long,
+)
+
+#: Independent runs up to the first look; sites of a run of group G.
+FIRST, SITES, FIRST_SITES = 2400, 64, 100
+MOST_STEPS = 1000
+#: Snapshots per relaxation time for a time average, and the relative change this makes to it.
+SNAPSHOTS = 8
+_NO_STEP = f"its times have no step that fits {MOST_STEPS} times"
+
+
+def approach(case: Case) -> Found:
+    """Group F, told apart by the parameters: clamped or closed, in time or at equilibrium."""
+    if "kon_pair" in case.params:
+        return _closed(case)
+    found = Found()
+    if "t" in case.params:
+        found.add(_association(case))
+    found.add(_memory(case))
+    return found
+
+
+def _association(case: Case) -> Found:
+    """A clamped ligand finds N sites, ``B0`` of them taken (none unless the case says so)."""
+    sites, start = case.count("N", 1), case.count("B0", default=0)
+    kon, koff, held = case.rate("kon", zero=True), case.rate("koff"), case.rate("C", zero=True)
+    if start > sites:
+        start = 0
+        case.wholes("B0", (1,), 0, sites)  # notes the fault
+    rate, times = kon * held + koff, case.times("params")
+    ligand = Ligand(clamped_nM=held, binding={"T": per_concentration(kon, koff)})
+    laws = [open_transient_law(t, sites, start, kon * held / rate, rate) for t in times]
+    scenario = well_mixed(sites, {"L": ligand})
+    return _transient(case, scenario, times, laws, _Taken(start) if start else None)
+
+
+def _closed(case: Case) -> Found:
+    """R sites and L molecules, all free at time zero."""
+    sites, copies = case.count("R", 1), case.count("L", 1)
+    rates = case.rate("kon_pair"), case.rate("koff")
+    times = case.times("params")
+    if case.faults:
+        return Found()
+    if min(sites, copies) > 1000:
+        return Found(left_out=[(case.id, "not run in this release; its law has over 1000 states")])
+    laws = [closed_transient_law(t, sites, copies, *rates) for t in times]
+    scenario = well_mixed(sites, {"L": Ligand(count=copies, binding={"T": per_pair(*rates)})})
+    return _transient(case, scenario, times, laws, None)
+
+
+class _Taken:
+    """Lets the clamped ligand hold the first ``number`` sites of every copy at time zero."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, state: State, _: np.random.Generator) -> None:
+        sites, totals = state.store.sites, state.store.totals
+        targets = int(sites[lay.TARGET].max()) + 1
+        each = sites.shape[1] // targets
+        taken = np.arange(sites.shape[1]) % each < self.number
+        sites[lay.LIGAND, taken] = sites[lay.TARGET, taken]  # ligand i binds target i
+        totals[:targets] = self.number
+        totals[targets : 2 * targets] = each - self.number
+
+
+def _transient(
+    case: Case, scenario: Scenario, times: Array, laws: list[Law],
+    prepare: _Taken | None,
+) -> Found:  # fmt: skip
+    """Means, variances and occupancies at given times; laws give the exact errors."""
+    step, sites = common_step(times, MOST_STEPS), scenario.targets["T"].n_sites
+    if step is None:
+        return Found(left_out=[(case.id, _NO_STEP)])
+    numbers = _transient_numbers(case, times, laws, sites)
+    if case.faults or not numbers:
+        return Found()
+    events = 2 * pace(scenario).events_per_s * float(times.max()) + sites
+    copies = min(max(1, round(300 / (events + 1))), 16)
+    replicas = side_by_side(scenario.model_copy(update={"dt_s": step}), copies)
+    records = np.round(times / step).astype(np.int64)
+    columns = CountRows.of(Names.of(replicas))
+    initial = 0.0 if prepare is None else float(prepare.number)
+
+    def read(_: Simulation, series: Series) -> Mapping[str, Array]:
+        table = series.totals[:, : columns.pairs]
+        table = np.vstack([np.full((1, copies), initial), table])
+        return {f"bound@{i}": table[at].astype(np.float64) for i, at in enumerate(records)}
+
+    def observe(address: Address, kernels: ModuleType | None) -> Sample:
+        steps = int(records.max(initial=1))
+        return Replicates(
+            replicas, address, kernels, steps=steps, read=read, prepare=prepare
+        )  # fmt: skip
+
+    rare = 1.0
+    if any(number.name.startswith("var") for number in numbers):
+        least = min((law.var for law in laws if law.var > 0), default=1.0)
+        rare += min(0.5 / least, 20.0)
+    first = round(FIRST * rare)
+    cost = DECIDING * first * (events * (1 + copies / 16) + 20 * len(set(records)) + 1000 / copies)
+    if cost > AFFORDABLE:
+        return Found(left_out=[(case.id, too_long(cost))])
+    return Found([Trial(numbers, first, observe, cost)])
+
+
+def _transient_numbers(case: Case, times: Array, laws: list[Law], sites: int) -> tuple[Number, ...]:
+    """Variances are judged on the scale of the largest one."""
+    found = []
+    shares, means, spreads = (case.series(key, times.size) for key in ("p_t", "mean_t", "var_t"))
+    for i, (t, law) in enumerate(zip(times, laws, strict=True)):
+        at, column = f"[t={t:g}]", f"bound@{i}"
+        fourth = math.sqrt(max(law.central_moment(4) - law.var**2, 0.0))
+        if shares is not None:
+            safe = at_least(mean(column, 1 / sites), law.sd / sites)
+            found.append(share(case.id, f"p{at}", float(shares[i]), safe))
+        if means is not None:
+            safe = at_least(mean(column), law.sd)
+            found.append(share(case.id, f"mean{at}", float(means[i]), safe, sites))
+        if spreads is not None:
+            safe = at_least(variance(column), fourth)
+            margin = SPREAD * float(np.abs(spreads).max())
+            found.append(Number(case.id, f"var{at}", float(spreads[i]), margin, safe))
+    return tuple(found)
+
+
+# --- memory at equilibrium ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Clamped:
+    """N sites and a clamped ligand at equilibrium."""
+
+    sites: int
+    p: float
+    relaxation_s: float
+    scenario: Scenario
+
+    def watched(
+        self, steps: int, dt: float, copies: int, read: Callable[[Array], Mapping[str, Array]]
+    ) -> Callable[[Address, ModuleType | None], Sample]:
+        """Runs from a stationary start; ``read`` gets the sites bound, shape (steps, copies)."""
+        replicas = side_by_side(self.scenario.model_copy(update={"dt_s": dt}), copies)
+        seats = Seats(Names.of(replicas), {"L": self.p})
+
+        def columns(_: Simulation, series: Series) -> Mapping[str, Array]:
+            return read(series.totals[:, :copies].astype(np.float64))
+
+        def observe(address: Address, kernels: ModuleType | None) -> Sample:
+            return Replicates(replicas, address, kernels, steps=steps, read=columns, prepare=seats)
+
+        return observe
+
+
+def _memory(case: Case) -> Found:
+    """Equilibrium of a clamped ligand: its rates, autocovariance, variance of a time average."""
+    sites = case.count("N", 1)
+    kon, koff, held = case.rate("kon", zero=True), case.rate("koff"), case.rate("C", zero=True)
+    if case.faults or kon * held == 0:
+        return Found()
+    ligand = Ligand(clamped_nM=held, binding={"T": per_concentration(kon, koff)})
+    scenario, tau = well_mixed(sites, {"L": ligand}), 1 / (kon * held + koff)
+    place = _Clamped(sites, float(occupancy(held, koff / kon)), tau, scenario)
+    claims = Claims(case)
+    claims.share("p_eq", "bound", sites)
+    claims.rate("k_obs", exchange_rate("unbound", "bound", sites, tau))
+    counts: Columns = {"unbound": lambda series: series.count("unbound", "L", "T")}
+    found = stationary(case, claims, scenario, {"bound": bound("L")}, counts)
+    found.add(_autocovariance(case, place))
+    found.add(_time_averages(case, place))
+    return found
+
+
+def _autocovariance(case: Case, place: _Clamped) -> Found:
+    if "autocov_bound" not in case.exact:
+        return Found()
+    lags = _numbers_of(case, "lags")
+    exact = case.series("autocov_bound", lags.size)
+    step = common_step(lags, MOST_STEPS)
+    if exact is None or case.faults:
+        return Found()
+    if step is None:
+        return Found(left_out=[(case.id, _NO_STEP)])
+    records = np.round(lags / step).astype(np.int64)
+    full = place.sites * place.p * (1 - place.p)
+    numbers = tuple(
+        Number(
+            case.id, f"autocov[lag={lag:g}]", float(e), SPREAD * full,
+            covariance("now", f"later@{i}"),
+        )
+        for i, (lag, e) in enumerate(zip(lags, exact, strict=True))
+    )  # fmt: skip
+
+    def read(table: Array) -> Mapping[str, Array]:
+        columns = {f"later@{i}": table[at] for i, at in enumerate(records)}
+        return {"now": table[0], **columns}
+
+    steps, copies = int(records.max()) + 1, 8
+    events = _events(place, steps * step)
+    cost = DECIDING * FIRST * (2 * events + 30 * steps / copies + 150)
+    if cost > AFFORDABLE:
+        return Found(left_out=[(case.id, f"autocov_bound: {too_long(cost)}")])
+    return Found([Trial(numbers, FIRST, place.watched(steps, step, copies, read), cost)])
+
+
+def _time_averages(case: Case, place: _Clamped) -> Found:
+    """Each window is a trial of its own; what takes too many events is left out."""
+    if "var_timeavg_occupancy" not in case.exact:
+        return Found()
+    windows = _numbers_of(case, "T")
+    exact = case.series("var_timeavg_occupancy", windows.size)
+    if exact is None or case.faults:
+        return Found()
+    found = Found()
+    for window, e in zip(windows.tolist(), exact.tolist(), strict=True):
+        steps = max(8, math.ceil(SNAPSHOTS * window / place.relaxation_s))
+        cost = DECIDING * FIRST * (1.5 * _events(place, window) + 5 * steps + 150)
+        name = f"var_timeavg[T={window:g}]"
+        if cost > AFFORDABLE:
+            found.left_out.append((case.id, f"{name}: {too_long(cost)}"))
+            continue
+        found.trials.append(_time_average(case, place, name, window, steps, e, cost))
+    return found
+
+
+def _time_average(
+    case: Case, place: _Clamped, name: str, window: float, steps: int, exact: float, cost: float
+) -> Trial:  # fmt: skip
+    """The mean of snapshots by the trapezoid rule, ``steps`` of them in the window."""
+    weights = np.full(steps + 1, 1 / (steps * place.sites))
+    weights[[0, -1]] /= 2
+    shift = _trapezoid_shift(place, window, weights)
+
+    def read(table: Array) -> Mapping[str, Array]:
+        return {"average": weights @ table}
+
+    spread = variance("average")
+
+    def measure(sample: Sample) -> Estimate:
+        found = spread(sample)
+        return Estimate(found.value - shift, found.se, found.dof)
+
+    number = Number(case.id, name, exact, SPREAD * abs(exact), measure)
+    copies = min(max(1, round(500 / (_events(place, window) + 1))), 8)
+    observe = place.watched(steps + 1, window / steps, copies, read)
+    return Trial((number,), FIRST, observe, cost)
+
+
+def _trapezoid_shift(place: _Clamped, window: float, weights: Array) -> float:
+    """Variance of the sum over snapshots less that of the integral; both are exact."""
+    lags = window / (weights.size - 1) / place.relaxation_s * np.arange(weights.size)
+    pairs = np.correlate(weights, weights, mode="full")[weights.size - 1 :]
+    pairs[1:] *= 2
+    full = place.sites * place.p * (1 - place.p)
+    snapshots = full * float(pairs @ np.exp(-lags))
+    integral = time_average_variance(window, place.sites, place.p, place.relaxation_s)
+    return snapshots - float(integral)
+
+
+def _events(place: _Clamped, window: float) -> float:
+    return place.sites * (2 * place.p * (1 - place.p) * window / place.relaxation_s + 0.1)
+
+
+def _numbers_of(case: Case, name: str) -> Array:
+    """A parameter that is a list of times > 0."""
+    one = Case(
+        case.source, case.id, case.group, {"t": case.params.get(name)}, {}, faults=case.faults
+    )
+    return one.times("params")
+
+
+# --- two ligands ----------------------------------------------------------------------------------
+
+
+def race(case: Case) -> Found:
+    """Group G: a label and a competitor, both added at time zero (Motulsky & Mahan)."""
+    sites = case.count("N", 1, default=SITES)
+    ligands = {
+        name: Ligand(
+            clamped_nM=case.rate(name, zero=True),
+            binding={"T": per_concentration(
+                case.rate(f"kon_{name}", zero=True), case.rate(f"koff_{name}"))},
+        )
+        for name in "LI"
+    }  # fmt: skip
+    scenario = well_mixed(sites, ligands)
+    found = Found()
+    if "t" in case.params:
+        times = case.times("params")
+        curves = {"p_label": ("L", "p_label_t"), "p_comp": ("I", "p_comp_t")}
+        claims = [
+            (f"{name}[t={t:g}]", ligand, i, float(e))
+            for name, (ligand, key) in curves.items()
+            if (exact := case.series(key, times.size)) is not None
+            for i, (t, e) in enumerate(zip(times, exact, strict=True))
+        ]
+        found.add(_race(case, scenario, times, claims))
+    peak = case.number("p_peak")
+    if peak is not None and case.number("t_peak"):
+        top = np.array([case.number("t_peak")], dtype=np.float64)
+        found.add(_race(case, scenario, top, [("p_peak", "L", 0, peak)]))
+    ends = Claims(case)
+    ends.share("p_label_eq", "L", sites)
+    ends.share("p_comp_eq", "I", sites)
+    if not case.faults and (ends.means or ends.spreads):
+        found.add(stationary(case, ends, scenario, {n: bound(n) for n in "LI"}, {}))
+    return found
+
+
+def _race(
+    case: Case, scenario: Scenario, times: Array, claims: list[tuple[str, str, int, float]]
+) -> Found:  # fmt: skip
+    """Occupancies at given times; errors are no smaller than those of independent sites."""
+    step, sites = common_step(times, MOST_STEPS), scenario.targets["T"].n_sites
+    if case.faults or not claims:
+        return Found()
+    if step is None:
+        return Found(left_out=[(case.id, _NO_STEP)])
+    records = np.round(times / step).astype(np.int64)
+    quantities: list[Quantity] = []
+    for name, ligand, i, exact in claims:
+        one = math.sqrt(max(exact * (1 - exact), 0.0) / sites)
+        safe = at_least(mean(f"{ligand}@{i}"), one)
+        quantities.append(share(case.id, name, exact, safe))
+
+    def read(_: Simulation, series: Series) -> Mapping[str, Array]:
+        columns: dict[str, Array] = {}
+        for name in "LI":
+            curve = np.concatenate([[0.0], series.occupancy("T", name)])
+            columns |= {f"{name}@{i}": curve[[at]] for i, at in enumerate(records)}
+        return columns
+
+    def observe(address: Address, kernels: ModuleType | None) -> Sample:
+        return Replicates(run, address, kernels, steps=int(records.max(initial=1)), read=read)
+
+    run = scenario.model_copy(update={"dt_s": step})
+    events = pace(scenario).events_per_s * float(times.max()) + sites
+    first = max(2, round(FIRST_SITES * SITES / sites))
+    cost = DECIDING * first * (events + 20 * int(records.max(initial=1)) + 1000)
+    if cost > AFFORDABLE:
+        return Found(left_out=[(case.id, too_long(cost))])
+    return Found([Trial(tuple(quantities), first, observe, cost)])
