@@ -61,6 +61,8 @@ ENOUGH_REPLICATES = 8
 FALSE_ALARM = 1e-6
 #: A long replicate writes a checkpoint about so often, s.
 CHECKPOINT_S = 5.0
+#: ... and spends at most this share of its time on it.
+CHECKPOINT_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +324,7 @@ def run_replicate(piece: Replicate) -> Recorded:
             began = time.perf_counter()
             _keep(piece.checkpoint, simulation(), Recorded(table[:done], digest))
             written = time.perf_counter()
-            wait_s = max(piece.checkpoint_s, 20 * (written - began))  # at most 5 % of the time
+            wait_s = max(piece.checkpoint_s, (written - began) / CHECKPOINT_SHARE)
     return Recorded(table, digest)
 
 

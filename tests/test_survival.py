@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import random
 import subprocess
@@ -27,15 +28,22 @@ from synapse_abm.simulation import Simulation
 ENGINES = pytest.mark.parametrize("engine", ["compiled", "agents"])
 
 
-def short(samples: int = 12, replicates: int = 1) -> Scenario:
+def short(samples: int = 9, replicates: int = 1) -> Scenario:
     run = RunSettings(duration_s=0.1 * samples, sample_every_s=0.1, replicates=replicates)
     return everything().model_copy(update={"run": run})
+
+
+@pytest.fixture(autouse=True)
+def _plain_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in the place of pictures, which take longer than all the rest."""
+    monkeypatch.setattr(simulate, "_figure_files", lambda found: {"timeseries.png": bytes(100_000)})
 
 
 @pytest.fixture
 def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Checkpoints after every record, and Ctrl-C when so many records are there (None: never)."""
     monkeypatch.setattr(simulate, "CHECKPOINT_S", -1.0)
+    monkeypatch.setattr(simulate, "CHECKPOINT_SHARE", math.inf)
     real = simulate._keep
 
     def plan(cut: int | None) -> None:
@@ -61,7 +69,7 @@ def test_equal_at_every_cut_of_a_short_run(
     engine: Any, cut_at: Callable[[int | None], None], tmp_path: Path
 ) -> None:
     whole = tables(simulate.simulate(short(), engine=engine))
-    for cut in range(1, 12):
+    for cut in range(1, 9):
         out = tmp_path / str(cut)
         cut_at(cut)
         with pytest.raises(sweep.Interrupted, match="the same command continues"):
@@ -76,9 +84,9 @@ def test_equal_at_every_cut_of_a_short_run(
 def test_equal_at_random_cuts_of_a_long_run(
     cut_at: Callable[[int | None], None], tmp_path: Path
 ) -> None:
-    scenario = short(samples=600)
+    scenario = short(samples=250)
     whole = tables(simulate.simulate(scenario))
-    for cut in sorted(random.Random(1).sample(range(1, 600), 6)):
+    for cut in sorted(random.Random(1).sample(range(1, 250), 5)):
         cut_at(cut)
         with pytest.raises(sweep.Interrupted):
             simulate.write(scenario, tmp_path / "run")
@@ -242,9 +250,10 @@ import os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_survival import short
-from synapse_abm import checkpoint, plotting, simulate, sweep
+from synapse_abm import checkpoint, simulate, sweep
 
-simulate.CHECKPOINT_S, sweep._KEEP_S = 0.002, 0.0
+simulate.CHECKPOINT_S, simulate.CHECKPOINT_SHARE, sweep._KEEP_S = 0.002, 1.0, 0.0
+simulate._figure_files = lambda found: {"timeseries.png": bytes(100_000)}
 scenario, kills, killed, runs = short(80, replicates=4), int(sys.argv[2]), 0, 0
 whole = simulate.simulate(scenario)
 began = time.perf_counter()
@@ -273,13 +282,11 @@ while killed < kills:
         if ended == 0:
             break
         killed += 1
-        chance.random()
         if killed % 4 == 0 or killed == kills:
             simulate.write(scenario, out, workers=2)
             break
     found = (out / "timeseries.csv").read_bytes()
     assert found == whole.table().csv()
-    time.sleep(0.02)
 print(killed, runs)
 """
 
