@@ -1,7 +1,8 @@
 """Parallel efficiency on two cores, T1 / (2 T2): ``python tests/efficiency.py``.
 
-On an idle machine. The series is ``hyperbola`` with enough replicates to take over ten seconds on one core, one and two
-workers in turn. The CPU time beside it shows, on a machine with other work, what workers cost.
+On an idle machine. The series is ``hyperbola`` with enough replicates to take over ten seconds on
+one core, one and two workers in turn. The CPU time beside it shows, on a machine with other work,
+what workers cost.
 """
 
 from __future__ import annotations
