@@ -152,11 +152,13 @@ def run(
     pair = rivals(drug)
     replicates = 12 if quick else REPLICATES
     places = [(s, ratio) for s in levels for ratio in CONCENTRATIONS_K.tolist()]
-    points = []
-    for number, (s, ratio) in enumerate(progress(places, label="concentrations")):
-        first = number * replicates
-        runs = [occupancy(pair, s, ratio, seed, first + r) for r in range(replicates)]
-        points.append(statistics.from_replicates(runs))
+    pieces = [
+        (pair, s, ratio, seed, number * replicates + r)
+        for number, (s, ratio) in enumerate(places)
+        for r in range(replicates)
+    ]
+    groups = titration.replicated(occupancy, pieces, replicates, progress)
+    points = [statistics.from_replicates(runs) for runs in groups]
     return _result(drug, pair, levels, replicates, points)
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory
+from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory, titration
 from synapse_abm.errors import InputError
 from synapse_abm.experiment import Progress
 from synapse_abm.results import Check, Result, Table, text_table
@@ -108,13 +108,16 @@ def run(
     kd = facts["kd_nM"]
     diffusion = pharmacology.ligand(drug).diffusion_um2_per_s
     replicates = 16 if quick else REPLICATES
-    points = []
-    for number, ratio in enumerate(progress(CONCENTRATIONS_KD.tolist(), label="concentrations")):
+    pieces = list[tuple[Scenario, float, int, int]]()
+    for ratio in CONCENTRATIONS_KD.tolist():
         synapse = scenario(ratio * kd, kinetics, diffusion)
         relaxation_s = 1 / (kinetics.koff * (1 + ratio))
-        first = number * replicates
-        runs = [occupancy(synapse, relaxation_s, seed, first + r) for r in range(replicates)]
-        points.append((ratio * kd, statistics.from_replicates(runs)))
+        pieces += [(synapse, relaxation_s, seed, len(pieces) + r) for r in range(replicates)]
+    groups = titration.replicated(occupancy, pieces, replicates, progress)
+    points = [
+        (ratio * kd, statistics.from_replicates(runs))
+        for ratio, runs in zip(CONCENTRATIONS_KD.tolist(), groups, strict=True)
+    ]
     return _result(facts | {"replicates": replicates, "sites": SITES}, points)
 
 

@@ -147,10 +147,8 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "paroxetine") ->
     k = it.k["SERT"]
     concentrations = [k * p / (1 - p) for p in wanted]
     concentrations.append(2 * concentrations[-1])
-    found = [
-        measure(it, c, seed, number)
-        for number, c in enumerate(progress(concentrations, label="concentrations"))
-    ]
+    pieces = [(it, c, seed, number) for number, c in enumerate(concentrations)]
+    found = titration.series(measure, pieces, progress)
     return _result(drug, it, concentrations, found)
 
 

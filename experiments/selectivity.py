@@ -97,10 +97,8 @@ def run(
     records = [titration.inhibitor(name, TARGETS, "--drugs") for name in drugs]
     count = CONCENTRATIONS // 2 if quick else CONCENTRATIONS
     places = [(drug, c) for drug in records for c in _concentrations(drug, count)]
-    counts = [
-        bound(drug, c, seed, number)
-        for number, (drug, c) in enumerate(progress(places, label="concentrations"))
-    ]
+    pieces = [(drug, c, seed, number) for number, (drug, c) in enumerate(places)]
+    counts = titration.series(bound, pieces, progress)
     return _result(records, places, counts)
 
 

@@ -2,13 +2,14 @@
 
 One file: a line that names the format, a header in JSON (scenario, seed, versions, arrays with
 their types and shapes), the arrays' bytes in little-endian order, and a SHA-256 of all that came
-before.
+before. A long run also keeps what it has recorded so far (see :class:`Recorded`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from synapse_abm import __version__
 from synapse_abm.errors import SynapseError
-from synapse_abm.layout import END, LIMIT, ROW, START, Store
+from synapse_abm.layout import END, I64, LIMIT, ROW, START, Store
 from synapse_abm.results import write_atomic
 from synapse_abm.scenario import Scenario
 from synapse_abm.simulation import Simulation
@@ -24,6 +25,7 @@ from synapse_abm.state import State, point_sites_back
 
 MAGIC = b"synapse_abm checkpoint 1\n"
 _DIGEST = hashlib.sha256().digest_size
+_RECORDED = "recorded"
 _DTYPES = {"molecules": "<u4", "sites": "<i4", "last_s": "<f8"}  # the rest is <i8
 
 
@@ -39,7 +41,18 @@ class CheckpointError(SynapseError, ValueError):
         return type(self), (self.path, self.what, self.fix)
 
 
-def save(simulation: Simulation, path: str | Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a run has recorded: a row of totals and events for each record, and a hash of the way.
+
+    ``digest`` holds, record by record, the SHA-256 of the digest before, the step and the state.
+    """
+
+    table: I64
+    digest: bytes
+
+
+def save(simulation: Simulation, path: str | Path, recorded: Recorded | None = None) -> None:
     """Write the state of a simulation; the file appears complete or not at all.
 
     Raises
@@ -47,12 +60,14 @@ def save(simulation: Simulation, path: str | Path) -> None:
     OutputError
         If the file cannot be written.
     """
-    write_atomic(path, to_bytes(simulation))
+    write_atomic(path, to_bytes(simulation, recorded))
 
 
-def to_bytes(simulation: Simulation) -> bytes:
+def to_bytes(simulation: Simulation, recorded: Recorded | None = None) -> bytes:
     """The contents of a checkpoint: equal states of equal runs give equal bytes."""
     arrays = _arrays(simulation.state)
+    if recorded is not None:
+        arrays[_RECORDED] = np.ascontiguousarray(recorded.table, dtype="<i8")
     header = {
         "version": __version__,
         "scenario": simulation.scenario.model_dump(mode="json"),
@@ -62,6 +77,8 @@ def to_bytes(simulation: Simulation) -> bytes:
         "step": simulation.state.step,
         "arrays": [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()],
     }
+    if recorded is not None:
+        header["digest"] = recorded.digest.hex()
     # not sorted: the order of ligands and targets is part of the scenario
     text = json.dumps(header, separators=(",", ":")).encode()
     body = MAGIC + len(text).to_bytes(8, "little") + text
@@ -78,23 +95,49 @@ def load(path: str | Path, *, check_every_step: bool = False) -> Simulation:
         If the file is missing, truncated, changed, or no checkpoint of a version this one can read.
     """
     path = Path(path)
+    return from_bytes(_read(path), path, check_every_step=check_every_step)
+
+
+def load_recorded(path: str | Path) -> Recorded:
+    """What had been recorded when the checkpoint at ``path`` was written.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load`; also if nothing was kept with the state.
+    """
+    path = Path(path)
+    header, body = _opened(_read(path), path)
+    arrays = _unpacked(header, body)
+    if _RECORDED not in arrays:
+        what = "it holds a state, and nothing that was recorded"
+        raise CheckpointError(path, what, "use load, or start the run again")
+    return Recorded(arrays[_RECORDED].astype(np.int64), bytes.fromhex(header["digest"]))
+
+
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise CheckpointError(
             path, f"it cannot be read ({error.strerror})", "check the path"
         ) from error
-    return from_bytes(data, path, check_every_step=check_every_step)
 
 
-def from_bytes(data: bytes, path: Path, *, check_every_step: bool = False) -> Simulation:
-    """The inverse of :func:`to_bytes`; ``path`` is for messages."""
-    header, body = _opened(data, path)
+def _unpacked(header: dict[str, Any], body: bytes) -> dict[str, np.ndarray]:
     arrays, at = {}, 0
     for name, dtype, shape in header["arrays"]:
         size = int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))
         arrays[name] = np.frombuffer(body[at : at + size], dtype=dtype).reshape(shape)
         at += size
+    return arrays
+
+
+def from_bytes(data: bytes, path: Path, *, check_every_step: bool = False) -> Simulation:
+    """The inverse of :func:`to_bytes`; ``path`` is for messages."""
+    header, body = _opened(data, path)
+    arrays = _unpacked(header, body)
+    arrays.pop(_RECORDED, None)
     simulation = Simulation(
         Scenario.model_validate_json(json.dumps(header["scenario"])),
         header["seed"],
@@ -151,4 +194,6 @@ def _room(simulation: Simulation, live: np.ndarray) -> list[int]:
     return [max(int(s[LIMIT] - s[START]), int(n) + 16) for s, n in zip(seg, live, strict=True)]
 
 
-__all__ = ["CheckpointError", "from_bytes", "load", "save", "to_bytes"]
+__all__ = [
+    "CheckpointError", "Recorded", "from_bytes", "load", "load_recorded", "save", "to_bytes",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: ``synapse-abm list | run | simulate | validate | bench``.
+"""The command line: ``synapse-abm list | run | simulate | rerun | validate | bench``.
 
 Exit status: 0 if every exact check passed, 1 if one failed, 2 for input that cannot be used, 130
 after Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
@@ -45,6 +45,7 @@ from synapse_abm.results import (
     write_atomic,
     write_folder,
 )
+from synapse_abm.sweep import check_workers
 
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1
@@ -53,6 +54,7 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Seeds are read as text and checked by check_seed, which explains better than a failed conversion.
 type Seed = Annotated[str | None, arg(metavar="N")]
+type Workers = Annotated[str | None, arg(metavar="N")]
 type File = Annotated[Path | None, arg(metavar="FILE")]
 
 
@@ -83,6 +85,8 @@ class Run[Options]:
     """Seed of all random numbers, a whole number from 0 to 2**64-1."""
     quick: bool = False
     """The same question at a small size."""
+    workers: Workers = None
+    """Processes to work with (default: one for each core); the results do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,21 @@ class Simulate:
         Path | None, arg(metavar="DIR", help_behavior_hint="(default: outputs/NAME)")
     ] = None
     """The folder to write."""
+    workers: Workers = None
+    """Processes for the replicates (default: one for each core); the results do not depend on
+    it."""
     json: File = None
     """Write averages, error bars, exact values and the trajectory's hash to this file."""
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """Run a record again: the same tables to the byte, or what differs. Writes nothing."""
+
+    record: Annotated[Positional[Path], arg(metavar="RECORD")]
+    """The run.json of a run."""
+    workers: Workers = None
+    """Processes to work with (default: one for each core)."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SynapseError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"\n{PROGRAM}: interrupted; nothing unfinished was kept", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        said = str(interruption) or "interrupted; nothing unfinished was kept"
+        print(f"\n{PROGRAM}: {said}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -172,6 +190,8 @@ def _obey(arguments: list[str]) -> int:
             return _run(experiment, command, arguments)
         case Simulate() as command:
             return _simulate(command, arguments)
+        case Rerun() as command:
+            return _rerun(command)
         case Validate() as command:
             return _validate(command)
         case Bench() as command:
@@ -186,7 +206,7 @@ def _experiment_name(arguments: list[str]) -> str | None:
         return None
     rest, candidates = iter(arguments[1:]), list[str]()
     for each in rest:
-        if each in ("--out", "--seed"):
+        if each in ("--out", "--seed", "--workers"):
             next(rest, None)
         elif not each.startswith("-"):
             candidates.append(each)
@@ -201,6 +221,7 @@ def _parse(arguments: list[str], experiment: Experiment | None) -> object:
         Annotated[List, subcommand("list")]
         | Annotated[Run[options], subcommand("run")]
         | Annotated[Simulate, subcommand("simulate")]
+        | Annotated[Rerun, subcommand("rerun")]
         | Annotated[Validate, subcommand("validate")]
         | Annotated[Bench, subcommand("bench")]
     )
@@ -245,6 +266,7 @@ def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int
         options=command.options,
         progress=bar,
         command=_repeatable(experiment, arguments),
+        workers=check_workers(command.workers, "--workers"),
     )
     print(f"{result.text}\n\n{result.verdict}")
     _print_failures(result.checks)
@@ -255,6 +277,7 @@ def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int
 def _simulate(command: Simulate, arguments: list[str]) -> int:
     path = find_scenario(command.scenario)
     seed = None if command.seed is None else check_seed(command.seed, "--seed")
+    workers = check_workers(command.workers, "--workers")
     if command.json is not None:
         check_file(command.json)
     from synapse_abm import scenario_file, simulate
@@ -263,8 +286,10 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
     print(f"{scenario}\n", flush=True)
     out = Path("outputs", path.stem) if command.out is None else command.out
     found = simulate.write(
-        scenario, out, seed=seed, engine=command.engine, progress=bar,
-        command=_without_paths(arguments, {"--out", "--json"}, command.scenario, path.stem),
+        scenario, out, seed=seed, engine=command.engine, progress=bar, workers=workers,
+        command=_without_paths(
+            arguments, {"--out", "--json", "--workers"}, command.scenario, path.stem
+        ),
     )  # fmt: skip
     print("\n".join([found.text(), *(f"! {each}" for each in found.notes_of_averages())]))
     if command.json is not None:
@@ -272,7 +297,17 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
     checks = found.checks()
     _print_failures(checks)
     print(f"figure, time series and {RECORD} are in {out}{os.sep}")
-    return 0 if all(check.passed for check in checks) else EXIT_CHECK_FAILED
+    good = all(check.passed for check in checks) and not found.failures
+    return 0 if good else EXIT_CHECK_FAILED
+
+
+def _rerun(command: Rerun) -> int:
+    from synapse_abm.rerun import rerun
+
+    workers = check_workers(command.workers, "--workers")
+    report = rerun(command.record, progress=bar, workers=workers)
+    print(report.text())
+    return 0 if report.passed else EXIT_CHECK_FAILED
 
 
 def _print_failures(checks: Sequence[Check]) -> None:
@@ -284,7 +319,9 @@ def _print_failures(checks: Sequence[Check]) -> None:
 
 def _repeatable(experiment: Experiment, arguments: list[str]) -> str:
     scripts = [each for each in arguments if each.endswith(".py")]
-    return _without_paths(arguments, {"--out"}, scripts[0] if scripts else "", experiment.name)
+    return _without_paths(
+        arguments, {"--out", "--workers"}, scripts[0] if scripts else "", experiment.name
+    )
 
 
 def _without_paths(arguments: list[str], options: set[str], file: str, name: str) -> str:

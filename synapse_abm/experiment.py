@@ -10,7 +10,9 @@ An experiment is one file, ``experiments/NAME.py``; in an installed wheel the sa
     a docstring with its unit. It only declares; ``run`` checks, so that Python users are told too.
 ``run(seed, quick, progress, **options) -> Result``
     computes and writes nothing. ``quick`` is the same question at a small size. Loops over what
-    takes time go through ``progress``. Bad options raise :class:`~synapse_abm.errors.InputError`.
+    takes time go through ``progress``, series of independent pieces through
+    :func:`synapse_abm.sweep.map_pieces`, which uses all cores. Bad options raise
+    :class:`~synapse_abm.errors.InputError`.
 ``figure(result) -> matplotlib.figure.Figure``
     draws and computes nothing; without pyplot, so that no window system is asked for.
 
@@ -39,6 +41,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
+from synapse_abm import sweep
 from synapse_abm.errors import InputError, UnknownName
 from synapse_abm.results import (
     RECORD,
@@ -208,11 +211,14 @@ def check_seed(value: object, name: str = "seed") -> int:
 def perform(
     experiment: Experiment, *, out: Path, seed: int = DEFAULT_SEED, quick: bool = False,
     options: object | None = None, progress: Progress = silent, command: str = "",
+    workers: int | None = 1,
 ) -> Result:  # fmt: skip
     """Run ``experiment`` and leave figure, tables and record in the folder ``out``.
 
     ``options`` is an instance of the experiment's ``Options`` (its defaults if None); ``command``
-    is kept in the record. Nothing is written unless everything succeeds.
+    is kept in the record. Series that go through ``sweep.map_pieces`` run on ``workers`` (None:
+    all cores). No result is written unless everything succeeds; pieces that were finished are kept
+    in ``out``, hidden, until then.
 
     Raises
     ------
@@ -224,7 +230,12 @@ def perform(
     seed = check_seed(seed)
     module = experiment.load()
     chosen = _option_values(module.Options() if options is None else options)
-    with output_folder(out) as folder:
+    source = source_sha256(experiment.path)
+    identity = (experiment.name, seed, quick, sorted(chosen.items()), source, versions())
+    with (
+        output_folder(out) as folder,
+        sweep.using(workers, sweep.Cache(folder, *identity)),
+    ):
         started = time.perf_counter()
         result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
         wall_s = time.perf_counter() - started
@@ -237,7 +248,7 @@ def perform(
             wall_s=round(wall_s, 3),
             versions=versions(),
             code_version=code_version(),
-            source_sha256=source_sha256(experiment.path),
+            source_sha256=source,
             checks=result.checks,
             table_sha256={name: sha256(data) for name, data in tables.items()},
             scenario=result.scenario,
@@ -246,6 +257,13 @@ def perform(
         figures = figure_files(experiment.name, module.figure(result))
         write_folder(folder, {**figures, **tables, RECORD: record.json()})
     return result
+
+
+def run_experiment(
+    experiment: Experiment, seed: int, quick: bool, options: Mapping[str, Any], progress: Progress
+) -> Result:
+    """Its result; nothing is written. ``options`` are those of its ``Options`` by name."""
+    return experiment.load().run(seed=seed, quick=quick, progress=progress, **options)
 
 
 def _option_values(options: object) -> Mapping[str, Any]:

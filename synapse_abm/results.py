@@ -258,8 +258,17 @@ class RunRecord:
     papers: Sequence[str]
 
     def json(self) -> bytes:
-        """The record as indented JSON."""
-        return json_bytes(asdict(self))
+        """The record as indented JSON, with a hash of what is needed to do it again."""
+        given = input_sha256(self.experiment, self.seed, self.options, self.scenario)
+        return json_bytes(asdict(self) | {"input_sha256": given})
+
+
+def input_sha256(
+    experiment: str, seed: int, options: Mapping[str, Any], scenario: Mapping[str, Any]
+) -> str:
+    """One hash over what a run was asked for; the same after a trip through JSON."""
+    given = plain_json([experiment, seed, options, scenario])
+    return sha256(json.dumps(given, separators=(",", ":"), sort_keys=True).encode())
 
 
 def json_bytes(value: object) -> bytes:

@@ -10,7 +10,8 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +19,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm import expected
+from synapse_abm import checkpoint, expected, sweep
 from synapse_abm.briefing import warnings
+from synapse_abm.checkpoint import CheckpointError, Recorded
 from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.experiment import Progress, silent
 from synapse_abm.forecast import samples, steps_per_sample
+from synapse_abm.network import Names
 from synapse_abm.results import (
     RECORD,
     Check,
@@ -38,7 +41,7 @@ from synapse_abm.results import (
     write_folder,
 )
 from synapse_abm.scenario import RunSettings, Scenario
-from synapse_abm.simulation import Series, Simulation
+from synapse_abm.simulation import Recorder, Series, Simulation
 from synapse_abm.statistics import (
     Estimate,
     TooShort,
@@ -46,6 +49,7 @@ from synapse_abm.statistics import (
     from_replicates,
     student_quantile,
 )
+from synapse_abm.sweep import Failure, PiecesFailed
 
 type Array = NDArray[np.float64]
 type Engine = Literal["compiled", "agents"]
@@ -55,6 +59,10 @@ type Quantity = tuple[str, str, str]  # (occupancy, flux or free; target or ""; 
 ENOUGH_REPLICATES = 8
 #: Probability that any exact check of a correct program fails.
 FALSE_ALARM = 1e-6
+#: A long replicate writes a checkpoint about so often, s.
+CHECKPOINT_S = 5.0
+#: ... and spends at most this share of its time on it.
+CHECKPOINT_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class Recording:
 
     seconds: Array
     columns: Mapping[Quantity, Array]
+    replicate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,7 @@ class Simulated:
     trajectory_sha256: str
     measured: dict[Quantity, Measured]
     seconds: float
+    failures: tuple[Failure, ...] = ()
 
     @property
     def run(self) -> RunSettings:
@@ -132,7 +142,8 @@ class Simulated:
 
     def notes_of_averages(self) -> list[str]:
         """Error bars that cannot be trusted; averages that are not where the exact law is."""
-        short = [f"{label(at)}: {x.short}" for at, x in self.measured.items() if x.short]
+        short = [f"failed and left out: {each}" for each in self.failures]
+        short += [f"{label(at)}: {x.short}" for at, x in self.measured.items() if x.short]
         if all(check.passed for check in self.checks()):
             return short
         return [
@@ -171,7 +182,7 @@ class Simulated:
         """Every record of every replicate."""
         count = len(self.recordings[0].seconds)
         columns: dict[str, Any] = {
-            "replicate": np.repeat(np.arange(len(self.recordings)), count),
+            "replicate": np.repeat([each.replicate for each in self.recordings], count),
             "time_s": np.concatenate([each.seconds for each in self.recordings]),
         }
         for at in self.recordings[0].columns:
@@ -183,44 +194,174 @@ def simulate(
     scenario: Scenario, *, seed: int | None = None, engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Simulated:  # fmt: skip
-    """Run a scenario as its ``run`` settings say; ``seed`` and ``engine`` replace theirs."""
-    run = scenario.run
-    if run is None:
+    """Run a scenario as its ``run`` settings say; ``seed`` and ``engine`` replace theirs.
+
+    Within ``sweep.using(workers)`` replicates run side by side; the numbers are the same.
+
+    Raises
+    ------
+    PiecesFailed
+        If every replicate failed; if only some did, ``failures`` tells.
+    """
+    return _simulate([scenario], seed, engine, progress)[0]
+
+
+def simulate_series(
+    scenarios: Sequence[Scenario], *, seed: int | None = None, engine: Engine | None = None,
+    workers: int | None = None, progress: Progress = silent,
+) -> list[Simulated]:  # fmt: skip
+    """Run many scenarios (concentrations, say), each with its replicates, side by side.
+
+    Every replicate of every scenario has random numbers of its own: scenario after scenario takes
+    the next replicate numbers. ``workers`` (None: all cores) does not change a bit of it.
+
+    Raises
+    ------
+    InputError
+        If ``workers`` is no whole number from 1 to 256.
+    PiecesFailed
+        If every replicate of a scenario failed.
+    """
+    with sweep.using(workers):
+        return _simulate(scenarios, seed, engine, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """One run of a scenario: a piece of work.
+
+    ``checkpoint`` is a file to continue from, and to write every ``checkpoint_s`` seconds, or None.
+    """
+
+    scenario: Scenario
+    seed: int
+    replicate: int
+    engine: Engine
+    checkpoint: Path | None = None
+    checkpoint_s: float = 0.0
+
+
+def _simulate(
+    scenarios: Sequence[Scenario], seed: int | None, engine: Engine | None, progress: Progress
+) -> list[Simulated]:
+    started, pieces, owners = time.perf_counter(), list[Replicate](), list[int]()
+    cache = sweep.current_cache()
+    for owner, scenario in enumerate(scenarios):
+        run = _settings_of(scenario)
+        for _ in range(run.replicates):
+            number = len(pieces)
+            pieces.append(Replicate(
+                scenario, run.seed if seed is None else seed, number, engine or run.engine,
+                cache.folder / f"{number}.checkpoint" if cache else None, CHECKPOINT_S,
+            ))  # fmt: skip
+            owners.append(owner)
+    names = [f"replicate {piece.replicate}, seed {piece.seed}" for piece in pieces]
+    most = max((samples(each, _settings_of(each)) for each in scenarios), default=1)
+    outcomes = sweep.outcomes(
+        run_replicate,
+        [(each,) for each in pieces],
+        names=names,
+        progress=progress,
+        label="samples",
+        ticks=most,
+    )
+    seconds, found = time.perf_counter() - started, list[Simulated]()
+    for owner in range(len(scenarios)):
+        mine = [at for at, of in enumerate(owners) if of == owner]
+        found.append(_gathered([pieces[at] for at in mine], [outcomes[at] for at in mine], seconds))
+    return found
+
+
+def _settings_of(scenario: Scenario) -> RunSettings:
+    if scenario.run is None:
         raise ValueError("the scenario does not say how long it is run: give it run settings")
-    seed, engine = run.seed if seed is None else seed, engine or run.engine
-    started, digest, recordings = time.perf_counter(), hashlib.sha256(), list[Recording]()
-    count = run.replicates * samples(scenario, run)
-    ticks = iter(progress(range(count), total=count, label="samples"))
-    for replicate in range(run.replicates):
-        parts = list(_advance(scenario, seed, replicate, engine, digest, ticks))
-        recordings.append(_recording(scenario, parts))
-    next(ticks, None)
+    return scenario.run
+
+
+def _gathered(
+    pieces: Sequence[Replicate], outcomes: Sequence[Recorded | Failure], seconds: float
+) -> Simulated:
+    """All replicates of one scenario together; those that failed are named, not counted."""
+    first, digest, recordings, failures = pieces[0], hashlib.sha256(), list[Recording](), []
+    for number, outcome in enumerate(outcomes):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            digest.update(outcome.digest)
+            recordings.append(_recording(first.scenario, outcome.table, number))
+    if not recordings:
+        raise PiecesFailed(failures, len(pieces))
+    measured = _measured(first.scenario, _settings_of(first.scenario), recordings)
     return Simulated(
-        scenario, seed, engine, recordings, digest.hexdigest(),
-        _measured(scenario, run, recordings), time.perf_counter() - started,
+        first.scenario, first.seed, first.engine, recordings, digest.hexdigest(), measured,
+        seconds, tuple(failures),
     )  # fmt: skip
 
 
-def _advance(
-    scenario: Scenario, seed: int, replicate: int, engine: Engine,
-    digest: hashlib._Hash, ticks: Iterator[int],
-) -> Iterator[Series]:  # fmt: skip
-    """One record after another, each hashed: every molecule's id, cell, site and compartment."""
-    assert scenario.run is not None
-    every = steps_per_sample(scenario, scenario.run)
-    if engine == "compiled":
-        simulation = Simulation(scenario, seed, replicate)
-        run = simulation.run
-    else:
-        from synapse_abm.model import SynapseModel  # brings Mesa with it
+def run_replicate(piece: Replicate) -> Recorded:
+    """All records of one replicate, from its checkpoint if it has one, and the hash of its way.
 
-        model = SynapseModel(scenario, rng=seed, replicate=replicate, engine=engine)
-        simulation, run = model.simulation, model.run
-    for _ in range(samples(scenario, scenario.run)):
-        next(ticks, None)
-        yield run(every, every)
-        digest.update(simulation.step_number.to_bytes(8, "little"))
-        simulation.state.digest_into(digest)
+    The hash takes in every molecule's id, cell, site and compartment at each record. A checkpoint
+    that is not whole is not used: the replicate starts again, and comes out the same.
+    """
+    scenario = piece.scenario
+    settings = _settings_of(scenario)
+    every, count = steps_per_sample(scenario, settings), samples(scenario, settings)
+    simulation, run, recorded = _begin(piece)
+    done, digest = len(recorded.table), recorded.digest
+    table = np.zeros((count, recorded.table.shape[1]), dtype=np.int64)
+    table[:done] = recorded.table
+    written, wait_s = time.perf_counter(), piece.checkpoint_s
+    while done < count:
+        sweep.tell(done)
+        series = run(every, every)
+        table[done] = np.concatenate([series.totals[0], series.events[0]])
+        done += 1
+        link = hashlib.sha256(digest + simulation().step_number.to_bytes(8, "little"))
+        simulation().state.digest_into(link)
+        digest = link.digest()
+        if piece.checkpoint and time.perf_counter() - written > wait_s and done < count:
+            began = time.perf_counter()
+            _keep(piece.checkpoint, simulation(), Recorded(table[:done], digest))
+            written = time.perf_counter()
+            wait_s = max(piece.checkpoint_s, (written - began) / CHECKPOINT_SHARE)
+    return Recorded(table, digest)
+
+
+def _keep(path: Path, simulation: Simulation, recorded: Recorded) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(simulation, path, recorded)
+
+
+def _begin(
+    piece: Replicate,
+) -> tuple[Callable[[], Simulation], Callable[[int, int], Series], Recorded]:
+    """A simulation at the start or where its checkpoint is, how to advance it, and its records."""
+    at, earlier = piece.checkpoint, None
+    if at is not None and at.exists():
+        with suppress(CheckpointError):
+            earlier = checkpoint.load_recorded(at)
+    if piece.engine == "compiled":
+        if earlier is not None and at is not None:
+            simulation = checkpoint.load(at)
+        else:
+            simulation = Simulation(piece.scenario, piece.seed, piece.replicate)
+        return lambda: simulation, simulation.run, earlier or _nothing(simulation)
+    from synapse_abm.model import SynapseModel  # brings Mesa with it
+
+    if earlier is not None and at is not None:
+        model = SynapseModel.resume(at, engine=piece.engine)
+    else:
+        model = SynapseModel(
+            piece.scenario, rng=piece.seed, replicate=piece.replicate, engine=piece.engine
+        )
+    return lambda: model.simulation, model.run, earlier or _nothing(model.simulation)
+
+
+def _nothing(simulation: Simulation) -> Recorded:
+    store = simulation.state.store
+    width = store.totals.size + store.events.size
+    return Recorded(np.zeros((0, width), dtype=np.int64), b"")
 
 
 def quantities(scenario: Scenario) -> list[Quantity]:
@@ -235,21 +376,24 @@ def quantities(scenario: Scenario) -> list[Quantity]:
     ]
 
 
-def _recording(scenario: Scenario, parts: list[Series]) -> Recording:
-    seconds = np.concatenate([part.seconds for part in parts])
-    columns = dict[Quantity, Array]()
+def _recording(scenario: Scenario, table: NDArray[np.int64], replicate: int) -> Recording:
+    """The quantities in a replicate's records."""
+    every = steps_per_sample(scenario, _settings_of(scenario))
+    names = Names.of(scenario)
+    series = Recorder(scenario, names, 0, every * len(table), every, table).series()
+    seconds, columns = series.seconds, dict[Quantity, Array]()
     for kind, target, ligand in quantities(scenario):
         if kind == "occupancy":
-            values = [part.occupancy(target, ligand) for part in parts]
+            values = series.occupancy(target, ligand)
         elif kind == "free":
-            values = [part.free(ligand) for part in parts]
+            values = series.free(ligand)
         else:
-            values = [part.count("transported", ligand, target) for part in parts]
-        whole = np.concatenate(values).astype(np.float64)
+            values = series.count("transported", ligand, target)
+        whole = values.astype(np.float64)
         if kind == "flux":  # molecules carried per second since the record before
             whole = np.diff(whole, prepend=0.0) / np.diff(seconds, prepend=0.0)
         columns[kind, target, ligand] = whole
-    return Recording(seconds, columns)
+    return Recording(seconds, columns, replicate)
 
 
 # --- averages -------------------------------------------------------------------------------------
@@ -321,27 +465,35 @@ def _shown(value: float | None) -> str:
 
 def write(
     scenario: Scenario, out: Path, *, seed: int | None = None, engine: Engine | None = None,
-    progress: Progress = silent, command: str = "",
+    progress: Progress = silent, command: str = "", workers: int | None = 1,
 ) -> Simulated:  # fmt: skip
     """Run a scenario and leave figure, tables and record in the folder ``out``.
+
+    Replicates run side by side on ``workers`` (None: all cores). What is unfinished when the run
+    ends early is kept in ``out``, hidden, and the same run continues from there.
 
     Raises
     ------
     OutputError
         If ``out`` cannot be written; noticed before the computation starts.
     """
-    with output_folder(out) as folder:
+    identity = (scenario.model_dump_json(), seed, engine, source_sha256(), versions())
+    with (
+        output_folder(out) as folder,
+        sweep.using(workers, sweep.Cache(folder, "simulate", *identity)),
+    ):
         found = simulate(scenario, seed=seed, engine=engine, progress=progress)
-        result = Result(
-            [found.table()], found.checks(), found.text(), scenario.name,
-            scenario.model_dump(mode="json"), _papers(scenario),
-        )  # fmt: skip
+        result = result_of(found)
         tables = result.table_files()
         record = RunRecord(
             experiment=f"simulate {scenario.name}",
             seed=found.seed,
             command=command,
-            options={"engine": found.engine, "averages": found.record()},
+            options={
+                "engine": found.engine,
+                "averages": found.record(),
+                "failed": [str(each) for each in found.failures],
+            },
             wall_s=round(found.seconds, 3),
             versions=versions(),
             code_version=code_version(),
@@ -353,6 +505,15 @@ def write(
         )
         write_folder(folder, {**_figure_files(found), **tables, RECORD: record.json()})
     return found
+
+
+def result_of(found: Simulated) -> Result:
+    """Table, checks and scenario as experiments give them."""
+    scenario = found.scenario
+    return Result(
+        [found.table()], found.checks(), found.text(), scenario.name,
+        scenario.model_dump(mode="json"), _papers(scenario),
+    )  # fmt: skip
 
 
 def _papers(scenario: Scenario) -> list[str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import pharmacology
+from synapse_abm import pharmacology, sweep
 from synapse_abm.errors import InputError
 from synapse_abm.pharmacology import LigandRecord
 from synapse_abm.results import Check, z_score
 from synapse_abm.scenario import Scenario
 from synapse_abm.simulation import Series, Simulation
 from synapse_abm.statistics import Estimate
+
+if TYPE_CHECKING:
+    from synapse_abm.experiment import Progress
 
 
 def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
@@ -34,6 +38,25 @@ def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
         if drug.kinetics(target).kcat_per_s > 0:
             raise InputError(option, name, "a drug, which binds and stays outside")
     return drug
+
+
+def series[R](
+    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], progress: Progress
+) -> list[R]:
+    """``function(*piece)`` for each piece, side by side; its last arguments are seed and
+    replicate.
+    """
+    names = [f"replicate {piece[-1]}, seed {piece[-2]}" for piece in pieces]
+    return sweep.map_pieces(function, pieces, names=names, progress=progress, label="runs")
+
+
+def replicated[R](
+    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], replicates: int,
+    progress: Progress,
+) -> list[list[R]]:  # fmt: skip
+    """The same, in groups of so many replicates."""
+    found = series(function, pieces, progress)
+    return [found[at : at + replicates] for at in range(0, len(found), replicates)]
 
 
 def settled(

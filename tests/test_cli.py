@@ -267,6 +267,13 @@ WRONG = {
     "empty scenario": (["simulate", "./f"], ["scenario = 'f'", "valid TOML"]),
     "scenario's seed": (["simulate", "binding", "--seed", "-1"], ["--seed = '-1'"]),
     "two seeds": (["validate", "--fresh", "--seed", "1"], ["--seed", "--fresh"]),
+    "no workers": (["run", "demo", "--workers", "0"], ["--workers = '0'", "from 1 to 256"]),
+    "fewer workers": (["run", "demo", "--workers", "-1"], ["--workers"]),
+    "half a worker": (["simulate", "binding", "--workers", "2.5"], ["--workers = '2.5'"]),
+    "wordy workers": (["simulate", "binding", "--workers", "many"], ["--workers = 'many'"]),
+    "too many workers": (["run", "demo", "--workers", "10000"], ["'10000'", "number of cores"]),
+    "no record": (["rerun", "nowhere.json"], ["nowhere.json", "check the path"]),
+    "not a record": (["rerun", "f"], ["record = 'f'", "not JSON"]),
     "no folder": (["bench", "--json", "nowhere/x.json"], ["nowhere/x.json", "no such folder"]),
 }
 

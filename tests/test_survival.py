@@ -1,0 +1,455 @@
+"""Runs survive: cut anywhere, killed at any instant, on a full disk; and a record can be rerun."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenarios import everything
+
+from synapse_abm import checkpoint, simulate, sweep
+from synapse_abm.checkpoint import CheckpointError, Recorded
+from synapse_abm.cli import main
+from synapse_abm.errors import InputError, OutputError
+from synapse_abm.experiment import find, perform
+from synapse_abm.results import input_sha256, sha256
+from synapse_abm.scenario import RunSettings, Scenario
+from synapse_abm.simulation import Simulation
+
+ENGINES = pytest.mark.parametrize("engine", ["compiled", "agents"])
+
+
+def short(samples: int = 9, replicates: int = 1) -> Scenario:
+    run = RunSettings(duration_s=0.1 * samples, sample_every_s=0.1, replicates=replicates)
+    return everything().model_copy(update={"run": run})
+
+
+@pytest.fixture(autouse=True)
+def _plain_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in the place of pictures, which take longer than all the rest."""
+    monkeypatch.setattr(simulate, "_figure_files", lambda found: {"timeseries.png": bytes(100_000)})
+
+
+@pytest.fixture
+def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Checkpoints after every record, and Ctrl-C when so many records are there (None: never)."""
+    monkeypatch.setattr(simulate, "CHECKPOINT_S", -1.0)
+    monkeypatch.setattr(simulate, "CHECKPOINT_SHARE", math.inf)
+    real = simulate._keep
+
+    def plan(cut: int | None) -> None:
+        def keep(path: Path, simulation: Simulation, recorded: Recorded) -> None:
+            real(path, simulation, recorded)
+            if cut is not None and len(recorded.table) == cut:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(simulate, "_keep", keep)
+
+    return plan
+
+
+def tables(found: simulate.Simulated) -> tuple[bytes, str]:
+    return found.table().csv(), found.trajectory_sha256
+
+
+# --- cuts -----------------------------------------------------------------------------------------
+
+
+@ENGINES
+def test_equal_at_every_cut_of_a_short_run(
+    engine: Any, cut_at: Callable[[int | None], None], tmp_path: Path
+) -> None:
+    whole = tables(simulate.simulate(short(), engine=engine))
+    for cut in range(1, 9):
+        out = tmp_path / str(cut)
+        cut_at(cut)
+        with pytest.raises(sweep.Interrupted, match="the same command continues"):
+            simulate.write(short(), out, engine=engine)
+        assert [path.name for path in out.iterdir()] == [sweep.UNFINISHED], "nothing half-done"
+        cut_at(None)
+        assert tables(simulate.write(short(), out, engine=engine)) == whole
+        assert not (out / sweep.UNFINISHED).exists()
+        assert sha256((out / "timeseries.csv").read_bytes()) == sha256(whole[0])
+
+
+def test_equal_at_random_cuts_of_a_long_run(
+    cut_at: Callable[[int | None], None], tmp_path: Path
+) -> None:
+    scenario = short(samples=250)
+    whole = tables(simulate.simulate(scenario))
+    for cut in sorted(random.Random(1).sample(range(1, 250), 5)):
+        cut_at(cut)
+        with pytest.raises(sweep.Interrupted):
+            simulate.write(scenario, tmp_path / "run")
+    cut_at(None)
+    assert tables(simulate.write(scenario, tmp_path / "run")) == whole
+
+
+def test_a_lost_record_would_be_caught(
+    cut_at: Callable[[int | None], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two planted bugs: a resume that forgets the last record, and one that forgets the way."""
+    whole = tables(simulate.simulate(short()))
+    real = checkpoint.load_recorded
+    for bug in (lambda r: Recorded(r.table[:-1], r.digest), lambda r: Recorded(r.table, b"")):
+        cut_at(5)
+        with pytest.raises(sweep.Interrupted):
+            simulate.write(short(), tmp_path / "run")
+        cut_at(None)
+        monkeypatch.setattr(checkpoint, "load_recorded", lambda path, bug=bug: bug(real(path)))
+        assert tables(simulate.write(short(), tmp_path / "run")) != whole
+        monkeypatch.setattr(checkpoint, "load_recorded", real)
+
+
+def test_a_damaged_checkpoint_is_not_used(
+    cut_at: Callable[[int | None], None], tmp_path: Path
+) -> None:
+    whole = tables(simulate.simulate(short()))
+    cut_at(5)
+    with pytest.raises(sweep.Interrupted):
+        simulate.write(short(), tmp_path)
+    (file,) = tmp_path.rglob("*.checkpoint")
+    file.write_bytes(file.read_bytes()[:-7])
+    cut_at(None)
+    assert tables(simulate.write(short(), tmp_path)) == whole
+
+
+def test_an_edited_scenario_starts_anew(
+    cut_at: Callable[[int | None], None], tmp_path: Path
+) -> None:
+    cut_at(5)
+    with pytest.raises(sweep.Interrupted):
+        simulate.write(short(), tmp_path)
+    cut_at(None)
+    assert tables(simulate.write(short(13), tmp_path)) == tables(simulate.simulate(short(13)))
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def written() -> bytes:
+    simulation = Simulation(everything(), 3)
+    series = simulation.run(20, 5)
+    return checkpoint.to_bytes(simulation, Recorded(series.totals, bytes(32)))
+
+
+def refused(data: bytes) -> bool:
+    """Whether a checkpoint is refused in our words, not by accident further on."""
+    told = ("checksum", "format", "something else")
+    try:
+        checkpoint.from_bytes(data, Path("x"))
+    except CheckpointError as error:
+        return "checkpoint 'x': " in str(error) and any(word in str(error) for word in told)
+    except Exception:
+        return False
+    return False
+
+
+def unnoticed(data: bytes, every: int = 1) -> int:
+    """Truncations at every byte, and a flipped bit in every byte, that are not refused."""
+    passed = 0
+    for at in range(0, len(data), every):
+        for changed in (data[:at], data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]):
+            passed += not refused(changed)
+    return passed
+
+
+def test_every_truncation_and_flipped_bit_is_refused() -> None:
+    assert unnoticed(written()) == 0
+
+
+def test_a_checkpoint_without_a_checksum_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Constant:
+        digest_size = 32
+
+        def __init__(self, data: bytes = b"") -> None: ...
+
+        def digest(self) -> bytes:
+            return bytes(32)
+
+    monkeypatch.setattr(checkpoint.hashlib, "sha256", Constant)  # type: ignore[attr-defined]
+    assert unnoticed(written(), every=23) > 10
+
+
+def test_what_was_recorded_comes_back() -> None:
+    simulation = Simulation(everything(), 3)
+    series = simulation.run(20, 5)
+    bare = checkpoint.to_bytes(simulation)
+    data = checkpoint.to_bytes(simulation, Recorded(series.totals, b"abc"))
+    again = checkpoint.from_bytes(data, Path("x"))
+    assert checkpoint.to_bytes(again) == bare
+
+
+def test_a_state_without_records_is_refused_as_a_run(tmp_path: Path) -> None:
+    checkpoint.save(Simulation(everything(), 3), tmp_path / "state")
+    with pytest.raises(CheckpointError, match="nothing that was recorded"):
+        checkpoint.load_recorded(tmp_path / "state")
+
+
+# --- a full disk ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 5, 14, 20])
+def test_a_full_disk_leaves_nothing_half_written(
+    writes: int,
+    cut_at: Callable[[int | None], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Full after so many files: at the probe, at a checkpoint, at the results."""
+    cut_at(None)
+    real, count = os.fsync, iter(range(10_000))
+
+    def fsync(descriptor: int) -> None:
+        if next(count) >= writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match=r"cannot write .*: the disk is full; free some space"):
+        simulate.write(short(), tmp_path / "out")
+    left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert set(left) <= {"0.checkpoint"}
+    for path in (tmp_path / "out").rglob("*.checkpoint"):
+        checkpoint.load(path)
+    monkeypatch.setattr(os, "fsync", real)
+    assert tables(simulate.write(short(), tmp_path / "out")) == tables(simulate.simulate(short()))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
+def test_a_real_limit_of_size_is_explained(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from synapse_abm import simulate; from synapse_abm.cli import main;"
+        "simulate.CHECKPOINT_S = -1.0;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, "simulate", "binding", "--out", "out"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2, ended.stderr
+    assert "exceed the size limit" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(path.suffix == ".checkpoint" for path in left)
+    for path in left:
+        checkpoint.load(path)
+
+
+# --- killed ---------------------------------------------------------------------------------------
+
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_survival import short
+from synapse_abm import checkpoint, simulate, sweep
+
+simulate.CHECKPOINT_S, simulate.CHECKPOINT_SHARE, sweep._KEEP_S = 0.002, 1.0, 0.0
+simulate._figure_files = lambda found: {"timeseries.png": bytes(100_000)}
+scenario, kills, killed, runs = short(80, replicates=4), int(sys.argv[2]), 0, 0
+whole = simulate.simulate(scenario)
+began = time.perf_counter()
+simulate.write(scenario, Path("timed"), workers=2)
+took = time.perf_counter() - began
+chance = random.Random(7)
+while killed < kills:
+    runs += 1
+    out = Path(f"run{runs}")
+    while True:
+        child = os.fork()
+        if child == 0:
+            simulate.write(scenario, out, workers=chance.choice([1, 2]))
+            os._exit(0)
+        time.sleep(chance.uniform(0, took))
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitpid(child, 0)[1]
+        for path in out.rglob("*"):  # whole or absent; what is hidden is never looked at
+            if path.suffix == ".checkpoint":
+                try:
+                    checkpoint.load(path)
+                except checkpoint.CheckpointError as error:
+                    assert error.what.startswith("it cannot be read"), error  # just replaced
+            elif path.suffix == ".csv":
+                assert path.read_bytes() == whole.table().csv()
+        if ended == 0:
+            break
+        killed += 1
+        if killed % 4 == 0 or killed == kills:
+            simulate.write(scenario, out, workers=2)
+            break
+    found = (out / "timeseries.csv").read_bytes()
+    assert found == whole.table().csv()
+print(killed, runs)
+"""
+
+
+def kill(times: int, folder: Path) -> str:
+    program = [sys.executable, "-W", "ignore", "-c", KILLER, str(Path(__file__).parent), str(times)]
+    ended = subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=900)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("times", [4, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_instants(times: int, tmp_path: Path) -> None:
+    """No half-written file, and the same final table, after so many SIGKILLs."""
+    assert int(kill(times, tmp_path).split()[0]) == times
+
+
+# --- rerun ----------------------------------------------------------------------------------------
+
+type Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    def give(*arguments: object) -> tuple[int, str, str]:
+        return main([str(each) for each in arguments]), *capsys.readouterr()
+
+    return give
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    simulate.write(short(replicates=2), tmp_path / "out", seed=2**63 + 5, engine="compiled")
+    return tmp_path / "out" / "run.json"
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], object], sign: bool = True) -> Path:
+    """The record with a change; signed anew, as another program would have written it."""
+    record = json.loads(path.read_bytes())
+    change(record)
+    if sign:
+        given = (record[key] for key in ("experiment", "seed", "options", "scenario"))
+        record["input_sha256"] = input_sha256(*given)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_a_simulation_is_reproduced(record: Path, say: Say) -> None:
+    before = {path: path.read_bytes() for path in record.parent.iterdir()}
+    status, out, err = say("rerun", record, "--workers", "2")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "same    timeseries.csv",
+        "same    timeseries.parquet",
+        "All tables are reproduced, byte for byte.",
+    ]
+    assert {path: path.read_bytes() for path in record.parent.iterdir()} == before
+
+
+def test_an_experiment_is_reproduced(tmp_path: Path, say: Say) -> None:
+    options = {"drugs": ("duloxetine",)}
+    perform(find("selectivity"), out=tmp_path, seed=3, quick=True, options=options)
+    status, out, _ = say("rerun", tmp_path / "run.json")
+    assert status == 0, out
+    assert "same    ratios.csv" in out
+
+
+def test_the_first_row_that_differs_is_shown(record: Path, say: Say) -> None:
+    """As if an earlier version had counted one more molecule in the fourth row."""
+    table = record.with_name("timeseries.csv")
+    lines = table.read_text().splitlines()
+    lines[4] += "9"
+    table.write_text("\n".join(lines) + "\n")
+
+    def change(it: dict[str, Any]) -> None:
+        it["table_sha256"]["timeseries.csv"] = sha256(table.read_bytes())
+        it["versions"]["numpy"] = "1.0"
+        it["source_sha256"] = "another"
+        it["code_version"] = "0.0.9"
+
+    status, out, _ = say("rerun", edited(record, change))
+    assert status == 1
+    assert (
+        f"DIFFERS timeseries.csv: row 4 (0: header) was {lines[4]!r}, is {lines[4][:-1]!r}" in out
+    )
+    assert "same    timeseries.parquet" in out
+    assert "! numpy was 1.0, is " in out
+    assert "source was another one (then 0.0.9, now 0.1.0" in out
+
+
+def test_a_table_that_was_changed_is_no_evidence(record: Path, say: Say) -> None:
+    edited(record, lambda it: it["table_sha256"].update({"timeseries.csv": "0", "x.csv": "1"}))
+    status, out, _ = say("rerun", record)
+    assert status == 1
+    assert "was changed since, so rows cannot be compared" in out
+    assert "x.csv: this version makes no such table" in out
+    assert "please report this" in out
+
+
+def test_another_version_with_the_same_tables_passes(record: Path, say: Say) -> None:
+    status, out, _ = say("rerun", edited(record, lambda it: it["versions"].update(scipy="0.1")))
+    assert status == 0
+    assert "! scipy was 0.1, is" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "sign", "told"),
+    [
+        (lambda it: it.pop("scenario"), False, "lacks scenario"),
+        (lambda it: it.pop("input_sha256"), False, "lacks input_sha256"),
+        (lambda it: it["scenario"]["grid"].update(width=7), False, "was edited"),
+        (lambda it: it.update(seed=4), False, "was edited"),
+        (lambda it: it["scenario"]["grid"].update(widht=7), True, "grid.widht"),
+        (lambda it: it.update(experiment="hyperbole"), True, "did you mean hyperbola?"),
+        (lambda it: it.update(experiment="hyperbola"), True, "whose options are others"),
+        (lambda it: it.update(seed=-1), True, "seed of the record"),
+        (lambda it: it["options"].update(engine="warp"), True, "engine"),
+    ],
+)
+def test_records_that_cannot_be_rerun_are_refused(
+    change: Any, sign: bool, told: str, record: Path, say: Say
+) -> None:
+    status, out, err = say("rerun", edited(record, change, sign))
+    assert (status, out) == (2, "")
+    assert told in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("contents", "told"),
+    [(None, "cannot be read"), (b"", "not JSON"), (b"[1]", "lacks"), (b"\xff\xfe", "not JSON"),
+     (b"{}", "run.json")],
+)  # fmt: skip
+def test_files_that_are_no_records_are_refused(
+    contents: bytes | None, told: str, tmp_path: Path, say: Say
+) -> None:
+    path = tmp_path / "run.json"
+    if contents is not None:
+        path.write_bytes(contents)
+    status, out, err = say("rerun", path)
+    assert (status, out) == (2, "")
+    assert told in err
+
+
+def test_a_failed_replicate_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = simulate._begin
+
+    def begin(piece: simulate.Replicate) -> Any:
+        if piece.replicate == 1:
+            raise FloatingPointError("planted")
+        return real(piece)
+
+    whole = simulate.simulate(short(replicates=3)).table()
+    monkeypatch.setattr(simulate, "_begin", begin)
+    found = simulate.write(short(replicates=3), tmp_path)
+    assert set(found.table()["replicate"]) == {0, 2}
+    kept = whole.to_pandas().query("replicate != 1").reset_index(drop=True)
+    assert found.table().to_pandas().equals(kept)
+    told = "replicate 1, seed 1: FloatingPointError: planted"
+    assert json.loads((tmp_path / "run.json").read_bytes())["options"]["failed"] == [told]
+    assert f"failed and left out: {told}" in found.notes_of_averages()
+    with pytest.raises(InputError):
+        sweep.check_workers(0)
