@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from synapse_abm.theory._check import Array, nonnegative, positive, whole
-from synapse_abm.theory.law import Law
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,12 +73,6 @@ class SteppedWaiting:
         """P(N > steps), shape of ``steps``, whole numbers >= 0."""
         k = nonnegative("steps", steps)
         return (self.ratios ** k[..., None] @ self.weights)[()]
-
-    def law(self, most: int) -> Law:
-        """The law of N up to ``most``; the last entry holds everything from there on."""
-        last = whole("most", most, 1)
-        tail = np.clip(self.survival(np.arange(last)), 0.0, 1.0)
-        return Law(np.concatenate([[0.0], np.maximum(-np.diff(tail), 0.0), tail[-1:]]))
 
     @property
     def mean(self) -> float:
@@ -287,9 +280,7 @@ class SteppedWandering:
         it, weight = self.of, self.of._reversible()
         # One step is A R, A = hop and R = exp(-reaction dt), both symmetric in these coordinates.
         values, vectors = np.linalg.eigh(it._reaction())
-        half, back = (
-            (vectors * np.exp(s * values * self.step_s / 2)) @ vectors.T for s in (-1, 1)
-        )
+        half, back = ((vectors * np.exp(s * values * self.step_s / 2)) @ vectors.T for s in (-1, 1))
         hop = np.eye(weight.size)
         hop[: it.cells, : it.cells] = self._hop()
         ratios, modes = np.linalg.eigh(half @ hop @ half)
