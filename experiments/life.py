@@ -64,8 +64,8 @@ CHUNK = 1024  # steps of one compiled call
 PLACES = ("fast", "slow")
 WAITS = {
     "first": "until first bound",
-    "episode": "bound, one episode",
-    "again": "free, until bound again",
+    "episode": "bound, each time",
+    "again": "let go, until bound again",
     "life": "from release to uptake",
 }
 
@@ -297,7 +297,8 @@ def _shape(name: str, sample: np.ndarray, law: np.ndarray, false_alarm: float) -
 def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table) -> Result:
     tests = TESTS_EACH * len(PLACES)
     laws = {place: Laws.of(synapse) for place, synapse in synapses.items()}
-    checks, means, curves = list[Check](), list[list[Any]](), list[list[Any]]()
+    checks, means = list[Check](), list[list[Any]]()
+    curves, exact = list[list[Any]](), list[list[Any]]()
     for place, lives in found.items():
         mine = checks_of(place, lives, laws[place], synapses[place], tests)
         checks += mine
@@ -308,6 +309,8 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
                           limit.mean, math.sqrt(limit.var) / limit.mean, shape.value,
                           shape.expected, shape.passed])  # fmt: skip
             curves += _curve(place, wait, steps, laws[place])
+            t = np.linspace(0, curves[-1][2] * 1.05, 120)
+            exact += [[place, wait, *pair] for pair in zip(t, limit.survival(t), strict=True)]
     kinetics = synapses["fast"].ligands["serotonin"].binding["SERT"]
     facts = {
         "diffusion_um2_per_s": {
@@ -329,6 +332,7 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
     tables = [
         waits,
         _table("survival", "place wait time_s share low_95 high_95", curves),
+        _table("theory", "place wait time_s share", exact),
         _bindings(found, kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)),
         drawn,
     ]
@@ -410,21 +414,195 @@ def figure(result: Result) -> Figure:
 
 
 def _draw(result: Result) -> Figure:
-    from matplotlib.figure import Figure
-
     from synapse_abm import plotting as plot
 
-    fig = Figure(figsize=(13.6, 7.65), layout="constrained")
-    left, right = fig.subfigures(1, 2, width_ratios=[1.0, 1.2])
-    place, strip = left.subplots(2, 1, height_ratios=[7, 1])
-    _map(place, result)
-    _strip(strip, result["path"])
-    axes = right.subplots(3, 2)
-    laws = _limits(result)
-    for ax, wait in zip((axes[0, 0], axes[0, 1], axes[1, 1], axes[2, 0]), WAITS, strict=True):
-        _survival(ax, result, wait, laws)
-    _number(axes[1, 0], result)
-    _key(axes[2, 1], result, plot)
-    words = f"{result.scenario['lives']} lives each: simulated, and exact"
-    right.suptitle(words, fontsize=16, fontweight="bold", x=0.02, ha="left")
+    fig, place, strip, panels = plot.picture_beside(rows=3, columns=2)
+    facts = result.scenario
+    visits = _visits(result["path"])
+    _map(place, facts, visits)
+    _strip(strip, visits)
+    first, episode, number, again, life, key = panels
+    drawn = {"first": first, "episode": episode, "again": again, "life": life}
+    for wait, ax in drawn.items():
+        _survival(ax, result, wait)
+    _number(number, result["bindings"])
+    _key(key, facts)
+    first.set_title(f"{facts['lives']} such lives, two speeds", fontsize=16, pad=12)
     return fig
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A stretch of the path that is drawn: free, along ``cells``, or bound in the one cell."""
+
+    bound: bool
+    cells: list[tuple[int, int]]
+    begin_s: float
+    end_s: float
+
+
+def _visits(path: Table) -> list[Visit]:
+    rows = list(zip(*(path[name] for name in ("time_s", "x", "y", "state")), strict=True))
+    found, begun = list[Visit](), 0
+    for n, (time_s, x, y, state) in enumerate(rows):
+        if state != rows[begun][3]:
+            cells = [(x, y) for _, x, y, _ in rows[begun:n]]
+            # The last hop before binding ends where it binds, even within one step.
+            cells += [(x, y)] if state == "bound" and cells[-1] != (x, y) else []
+            found.append(Visit(rows[begun][3] == "bound", cells, rows[begun][0], time_s))
+            begun = n
+    return found
+
+
+def _colours() -> list[str]:
+    from synapse_abm import plotting as plot
+
+    return [plot.BLUE, plot.ORANGE, plot.PURPLE, plot.SKY, plot.GREY]
+
+
+def _map(ax: Any, facts: dict[str, Any], visits: list[Visit]) -> None:
+    """The synapse from above: transporters, the path, where it was released, held and carried."""
+    from synapse_abm import plotting as plot
+
+    h = Grid().spacing_um
+    dots = [(-0.25, -0.25), (0.25, -0.25), (0, 0), (-0.25, 0.25), (0.25, 0.25)]
+    for x, y in facts["clusters"]:
+        corner = [(x - 0.05) * h, (x + 1.05) * h], (y - 0.05) * h, (y + 1.05) * h
+        ax.fill_between(*corner, color=plot.GREEN, alpha=0.22, lw=0)
+        where = np.array([(x + 0.5 + dx, y + 0.5 + dy) for dx, dy in dots]) * h
+        ax.plot(*where.T, "o", color=plot.GREEN, ms=2.6)
+    free = [visit for visit in visits if not visit.bound]
+    rng = np.random.default_rng(0)  # spreads hops over the same edge, for the eye only
+    for visit, color in zip(free, _cycle(len(free)), strict=True):
+        line = (np.array(visit.cells) + 0.5) * h
+        line[1:-1] += rng.uniform(-0.28, 0.28, (max(len(line) - 2, 0), 2)) * h
+        ax.plot(*line.T, color=color, lw=1.5, alpha=0.9, solid_joinstyle="round")
+    _marks(ax, visits, h)
+    side = CELLS * h
+    ax.set(xlim=(0, side), ylim=(0, side), xticks=np.arange(0, side + 0.1, 0.5),
+           yticks=np.arange(0, side + 0.1, 0.5), xlabel="x (um)", ylabel="y (um)")  # fmt: skip
+    ax.set_xticks(np.arange(0, side + h / 2, h), minor=True)
+    ax.set_yticks(np.arange(0, side + h / 2, h), minor=True)
+    ax.grid(which="both", color="#EFEFEF", lw=0.6)
+    ax.tick_params(which="minor", length=0)
+    ax.set_aspect("equal")
+    d = facts["diffusion_um2_per_s"]["slow"]
+    ax.set_title(f"One serotonin molecule, slowed down (D = {d:g} um$^2$/s)")
+
+
+def _cycle(n: int) -> list[str]:
+    return [_colours()[i % len(_colours())] for i in range(n)]
+
+
+def _marks(ax: Any, visits: list[Visit], h: float) -> None:
+    from synapse_abm import plotting as plot
+
+    boxed = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.85}
+    x, y = (np.array(RELEASED) + 0.5) * h
+    ax.plot(x, y, "*", color=plot.BLACK, ms=17, mec="white", zorder=5)
+    ax.annotate("released", (x, y), (9, 7), textcoords="offset points", bbox=boxed, zorder=6)
+    held = [visit.cells[0] for visit in visits if visit.bound]
+    for cell in dict.fromkeys(held):
+        numbers = ", ".join(str(n) for n, other in enumerate(held, 1) if other == cell)
+        x, y = (np.array(cell) + 0.5) * h
+        end = cell == held[-1]
+        words = f"bound {numbers}" + (", then carried inside" if end else "")
+        ax.plot(x, y, "X" if end else "o", color=plot.VERMILION, ms=13, mec="white", zorder=5)
+        right = cell[0] > CELLS / 2
+        ax.annotate(words, (x, y), (-10 if right else 10, -17), textcoords="offset points",
+                    ha="right" if right else "left", bbox=boxed, zorder=6,
+                    color=plot.VERMILION, weight="bold")  # fmt: skip
+
+
+def _strip(ax: Any, visits: list[Visit]) -> None:
+    """The same life in time, in the colours of the map."""
+    from synapse_abm import plotting as plot
+
+    free = iter(_cycle(len(visits)))
+    count = 0
+    for visit in visits:
+        span = (visit.begin_s, visit.end_s - visit.begin_s)
+        if visit.bound:
+            count += 1
+            ax.broken_barh([span], (0, 1), color=plot.VERMILION)
+            middle = visit.begin_s + span[1] / 2
+            ax.annotate(str(count), (middle, 1.02), ha="center", va="bottom", weight="bold",
+                        color=plot.VERMILION, annotation_clip=False)  # fmt: skip
+        else:
+            ax.broken_barh([span], (0.3, 0.4), color=next(free))
+    end = visits[-1].end_s
+    ax.plot(end, 0.5, "X", color=plot.VERMILION, ms=13, mec="white", clip_on=False, zorder=5)
+    ax.set(xlim=(0, end * 1.02), ylim=(0, 1.5), yticks=[0.5])
+    ax.set_yticklabels(["thin: free\nthick: bound"], fontsize=11)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False)
+    ax.set_xlabel("time since release (s)")
+
+
+def _looks() -> dict[str, tuple[str, str]]:
+    from synapse_abm import plotting as plot
+
+    return {"fast": (plot.BLUE, "o"), "slow": (plot.VERMILION, "s")}
+
+
+def _survival(ax: Any, result: Result, wait: str) -> None:
+    """Share of waits that are longer than t, with the exact curve."""
+    measured, exact = result["survival"], result["theory"]
+    for place, (color, mark) in _looks().items():
+        t, share = _rows(exact, place, wait, "time_s", "share")
+        ax.plot(t, share, color=color, lw=1.8)
+        t, share, low, high = _rows(measured, place, wait, "time_s", "share", "low_95", "high_95")
+        ax.errorbar(t, share, yerr=[share - low, high - share], fmt=mark, color=color, ms=4.5,
+                    capsize=2.5, lw=1.2)  # fmt: skip
+    ax.set_yscale("log")
+    ax.set_ylim(0.008, 1.35)
+    ax.set_yticks([1, 0.1, 0.01], ["100 %", "10 %", "1 %"])
+    ax.set_xlim(left=0)
+    ax.set_title(WAITS[wait], fontsize=13, weight="normal")
+    ax.set_xlabel("longer than t (s)")
+    ax.margins(x=0.02)
+
+
+def _rows(table: Table, place: str, wait: str, *names: str) -> list[np.ndarray]:
+    wanted = (np.array(table["place"]) == place) & (np.array(table["wait"]) == wait)
+    return [np.array(table[name])[wanted] for name in names]
+
+
+def _number(ax: Any, table: Table) -> None:
+    """How often a molecule is bound before it is carried: bars of theory, simulated points."""
+    from synapse_abm import plotting as plot
+
+    times, law = np.array(table["bindings"]), np.array(table["expected"])
+    half = len(times) // 2
+    ax.bar(times[:half], law[:half], width=0.75, color=plot.GREY, alpha=0.35)
+    for (place, (color, mark)), shift in zip(_looks().items(), (-0.17, 0.17), strict=True):
+        mine = np.array(table["place"]) == place
+        share, se = np.array(table["share"])[mine], np.array(table["se"])[mine]
+        ax.errorbar(times[mine] + shift, share, yerr=1.96 * se, fmt=mark, color=color, ms=4.5,
+                    capsize=2.5, lw=1.2)  # fmt: skip
+    ax.set_yticks([0, 0.25, 0.5, 0.75])
+    ax.set_ylim(0, 0.85)
+    plot.percent(ax)
+    ax.set_xticks(times[:half])
+    ax.grid(visible=False, axis="x")
+    ax.set_title("times bound", fontsize=13, weight="normal")
+    ax.set_xlabel("number of bindings in a life")
+
+
+def _key(ax: Any, facts: dict[str, Any]) -> None:
+    """What colours, points and lines mean."""
+    names = {"fast": "in water", "slow": "slowed down, a thought experiment"}
+    for place, (color, mark) in _looks().items():
+        d = facts["diffusion_um2_per_s"][place]
+        label = f"D = {d:g} um$^2$/s\n({names[place]})"
+        ax.errorbar([], [], yerr=[], fmt=mark + "-", color=color, ms=5, capsize=3, label=label)
+    ax.axis("off")
+    ax.legend(loc="upper left", fontsize=12, borderaxespad=0, labelspacing=0.8,
+              title="points: simulated, 95 % interval\nlines, bars: exact theory",
+              title_fontsize=12, alignment="left")  # fmt: skip
+
+
+if __name__ == "__main__":
+    from synapse_abm.cli import run_script
+
+    run_script(__file__)
