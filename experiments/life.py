@@ -43,7 +43,6 @@ from synapse_abm.experiment import Progress
 from synapse_abm.results import Check, Result, Table, text_table
 from synapse_abm.scenario import Grid, Ligand, Target
 from synapse_abm.simulation import Simulation
-from synapse_abm.statistics import Estimate
 from synapse_abm.timestep import in_cell_rate
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ CLUSTERS = ((3, 16), (8, 17), (14, 15), (17, 18), (1, 10), (6, 12),
 PER_CLUSTER = 5
 RELEASED = (9, 8)
 STEP_S = 1e-3
-LIVES, QUICK_LIVES = 2000, 600
+LIVES, QUICK_LIVES = 2000, 500
 DRAWN_BINDINGS = 3  # of the life that is drawn
 FALSE_ALARM = 1e-6  # over all checks together
 LEAST_EXPECTED = 100.0  # in each bin of a chi-square test
@@ -68,6 +67,8 @@ WAITS = {
     "again": "let go, until bound again",
     "life": "from release to uptake",
 }
+STILL = {"first": "not yet bound", "episode": "still bound", "again": "still free",
+         "life": "still outside"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,7 @@ def _mean(
 def _binned(steps: np.ndarray, law: theory.SteppedWaiting) -> tuple[np.ndarray, np.ndarray]:
     """Waits by classes of nearly equal chance, and the exact chance of each class."""
     classes = max(2, int(steps.size // (1.3 * LEAST_EXPECTED)))
-    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 4000).astype(np.int64))
+    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 1000).astype(np.int64))
     tail = law.survival(grid)
     wanted = 1 - np.arange(1, classes) / classes
     edges = np.unique(grid[np.minimum(np.searchsorted(-tail, -wanted), grid.size - 1)])
@@ -309,7 +310,8 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
                           limit.mean, math.sqrt(limit.var) / limit.mean, shape.value,
                           shape.expected, shape.passed])  # fmt: skip
             curves += _curve(place, wait, steps, laws[place])
-            t = np.linspace(0, curves[-1][2] * 1.05, 120)
+            longest = curves[-1][2] * 1.05
+            t = np.geomspace(STEP_S, longest, 120) if wait == "again" else np.linspace(0, longest)
             exact += [[place, wait, *pair] for pair in zip(t, limit.survival(t), strict=True)]
     kinetics = synapses["fast"].ligands["serotonin"].binding["SERT"]
     facts = {
@@ -358,7 +360,7 @@ def _curve(place: str, wait: str, steps: np.ndarray, laws: Laws) -> list[list[An
     from scipy.special import betaincinv
 
     law, n, rows = laws.stepped[wait], steps.size, list[list[Any]]()
-    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 4000).astype(np.int64))
+    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 1000).astype(np.int64))
     tail = law.survival(grid)
     shares = (0.95, 0.85, 0.7, 0.55, 0.4, 0.28, 0.18, 0.11, 0.06, 0.03, 0.015)
     for k in np.unique([grid[np.argmax(tail <= share)] for share in shares]):
@@ -416,8 +418,9 @@ def figure(result: Result) -> Figure:
 def _draw(result: Result) -> Figure:
     from synapse_abm import plotting as plot
 
-    fig, place, strip, panels = plot.picture_beside(rows=3, columns=2)
     facts = result.scenario
+    titles = ("The life of one serotonin molecule", f"{facts['lives']} such lives, two speeds")
+    fig, place, strip, panels = plot.picture_beside(titles, rows=3, columns=2)
     visits = _visits(result["path"])
     _map(place, facts, visits)
     _strip(strip, visits)
@@ -427,7 +430,6 @@ def _draw(result: Result) -> Figure:
         _survival(ax, result, wait)
     _number(number, result["bindings"])
     _key(key, facts)
-    first.set_title(f"{facts['lives']} such lives, two speeds", fontsize=16, pad=12)
     return fig
 
 
@@ -486,8 +488,10 @@ def _map(ax: Any, facts: dict[str, Any], visits: list[Visit]) -> None:
     ax.grid(which="both", color="#EFEFEF", lw=0.6)
     ax.tick_params(which="minor", length=0)
     ax.set_aspect("equal")
-    d = facts["diffusion_um2_per_s"]["slow"]
-    ax.set_title(f"One serotonin molecule, slowed down (D = {d:g} um$^2$/s)")
+    note = f"slowed down:\nD = {facts['diffusion_um2_per_s']['slow']:g} um$^2$/s"
+    ax.annotate(note, (0.02 * side, 0.02 * side), color=plot.GREY, fontsize=12)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.48, 1.0), ncols=4, fontsize=12,
+              handletextpad=0.3, columnspacing=1.2, borderaxespad=0.2)  # fmt: skip
 
 
 def _cycle(n: int) -> list[str]:
@@ -497,21 +501,24 @@ def _cycle(n: int) -> list[str]:
 def _marks(ax: Any, visits: list[Visit], h: float) -> None:
     from synapse_abm import plotting as plot
 
-    boxed = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.85}
-    x, y = (np.array(RELEASED) + 0.5) * h
-    ax.plot(x, y, "*", color=plot.BLACK, ms=17, mec="white", zorder=5)
-    ax.annotate("released", (x, y), (9, 7), textcoords="offset points", bbox=boxed, zorder=6)
+    look = {"color": plot.VERMILION, "mec": "white", "ls": "none", "zorder": 5}
+    ax.plot([], [], "o", color=plot.GREEN, ms=4, label="SERT")
+    where = (np.array(RELEASED) + 0.5) * h
+    ax.plot(*where, "*", **(look | {"color": plot.BLACK}), ms=18, label="released")
+    ax.plot([], [], "o", **look, ms=13, label="bound")
+    ax.plot([], [], "X", **look, ms=13, label="carried inside")
     held = [visit.cells[0] for visit in visits if visit.bound]
-    for cell in dict.fromkeys(held):
-        numbers = ", ".join(str(n) for n, other in enumerate(held, 1) if other == cell)
+    beside = dict.fromkeys(held, 0)  # several bindings in one place: marks side by side
+    for number, cell in enumerate(held, 1):
         x, y = (np.array(cell) + 0.5) * h
-        end = cell == held[-1]
-        words = f"bound {numbers}" + (", then carried inside" if end else "")
-        ax.plot(x, y, "X" if end else "o", color=plot.VERMILION, ms=13, mec="white", zorder=5)
-        right = cell[0] > CELLS / 2
-        ax.annotate(words, (x, y), (-10 if right else 10, -17), textcoords="offset points",
-                    ha="right" if right else "left", bbox=boxed, zorder=6,
-                    color=plot.VERMILION, weight="bold")  # fmt: skip
+        x += 0.9 * h * beside[cell]
+        beside[cell] += 1
+        ax.plot(x, y, "o", **look, ms=17)
+        ax.annotate(str(number), (x, y), ha="center", va="center_baseline", color="white",
+                    weight="bold", fontsize=12, zorder=6)  # fmt: skip
+    away = -0.9 * h if held[-1][0] > CELLS - 3 else 0.9 * h * beside[held[-1]]
+    x, y = (np.array(held[-1]) + 0.5) * h
+    ax.plot(x + away, y, "X", **look, ms=14)
 
 
 def _strip(ax: Any, visits: list[Visit]) -> None:
@@ -519,18 +526,18 @@ def _strip(ax: Any, visits: list[Visit]) -> None:
     from synapse_abm import plotting as plot
 
     free = iter(_cycle(len(visits)))
-    count = 0
+    count, reach, end = 0, -1.0, visits[-1].end_s
     for visit in visits:
         span = (visit.begin_s, visit.end_s - visit.begin_s)
         if visit.bound:
             count += 1
             ax.broken_barh([span], (0, 1), color=plot.VERMILION)
-            middle = visit.begin_s + span[1] / 2
+            # Numbers keep a distance, where the bindings themselves have none.
+            reach = middle = max(visit.begin_s + span[1] / 2, reach + 0.035 * end)
             ax.annotate(str(count), (middle, 1.02), ha="center", va="bottom", weight="bold",
                         color=plot.VERMILION, annotation_clip=False)  # fmt: skip
         else:
             ax.broken_barh([span], (0.3, 0.4), color=next(free))
-    end = visits[-1].end_s
     ax.plot(end, 0.5, "X", color=plot.VERMILION, ms=13, mec="white", clip_on=False, zorder=5)
     ax.set(xlim=(0, end * 1.02), ylim=(0, 1.5), yticks=[0.5])
     ax.set_yticklabels(["thin: free\nthick: bound"], fontsize=11)
@@ -547,6 +554,8 @@ def _looks() -> dict[str, tuple[str, str]]:
 
 def _survival(ax: Any, result: Result, wait: str) -> None:
     """Share of waits that are longer than t, with the exact curve."""
+    from synapse_abm import plotting as plot
+
     measured, exact = result["survival"], result["theory"]
     for place, (color, mark) in _looks().items():
         t, share = _rows(exact, place, wait, "time_s", "share")
@@ -554,13 +563,20 @@ def _survival(ax: Any, result: Result, wait: str) -> None:
         t, share, low, high = _rows(measured, place, wait, "time_s", "share", "low_95", "high_95")
         ax.errorbar(t, share, yerr=[share - low, high - share], fmt=mark, color=color, ms=4.5,
                     capsize=2.5, lw=1.2)  # fmt: skip
-    ax.set_yscale("log")
-    ax.set_ylim(0.008, 1.35)
-    ax.set_yticks([1, 0.1, 0.01], ["100 %", "10 %", "1 %"])
-    ax.set_xlim(left=0)
-    ax.set_title(WAITS[wait], fontsize=13, weight="normal")
-    ax.set_xlabel("longer than t (s)")
-    ax.margins(x=0.02)
+    if wait == "again":  # short waits are the point
+        plot.log_concentration(ax, "")  # the ticks of one, that is
+        ax.set_xlim(left=2 * result.scenario["step_s"])
+        ax.set_ylim(0, 1.04)
+        plot.percent(ax)
+    else:
+        ax.set_yscale("log")
+        ax.set_ylim(0.008, 1.35)
+        ax.set_yticks([1, 0.1, 0.01], ["100 %", "10 %", "1 %"])
+        ax.locator_params(axis="x", nbins=5)
+        ax.set_xlim(left=0)
+    ax.set_ylabel(STILL[wait])
+    ax.set_title(WAITS[wait], fontsize=13, weight="bold")
+    ax.set_xlabel("time (s)")
 
 
 def _rows(table: Table, place: str, wait: str, *names: str) -> list[np.ndarray]:
@@ -585,16 +601,17 @@ def _number(ax: Any, table: Table) -> None:
     plot.percent(ax)
     ax.set_xticks(times[:half])
     ax.grid(visible=False, axis="x")
-    ax.set_title("times bound", fontsize=13, weight="normal")
-    ax.set_xlabel("number of bindings in a life")
+    ax.set_title("how often bound", fontsize=13, weight="bold")
+    ax.set_xlabel("bindings in a life")
+    ax.set_ylabel("share of lives")
 
 
 def _key(ax: Any, facts: dict[str, Any]) -> None:
     """What colours, points and lines mean."""
-    names = {"fast": "in water", "slow": "slowed down, a thought experiment"}
+    names = {"fast": "as serotonin does", "slow": "slowed down (imagined)"}
     for place, (color, mark) in _looks().items():
         d = facts["diffusion_um2_per_s"][place]
-        label = f"D = {d:g} um$^2$/s\n({names[place]})"
+        label = f"D = {d:g} um$^2$/s\n{names[place]}"
         ax.errorbar([], [], yerr=[], fmt=mark + "-", color=color, ms=5, capsize=3, label=label)
     ax.axis("off")
     ax.legend(loc="upper left", fontsize=12, borderaxespad=0, labelspacing=0.8,

@@ -62,11 +62,14 @@ def slide(
 
 
 def picture_beside(
-    rows: int, columns: int, width: float = 13.6, height: float = 7.65
+    titles: tuple[str, str], rows: int, columns: int, width: float = 13.6, height: float = 7.65
 ) -> tuple[Figure, Axes, Axes, list[Axes]]:
     """A wide slide: a picture with a strip below it, and a table of small panels at its right."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1.0, 1.15])
+    parts: Any = figure.subfigures(1, 2, width_ratios=[1.0, 1.15])
+    left, right = parts
+    for part, title in zip(parts, titles, strict=True):
+        part.suptitle(title, x=0.02, ha="left", fontsize=16, fontweight="bold")
     picture, strip = left.subplots(2, 1, height_ratios=[8, 1])
     panels = right.subplots(rows, columns, squeeze=False)
     return figure, picture, strip, list(panels.ravel())

@@ -14,10 +14,11 @@ continuous chain.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from synapse_abm.theory._check import Array, nonnegative, positive, whole
 
@@ -38,7 +39,7 @@ class Waiting:
     def survival(self, t: ArrayLike) -> Array:
         """P(T > t), shape of ``t`` (s)."""
         times = nonnegative("t", t)
-        return (np.exp(-times[..., None] * self.rates) @ self.weights)[()]
+        return np.asarray(np.exp(-times[..., None] * self.rates) @ self.weights)[()]
 
     @property
     def mean(self) -> float:
@@ -84,7 +85,7 @@ class SteppedWaiting:
         """Variance of N times the step squared, s**2."""
         r = self.ratios
         second = float((self.weights * (1 + r) / (1 - r) ** 2).sum())
-        return self.step_s**2 * second - self.mean**2
+        return float(self.step_s**2 * second - self.mean**2)
 
     @property
     def skewness(self) -> float:
@@ -93,7 +94,7 @@ class SteppedWaiting:
         second = float((self.weights * (1 + r) / (1 - r) ** 2).sum())
         third = float((self.weights * (1 + 4 * r + r * r) / (1 - r) ** 3).sum())
         var = second - mean**2
-        return (third - 3 * mean * var - mean**3) / var**1.5
+        return float((third - 3 * mean * var - mean**3) / var**1.5)
 
 
 class FreeAgain(NamedTuple):
@@ -103,7 +104,7 @@ class FreeAgain(NamedTuple):
     cells: Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Wandering:
     """A molecule that wanders on a grid and binds, alone among sites that are all empty.
 
@@ -162,9 +163,8 @@ class Wandering:
 
     def first_binding(self, start: ArrayLike) -> Waiting:
         """Time until a free molecule binds, from cell ``start`` or from a law over the cells."""
-        where = self._law(start)
-        rates, modes = np.linalg.eigh(np.diag(self.binding_per_s) - self._hopping())
-        return _mixture(rates, (where @ modes) * modes.sum(axis=0))
+        rates, modes = self._free_modes
+        return _mixture(rates, (self._law(start) @ modes) * modes.sum(axis=0))
 
     def binding_cells(self, start: ArrayLike) -> Array:
         """Law of the cell in which it binds first, shape (M,)."""
@@ -175,7 +175,9 @@ class Wandering:
     def lifetime(self, start: ArrayLike) -> Waiting:
         """Time until it is carried off, from a free start."""
         weight = self._reversible()
-        rates, modes = np.linalg.eigh(self._symmetric_generator())
+        generator = self._reaction()
+        generator[: self.cells, : self.cells] -= self._hopping()
+        rates, modes = np.linalg.eigh(generator)
         left = (self._free(start) / weight) @ modes
         return _mixture(rates, left * (weight @ modes))
 
@@ -184,6 +186,12 @@ class Wandering:
     def stepped(self, step_s: float) -> SteppedWandering:
         """The same molecule simulated in steps of hop, then react, each for ``step_s``."""
         return SteppedWandering(self, float(positive("step_s", step_s)))
+
+    @cached_property
+    def _free_modes(self) -> tuple[Array, Array]:
+        """Rates and modes of a molecule that wanders until it binds."""
+        rates, modes = np.linalg.eigh(np.diag(self.binding_per_s) - self._hopping())
+        return rates, modes
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -203,7 +211,7 @@ class Wandering:
         where = self._law(start)
         return np.concatenate([where, np.zeros(self._bound_cells().size)])
 
-    def _bound_cells(self) -> Array:
+    def _bound_cells(self) -> NDArray[np.intp]:
         return np.flatnonzero(self.binding_per_s)
 
     def _hopping(self) -> Array:
@@ -224,13 +232,8 @@ class Wandering:
         reaction[at, pairs] = reaction[pairs, at] = -np.sqrt(rate[at] * self.koff)
         return reaction
 
-    def _symmetric_generator(self) -> Array:
-        generator = self._reaction()
-        generator[: self.cells, : self.cells] -= self._hopping()
-        return generator
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SteppedWandering:
     """`Wandering` in steps of length ``step_s``: hop for a step, then react for a step in place.
 
@@ -244,16 +247,22 @@ class SteppedWandering:
     def first_binding(self, start: ArrayLike) -> SteppedWaiting:
         """Steps until the first binding *event*, even if it is undone within its step."""
         where = self.of._law(start)
-        root = np.exp(-self.of.binding_per_s * self.step_s / 2)
-        # Survival is row @ (H E)**k @ 1 with H symmetric, E = root**2 diagonal.
-        ratios, modes = np.linalg.eigh(root[:, None] * self._hop() * root)
+        root, ratios, modes = self._free_modes
         weights = ((where / root) @ modes) * (root @ modes)
-        return SteppedWaiting(weights, np.clip(ratios, 0.0, 1 - 1e-15), self.step_s)
+        return _geometric(ratios, weights, self.step_s)
+
+    @cached_property
+    def _free_modes(self) -> tuple[Array, Array, Array]:
+        # Survival is row @ (H E)**k @ 1 with H symmetric, E = root**2 diagonal.
+        root = np.exp(-self.of.binding_per_s * self.step_s / 2)
+        ratios, modes = np.linalg.eigh(root[:, None] * self._hop() * root)
+        return root, ratios, modes
 
     def binding_cells(self, start: ArrayLike) -> Array:
         """Law of the cell in which it binds first, shape (M,)."""
         stay = np.exp(-self.of.binding_per_s * self.step_s)
-        return self._reacting(start) * (1 - stay)
+        caught: Array = self._reacting(start) * (1 - stay)
+        return caught
 
     def free_again(self, start: ArrayLike) -> FreeAgain:
         """After the first binding: is it seen free at the end of a step before it is carried off?
@@ -285,7 +294,17 @@ class SteppedWandering:
         hop[: it.cells, : it.cells] = self._hop()
         ratios, modes = np.linalg.eigh(half @ hop @ half)
         weights = ((it._free(start) / weight) @ back @ modes) * ((half @ weight) @ modes)
-        return SteppedWaiting(weights, np.clip(ratios, 0.0, 1 - 1e-15), self.step_s)
+        return _geometric(ratios, weights, self.step_s)
+
+    def _reacted(self, steps: float) -> Array:
+        """exp(-reaction) over a number of steps: each site cell mixes with its bound state only."""
+        it = self.of
+        reaction = it._reaction()
+        result = np.diag(np.exp(-np.diag(reaction) * self.step_s * steps))
+        for number, cell in enumerate(it._bound_cells()):
+            pair = np.ix_(*2 * ([cell, it.cells + number],))
+            result[pair] = _exp_symmetric(-reaction[pair] * self.step_s * steps)
+        return result
 
     def _hop(self) -> Array:
         """Law of the cell after the hop, by cell before, shape (M, M), symmetric."""
@@ -305,6 +324,10 @@ def _mixture(rates: Array, weights: Array) -> Waiting:
     return Waiting(weights, np.maximum(rates, 1e-300))
 
 
+def _geometric(ratios: Array, weights: Array, step_s: float) -> SteppedWaiting:
+    return SteppedWaiting(weights, np.clip(ratios, 0.0, 1 - 1e-15), step_s)
+
+
 def _line(cells: int, rate: float) -> Array:
     """Generator of hopping along a line of cells between reflecting walls."""
     step = np.diag(np.full(cells - 1, rate), 1)
@@ -314,7 +337,8 @@ def _line(cells: int, rate: float) -> Array:
 
 def _exp_symmetric(matrix: Array) -> Array:
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.exp(values)) @ vectors.T
+    exponential: Array = (vectors * np.exp(values)) @ vectors.T
+    return exponential
 
 
 def _in_cell(binding: float, koff: float, kcat: float, t: float) -> Array:
