@@ -25,8 +25,9 @@ Run time
 Source
     Kac 1947, Bull AMS 53:1002 (mean return times); Gillespie 1977, J Phys Chem 81:2340; rate
     constants and diffusion of serotonin: ``synapse-abm list --drugs``. The places of SERT are
-    assumed. The slow diffusion is a thought experiment: in brain tissue diffusion is about 2.6
-    times slower than in water (Sykova & Nicholson 2008, Physiol Rev 88:1277), not thousands.
+    assumed. The slow diffusion is a thought experiment: the usual 211 um2/s already allows for the
+    detours of brain tissue, which slow diffusion 2.6-fold (Nicholson & Sykova 1998, Trends Neurosci
+    21:207), not thousands of times.
 """
 
 from __future__ import annotations
@@ -339,8 +340,7 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
         drawn,
     ]
     papers = [*pharmacology.ligand("serotonin").sources(), "Kac 1947, Bull AMS 53:1002",
-              "Gillespie 1977, J Phys Chem 81:2340",
-              "Sykova & Nicholson 2008, Physiol Rev 88:1277"]  # fmt: skip
+              "Gillespie 1977, J Phys Chem 81:2340"]  # fmt: skip
     return Result(
         tables=tables,
         checks=checks,
@@ -459,7 +459,7 @@ def _visits(path: Table) -> list[Visit]:
 def _colours() -> list[str]:
     from synapse_abm import plotting as plot
 
-    return [plot.BLUE, plot.ORANGE, plot.PURPLE, plot.SKY, plot.GREY]
+    return [plot.PURPLE, plot.ORANGE, plot.SKY, plot.GREY]  # not those of the two speeds
 
 
 def _map(ax: Any, facts: dict[str, Any], visits: list[Visit]) -> None:
@@ -501,10 +501,10 @@ def _cycle(n: int) -> list[str]:
 def _marks(ax: Any, visits: list[Visit], h: float) -> None:
     from synapse_abm import plotting as plot
 
-    look = {"color": plot.VERMILION, "mec": "white", "ls": "none", "zorder": 5}
+    look = {"color": plot.BLACK, "mec": "white", "ls": "none", "zorder": 5}
     ax.plot([], [], "o", color=plot.GREEN, ms=4, label="SERT")
     where = (np.array(RELEASED) + 0.5) * h
-    ax.plot(*where, "*", **(look | {"color": plot.BLACK}), ms=18, label="released")
+    ax.plot(*where, "*", **look, ms=18, label="released")
     ax.plot([], [], "o", **look, ms=13, label="bound")
     ax.plot([], [], "X", **look, ms=13, label="carried inside")
     held = [visit.cells[0] for visit in visits if visit.bound]
@@ -531,14 +531,14 @@ def _strip(ax: Any, visits: list[Visit]) -> None:
         span = (visit.begin_s, visit.end_s - visit.begin_s)
         if visit.bound:
             count += 1
-            ax.broken_barh([span], (0, 1), color=plot.VERMILION)
+            ax.broken_barh([span], (0, 1), color=plot.BLACK)
             # Numbers keep a distance, where the bindings themselves have none.
             reach = middle = max(visit.begin_s + span[1] / 2, reach + 0.035 * end)
             ax.annotate(str(count), (middle, 1.02), ha="center", va="bottom", weight="bold",
-                        color=plot.VERMILION, annotation_clip=False)  # fmt: skip
+                        color=plot.BLACK, annotation_clip=False)  # fmt: skip
         else:
             ax.broken_barh([span], (0.3, 0.4), color=next(free))
-    ax.plot(end, 0.5, "X", color=plot.VERMILION, ms=13, mec="white", clip_on=False, zorder=5)
+    ax.plot(end, 0.5, "X", color=plot.BLACK, ms=13, mec="white", clip_on=False, zorder=5)
     ax.set(xlim=(0, end * 1.02), ylim=(0, 1.5), yticks=[0.5])
     ax.set_yticklabels(["thin: free\nthick: bound"], fontsize=11)
     ax.tick_params(axis="y", length=0)
@@ -608,7 +608,7 @@ def _number(ax: Any, table: Table) -> None:
 
 def _key(ax: Any, facts: dict[str, Any]) -> None:
     """What colours, points and lines mean."""
-    names = {"fast": "as serotonin does", "slow": "slowed down (imagined)"}
+    names = {"fast": "as in brain tissue", "slow": "slowed down (imagined)"}
     for place, (color, mark) in _looks().items():
         d = facts["diffusion_um2_per_s"][place]
         label = f"D = {d:g} um$^2$/s\n{names[place]}"
