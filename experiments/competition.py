@@ -362,16 +362,23 @@ def _draw(result: Result) -> Figure:
     top.set_ylim(-0.03, 1.05)
     top.set_ylabel("SERT held by the drug")
     plot.percent(top)
-    top.legend(loc="upper left", title="points: simulated, lines: theory", alignment="left")
+    top.legend(
+        loc="upper left",
+        title="points: simulated, lines: theory\nK: half is held",
+        alignment="left",
+    )
     most, shift = shifts["serotonin_nM"][-1], shifts["expected_nM"][-1] / ki
-    top.set_title(f"At {most:g} nM serotonin, {facts['ligand']} needs {shift:.3g} times as much")
+    words = f"it takes {shift:.2g} times as much {facts['ligand']}"
+    top.set_title(f"Against {most:g} nM serotonin {words}")
     bottom.set_yscale("function", functions=(_signed_root, _signed_square))
     ticks = [0, 1, 5, 10, 20, 40]
     bottom.set_yticks(ticks, [f"{tick}" for tick in ticks])
     for each in ERRORS:
         bottom.axhline(100 * each, color=plot.BLACK, lw=1.1, ls="--", zorder=1)
+    bottom.annotate("dashed: off by 1, 5, 10 points", (fine[-1], 62), (-4, 0),
+                    textcoords="offset points", ha="right", va="top", fontsize=12)  # fmt: skip
     bottom.set_ylim(-0.4, 70)
-    bottom.set_ylabel("C/(C + Ki) is\ntoo high (points)")
+    bottom.set_ylabel("C/(C + Ki) too\nhigh by (points)")
     bottom.set_xlim(fine[0], fine[-1])
     plot.log_concentration(bottom, f"{facts['ligand']} in the reservoir, free (nM)")
     return fig

@@ -276,31 +276,42 @@ def _draw(result: Result) -> Figure:
     ):
         top.plot(fine, curve[target], color=color)
         top.errorbar(c, ladder[name], yerr=1.96 * np.array(ladder[f"{name}_se"]), fmt=mark,
-                     color=color, label=f"{target} held by drug", **points)  # fmt: skip
+                     color=color, **points)  # fmt: skip
+    before, after = (f"{100 * p:.1f}" for p in ladder["net_expected"][-2:])
+    here = {"textcoords": "offset points", "ha": "right"}
+    top.annotate(f"NET: goes on rising, {before} to {after} %", (fine[-1], curve["NET"][-1]),
+                 (-4, 8), color=plot.VERMILION, **here)  # fmt: skip
+    top.annotate("SERT", (fine[-1], curve["SERT"][-1]), (-4, -17), color=plot.BLUE, **here)
     top.axhline(PET, color=plot.GREY, lw=1.4, ls="--")
-    top.annotate("about 80 %: usual doses (PET, Meyer 2004)", (fine[-1], PET), (-4, -7),
-                 textcoords="offset points", ha="right", va="top", color=plot.GREY)  # fmt: skip
+    top.annotate("about 80 %: lowest usual doses (PET, Meyer 2004)", (fine[-1], PET), (-4, -5),
+                 va="top", color=plot.GREY, **here)  # fmt: skip
     for low, high, y in ((0.1, 0.2, 0.15), (0.8, 0.9, 0.55)):
         _price(top, half["SERT"], low, high, y)
     _pair(top, c, ladder["sert_expected"], f"twice the drug: +{_points(ladder):.1f} points", 26)
     top.set_ylim(-0.03, 1.16)
     top.set_yticks(np.arange(0, 1.01, 0.2))
-    top.set_ylabel("transporters held")
+    top.set_ylabel("held by the drug")
     plot.percent(top)
-    top.legend(loc="center right", bbox_to_anchor=(1.0, 0.36))
+    _costs(top, half["SERT"])
     name = facts["ligand"]
-    top.set_title(f"{name}: occupancy saturates, its effect on uptake does not")
-    bottom.plot(fine, 1 - curve["SERT"], color=plot.GREEN, label="free of drug: 1 - occupancy")
+    top.set_title(
+        f"{name[0].upper()}{name[1:]}: occupancy saturates, its effect on uptake does not"
+    )
+    bottom.plot(fine, 1 - curve["SERT"], color=plot.GREEN, label="theory: 1 - occupancy")
+    bottom.errorbar(c, 1 - np.array(ladder["sert"]), yerr=1.96 * np.array(ladder["sert_se"]),
+                    fmt="o", mfc="none", color=plot.BLUE, label="SERT free of drug",
+                    **(points | {"ms": 12}))  # fmt: skip
     left = ladder["uptake_left"]
     bottom.errorbar(c, left, yerr=1.96 * np.array(ladder["uptake_left_se"]), fmt="o",
-                    color=plot.GREEN, label="serotonin carried, simulated", **points)  # fmt: skip
+                    color=plot.GREEN, label="serotonin carried inside", **points)  # fmt: skip
     _pair(bottom, c, ladder["uptake_left_expected"], "twice the drug: half the uptake", 34)
     bottom.set_yscale("log", base=2)
     ticks = [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]
     bottom.set_yticks(ticks, ["100 %", "50 %", "25 %", "12.5 %", "6.3 %", "3.1 %"])
     bottom.set_ylim(0.024, 1.2)
-    bottom.set_ylabel("uptake left\n(each line: half)")
-    bottom.legend(loc="upper right")
+    bottom.set_ylabel("free SERT, uptake\n(each line: half)")
+    bottom.legend(loc="upper right", title="left over, of that without drug", alignment="left",
+                  borderaxespad=0.1, labelspacing=0.3)  # fmt: skip
     bottom.set_xlim(0, fine[-1])
     bottom.set_xlabel(f"{name}, free (nM)")
     return fig
@@ -309,6 +320,25 @@ def _draw(result: Result) -> Figure:
 def _points(ladder: Table) -> float:
     before, after = ladder["sert_expected"][-2:]
     return float(100 * (after - before))
+
+
+def _costs(ax: Any, k: float) -> None:
+    """Bars: what each further 10 points cost, from 0 to 90 %."""
+    from synapse_abm import plotting as plot
+
+    low = np.arange(0, 9) / 10
+    cost = k * ((low + 0.1) / (0.9 - low) - low / (1 - low))
+    inset = ax.inset_axes((0.55, 0.27, 0.44, 0.25))
+    inset.bar(100 * low + 5, cost, width=8.5, color=plot.SKY)
+    named = [0, *range(len(low) - 4, len(low))]  # the others are small, and their words would touch
+    for x, y in zip(100 * low[named] + 5, cost[named], strict=True):
+        inset.annotate(f"{y:.2g}", (x, y), (0, 1), textcoords="offset points", ha="center",
+                       fontsize=10, color=plot.BLUE)  # fmt: skip
+    inset.set(xticks=[], yticks=[], ylim=(0, 1.25 * cost[-1]))
+    inset.grid(visible=False)
+    inset.spines["left"].set_visible(False)
+    inset.set_xticks(range(0, 100, 10), [f"{tick}" for tick in range(0, 100, 10)], fontsize=10)
+    inset.set_title("nM of drug for each further 10 points", fontsize=12, weight="normal")
 
 
 def _price(ax: Any, k: float, low: float, high: float, y: float) -> None:

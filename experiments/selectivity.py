@@ -239,7 +239,9 @@ def _draw(result: Result) -> Figure:
     panels[0].set_title("One drug, two transporters: each is occupied by its own affinity")
     fig.supylabel("transporters occupied", fontsize=13)
     panels[-1].set_xlim(fine[0], fine[-1])
-    plot.log_concentration(panels[-1], "free drug (nM); points: simulated, 95 % interval")
+    plot.log_concentration(
+        panels[-1], "free drug (nM)  |  points: simulated, 95 % interval; lines: C/(C + K)"
+    )
     return fig
 
 

@@ -61,6 +61,20 @@ def slide(
     return figure, list(axes[:, 0])
 
 
+def picture_beside(
+    titles: tuple[str, str], rows: int, columns: int, width: float = 13.6, height: float = 7.65
+) -> tuple[Figure, Axes, Axes, list[Axes]]:
+    """A wide slide: a picture with a strip below it, and a table of small panels at its right."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    parts: Any = figure.subfigures(1, 2, width_ratios=[1.0, 1.15])
+    left, right = parts
+    for part, title in zip(parts, titles, strict=True):
+        part.suptitle(title, x=0.02, ha="left", fontsize=16, fontweight="bold")
+    picture, strip = left.subplots(2, 1, height_ratios=[8, 1])
+    panels = right.subplots(rows, columns, squeeze=False)
+    return figure, picture, strip, list(panels.ravel())
+
+
 def log_concentration(ax: Axes, label: str) -> None:
     """A logarithmic x axis whose ticks are written out: 0.01, 0.1, 1, 10 ..."""
     ax.set_xscale("log")

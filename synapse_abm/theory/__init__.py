@@ -14,6 +14,7 @@ transport, finite copies  `closed_cycle`, `clearance`, `drained_pool`
 arrivals and exits        `immigration_death`, `exit_count`
 on a grid                 `grid_law`
 error of a step           `stepping` (a module of its own)
+one molecule's life       `Wandering`: waiting times on a grid, in steps too
 ========================  ==========================================================
 """
 
@@ -70,6 +71,7 @@ from synapse_abm.theory.immigration import (
 )
 from synapse_abm.theory.kinetics import Overshoot, SharedSite, label_overshoot, motulsky_mahan
 from synapse_abm.theory.law import JointLaw, Law
+from synapse_abm.theory.life import FreeAgain, SteppedWaiting, SteppedWandering, Waiting, Wandering
 from synapse_abm.theory.pool import OpenPool, open_pool
 from synapse_abm.theory.spatial import affinity_on_grid, grid_law
 from synapse_abm.theory.transport import (
@@ -89,6 +91,7 @@ __all__ = [
     "Counting",
     "CoupledLaw",
     "ExitMoments",
+    "FreeAgain",
     "ImmigrationMoments",
     "JointLaw",
     "Law",
@@ -97,8 +100,12 @@ __all__ = [
     "Overshoot",
     "PoolMeanField",
     "SharedSite",
+    "SteppedWaiting",
+    "SteppedWandering",
     "TransportRates",
     "TransporterOccupancy",
+    "Waiting",
+    "Wandering",
     "affinity_on_grid",
     "apparent_kd",
     "bound_autocovariance",

@@ -1,0 +1,625 @@
+"""The life of one serotonin molecule: released, wandering, bound, let go, bound again, carried off.
+
+Question
+    How long does a molecule wander until a transporter (SERT) catches it? How long does it sit
+    there, how often is it let go, and how soon is it caught again? What changes if it diffuses so
+    slowly that it stays where it was let go?
+Method
+    A slab of 20 x 20 cells (2 x 2 um, 1 um deep) with 12 clusters of 5 SERT, and one molecule that
+    starts in a cell of its own. It is alone: nothing else ever holds a transporter, so lives are
+    independent. 2000 lives at the diffusion coefficient of serotonin, and 2000 at one that is
+    thousands of times smaller. Steps of 1 ms (in-cell rate x dt = 0.024); what happens is counted
+    within the steps, when it happens is read at their ends. The path that is drawn is the first
+    slow life with at least three bindings (one in sixteen has).
+Expected answer
+    All of it is exact. A bound episode is exponential with k_off + k_cat, the number of bindings
+    geometric with k_cat/(k_off + k_cat), whatever diffusion does. Waiting times are those of a
+    finite Markov chain: the simulated one, hop for dt then react for dt, is what the checks use;
+    the curves are its limit of short steps. Fast diffusion makes all waits exponential with mean
+    M/(sum of in-cell rates), the well-mixed law. Slow diffusion delays the first binding and makes
+    rebinding likely; the mean time to the next binding stays nearly the same (exactly, for a
+    molecule let go by each transporter equally often: Kac), as many short waits are paid for by few
+    long ones.
+Run time
+    About 8 s.
+Source
+    Kac 1947, Bull AMS 53:1002 (mean return times); Gillespie 1977, J Phys Chem 81:2340; rate
+    constants and diffusion of serotonin: ``synapse-abm list --drugs``. The places of SERT are
+    assumed. The slow diffusion is a thought experiment: the usual 211 um2/s already allows for the
+    detours of brain tissue, which slow diffusion 2.6-fold (Nicholson & Sykova 1998, Trends Neurosci
+    21:207), not thousands of times.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synapse_abm import Scenario, pharmacology, statistics, theory, titration
+from synapse_abm.errors import InputError
+from synapse_abm.experiment import Progress
+from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.scenario import Grid, Ligand, Target
+from synapse_abm.simulation import Simulation
+from synapse_abm.timestep import in_cell_rate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CELLS = 20
+CLUSTERS = ((3, 16), (8, 17), (14, 15), (17, 18), (1, 10), (6, 12),
+            (12, 11), (18, 9), (4, 5), (9, 3), (13, 6), (17, 2))  # fmt: skip
+PER_CLUSTER = 5
+RELEASED = (9, 8)
+STEP_S = 1e-3
+LIVES, QUICK_LIVES = 2000, 500
+DRAWN_BINDINGS = 3  # of the life that is drawn
+FALSE_ALARM = 1e-6  # over all checks together
+LEAST_EXPECTED = 100.0  # in each bin of a chi-square test
+SLOWEST, FASTEST = 0.01, 211.0  # um2/s
+CHUNK = 1024  # steps of one compiled call
+PLACES = ("fast", "slow")
+WAITS = {
+    "first": "until first bound",
+    "episode": "bound, each time",
+    "again": "let go, until bound again",
+    "life": "from release to uptake",
+}
+STILL = {"first": "not yet bound", "episode": "still bound", "again": "still free",
+         "life": "still outside"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of this experiment."""
+
+    slow_um2_per_s: float = 0.05
+    """Diffusion coefficient of the slow case, in um^2/s (serotonin: 211)."""
+
+
+@dataclass(frozen=True)
+class Lives:
+    """What many lives came to. Times are counted in steps, from the end of one to that of another.
+
+    Attributes
+    ----------
+    first, life, bindings : array, shape (lives,)
+        Step of the first binding, step of the uptake, number of bindings.
+    again : array, shape (lives that are seen free again,)
+        Steps from the first end of a step at which it is free again to the next binding.
+    episode : array, shape (bindings that outlast their step,)
+        Steps from the end of that step to the end of the episode. What an exponential wait has
+        still to go does not depend on how long it has lasted, so this is the law of all of it.
+    """
+
+    first: np.ndarray
+    life: np.ndarray
+    bindings: np.ndarray
+    again: np.ndarray
+    episode: np.ndarray
+
+
+def scenario(diffusion_um2_per_s: float) -> Scenario:
+    """One molecule among the clusters."""
+    serotonin = pharmacology.ligand("serotonin")
+    molecule = Ligand(
+        role="serotonin",
+        diffusion_um2_per_s=diffusion_um2_per_s,
+        count=1,
+        start_cell=RELEASED,
+        binding={"SERT": serotonin.kinetics("SERT")},
+    )
+    sites = tuple(cell for cell in CLUSTERS for _ in range(PER_CLUSTER))
+    return Scenario(
+        name="life",
+        grid=Grid(width=CELLS, height=CELLS),
+        targets={"SERT": Target(kind="transporter", cells=sites)},
+        ligands={"serotonin": molecule},
+        dt_s=STEP_S,
+    )
+
+
+def in_theory(synapse: Scenario) -> theory.Wandering:
+    """The same molecule as a Markov chain."""
+    grid, molecule = synapse.grid, synapse.ligands["serotonin"]
+    kinetics, here = molecule.binding["SERT"], np.zeros(grid.cells)
+    for x, y in synapse.targets["SERT"].cells or ():
+        here[y * grid.width + x] += in_cell_rate(synapse, "serotonin", "SERT")
+    hops_per_s = molecule.diffusion_um2_per_s / grid.spacing_um**2
+    return theory.Wandering(
+        grid.width, grid.height, hops_per_s, here, kinetics.koff, kinetics.kcat_per_s
+    )
+
+
+def start(synapse: Scenario) -> int:
+    """Number of the cell of release."""
+    return RELEASED[1] * synapse.grid.width + RELEASED[0]
+
+
+def events(sim: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bindings, releases and transports up to the end of each step, until it is carried off."""
+    parts = []
+    while not parts or parts[-1][2, -1] == 0:
+        series = sim.run(CHUNK, every=1)
+        kinds = ("bound", "unbound", "transported")
+        parts.append(np.stack([series.count(kind, "serotonin", "SERT") for kind in kinds]))
+    bound, unbound, carried = np.concatenate(parts, axis=1)
+    end = int(np.argmax(carried)) + 1
+    return bound[:end], unbound[:end], carried[:end]
+
+
+def follow(sims: Any) -> Lives:
+    """Live each life to its end, one simulation each."""
+    first, life, bindings, again, episodes = [], [], [], [], []
+    for sim in sims:
+        bound, unbound, carried = events(sim)
+        first.append(int(np.argmax(bound >= 1)) + 1)
+        life.append(bound.size)
+        bindings.append(int(bound[-1]))
+        left = unbound + carried
+        free = np.flatnonzero((unbound >= 1) & (bound == left))
+        if free.size and carried[free[0]] == 0:
+            since = int(free[0])
+            again.append(int(np.searchsorted(bound, bound[since], side="right")) - since)
+        began = np.flatnonzero((np.diff(bound, prepend=0) > 0) & (bound > left))
+        episodes.append(np.searchsorted(left, left[began], side="right") - began)
+    return Lives(*map(np.array, (first, life, bindings, again)), np.concatenate(episodes))
+
+
+def path(sim: Simulation) -> Table:
+    """Where the molecule is and what it does, one row for each change, until it is carried off."""
+    rows, last = [(0.0, *RELEASED, "free")], (*RELEASED, "free")
+    while last[2] != "inside":
+        sim.run(1)
+        (row,) = sim.state.all_rows()
+        y, x = divmod(int(sim.state.cells_of(np.array([row]))[0]), sim.scenario.grid.width)
+        kind = ("free", "bound", "inside")[int(sim.state.store.molecules[4, row])]
+        if (x, y, kind) != last:
+            rows.append((sim.seconds, x, y, kind))
+            last = (x, y, kind)
+    names = ("time_s", "x", "y", "state")
+    return Table("path", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def run(
+    seed: int, quick: bool, progress: Progress, slow_um2_per_s: float = 0.05
+) -> Result:  # fmt: skip
+    """Live the lives at both diffusion coefficients and hold every statistic against its law."""
+    if not SLOWEST <= slow_um2_per_s <= FASTEST:  # also refuses nan
+        allowed = f"a number from {SLOWEST:g} to {FASTEST:g}, in um2/s"
+        raise InputError("--slow-um2-per-s", slow_um2_per_s, allowed)
+    count = QUICK_LIVES if quick else LIVES
+    usual = pharmacology.ligand("serotonin").diffusion_um2_per_s
+    synapses = dict(zip(PLACES, map(scenario, (usual, slow_um2_per_s)), strict=True))
+    found = dict[str, Lives]()
+    for number, (place, synapse) in enumerate(synapses.items()):
+        replicates = progress(range(number * count, (number + 1) * count), label=f"{place} lives")
+        found[place] = follow(Simulation(synapse, seed, r) for r in replicates)
+    shown = count + int(np.argmax(found["slow"].bindings >= DRAWN_BINDINGS))
+    drawn = path(Simulation(synapses["slow"], seed, shown))
+    return _result(synapses, found, drawn)
+
+
+@dataclass(frozen=True)
+class Laws:
+    """The exact law of each wait, of the simulated steps and in the limit of short ones."""
+
+    stepped: dict[str, theory.SteppedWaiting]
+    continuous: dict[str, theory.Waiting]
+    free_again: float
+
+    @classmethod
+    def of(cls, synapse: Scenario) -> Laws:
+        """The laws of a place."""
+        chain, at = in_theory(synapse), start(synapse)
+        steps, leave = chain.stepped(synapse.dt_s), chain.koff + chain.kcat
+        once = np.ones(1)
+        ratio, rate = np.array([math.exp(-leave * synapse.dt_s)]), np.array([leave])
+        back = steps.free_again(at)
+        stepped = {
+            "first": steps.first_binding(at),
+            "episode": theory.SteppedWaiting(once, ratio, synapse.dt_s),
+            "again": steps.first_binding(back.cells),
+            "life": steps.lifetime(at),
+        }
+        continuous = {
+            "first": chain.first_binding(at),
+            "episode": theory.Waiting(once, rate),
+            "again": chain.first_binding(chain.binding_cells(at)),
+            "life": chain.lifetime(at),
+        }
+        return cls(stepped, continuous, back.probability)
+
+
+def checks_of(place: str, lives: Lives, laws: Laws, synapse: Scenario, tests: int) -> list[Check]:
+    """All statistics of one place against their exact laws; ``tests`` share the false alarms."""
+    alarm = FALSE_ALARM / tests
+    kinetics = synapse.ligands["serotonin"].binding["SERT"]
+    carried = kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)
+    found = []
+    for wait, words in WAITS.items():
+        steps, law = getattr(lives, wait), laws.stepped[wait]
+        found.append(_mean(f"{place}: mean time {words}, s", steps, law, alarm))
+        found.append(_shape(f"{place}: law of the time {words}", *_binned(steps, law), alarm))
+    geometric = carried * (1 - carried) ** np.arange(60)
+    name = f"{place}: law of the number of bindings"
+    found.append(_shape(name, lives.bindings - 1, geometric, alarm))
+    found.append(titration.binomial_check(
+        f"{place}: lives seen free again", lives.again.size, lives.life.size, laws.free_again,
+        source="exact law of the simulated steps, binomial", false_alarm=alarm,
+    ))  # fmt: skip
+    return found
+
+
+TESTS_EACH = 2 * len(WAITS) + 2
+
+
+def _mean(
+    name: str, steps: np.ndarray, law: theory.SteppedWaiting, false_alarm: float
+) -> Check:  # fmt: skip
+    """A mean against the exact one. Sums of waits are nearly gamma, not normal: the tail is that of
+    the gamma law with their exact mean, variance and skewness.
+    """
+    from scipy.special import gammainc, gammaincc
+
+    n = steps.size
+    value, se = float(steps.mean()) * law.step_s, math.sqrt(law.var / n)
+    z = (value - law.mean) / se
+    shape = 4 * n / law.skewness**2
+    scaled = max(shape + z * math.sqrt(shape), 0.0)
+    p = min(gammainc(shape, scaled), gammaincc(shape, scaled))
+    source = "exact law of the simulated steps; gamma tail"
+    return Check(name, "exact", value, se, law.mean, z, source, bool(p > false_alarm / 2))
+
+
+def _binned(steps: np.ndarray, law: theory.SteppedWaiting) -> tuple[np.ndarray, np.ndarray]:
+    """Waits by classes of nearly equal chance, and the exact chance of each class."""
+    classes = max(2, int(steps.size // (1.3 * LEAST_EXPECTED)))
+    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 1000).astype(np.int64))
+    tail = law.survival(grid)
+    wanted = 1 - np.arange(1, classes) / classes
+    edges = np.unique(grid[np.minimum(np.searchsorted(-tail, -wanted), grid.size - 1)])
+    chances = -np.diff(np.concatenate([[1.0], law.survival(edges), [0.0]]))
+    return np.searchsorted(edges, steps, side="left"), np.clip(chances, 0.0, 1.0)
+
+
+def _shape(name: str, sample: np.ndarray, law: np.ndarray, false_alarm: float) -> Check:
+    """A whole distribution by Pearson's chi-square, whose value is compared with its mean."""
+    least = min(LEAST_EXPECTED, sample.size / 5)
+    test = statistics.chi_square(sample, law, least)
+    se = math.sqrt(2 * test.dof)
+    z = (test.statistic - test.dof) / se
+    source = f"exact law, chi-square with {test.dof} d.f."
+    return Check(name, "exact", test.statistic, se, test.dof, z, source, test.p > false_alarm)
+
+
+def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table) -> Result:
+    tests = TESTS_EACH * len(PLACES)
+    laws = {place: Laws.of(synapse) for place, synapse in synapses.items()}
+    checks, means = list[Check](), list[list[Any]]()
+    curves, exact = list[list[Any]](), list[list[Any]]()
+    for place, lives in found.items():
+        mine = checks_of(place, lives, laws[place], synapses[place], tests)
+        checks += mine
+        for number, wait in enumerate(WAITS):
+            mean, shape = mine[2 * number : 2 * number + 2]
+            steps, limit = getattr(lives, wait), laws[place].continuous[wait]
+            means.append([place, wait, steps.size, mean.value, mean.se, mean.expected, mean.z,
+                          limit.mean, math.sqrt(limit.var) / limit.mean, shape.value,
+                          shape.expected, shape.passed])  # fmt: skip
+            curves += _curve(place, wait, steps, laws[place])
+            longest = curves[-1][2] * 1.05
+            t = np.geomspace(STEP_S, longest, 120) if wait == "again" else np.linspace(0, longest)
+            exact += [[place, wait, *pair] for pair in zip(t, limit.survival(t), strict=True)]
+    kinetics = synapses["fast"].ligands["serotonin"].binding["SERT"]
+    facts = {
+        "diffusion_um2_per_s": {
+            p: s.ligands["serotonin"].diffusion_um2_per_s for p, s in synapses.items()
+        },
+        "well_mixed_s": in_theory(synapses["fast"]).mean_if_mixed,
+        "koff_per_s": kinetics.koff,
+        "kcat_per_s": kinetics.kcat_per_s,
+        "in_cell_rate_per_s": in_cell_rate(synapses["fast"], "serotonin", "SERT"),
+        "step_s": STEP_S,
+        "lives": found["fast"].life.size,
+        "drawn_bindings": DRAWN_BINDINGS,
+        "clusters": [list(cell) for cell in CLUSTERS],
+        "sites_per_cluster": PER_CLUSTER,
+        "status": "places of SERT and the slow diffusion: assumed",
+    }
+    names = "place wait n mean_s se expected z short_steps_s short_steps_cv chi2 dof law_passed"
+    waits = _table("waits", names, means)
+    tables = [
+        waits,
+        _table("survival", "place wait time_s share low_95 high_95", curves),
+        _table("theory", "place wait time_s share", exact),
+        _bindings(found, kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)),
+        drawn,
+    ]
+    papers = [*pharmacology.ligand("serotonin").sources(), "Kac 1947, Bull AMS 53:1002",
+              "Gillespie 1977, J Phys Chem 81:2340"]  # fmt: skip
+    return Result(
+        tables=tables,
+        checks=checks,
+        text=_text(waits),
+        verdict=_verdict(checks, laws, found),
+        scenario=facts,
+        papers=papers,
+    )
+
+
+def _table(name: str, columns: str, rows: list[list[Any]]) -> Table:
+    return Table(name, dict(zip(columns.split(), map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def _curve(place: str, wait: str, steps: np.ndarray, laws: Laws) -> list[list[Any]]:
+    """Share of waits longer than some times, with its 95 % interval (exact binomial)."""
+    from scipy.special import betaincinv
+
+    law, n, rows = laws.stepped[wait], steps.size, list[list[Any]]()
+    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 1000).astype(np.int64))
+    tail = law.survival(grid)
+    shares = (0.95, 0.85, 0.7, 0.55, 0.4, 0.28, 0.18, 0.11, 0.06, 0.03, 0.015)
+    for k in np.unique([grid[np.argmax(tail <= share)] for share in shares]):
+        longer = int((steps > k).sum())
+        low = float(betaincinv(longer, n - longer + 1, 0.025)) if longer else 0.0
+        high = float(betaincinv(longer + 1, n - longer, 0.975)) if longer < n else 1.0
+        rows.append([place, wait, float(k) * law.step_s, longer / n, low, high])
+    return rows
+
+
+def _bindings(found: dict[str, Lives], carried: float) -> Table:
+    rows = list[list[Any]]()
+    for place, lives in found.items():
+        n = lives.bindings.size
+        for times in range(1, 7):
+            law = carried * (1 - carried) ** (times - 1)
+            share = float((lives.bindings == times).mean())
+            rows.append([place, times, share, math.sqrt(law * (1 - law) / n), law])
+    return _table("bindings", "place bindings share se expected", rows)
+
+
+def _text(waits: Table) -> str:
+    header = ["time (s)", "diffusion", "n", "mean, 95 %", "exact", "z", "dt -> 0", "chi2 (d.f.)"]
+    rows = []
+    columns = ("wait", "place", "n", "mean_s", "se", "expected", "z", "short_steps_s", "chi2",
+               "dof")  # fmt: skip
+    for wait, place, n, mean, se, law, z, limit, chi2, dof in zip(
+        *(waits[name] for name in columns), strict=True
+    ):
+        rows.append([WAITS[wait], place, f"{n}", f"{mean:.3f} +- {1.96 * se:.3f}", f"{law:.3f}",
+                     f"{z:+.2f}", f"{limit:.3f}", f"{chi2:.1f} ({dof:.0f})"])  # fmt: skip
+    return text_table(header, rows)
+
+
+def _verdict(checks: list[Check], laws: dict[str, Laws], found: dict[str, Lives]) -> str:
+    missed = [check.name for check in checks if not check.passed]
+    answer = f"MISSES its law: {missed[0]}" if missed else "follows its laws"
+    quick = {p: float((it.again * STEP_S < 0.1).mean()) for p, it in found.items()}
+    fast, slow = (laws[p].continuous["again"].mean for p in PLACES)
+    return (
+        f"The molecule {answer} in {len(checks)} checks (false alarm 1e-6 over all). Let go, it is"
+        f" bound again within 0.1 s in {100 * quick['fast']:.0f} % of lives, in"
+        f" {100 * quick['slow']:.0f} % when diffusion is slow; the mean wait is {fast:.2f} s and"
+        f" {slow:.2f} s."
+    )
+
+
+def figure(result: Result) -> Figure:
+    """The path of one life and its strip of time; beside it the statistics of many."""
+    from synapse_abm import plotting
+
+    return plotting.styled(_draw)(result)
+
+
+def _draw(result: Result) -> Figure:
+    from synapse_abm import plotting as plot
+
+    facts = result.scenario
+    titles = ("The life of one serotonin molecule", f"{facts['lives']} such lives, two speeds")
+    fig, place, strip, panels = plot.picture_beside(titles, rows=3, columns=2)
+    visits = _visits(result["path"])
+    _map(place, facts, visits)
+    _strip(strip, visits)
+    first, episode, number, again, life, key = panels
+    drawn = {"first": first, "episode": episode, "again": again, "life": life}
+    for wait, ax in drawn.items():
+        _survival(ax, result, wait)
+    _number(number, result["bindings"])
+    _key(key, facts)
+    return fig
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A stretch of the path that is drawn: free, along ``cells``, or bound in the one cell."""
+
+    bound: bool
+    cells: list[tuple[int, int]]
+    begin_s: float
+    end_s: float
+
+
+def _visits(path: Table) -> list[Visit]:
+    rows = list(zip(*(path[name] for name in ("time_s", "x", "y", "state")), strict=True))
+    found, begun = list[Visit](), 0
+    for n, (time_s, x, y, state) in enumerate(rows):
+        if state != rows[begun][3]:
+            cells = [(x, y) for _, x, y, _ in rows[begun:n]]
+            # The last hop before binding ends where it binds, even within one step.
+            cells += [(x, y)] if state == "bound" and cells[-1] != (x, y) else []
+            found.append(Visit(rows[begun][3] == "bound", cells, rows[begun][0], time_s))
+            begun = n
+    return found
+
+
+def _colours() -> list[str]:
+    from synapse_abm import plotting as plot
+
+    return [plot.PURPLE, plot.ORANGE, plot.SKY, plot.GREY]  # not those of the two speeds
+
+
+def _map(ax: Any, facts: dict[str, Any], visits: list[Visit]) -> None:
+    """The synapse from above: transporters, the path, where it was released, held and carried."""
+    from synapse_abm import plotting as plot
+
+    h = Grid().spacing_um
+    dots = [(-0.25, -0.25), (0.25, -0.25), (0, 0), (-0.25, 0.25), (0.25, 0.25)]
+    for x, y in facts["clusters"]:
+        corner = [(x - 0.05) * h, (x + 1.05) * h], (y - 0.05) * h, (y + 1.05) * h
+        ax.fill_between(*corner, color=plot.GREEN, alpha=0.22, lw=0)
+        where = np.array([(x + 0.5 + dx, y + 0.5 + dy) for dx, dy in dots]) * h
+        ax.plot(*where.T, "o", color=plot.GREEN, ms=2.6)
+    free = [visit for visit in visits if not visit.bound]
+    rng = np.random.default_rng(0)  # spreads hops over the same edge, for the eye only
+    for visit, color in zip(free, _cycle(len(free)), strict=True):
+        line = (np.array(visit.cells) + 0.5) * h
+        line[1:-1] += rng.uniform(-0.28, 0.28, (max(len(line) - 2, 0), 2)) * h
+        ax.plot(*line.T, color=color, lw=1.5, alpha=0.9, solid_joinstyle="round")
+    _marks(ax, visits, h)
+    side = CELLS * h
+    ax.set(xlim=(0, side), ylim=(0, side), xticks=np.arange(0, side + 0.1, 0.5),
+           yticks=np.arange(0, side + 0.1, 0.5), xlabel="x (um)", ylabel="y (um)")  # fmt: skip
+    ax.set_xticks(np.arange(0, side + h / 2, h), minor=True)
+    ax.set_yticks(np.arange(0, side + h / 2, h), minor=True)
+    ax.grid(which="both", color="#EFEFEF", lw=0.6)
+    ax.tick_params(which="minor", length=0)
+    ax.set_aspect("equal")
+    note = f"slowed down:\nD = {facts['diffusion_um2_per_s']['slow']:g} um$^2$/s"
+    ax.annotate(note, (0.02 * side, 0.02 * side), color=plot.GREY, fontsize=12)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.48, 1.0), ncols=4, fontsize=12,
+              handletextpad=0.3, columnspacing=1.2, borderaxespad=0.2)  # fmt: skip
+
+
+def _cycle(n: int) -> list[str]:
+    return [_colours()[i % len(_colours())] for i in range(n)]
+
+
+def _marks(ax: Any, visits: list[Visit], h: float) -> None:
+    from synapse_abm import plotting as plot
+
+    look = {"color": plot.BLACK, "mec": "white", "ls": "none", "zorder": 5}
+    ax.plot([], [], "o", color=plot.GREEN, ms=4, label="SERT")
+    where = (np.array(RELEASED) + 0.5) * h
+    ax.plot(*where, "*", **look, ms=18, label="released")
+    ax.plot([], [], "o", **look, ms=13, label="bound")
+    ax.plot([], [], "X", **look, ms=13, label="carried inside")
+    held = [visit.cells[0] for visit in visits if visit.bound]
+    beside = dict.fromkeys(held, 0)  # several bindings in one place: marks side by side
+    for number, cell in enumerate(held, 1):
+        x, y = (np.array(cell) + 0.5) * h
+        x += 0.9 * h * beside[cell]
+        beside[cell] += 1
+        ax.plot(x, y, "o", **look, ms=17)
+        ax.annotate(str(number), (x, y), ha="center", va="center_baseline", color="white",
+                    weight="bold", fontsize=12, zorder=6)  # fmt: skip
+    away = -0.9 * h if held[-1][0] > CELLS - 3 else 0.9 * h * beside[held[-1]]
+    x, y = (np.array(held[-1]) + 0.5) * h
+    ax.plot(x + away, y, "X", **look, ms=14)
+
+
+def _strip(ax: Any, visits: list[Visit]) -> None:
+    """The same life in time, in the colours of the map."""
+    from synapse_abm import plotting as plot
+
+    free = iter(_cycle(len(visits)))
+    count, reach, end = 0, -1.0, visits[-1].end_s
+    for visit in visits:
+        span = (visit.begin_s, visit.end_s - visit.begin_s)
+        if visit.bound:
+            count += 1
+            ax.broken_barh([span], (0, 1), color=plot.BLACK)
+            # Numbers keep a distance, where the bindings themselves have none.
+            reach = middle = max(visit.begin_s + span[1] / 2, reach + 0.035 * end)
+            ax.annotate(str(count), (middle, 1.02), ha="center", va="bottom", weight="bold",
+                        color=plot.BLACK, annotation_clip=False)  # fmt: skip
+        else:
+            ax.broken_barh([span], (0.3, 0.4), color=next(free))
+    ax.plot(end, 0.5, "X", color=plot.BLACK, ms=13, mec="white", clip_on=False, zorder=5)
+    ax.set(xlim=(0, end * 1.02), ylim=(0, 1.5), yticks=[0.5])
+    ax.set_yticklabels(["thin: free\nthick: bound"], fontsize=11)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False)
+    ax.set_xlabel("time since release (s)")
+
+
+def _looks() -> dict[str, tuple[str, str]]:
+    from synapse_abm import plotting as plot
+
+    return {"fast": (plot.BLUE, "o"), "slow": (plot.VERMILION, "s")}
+
+
+def _survival(ax: Any, result: Result, wait: str) -> None:
+    """Share of waits that are longer than t, with the exact curve."""
+    from synapse_abm import plotting as plot
+
+    measured, exact = result["survival"], result["theory"]
+    for place, (color, mark) in _looks().items():
+        t, share = _rows(exact, place, wait, "time_s", "share")
+        ax.plot(t, share, color=color, lw=1.8)
+        t, share, low, high = _rows(measured, place, wait, "time_s", "share", "low_95", "high_95")
+        ax.errorbar(t, share, yerr=[share - low, high - share], fmt=mark, color=color, ms=4.5,
+                    capsize=2.5, lw=1.2)  # fmt: skip
+    if wait == "again":  # short waits are the point
+        plot.log_concentration(ax, "")  # the ticks of one, that is
+        ax.set_xlim(left=2 * result.scenario["step_s"])
+        ax.set_ylim(0, 1.04)
+        plot.percent(ax)
+    else:
+        ax.set_yscale("log")
+        ax.set_ylim(0.008, 1.35)
+        ax.set_yticks([1, 0.1, 0.01], ["100 %", "10 %", "1 %"])
+        ax.locator_params(axis="x", nbins=5)
+        ax.set_xlim(left=0)
+    ax.set_ylabel(STILL[wait])
+    ax.set_title(WAITS[wait], fontsize=13, weight="bold")
+    ax.set_xlabel("time (s)")
+
+
+def _rows(table: Table, place: str, wait: str, *names: str) -> list[np.ndarray]:
+    wanted = (np.array(table["place"]) == place) & (np.array(table["wait"]) == wait)
+    return [np.array(table[name])[wanted] for name in names]
+
+
+def _number(ax: Any, table: Table) -> None:
+    """How often a molecule is bound before it is carried: bars of theory, simulated points."""
+    from synapse_abm import plotting as plot
+
+    times, law = np.array(table["bindings"]), np.array(table["expected"])
+    half = len(times) // 2
+    ax.bar(times[:half], law[:half], width=0.75, color=plot.GREY, alpha=0.35)
+    for (place, (color, mark)), shift in zip(_looks().items(), (-0.17, 0.17), strict=True):
+        mine = np.array(table["place"]) == place
+        share, se = np.array(table["share"])[mine], np.array(table["se"])[mine]
+        ax.errorbar(times[mine] + shift, share, yerr=1.96 * se, fmt=mark, color=color, ms=4.5,
+                    capsize=2.5, lw=1.2)  # fmt: skip
+    ax.set_yticks([0, 0.25, 0.5, 0.75])
+    ax.set_ylim(0, 0.85)
+    plot.percent(ax)
+    ax.set_xticks(times[:half])
+    ax.grid(visible=False, axis="x")
+    ax.set_title("how often bound", fontsize=13, weight="bold")
+    ax.set_xlabel("bindings in a life")
+    ax.set_ylabel("share of lives")
+
+
+def _key(ax: Any, facts: dict[str, Any]) -> None:
+    """What colours, points and lines mean."""
+    names = {"fast": "as in brain tissue", "slow": "slowed down (imagined)"}
+    for place, (color, mark) in _looks().items():
+        d = facts["diffusion_um2_per_s"][place]
+        label = f"D = {d:g} um$^2$/s\n{names[place]}"
+        ax.errorbar([], [], yerr=[], fmt=mark + "-", color=color, ms=5, capsize=3, label=label)
+    ax.axis("off")
+    ax.legend(loc="upper left", fontsize=12, borderaxespad=0, labelspacing=0.8,
+              title="points: simulated, 95 % interval\nlines, bars: exact theory",
+              title_fontsize=12, alignment="left")  # fmt: skip
+
+
+if __name__ == "__main__":
+    from synapse_abm.cli import run_script
+
+    run_script(__file__)
