@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synapse_abm.theory._chain import Move, State, _gth, explore
 from synapse_abm.theory._check import Array, nonnegative, positive, whole
@@ -289,19 +290,31 @@ class MoleculeFlow:
     def _react_for(self, dt: float) -> tuple[Array, Array]:
         """What reacting for ``dt`` does, cell by cell, and what has entered by its end."""
         rates, source = self._react()
-        done, entered = np.zeros_like(rates), np.zeros_like(source)
-        members: dict[int, list[int]] = {c: [c] for c in range(self.width * self.height)}
-        for number, sink in enumerate(self.sinks):
-            members[sink.cell].append(len(members) + number)
-        for block in members.values():
-            k = len(block)
-            widened = np.zeros((k + 1, k + 1))  # the last row is the source
-            widened[:k, :k] = rates[np.ix_(block, block)]
-            widened[k, :k] = source[block]
+        cells, done, entered = self.width * self.height, np.zeros_like(rates), np.zeros_like(source)
+        stays = np.exp(-self.leave * dt)  # where nothing binds
+        done[range(cells), range(cells)] = stays
+        come = -np.expm1(-self.leave * dt) / self.leave if self.leave > 0 else dt
+        entered[:cells] = source[:cells] * come
+        for blocks in self._sink_blocks().values():
+            k = blocks.shape[1]
+            widened = np.zeros((len(blocks), k + 1, k + 1))  # the last row is the source
+            widened[:, :k, :k] = rates[blocks[:, :, None], blocks[:, None, :]]
+            widened[:, k, :k] = source[blocks]
             powers = _exp(widened * dt)
-            done[np.ix_(block, block)] = powers[:k, :k]
-            entered[block] = powers[k, :k]
+            done[blocks[:, :, None], blocks[:, None, :]] = powers[:, :k, :k]
+            entered[blocks] = powers[:, k, :k]
         return done, entered
+
+    def _sink_blocks(self) -> dict[int, NDArray[np.intp]]:
+        """Numbers of each cell with sinks and of these, the cells with equally many together."""
+        members: dict[int, list[int]] = {}
+        for number, sink in enumerate(self.sinks):
+            members.setdefault(sink.cell, [sink.cell])
+            members[sink.cell].append(self.width * self.height + number)
+        sizes = {len(block) for block in members.values()}
+        return {
+            k: np.array([block for block in members.values() if len(block) == k]) for k in sizes
+        }
 
 
 __all__ = [
