@@ -214,6 +214,14 @@ def test_the_chosen_step_keeps_its_promise_on_many_random_flows() -> None:
     assert max(worst_errors(120, 4000)) <= LARGEST_BIAS
 
 
+def test_two_targets_that_meet_by_chance_keep_the_promise() -> None:
+    """One site of A, two of B on 15 cells, and A shares its cell: found among 6000 random flows.
+
+    With the mean number of B's sites in A's cell, and not the most, the error was 0.212 %.
+    """
+    assert worst_errors(4394, 4395)[0] <= LARGEST_BIAS
+
+
 def mean_crowding(scenario: Scenario) -> float:
     """What the rule was: relative error per s, from <K^2>/<K> - <K> over all cells and targets."""
     molecules, _ = experiment.flow(scenario)
