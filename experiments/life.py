@@ -10,7 +10,8 @@ Method
     independent. 2000 lives at the diffusion coefficient of serotonin, and 2000 at one that is
     thousands of times smaller. Steps of 1 ms (in-cell rate x dt = 0.024); what happens is counted
     within the steps, when it happens is read at their ends. The path that is drawn is the first
-    slow life with at least three bindings (one in sixteen has).
+    slow life with at least three bindings (one in sixteen has), its corners spread within their
+    cells for the eye.
 Expected answer
     All of it is exact. A bound episode is exponential with k_off + k_cat, the number of bindings
     geometric with k_cat/(k_off + k_cat), whatever diffusion does. Waiting times are those of a

@@ -310,13 +310,15 @@ class SteppedWandering:
         """Law of the cell after the hop, by cell before, shape (M, M), symmetric."""
         rates = (_line(n, self.of.hops_per_s) for n in (self.of.width, self.of.height))
         along_x, along_y = (_exp_symmetric(rate * self.step_s) for rate in rates)
-        return np.asarray(np.kron(along_y, along_x), dtype=np.float64)
+        hop: Array = np.asarray(np.kron(along_y, along_x), np.float64)
+        return hop
 
     def _reacting(self, start: ArrayLike) -> Array:
         """Expected number of steps that it begins to react in each cell, never bound before."""
         stay = np.exp(-self.of.binding_per_s * self.step_s)
         hop = self._hop()
         arriving = self.of._law(start) @ hop
+        # The row u = start H + u E H, transposed: H is symmetric, E (stay) diagonal.
         return np.linalg.solve(np.eye(self.of.cells) - hop * stay, arriving)
 
 
