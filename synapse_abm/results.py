@@ -44,7 +44,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 RECORD = "run.json"
 
 _VERSIONED = ("mesa", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib")
-_TEMPORARY = ".partial"
+#: How names of files end that are still being written.
+TEMPORARY = ".partial"
 _STALE_S = 3600.0  # a temporary file this old belongs to a run that was killed
 _INT64_MAX = 2**63 - 1
 
@@ -478,7 +479,7 @@ def _probe(folder: Path) -> None:
 
 def _stage(target: Path, data: bytes) -> Path:
     """A complete temporary file beside ``target`` holding ``data``, safe on disk."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY}")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -510,7 +511,7 @@ def _sync_folder(folder: Path) -> None:
 def _remove_stale(folder: Path) -> None:
     """Remove temporary files left by a run that was killed outright."""
     now = time.time()
-    for path in folder.glob(f".*{_TEMPORARY}"):
+    for path in folder.glob(f".*{TEMPORARY}"):
         with suppress(OSError):
             if now - path.stat().st_mtime > _STALE_S:
                 path.unlink()

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synapse_abm.errors import InputError, SynapseError
-from synapse_abm.results import write_atomic
+from synapse_abm.results import TEMPORARY, write_atomic
 
 if TYPE_CHECKING:
     from synapse_abm.experiment import Progress
@@ -137,13 +137,16 @@ class Cache:
         self._series += 1
         return _Kept(self.folder, self._series)
 
-    def make(self) -> None:
-        """Make the folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-
     def holds_something(self) -> bool:
         """Whether the same run, started again, would find anything."""
         return self.folder.is_dir() and any(path.name[0] != "." for path in self.folder.iterdir())
+
+    def tidy(self) -> None:
+        """Remove what workers left half-written when they were dismissed; all, if that is all."""
+        for path in self.folder.glob(f".*{TEMPORARY}"):
+            path.unlink(missing_ok=True)
+        if not self.holds_something():
+            self.remove()
 
     def remove(self) -> None:
         """Remove it, and what other runs left long ago."""
@@ -184,8 +187,8 @@ def using(workers: int | None = None, cache: Cache | None = None) -> Iterator[No
         raise Interrupted("interrupted; the same command continues where it was") from None
     finally:
         _settings.reset(token)
-        if cache is not None and not cache.holds_something():
-            cache.remove()
+        if cache is not None:
+            cache.tidy()
 
 
 def current_cache() -> Cache | None:
