@@ -15,20 +15,21 @@ from types import ModuleType
 from synapse_abm.compiling import cache_folder
 from synapse_abm.results import write_atomic
 
-KERNELS = Path(__file__).with_name("kernels.py")
+SOURCES = Path(__file__).parent
 
 
-def plant(old: str, new: str) -> ModuleType:
-    """The module ``kernels`` with ``old`` replaced by ``new`` in its source.
+def plant(old: str, new: str, file: str = "kernels.py") -> ModuleType:
+    """The module ``kernels`` (or another compiled one) with ``old`` replaced by ``new`` in its
+    source.
 
     Raises
     ------
     ValueError
         If ``old`` does not occur exactly once: the bug would not be where it is meant to be.
     """
-    source = KERNELS.read_text()
+    source = (SOURCES / file).read_text()
     if source.count(old) != 1:
-        raise ValueError(f"{old!r} occurs {source.count(old)} times in {KERNELS.name}, not once")
+        raise ValueError(f"{old!r} occurs {source.count(old)} times in {file}, not once")
     digest = hashlib.sha256(f"{old}\0{new}\0{source}".encode()).hexdigest()[:12]
     name = f"synapse_abm._planted_{digest}"
     if name not in sys.modules:
