@@ -297,10 +297,19 @@ class Course:
         return times
 
     def _twin(self) -> dict[str, F64]:
-        """Twin at every window's time, each of shape (windows, replicates)."""
-        flat, back = np.unique(self.window_times_s, return_inverse=True)
+        """Twin at every window's time, and of slow variables in the middle of the step; each of
+        shape (windows, replicates).
+        """
+        middles = np.broadcast_to(
+            ((self.edges_s[:-1] + self.edges_s[1:]) / 2)[:, None], self.window_times_s.shape
+        )
+        fast, slow = self._twin_at(self.window_times_s), self._twin_at(middles)
+        return {name: (slow if name in SLOW else fast)[name] for name in fast}
+
+    def _twin_at(self, times_s: F64) -> dict[str, F64]:
+        flat, back = np.unique(times_s, return_inverse=True)
         found = mean_field(self.treatment, flat)
-        shape = self.window_times_s.shape
+        shape = times_s.shape
         return {name: column[back].reshape(shape) for name, column in found.items()}
 
     def _settle_s(self) -> npt.NDArray[np.int64]:
@@ -347,10 +356,12 @@ class Course:
                 response = response_at(it, exposure, now[0], now[1], level)
             read = self._read(means, float(excess.mean()), response, level, now)
             self._inputs[r] = self._targets(read)
+            # Slow variables are told at the middle of the step, the same time for all replicates.
+            middle = advanced(it, self.slow[r], self._inputs[r], (end - begin) / 2)
             self.slow[r] = advanced(it, self.slow[r], self._inputs[r], end - begin)
             self.values[w, r] = [
                 t.concentration_nM(time), read["terminal_occupancy"], read["soma_occupancy"],
-                read["receptors"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"], *now,
+                read["receptors"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"], *middle,
             ]  # fmt: skip
 
     def _read(
@@ -392,9 +403,10 @@ class Course:
 
     @property
     def day(self) -> F64:
-        """Mean time of each window that is done, days."""
-        times: F64 = self.window_times_s[: self.done].mean(axis=1) / DAY_S
-        return times
+        """Middle of each step that is done, days."""
+        edges = self.edges_s[: self.done + 1] / DAY_S
+        middles: F64 = (edges[:-1] + edges[1:]) / 2
+        return middles
 
     def mean(self, quantity: str) -> F64:
         """Mean over replicates, by window."""
