@@ -19,7 +19,7 @@ import numba.core.config
 import numpy as np
 from platformdirs import user_cache_dir
 
-KERNEL_SOURCES = ("rng.py", "layout.py", "kernels.py", "compiling.py")
+KERNEL_SOURCES = ("rng.py", "layout.py", "kernels.py", "kernels_neuron.py", "compiling.py")
 
 
 def fingerprint(folder: Path = Path(__file__).parent) -> str:

@@ -16,7 +16,8 @@ from types import ModuleType
 from synapse_abm.compiling import cache_folder
 from synapse_abm.results import write_atomic
 
-KERNELS = Path(__file__).with_name("kernels.py")
+SOURCES = Path(__file__).parent
+KERNELS = "kernels.py"
 
 
 #: Source of the decorator for added functions, compiled or not.
@@ -37,9 +38,15 @@ cached = compiled
 
 
 def plant(
-    old: str, new: str, *further: tuple[str, str], more: str = "", interpreted: bool = False
+    old: str,
+    new: str,
+    *further: tuple[str, str],
+    file: str = KERNELS,
+    more: str = "",
+    interpreted: bool = False,
 ) -> ModuleType:
-    """The module ``kernels`` with ``old`` replaced by ``new`` in its source.
+    """The module ``kernels`` (or another compiled one) with ``old`` replaced by ``new`` in its
+    source.
 
     Parameters
     ----------
@@ -47,6 +54,8 @@ def plant(
         What is replaced, and by what.
     further
         Other replacements of the same kind, made after the first.
+    file
+        The source that is changed.
     more
         Source that is put behind the rest, for audits of inner functions; ``@cached`` compiles a
         function so that it can be called from Python, and keeps it on disk.
@@ -58,13 +67,13 @@ def plant(
     ValueError
         If an ``old`` does not occur exactly once: the bug would not be where it is meant to be.
     """
-    source = _changed(((old, new), *further))
+    source = _changed(((old, new), *further), file)
     return _module(*_named(source, more, interpreted, _about(old, new)), _about(old, new))
 
 
 def is_compiled(old: str, new: str) -> bool:
     """Whether the bug was compiled before, so that planting it takes a second and not fifteen."""
-    _, digest = _named(_changed(((old, new),)), "", False, _about(old, new))
+    _, digest = _named(_changed(((old, new),), KERNELS), "", False, _about(old, new))
     if f"synapse_abm._planted_{digest}" in sys.modules:
         return True
     folder = cache_folder()
@@ -74,19 +83,19 @@ def is_compiled(old: str, new: str) -> bool:
 def extended(more: str, *, interpreted: bool = False) -> ModuleType:
     """The module ``kernels`` as it is, with the functions in the source ``more`` added."""
     about = "kernels with functions added"
-    return _module(*_named(KERNELS.read_text(), more, interpreted, about), about)
+    return _module(*_named((SOURCES / KERNELS).read_text(), more, interpreted, about), about)
 
 
 def _about(old: str, new: str) -> str:
     return f"kernels with {new!r} for {old!r}"
 
 
-def _changed(replacements: Iterable[tuple[str, str]]) -> str:
-    source = KERNELS.read_text()
+def _changed(replacements: Iterable[tuple[str, str]], file: str) -> str:
+    source = (SOURCES / file).read_text()
     for old, new in replacements:
         if source.count(old) != 1:
             count = source.count(old)
-            raise ValueError(f"{old!r} occurs {count} times in {KERNELS.name}, not once")
+            raise ValueError(f"{old!r} occurs {count} times in {file}, not once")
         source = source.replace(old, new)
     return source
 

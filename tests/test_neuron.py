@@ -1,0 +1,193 @@
+"""The neuron's equations in mean field: the published table of results, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synapse_abm.errors import InputError, InputErrors
+from synapse_abm.meanfield import (
+    AT_REST,
+    FAST,
+    NO_DRUG,
+    Exposure,
+    Level,
+    activation,
+    course,
+    fast_rates,
+    response_at,
+    settled,
+    slow_rates,
+)
+from synapse_abm.neuron import DAY_S, Neuron, neuron, provenance
+
+IT = neuron()
+DRUG_85 = Exposure.of_occupancy(0.85)
+ANTAGONIST = Exposure(rival=4.0)
+
+
+def folds(level: Level) -> tuple[float, float, float]:
+    return level.rate_Hz, level.terminal_nM / 5.0, level.soma_nM / 10.0
+
+
+# The table of results that came with the parameters, solved elsewhere: firing, terminal and somatic
+# serotonin in baselines. Printed to two or three digits: the tolerance is half of the last.
+SETTLED = {
+    "30 %": (Exposure.of_occupancy(0.3), 1.0, (0.89, 1.22, 1.23)),
+    "40 %": (Exposure.of_occupancy(0.4), 1.0, (0.85, 1.33, 1.34)),
+    "50 %": (Exposure.of_occupancy(0.5), 1.0, (0.80, 1.46, 1.47)),
+    "80 %": (Exposure.of_occupancy(0.8), 1.0, (0.62, 2.24, 2.33)),
+    "85 %": (DRUG_85, 1.0, (0.58, 2.51, 2.64)),
+    "90 %": (Exposure.of_occupancy(0.9), 1.0, (0.53, 2.89, 3.10)),
+    "antagonist": (ANTAGONIST, 1.0, (1.67, 1.68, 1.71)),
+    "antagonist and drug": (
+        Exposure(DRUG_85.terminal, DRUG_85.soma, rival=4.0), 1.0, (1.04, 4.40, 4.68),
+    ),
+    "brake removed": (NO_DRUG, 0.0, (2.8, 2.86, 3.01)),
+    "terminal only": (Exposure(terminal=DRUG_85.terminal), 1.0, (1.0, 4.25, 1.0)),
+    "soma only": (Exposure(soma=DRUG_85.soma), 1.0, (0.58, 0.57, 2.64)),
+    "mao inhibitor": (Exposure(mao=0.1), 1.0, (0.80, 1.47, 1.49)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SETTLED)
+def test_the_table_of_acute_results(case: str) -> None:
+    exposure, coupling, expected = SETTLED[case]
+    assert folds(settled(IT, exposure, coupling)) == pytest.approx(expected, abs=0.0051)
+
+
+def test_the_table_of_six_weeks_and_of_stopping() -> None:
+    def exposure(t: float) -> Exposure:
+        return DRUG_85 if t < 42 * DAY_S else NO_DRUG
+
+    days = np.array([7, 14, 21, 28, 41.999, 42.05])
+    found = course(IT, exposure, days * DAY_S, breaks_s=(42 * DAY_S,))
+    assert found["rate_Hz"] == pytest.approx([0.72, 0.83, 0.90, 0.94, 0.97, 1.48], abs=0.015)
+    terminal = found["terminal_nM"] / 5
+    assert terminal == pytest.approx([3.1, 3.6, 3.9, 4.0, 4.1, 1.48], abs=0.051)
+    assert found["soma_nM"] / 10 == pytest.approx([3.3, 3.8, 4.1, 4.25, 4.4, 1.51], abs=0.051)
+    index = [0.05, 0.19, 0.34, 0.48, 0.65]
+    assert found["plasticity"][:5] == pytest.approx(index, abs=0.005)
+    with_mao = Exposure(DRUG_85.terminal, DRUG_85.soma, mao=0.1)
+    adapted = settled(IT, with_mao, float(found["coupling"][4]))
+    assert folds(adapted) == pytest.approx((0.82, 6.6, 7.0), abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.3, (0.99, 1.36, 1.37)), (0.4, (0.99, 1.54, 1.56)),
+                            (0.5, (0.98, 1.79, 1.81))],
+)  # fmt: skip
+def test_six_weeks_at_lower_occupancies(share: float, expected: tuple[float, ...]) -> None:
+    exposure = Exposure.of_occupancy(share)
+    found = course(IT, lambda t: exposure, [42 * DAY_S])
+    level = Level(*(float(found[name][0]) for name in FAST))
+    assert folds(level) == pytest.approx(expected, abs=0.0051)
+    if share == 0.4:
+        assert found["plasticity"][0] == pytest.approx(0.04, abs=0.005)
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"trains": 1}, {"brake": 0.5}, {"rate_Hz": 2.5}, {"terminal": {"leak_share": 0.4}},
+    {"soma": {"serotonin_nM": 20.0, "sert_share": 1.0}}, {"postsynaptic_strength": 1.0},
+    {"recovery": "drive"},
+])  # fmt: skip
+def test_the_baseline_is_the_users_and_nothing_changes_without_a_drug(
+    changes: dict[str, Any],
+) -> None:
+    it = neuron(**changes)
+    level = settled(it)
+    asked = (it.rate_Hz, it.terminal.serotonin_nM, it.soma.serotonin_nM)
+    assert (level.rate_Hz, level.terminal_nM, level.soma_nM) == pytest.approx(asked, rel=1e-9)
+    y = np.array([getattr(level, name) for name in FAST])
+    assert np.abs(fast_rates(it, NO_DRUG, 1.0, 1.0, y)).max() < 1e-6
+    theta = activation(it, level.soma_nM, NO_DRUG)
+    assert np.abs(slow_rates(it, level, theta, AT_REST)).max() * DAY_S < 1e-9
+
+
+def test_the_rival_reading_restores_firing_with_a_working_brake() -> None:
+    """The figure that tells them apart: an antagonist after weeks."""
+    by_drive = neuron(recovery="drive")
+    after = {}
+    for it in (IT, by_drive):
+        found = course(it, lambda t: DRUG_85, [42 * DAY_S])
+        coupling, drive = float(found["coupling"][0]), float(found["drive"][0])
+        challenged = Exposure(DRUG_85.terminal, DRUG_85.soma, rival=4.0)
+        rate = settled(it, challenged, coupling, drive).rate_Hz
+        after[it.recovery] = rate / float(found["rate_Hz"][0])
+        assert found["rate_Hz"][0] > 0.9
+    assert found["coupling"][0] == 1.0
+    assert after["drive"] > 1.1 * after["coupling"] > 1.1
+
+
+def test_postsynaptic_adaptation_lets_stopping_end_below_baseline() -> None:
+    def exposure(t: float) -> Exposure:
+        return DRUG_85 if t < 42 * DAY_S else NO_DRUG
+
+    lowest = {}
+    for strength in (0.0, 1.0):
+        it = neuron(postsynaptic_strength=strength)
+        found = course(it, exposure, np.arange(42, 120) * DAY_S, breaks_s=(42 * DAY_S,))
+        lowest[strength] = found["creb"].min()
+    assert lowest[1.0] < -0.005 < -1e-3 < lowest[0.0]
+
+
+def test_a_partial_agonist_brakes_by_its_efficacy() -> None:
+    """At 80 % of receptors, efficacy 0.2 brakes as much as serotonin did, and a little is left."""
+    rates = [settled(IT, Exposure(rival=4.0, efficacy=e)).rate_Hz for e in (0.0, 0.2, 1.0)]
+    assert rates[0] > 1.0 > rates[1] > rates[2]
+
+
+def test_a_spike_more_adds_what_the_equations_say() -> None:
+    """Against the difference between two integrations, one with one spike of one train more."""
+    from scipy.integrate import solve_ivp
+
+    level = settled(IT)
+    y = np.array([getattr(level, name) for name in FAST])
+    jump = 1e-3 * np.array([0, 93.68 / 24.69 / 20, 358.42 / 24.69 / 20, -93.68 / 20, -358.42 / 20])
+    areas = []
+    for start in (y, y + jump):
+        solution = solve_ivp(
+            lambda t, x: np.concatenate([fast_rates(IT, NO_DRUG, 1.0, 1.0, x[:5]), x[:5] - y]),
+            (0, 300), np.concatenate([start, np.zeros(5)]), rtol=1e-11, atol=1e-13, method="LSODA",
+        )  # fmt: skip
+        areas.append(solution.y[5:, -1])
+    numeric = (areas[1] - areas[0]) / 1e-3
+    assert response_at(IT, NO_DRUG, 1.0, 1.0, level) == pytest.approx(numeric, rel=2e-3)
+
+
+def test_every_default_has_a_source_that_is_known() -> None:
+    from synapse_abm.pharmacology import library
+
+    known = library().sources
+    for part, table in provenance().items():
+        model = Neuron if part == "neuron" else type(getattr(IT, part))
+        assert set(table) <= set(model.model_fields)
+        for name, entry in table.items():
+            assert entry.source in known, (part, name)
+            assert entry.note or entry.status == "assumed", (part, name)
+            assert entry.status != "calibrated" or entry.note, (part, name)
+            value = getattr(IT if part == "neuron" else getattr(IT, part), name)
+            assert value == entry.value
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(InputErrors) as caught:
+        neuron(trains=0, coupling_days=0.0, creb_days=-1.0, relaxation_s=math.nan,
+               soma={"sert_share": 0.0}, plasticty_days=3)  # fmt: skip
+    text = str(caught.value)
+    for name in ("trains", "coupling_days", "creb_days", "relaxation_s", "soma.sert_share",
+                 "plasticty_days"):  # fmt: skip
+        assert name in text
+    assert len(caught.value.faults) == 6
+
+
+def test_baselines_that_nothing_can_produce_are_refused_together() -> None:
+    with pytest.raises(InputErrors) as caught:
+        neuron(terminal={"mao_ratio": 0.01}, soma={"transporters": 0})
+    names = [fault.name for fault in caught.value.faults]
+    assert names == ["terminal.mao_ratio", "soma.transporters"]
+    with pytest.raises(InputError, match="share > 0"):
+        settled(IT, Exposure(mao=0.0))

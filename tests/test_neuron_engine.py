@@ -1,0 +1,213 @@
+"""The neuron's clock: exact laws, conservation, thinning, baseline; bugs that must be caught."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from synapse_abm import kernels_neuron as lay
+from synapse_abm.baseline import FACTORS, averaged, calibrate, relative
+from synapse_abm.meanfield import NO_DRUG, Exposure, settled
+from synapse_abm.neuron import Neuron, neuron
+from synapse_abm.neuron_simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.planting import plant
+from synapse_abm.scenario import Kinetics
+from synapse_abm.statistics import normal_quantile, student_quantile
+
+IT = neuron()
+FAST_DRUG = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
+RIVAL = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
+LIMIT = normal_quantile(1e-6, tests=20)  # of all tests of this file together
+SPIKES = COLUMNS.index("spikes")
+
+
+def simulation(it: Neuron = IT, seed: int = 1, **options: object) -> NeuronSimulation:
+    return NeuronSimulation(it, seed, inhibitor=FAST_DRUG, rival=RIVAL, **options)  # type: ignore[arg-type]
+
+
+def busy(it: Neuron, seed: int = 1) -> NeuronSimulation:
+    """Every channel open."""
+    sim = simulation(it, seed)
+    sim.set(Exposure(1.0, 2.0, rival=0.5, efficacy=0.3, mao=0.8), 0.7)
+    return sim
+
+
+LEAKY = neuron(terminal={"leak_share": 0.3}, soma={"leak_share": 0.2})
+
+
+def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
+    sim = busy(LEAKY)
+    for _ in range(20):
+        sim.run(1)
+        sim.check()
+    fired = sim.state.events > 0
+    assert fired[1].all()
+    assert fired[0, : lay.R_UNBIND].all() and fired[0, lay.RELEASED]
+
+
+def test_the_check_notices_what_is_lost_or_doubled() -> None:
+    for at, kind in ((0, lay.INSIDE), (1, lay.FREE), (1, lay.CARRYING)):
+        lost, doubled = simulation(), simulation()
+        lost.state.counts[at, kind] -= 1
+        doubled.state.members[at, kind, 0] = doubled.state.members[at, kind, 1]
+        for sim in (lost, doubled):
+            with pytest.raises(ValueError, match="do not agree"):
+                sim.check()
+
+
+def test_pieces_are_the_whole_and_growing_lists_change_nothing() -> None:
+    whole, pieces = busy(LEAKY, 4), busy(LEAKY, 4)
+    pieces.state = pieces.state._replace(members=pieces.state.members[:, :, :24_500].copy())
+    expected = whole.run(12)
+    found = np.concatenate([pieces.run(n) for n in (1, 4, 7)])
+    assert pieces.state.members.shape[2] > 24_500
+    assert (found == expected).all()
+    for a, b in zip(whole.state[:1] + whole.state[2:], pieces.state[:1] + pieces.state[2:],
+                    strict=True):  # fmt: skip
+        assert (a == b).all()
+    assert not (busy(LEAKY, 5).run(12) == expected).all()
+
+
+def test_rates_are_those_of_an_independent_account() -> None:
+    """Propensities of every channel at a state, from concentrations instead of counts."""
+    sim = busy(LEAKY)
+    sim.run(5)
+    bench = lay.Bench(np.zeros((2, lay.CHANNELS + 1)), np.zeros(4), *(np.zeros(1),) * 5)  # type: ignore[arg-type]
+    for at, place in enumerate(LEAKY.places):
+        lay.weigh(sim.state, bench, at)
+        n, v = sim.state.counts[at], place.volume_um3 * 0.602214076
+        nM = n[lay.FREE] / v
+        flux = 3 * place.transporters * place.serotonin_nM / (170 + place.serotonin_nM)
+        flux /= place.sert_share
+        inhibition = (1.0, 2.0)[at]
+        soma = float(at)
+        expected = [
+            1.0 * n[lay.CARRYING], 3.0 * n[lay.CARRYING], 0.5 * n[lay.BLOCKED],
+            4 / 170 * nM * n[lay.OPEN], 0.5 * inhibition * n[lay.OPEN],
+            flux * (1 - place.sert_share) / (place.serotonin_nM * v) * n[lay.FREE],
+            0.05 * 0.8 * n[lay.INSIDE], flux * (3 + 1 - place.sert_share),
+            flux * place.leak_share,
+            soma * 0.5 * n[lay.R_SEROTONIN], soma * 0.5 * n[lay.R_RIVAL],
+            soma * 0.5 / 60 * nM * n[lay.R_OPEN], soma * 0.25 * n[lay.R_OPEN],
+        ]  # fmt: skip
+        assert bench.propensity[at, : lay.CHANNELS] == pytest.approx(expected, rel=1e-12)
+
+
+# One train and one receptor: nothing else brings the rate up to date between two spikes.
+FALLING = neuron(brake=1e-9, trains=1, receptors=1)
+EXACT = 3 + 4 * (1 - math.exp(-3))
+
+
+def falling(replicates: int, kernels: ModuleType = lay) -> np.ndarray:
+    """Spikes in 3 s of neurons that start at 5 Hz and, without a brake, relax to 1 Hz."""
+    counts = []
+    for r in range(replicates):
+        sim = NeuronSimulation(FALLING, 3, r, kernels=kernels, dt_s=3.0)
+        sim.state.rate[0] = 5.0
+        sim.state.rates[:] = 0.0
+        counts.append(int(sim.run(1)[0, SPIKES]))
+    return np.array(counts)
+
+
+def test_spikes_at_a_falling_rate_are_poisson() -> None:
+    """Mean and variance of counts; exact: F0 T + (F(0) - F0) tau (1 - exp(-T/tau))."""
+    counts = falling(2000)
+    assert abs(counts.mean() - EXACT) < LIMIT * math.sqrt(EXACT / 2000)
+    spread = math.sqrt((2 + 1 / EXACT) / 2000)  # of the variance over the mean, Poisson
+    assert abs(counts.var(ddof=1) / EXACT - 1) < LIMIT * spread
+
+
+def test_spikes_without_thinning_are_caught() -> None:
+    kernels = plant("< trains * it.rate[0]:", "< bound:", "kernels_neuron.py")
+    assert falling(2000, kernels).mean() - EXACT > LIMIT * math.sqrt(EXACT / 2000)
+
+
+def test_without_serotonin_drug_and_rival_occupy_as_theory_says() -> None:
+    """No release, no serotonin: independent sites, binomial."""
+    sim = simulation()
+    sim.set(Exposure(1.5, 4.0, rival=0.25))
+    sim.state.counts[:] = 0
+    for at, (sites, receptors) in enumerate(((1000, 0), (2000, 300))):
+        sim.state.counts[at, lay.OPEN], sim.state.counts[at, lay.R_OPEN] = sites, receptors
+        sim.state.members[at, lay.OPEN, :sites] = np.arange(sites)
+        sim.state.members[at, lay.R_OPEN, :receptors] = sites + np.arange(receptors)
+    sim.state.rates[:, lay.SYNTHESISE] = 0.0
+    sim.run(80)
+    n = sim.state.counts
+    for count, sites, p in (
+        (n[0, lay.BLOCKED], 1000, 0.6), (n[1, lay.BLOCKED], 2000, 0.8),
+        (n[1, lay.R_RIVAL], 300, 0.2),
+    ):  # fmt: skip
+        assert abs(count - sites * p) < LIMIT * math.sqrt(sites * p * (1 - p))
+
+
+def test_batches_that_are_lost_one_by_one_have_the_exact_mean_and_variance() -> None:
+    """Spikes at a constant rate, no transport: batch immigration and death (compound Poisson).
+
+    Stationary: mean = trains F m / k, variance = trains F (m + m^2 + f (1 - f)) / (2 k) with m
+    the mean content of a spike and f its part behind the point (E[size^2] = m^2 + f (1 - f)).
+    400 snapshots, 8 relaxation times apart.
+    """
+    it = neuron(brake=1e-9, terminal={"mao_ratio": 30.0})
+    sim = NeuronSimulation(it, 8)
+    sim.state.counts[:, lay.CARRYING] = 0
+    sim.state.rates[:] = 0.0
+    sim.state.rates[0, lay.LOSE] = k = 2.0
+    sim.state.numbers[lay.CONTENT + 1] = 0.0
+    snapshots = []
+    for _ in range(400):
+        sim.state.counts[0, lay.INSIDE] = stock = round(sim.free[0].stock)  # 4 s take 1 %
+        sim.run(4)
+        assert sim.state.counts[0, lay.INSIDE] > 0.98 * stock
+        snapshots.append(int(sim.state.counts[0, lay.FREE]))
+    m = sim.state.numbers[lay.CONTENT]
+    f = m % 1
+    second = m * m + f * (1 - f)
+    mean, variance = 20 * m / k, 20 * (m + second) / (2 * k)
+    assert abs(np.mean(snapshots[3:]) - mean) < LIMIT * math.sqrt(variance / 397)
+    spread = math.sqrt(2.6 / 397)  # excess kurtosis of the sum below 0.6
+    assert abs(np.var(snapshots[3:], ddof=1) / variance - 1) < LIMIT * spread
+
+
+def test_the_baseline_is_the_users_numbers() -> None:
+    """Twice as long as the last stage, with an independent seed."""
+    calibration = calibrate(IT, 1)
+    sim = NeuronSimulation(IT, 99, baseline=calibration.baseline)
+    sim.run(200)
+    shares = relative(IT, sim.run(8000))
+    for name, column, its in zip(FACTORS, shares.T, calibration.before, strict=True):
+        measured = averaged(column)
+        se = math.hypot(measured.se, its.se / 2)  # last stage: four times as long as the first
+        assert abs(measured.value - 1) < student_quantile(1e-6, 38, tests=5) * se, name
+        assert abs(measured.value - 1) < 0.012, name
+
+
+def test_one_train_drifts_from_mean_field_and_is_brought_back() -> None:
+    """The drift that is to be expected: +4 % firing and terminal, +6 % somatic serotonin."""
+    one = calibrate(neuron(trains=1), 1)
+    rate, terminal, soma = one.before[:3]
+    assert [rate.value, terminal.value, soma.value] == pytest.approx([1.04, 1.04, 1.06], abs=0.02)
+    assert one.baseline.drive < 0.96
+    assert "soma_content" in str(one)
+
+
+def test_acute_drug_agrees_with_mean_field_where_trains_are_many() -> None:
+    """85 % at both places: firing, serotonin within 3 % of the twin; occupancy within 1 point."""
+    drug = Exposure.of_occupancy(0.85)
+    sim = simulation(baseline=calibrate(IT, 1).baseline)
+    sim.set(drug)
+    sim.block(drug)
+    sim.run(200)
+    means, twin = dict(zip(COLUMNS, sim.run(4000).mean(axis=0), strict=True)), settled(IT, drug)
+    v = IT.terminal.molecules_per_nM
+    assert means["rate_Hz"] == pytest.approx(twin.rate_Hz, rel=0.03)
+    assert means["terminal_free"] / v == pytest.approx(twin.terminal_nM, rel=0.03)
+    assert means["soma_free"] / v == pytest.approx(twin.soma_nM, rel=0.03)
+    for at, nM in (("terminal", twin.terminal_nM), ("soma", twin.soma_nM)):
+        sites = getattr(IT, at).transporters
+        law = drug.terminal / (1 + drug.terminal + nM / 170)
+        assert means[f"{at}_blocked"] / sites == pytest.approx(law, abs=0.01)
+    assert settled(IT, NO_DRUG).rate_Hz == pytest.approx(1.0)
