@@ -26,15 +26,20 @@ from synapse_abm.validation.cases import Array, Case, after, common_step
 from synapse_abm.validation.places import ONE_CELL, reservoir, side_by_side
 from synapse_abm.validation.quantities import RELATIVE, Measure, Number
 from synapse_abm.validation.samples import Replicates, Sample
-from synapse_abm.validation.trials import AFFORDABLE, DECIDING, Found, Trial, too_long
+from synapse_abm.validation.trials import (
+    AFFORDABLE,
+    ASKED,
+    DECIDING,
+    SLACK,
+    Found,
+    Trial,
+    too_long,
+)
 
 MOST_STEPS = 1000
 #: Replicates side by side, on the clock (where each makes the next event dearer) and off it.
 CLOCKED, UNCLOCKED = 8, 64
 LEAST_FIRST = 300
-#: A number passes at the deciding look unless it is more than this many standard errors off, beside
-#: those that the verdict itself asks for.
-SLACK, ASKED = 3.3, 3.72
 #: Single arrivals are also run on the clock if that takes at most this many events.
 CHEAP = 2.5e7
 

@@ -28,7 +28,15 @@ from synapse_abm.validation.places import per_pair
 from synapse_abm.validation.quantities import RELATIVE, SPREAD, Measure, Number, share
 from synapse_abm.validation.samples import Replicates, Sample
 from synapse_abm.validation.stepped import Absorption, TimeLaw
-from synapse_abm.validation.trials import AFFORDABLE, DECIDING, Found, Trial, too_long
+from synapse_abm.validation.trials import (
+    AFFORDABLE,
+    ASKED,
+    DECIDING,
+    SLACK,
+    Found,
+    Trial,
+    too_long,
+)
 
 #: Molecules followed together.
 MOLECULES = 1024
@@ -103,7 +111,7 @@ def binding_times(case: Case, place: Place, cell: int) -> Found:
         _spread(case, "var_unbound_time", lambda law: law.var, _variance),
         _spread(case, "cv2_unbound_time", lambda law: law.var / law.mean**2, _relative_variance),
     ]
-    found.add(_trial(case, Passage(place, diffusion, cell, rate, there), unbound))
+    found.add(_trial(case, Passage(place, diffusion, cell, rate, there), unbound, spreads=True))
     return found
 
 
@@ -180,7 +188,8 @@ def _relative_variance(sample: Sample) -> Estimate:
 
 
 def _trial(
-    case: Case, passage: Passage, parts: list[Part | None], survival: bool = False
+    case: Case, passage: Passage, parts: list[Part | None], survival: bool = False,
+    spreads: bool = False,
 ) -> Found:  # fmt: skip
     """What is measured on one kind of start."""
     wanted = [part for part in parts if part is not None]
@@ -195,11 +204,18 @@ def _trial(
     stepped = law.in_steps(dt, times.tolist())
     numbers = [part(timed, stepped) for part in wanted]
     numbers += _survival(case, times, timed, stepped)
-    cost = DECIDING * FIRST * (MOLECULES * STEP_COST * stepped.mean / dt + 200 * stepped.mean / dt)
+    first = max(FIRST, _for_spreads(timed)) if spreads else FIRST
+    cost = DECIDING * first * (MOLECULES * STEP_COST * stepped.mean / dt + 200 * stepped.mean / dt)
     if cost > AFFORDABLE:
         return Found(left_out=[(case.id, too_long(cost))])
     watched = _Watched(passage, dt, times)
-    return Found([Trial(tuple(numbers), FIRST, watched.observe, cost)])
+    return Found([Trial(tuple(numbers), first, watched.observe, cost)])
+
+
+def _for_spreads(law: TimeLaw) -> int:
+    """First look at variances of a time: rare long times make their error large."""
+    one = math.sqrt((law.kurtosis - 1) / MOLECULES)  # relative error of one run's variance
+    return math.ceil(1.2 * ((SLACK + ASKED) * one / SPREAD) ** 2 / DECIDING)
 
 
 def _survival(case: Case, times: Array, timed: TimeLaw, stepped: TimeLaw) -> list[Number]:

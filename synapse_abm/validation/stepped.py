@@ -46,11 +46,15 @@ def hop_step(grid: Grid, diffusion: float, dt: float) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class TimeLaw:
-    """First two moments of a time, and the probability that it is longer than each of some."""
+    """Moments of a time, and the probability that it is longer than each of some times.
+
+    ``kurtosis`` is the fourth central moment over var**2: it plans samples of a variance.
+    """
 
     mean: float
     var: float
     survival: Array
+    kurtosis: float = 3.0
 
 
 class Absorption:
@@ -79,11 +83,15 @@ class Absorption:
             generator, start = generator[np.ix_(rest, rest)], start[rest]
         else:
             generator[self._cell, self._cell] -= self._rate
-        once = np.linalg.solve(-generator, np.ones(start.size))
-        twice = np.linalg.solve(-generator, once)
-        mean, second = float(start @ once), 2 * float(start @ twice)
+        moments, row = [], np.ones(start.size)
+        for order in (1, 2, 3, 4):  # E T**k = k! start (-Q)**-k 1
+            row = order * np.linalg.solve(-generator, row)
+            moments.append(float(start @ row))
+        m, second, third, fourth = moments
+        var = second - m**2
+        central = fourth - 4 * m * third + 6 * m**2 * second - 3 * m**4
         alive = [float((start @ expm(generator * t)).sum()) for t in times]
-        return TimeLaw(mean, second - mean**2, np.array(alive))
+        return TimeLaw(m, var, np.array(alive), central / var**2 if var > 0 else 3.0)
 
     def in_steps(self, dt: float, times: Sequence[float] = ()) -> TimeLaw:
         """The law of the end of the step in which it is absorbed; ``times`` are multiples of dt."""

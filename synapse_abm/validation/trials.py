@@ -37,6 +37,9 @@ type Observe = Callable[[Address, ModuleType | None], Sample]
 
 #: Observations up to the look that is meant to decide, in units of the first look.
 DECIDING = 27
+#: A number passes at the deciding look unless it is more than this many standard errors off, beside
+#: those that the verdict itself asks for.
+SLACK, ASKED = 3.3, 3.72
 #: First looks: of means alone, and where variances are wanted.
 FIRST_MEANS, FIRST_SPREADS = 2000, 3000
 #: Events a trial may take up to the deciding look (about 20 s); what needs more is not run.
