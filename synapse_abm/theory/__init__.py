@@ -12,7 +12,9 @@ kinetics of two ligands   `motulsky_mahan`, `label_overshoot`
 transport, clamped        `transporter_occupancy`, `transport_flux`, `transport_counts`
 transport, finite copies  `closed_cycle`, `clearance`, `drained_pool`
 arrivals and exits        `immigration_death`, `exit_count`
-on a grid                 `grid_law`
+on a grid                 `grid_law`, `LonePair`
+competitor in bursts      `burst_competition`, `burst_load`
+which to use              `which_formula`
 ========================  ==========================================================
 """
 
@@ -35,6 +37,7 @@ from synapse_abm.theory.binding import (
     open_transient_law,
     relaxation_time,
 )
+from synapse_abm.theory.bursts import BurstCompetition, burst_competition, burst_load
 from synapse_abm.theory.closed import (
     closed_law,
     closed_relaxation_rate,
@@ -61,6 +64,7 @@ from synapse_abm.theory.coupled import (
     drained_pool,
     drained_pool_mean_field,
 )
+from synapse_abm.theory.formulas import FormulaChoice, Judged, which_formula
 from synapse_abm.theory.immigration import (
     ExitMoments,
     ImmigrationMoments,
@@ -69,6 +73,7 @@ from synapse_abm.theory.immigration import (
 )
 from synapse_abm.theory.kinetics import Overshoot, SharedSite, label_overshoot, motulsky_mahan
 from synapse_abm.theory.law import JointLaw, Law
+from synapse_abm.theory.lone_pair import LonePair
 from synapse_abm.theory.pool import OpenPool, open_pool
 from synapse_abm.theory.spatial import affinity_on_grid, grid_law
 from synapse_abm.theory.transport import (
@@ -83,14 +88,18 @@ from synapse_abm.theory.transport import (
 )
 
 __all__ = [
+    "BurstCompetition",
     "Clearance",
     "CountMoments",
     "Counting",
     "CoupledLaw",
     "ExitMoments",
+    "FormulaChoice",
     "ImmigrationMoments",
     "JointLaw",
+    "Judged",
     "Law",
+    "LonePair",
     "OpenCompetition",
     "OpenPool",
     "Overshoot",
@@ -101,6 +110,8 @@ __all__ = [
     "affinity_on_grid",
     "apparent_kd",
     "bound_autocovariance",
+    "burst_competition",
+    "burst_load",
     "cheng_prusoff_ic50",
     "cheng_prusoff_ki",
     "clearance",
@@ -140,5 +151,6 @@ __all__ = [
     "transport_flux",
     "transporter_occupancy",
     "wang_mean_field",
+    "which_formula",
     "zero_frequency_noise",
 ]
