@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synapse_abm.theory._chain import Chain, sparse_null
 from synapse_abm.theory._check import Array, nonnegative, positive, whole
 
 #: Standard deviations and batches above the mean at which the free count is cut off. What lies
@@ -70,8 +71,7 @@ def burst_competition(
     ValueError
         If a number is out of range, or free counts above ``MOST_FREE`` would be needed.
     """
-    from scipy.sparse import coo_array, csc_array
-    from scipy.sparse.linalg import spsolve
+    from scipy.sparse import coo_array, csr_array
 
     size = whole("batch", batch, 1)
     f, gamma = float(nonnegative("batch_rate", batch_rate)), float(positive("clearance", clearance))
@@ -96,15 +96,10 @@ def burst_competition(
         moves.append((state[:-size], state[size:], np.full(top + 1 - size, f)))
     start, end, rate = (np.concatenate(part) for part in zip(*moves, strict=True))
     states = 3 * n.size
-    # Balance: flow into each state minus flow out of it is zero, for all states but one, the
-    # likeliest place of which is near the mean; its own weight is set to 1.
-    rows = np.concatenate([end, start]).astype(np.int64)
-    cols = np.concatenate([start, start]).astype(np.int64)
-    balance = csc_array(coo_array((np.concatenate([rate, -rate]), (rows, cols)), (states, states)))
-    keep = np.flatnonzero(np.arange(states) != 0)
-    weight = np.ones(states)
-    weight[keep] = spsolve(balance[keep][:, keep], -balance[keep][:, [0]].toarray()[:, 0])
-    table = np.maximum(weight, 0.0).reshape(-1, 3)
+    places = np.concatenate([start, start]), np.concatenate([end, start])
+    generator = csr_array(coo_array((np.concatenate([rate, -rate]), places), (states, states)))
+    chain = Chain(tuple((i,) for i in range(states)), generator, generator[:0])
+    table = sparse_null(chain).reshape(-1, 3)
     table /= table.sum()
     by_site, by_free = table.sum(axis=0), table.sum(axis=1)
     return BurstCompetition(

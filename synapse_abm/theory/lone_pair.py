@@ -142,7 +142,7 @@ class LonePair:
         rates, modes = np.linalg.eigh(-self._hops)
         return float(self.cells * (modes[self._place, 1:] ** 2 / rates[1:]).sum())
 
-    @property
+    @functools.cached_property
     def resistance_ratio(self) -> float:
         """Resistance of diffusion over that of binding, mean_arrival_s / (M / k_c).
 
@@ -150,6 +150,13 @@ class LonePair:
         Colloid Sci 4:425, on the lattice).
         """
         return self.mean_arrival_s * self.rate_in_cell / self.cells
+
+    def time_average_variance(self, window: float) -> float:
+        """Variance of the occupancy averaged over ``window`` (s) in the stationary state."""
+        rates, modes, root = self._modes
+        t, weight, k = float(positive("window", window)), modes[-1, 1:] * root[-1], rates[1:]
+        share = (k * t + np.expm1(-k * t)) / (k * t) ** 2
+        return float(2 * (weight**2 * share).sum())
 
     @property
     def zero_frequency_noise(self) -> float:
