@@ -201,14 +201,14 @@ PANELS = {
     "b": Panel(
         "copies", "b  Few copies", "sites = molecules of drug", "sites / Kd  (same volume)",
         "Morrison", few, (0, 3.5, 0), (-1, 2, 41),
-        "Morrison's quadratic treats numbers as if they did not fluctuate, and says too little "
-        "below about ten copies. A varicosity has enough; 1 µm³ of cerebellum has not.",
+        "Morrison's quadratic treats numbers as if they did not fluctuate, and says too little, "
+        "by a point below 25 copies. A varicosity has enough; 1 µm³ of cerebellum has not.",
     ),
     "c": Panel(
         "serotonin", "c  Serotonin", "free drug / Ki", "free serotonin / Km",
         "the hyperbola", competing, (-2, 2.5, 61), (-2.5, 2, 61),
         "A Ki measured without serotonin does not account for it: from S = 0.04 Km the hyperbola "
-        "is off by a point. Resting serotonin costs little, a release costs much; use Gaddum.",
+        "is off by a point. At rest that costs nothing, around a release points; use Gaddum.",
     ),
     "d": Panel(
         "diffusion", "d  Slow diffusion", "diffusion resistance / binding resistance",
@@ -220,7 +220,7 @@ PANELS = {
         "bursts", "e  Bursts of serotonin", "one burst / Km", "mean serotonin / Km",
         "Gaddum", bursting, (-1.7, 1.3, 21), (-2, 0.5, 15),
         "Between bursts the seats are the drug's, so Gaddum with the mean of S says too little "
-        "drug. It matters where one burst adds Km or more: beside a vesicle, not on average.",
+        "drug. It takes bursts of Km and a mean above 0.1 Km: nothing is seen at rest.",
     ),
 }  # fmt: skip
 JUDGED = {"the hyperbola": 1, "Gaddum": 2, "Morrison": 3, "the time course": 1}  # place in Said
