@@ -374,8 +374,8 @@ def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
 def time_course(resistance: float, replicates: int, seed: int, first: int) -> list[Seen]:
     """(d) Share of replicates bound at each time; exact is the law of the step that was taken.
 
-    The step is 0.05 over the in-cell rate. Positions are frozen within it, which slows binding by 2
-    to 3 %: against continuous time, which the map shows, that makes less than half a point.
+    The step is 0.05 over the in-cell rate. Positions are frozen within it; against continuous time,
+    which the map shows, that makes less than 0.4 points.
     """
     pair = lone_pair(resistance)
     tau = 1 / pair.observed_rate

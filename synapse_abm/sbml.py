@@ -250,9 +250,7 @@ class _Document:
             ("exit", ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0, [(free, 1)], []),
         ):
             for source, _ in sid:
-                self.reaction(
-                    (words, name), rate, "per_s", f"{{k}} * {source}", (source,), gives
-                )
+                self.reaction((words, name), rate, "per_s", f"{{k}} * {source}", (source,), gives)
         if ligand.reservoir is not None:
             held = self.parameter(
                 self.ids.of("reservoir", name), ligand.reservoir.concentration_nM, "nM"

@@ -61,7 +61,7 @@ def test_only_the_exact_law_holds_for_a_dozen_copies() -> None:
 
 
 def test_the_unit_of_volume_is_that_of_the_program() -> None:
-    assert formulas.PER_NM_UM3 == pytest.approx(units.MOLECULES_PER_NM_UM3, rel=1e-15)
+    assert pytest.approx(units.MOLECULES_PER_NM_UM3, rel=1e-15) == formulas.PER_NM_UM3
 
 
 def test_a_voxel_of_a_tomograph_is_no_difficulty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,9 @@ def random_setting(rng: np.random.Generator) -> Setting:
     if rng.random() < 0.35:
         drug = {"concentration_nM": half * float(10 ** rng.uniform(-1, 1))}
     else:
-        amount = (half + around) * float(10 ** rng.uniform(-1, 0.5)) * units.molecules_per_nM(volume)
+        amount = (
+            (half + around) * float(10 ** rng.uniform(-1, 0.5)) * units.molecules_per_nM(volume)
+        )
         drug = {"copies": min(max(1, round(amount)), 3000)}
     return Setting(sites, volume, kd, drug, serotonin, km, float(rng.choice([0.5, 1.0, 5.0, 10.0])))
 
@@ -202,9 +204,7 @@ def simulated(
         binding={"SERT": Kinetics(kd_nM=setting.kd_nM, koff_per_s=1.0)},
     )
     carried = Kinetics(kon_per_nM_s=4.0 / setting.km_nM, koff_per_s=1.0, kcat_per_s=3.0)
-    serotonin = Ligand(
-        role="serotonin", clamped_nM=setting.serotonin_nM, binding={"SERT": carried}
-    )
+    serotonin = Ligand(role="serotonin", clamped_nM=setting.serotonin_nM, binding={"SERT": carried})
     batch_s = max(60.0, site_seconds / setting.sites / BATCHES)
     synapse = Scenario(
         grid=Grid.well_mixed(setting.volume_um3),
@@ -250,7 +250,9 @@ def compare(settings: int, seed: int, site_seconds: float = SITE_SECONDS) -> lis
     found = []
     for number in range(settings):
         setting = random_setting(rng)
-        found.append(Comparison(setting, setting.choice(), simulated(setting, seed, number, site_seconds)))
+        found.append(
+            Comparison(setting, setting.choice(), simulated(setting, seed, number, site_seconds))
+        )
     return found
 
 
