@@ -1,4 +1,4 @@
-"""The command line: ``synapse-abm list | run | simulate | rerun | validate | bench``.
+"""The command line: ``synapse-abm list | run | simulate | rerun | export | validate | bench``.
 
 Exit status: 0 if every exact check passed, 1 if one failed, 2 for input that cannot be used, 130
 after Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
@@ -122,6 +122,18 @@ class Rerun:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a scenario for other simulators, as SBML."""
+
+    scenario: Annotated[Positional[str], arg(metavar="SCENARIO")]
+    """A scenario file (TOML), or the name of a ready-made one that `list` shows."""
+    sbml: Annotated[Path, arg(metavar="FILE")]
+    """The file to write: SBML Level 3, checked by libSBML."""
+    well_mixed: bool = False
+    """Leave space out, which SBML cannot say: one compartment of the same volume."""
+
+
+@dataclass(frozen=True)
 class Validate:
     """Hold the simulator against exact results, at a stated rate of false alarms."""
 
@@ -192,6 +204,8 @@ def _obey(arguments: list[str]) -> int:
             return _simulate(command, arguments)
         case Rerun() as command:
             return _rerun(command)
+        case Export() as command:
+            return _export(command)
         case Validate() as command:
             return _validate(command)
         case Bench() as command:
@@ -222,6 +236,7 @@ def _parse(arguments: list[str], experiment: Experiment | None) -> object:
         | Annotated[Run[options], subcommand("run")]
         | Annotated[Simulate, subcommand("simulate")]
         | Annotated[Rerun, subcommand("rerun")]
+        | Annotated[Export, subcommand("export")]
         | Annotated[Validate, subcommand("validate")]
         | Annotated[Bench, subcommand("bench")]
     )
@@ -308,6 +323,17 @@ def _rerun(command: Rerun) -> int:
     report = rerun(command.record, progress=bar, workers=workers)
     print(report.text())
     return 0 if report.passed else EXIT_CHECK_FAILED
+
+
+def _export(command: Export) -> int:
+    path = find_scenario(command.scenario)
+    check_file(command.sbml)
+    from synapse_abm import sbml, scenario_file
+
+    scenario = scenario_file.read_scenario(path)
+    sbml.write_sbml(scenario, command.sbml, well_mixed=command.well_mixed)
+    print(f"{scenario.name} as SBML Level 3 Version 2, found consistent by libSBML: {command.sbml}")
+    return 0
 
 
 def _print_failures(checks: Sequence[Check]) -> None:

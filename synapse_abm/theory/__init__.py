@@ -12,9 +12,11 @@ kinetics of two ligands   `motulsky_mahan`, `label_overshoot`
 transport, clamped        `transporter_occupancy`, `transport_flux`, `transport_counts`
 transport, finite copies  `closed_cycle`, `clearance`, `drained_pool`
 arrivals and exits        `immigration_death`, `exit_count`
-on a grid                 `grid_law`
 error of a step           `stepping` (a module of its own)
 one molecule's life       `Wandering`: waiting times on a grid, in steps too
+on a grid                 `grid_law`, `LonePair`
+competitor in bursts      `burst_competition`, `burst_load`
+which to use              `which_formula`
 ========================  ==========================================================
 """
 
@@ -37,6 +39,7 @@ from synapse_abm.theory.binding import (
     open_transient_law,
     relaxation_time,
 )
+from synapse_abm.theory.bursts import BurstCompetition, burst_competition, burst_load
 from synapse_abm.theory.closed import (
     closed_law,
     closed_relaxation_rate,
@@ -63,6 +66,7 @@ from synapse_abm.theory.coupled import (
     drained_pool,
     drained_pool_mean_field,
 )
+from synapse_abm.theory.formulas import FormulaChoice, Judged, which_formula
 from synapse_abm.theory.immigration import (
     ExitMoments,
     ImmigrationMoments,
@@ -72,6 +76,7 @@ from synapse_abm.theory.immigration import (
 from synapse_abm.theory.kinetics import Overshoot, SharedSite, label_overshoot, motulsky_mahan
 from synapse_abm.theory.law import JointLaw, Law
 from synapse_abm.theory.life import FreeAgain, SteppedWaiting, SteppedWandering, Waiting, Wandering
+from synapse_abm.theory.lone_pair import LonePair
 from synapse_abm.theory.pool import OpenPool, open_pool
 from synapse_abm.theory.spatial import affinity_on_grid, grid_law
 from synapse_abm.theory.transport import (
@@ -86,15 +91,19 @@ from synapse_abm.theory.transport import (
 )
 
 __all__ = [
+    "BurstCompetition",
     "Clearance",
     "CountMoments",
     "Counting",
     "CoupledLaw",
     "ExitMoments",
+    "FormulaChoice",
     "FreeAgain",
     "ImmigrationMoments",
     "JointLaw",
+    "Judged",
     "Law",
+    "LonePair",
     "OpenCompetition",
     "OpenPool",
     "Overshoot",
@@ -109,6 +118,8 @@ __all__ = [
     "affinity_on_grid",
     "apparent_kd",
     "bound_autocovariance",
+    "burst_competition",
+    "burst_load",
     "cheng_prusoff_ic50",
     "cheng_prusoff_ki",
     "clearance",
@@ -148,5 +159,6 @@ __all__ = [
     "transport_flux",
     "transporter_occupancy",
     "wang_mean_field",
+    "which_formula",
     "zero_frequency_noise",
 ]

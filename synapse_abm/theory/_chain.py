@@ -79,7 +79,7 @@ def stationary(chain: Chain) -> Array:
         If some state cannot be returned from.
     """
     n = len(chain.states)
-    weight = _gth(chain.generator.toarray()) if n <= FULL_MATRIX_STATES else _sparse_null(chain)
+    weight = _gth(chain.generator.toarray()) if n <= FULL_MATRIX_STATES else sparse_null(chain)
     return weight / weight.sum()
 
 
@@ -98,7 +98,8 @@ def _gth(q: Array) -> Array:
     return weight
 
 
-def _sparse_null(chain: Chain) -> Array:
+def sparse_null(chain: Chain) -> Array:
+    """Weights in proportion to the stationary law of a large chain, by sparse LU."""
     from scipy.sparse import eye_array
     from scipy.sparse.linalg import spsolve
 
