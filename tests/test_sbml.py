@@ -30,7 +30,7 @@ from synapse_abm.scenario_file import read_scenario
 from synapse_abm.simulation import Simulation
 
 FALSE_ALARM = 1e-6
-RUNS = 2500
+RUNS = 2000
 needs_roadrunner = pytest.mark.skipif(
     importlib.util.find_spec("roadrunner") is None, reason="libRoadRunner has no wheel here"
 )
@@ -462,8 +462,8 @@ def test_everything_at_once_agrees_with_its_gillespie(mine: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('id="k_return_serotonin" value="2"', 'id="k_return_serotonin" value="1.2"'),
-        ('id="reservoir_citalopram" value="100"', 'id="reservoir_citalopram" value="90"'),
+        ('id="k_return_serotonin" value="2"', 'id="k_return_serotonin" value="0.6"'),
+        ('id="reservoir_citalopram" value="100"', 'id="reservoir_citalopram" value="80"'),
         ('stoichiometry="5"', 'stoichiometry="4"'),
     ],
 )

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synapse_abm.theory._chain import Chain, sparse_null
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.theory._check import nonnegative, positive, whole
 
 #: Standard deviations and batches above the mean at which the free count is cut off. What lies
 #: beyond is less than 1e-8 in every case tested.
@@ -84,7 +86,7 @@ def burst_competition(
         raise ValueError(f"free counts up to {top} would be needed; at most {MOST_FREE} are tabled")
     n = np.arange(top + 1)
     empty, held, drug = 3 * n, 3 * n + 1, 3 * n + 2
-    moves: list[tuple[Array, Array, Array]] = [
+    moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = [
         (empty, drug, np.full(n.size, a)),
         (drug, empty, np.full(n.size, d)),
         (held, empty, np.full(n.size, cat)),
@@ -143,5 +145,5 @@ def burst_load(mean_load: float, burst_load: float) -> float:
         u = math.exp(log_u)
         return u * math.exp(-u - mean / x * ein(u * x))
 
-    share = quad(integrand, -45.0, 5.0, limit=400, epsabs=0.0, epsrel=1e-10)[0]
+    share = float(quad(integrand, -45.0, 5.0, limit=400, epsabs=0.0, epsrel=1e-10)[0])
     return 1 / share - 1

@@ -162,12 +162,11 @@ def which_formula(
         exact, sd = _closed(number, total, affinity)
         quadratic = float(morrison_mean(number, total, affinity)) / number
     tolerance = given["tolerance_points"]
-    said = {
-        "hyperbola": float(occupancy(c, given["kd_nM"])),
-        "Gaddum": float(occupancy(c, apparent)),
-        "Morrison": quadratic,
-    }
-    judged = [_judge(name, value, exact, tolerance) for name, value in said.items()]
+    judged = (
+        _judge("hyperbola", float(occupancy(c, given["kd_nM"])), exact, tolerance),
+        _judge("Gaddum", float(occupancy(c, apparent)), exact, tolerance),
+        _judge("Morrison", quadratic, exact, tolerance),
+    )
     simplest = next((each.name for each in judged if each.holds), "exact law")
     depletion = None if copies is None else number / (apparent * per_nM)
     why = _reason(judged, simplest, given["serotonin_nM"] / given["km_nM"], depletion, copies)
@@ -227,8 +226,13 @@ def _judge(name: str, said: float, exact: float, tolerance: float) -> Judged:
 
 
 def _reason(
-    judged: list[Judged], simplest: str, load: float, depletion: float | None, copies: int | None
-) -> str:  # fmt: skip
+    judged: tuple[Judged, Judged, Judged],
+    simplest: str,
+    load: float,
+    depletion: float | None,
+    copies: int | None,
+) -> str:
+    """What rules out each simpler formula, or that nothing does."""
     hyperbola, gaddum, morrison = judged
     said = []
     if not hyperbola.holds and load > 0:
