@@ -121,7 +121,7 @@ def test_spikes_at_a_falling_rate_are_poisson() -> None:
 
 
 def test_spikes_without_thinning_are_caught() -> None:
-    kernels = plant("< trains * it.rate[0]:", "< bound:", "kernels_neuron.py")
+    kernels = plant("< trains * it.rate[0]:", "< bound:", file="kernels_neuron.py")
     assert falling(2000, kernels).mean() - EXACT > LIMIT * math.sqrt(EXACT / 2000)
 
 
