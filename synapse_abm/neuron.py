@@ -104,7 +104,7 @@ class Neuron(Frozen):
     """All parameters of a neuron; the defaults stand, with their sources, in ``data/neuron.toml``.
 
     ``recovery`` says why firing comes back: ``"coupling"``, receptors lose their grip on the
-    brake; or ``"drive"``, the rival reading (Commons & Linnros 2019): the brake works as ever and
+    brake; or ``"drive"``, the rival reading (CommonsLinnros2019): the brake works as ever and
     the drive rises until firing is back.
     """
 

@@ -130,7 +130,8 @@ def test_sources_are_well_formed() -> None:
 def test_every_source_is_used() -> None:
     keys = {key for record in RECORDS for key in record.source_keys(everything=True)}
     texts = [str(record) for record in RECORDS]
-    texts.append((resources.files("synapse_abm") / "data" / "neuron.toml").read_text())
+    package = resources.files("synapse_abm")
+    texts += [(package / name).read_text() for name in ("data/neuron.toml", "neuron.py")]
     for key in library().sources:
         assert key in keys or any(key in text for text in texts), key
 
