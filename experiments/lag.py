@@ -8,7 +8,7 @@ Method
     and 5-HT1A autoreceptors; nobody writes occupancy or firing in. Molecular windows of 15 s, 150
     over six weeks, drive the slow variables: coupling of receptors to the brake, then CREB, BDNF
     and plasticity, the last of which is the therapeutic index. Bands: 95 %, Student's t over the
-    neurons; what is uncertain about the baseline (below 0.5 %) is common to all and not in them.
+    neurons; what is uncertain about the baseline (below 0.7 %) is common to all and not in them.
     Beside every curve its mean-field twin.
     The drug's concentration is given, and constant from time zero; with its rate constants it takes
     the transporters within minutes, which the first window does not resolve.

@@ -208,13 +208,13 @@ PANELS = {
         "serotonin", "c  Serotonin", "free drug / Ki", "free serotonin / Km",
         "the hyperbola", competing, (-2, 2.5, 61), (-2.5, 2, 61),
         "A Ki measured without serotonin does not account for it: from S = 0.04 Km the hyperbola "
-        "is off by a point. At rest that costs nothing, around a release points; use Gaddum.",
+        "is off by a point. At rest, 2.8 or 65 nM by method, that is 0.3 or 6 points; use Gaddum.",
     ),
     "d": Panel(
         "diffusion", "d  Slow diffusion", "diffusion resistance / binding resistance",
         "time / relaxation time", "the time course", spread, (-6, 2, 65), (-1.3, 1.7, 41),
         "Equilibrium does not depend on diffusion, but the way there does: binding takes 1 + ratio "
-        "times as long, for molecules that let go bind again. At a real synapse nothing is seen.",
+        "times as long, as molecules that let go bind again. At marked synapses nothing is seen.",
     ),
     "e": Panel(
         "bursts", "e  Bursts of serotonin", "one burst / Km", "mean serotonin / Km",
@@ -434,7 +434,7 @@ class Landmark(NamedTuple):
     y: float
     status: str
     source: str
-    side: str = "right"  # where its label stands: left | right | above
+    side: str = "right"  # where its label stands: left | right | above | below
 
 
 BMAX = "Backstrom 1989 Brain Res 486:261 (Bmax, fmol/mg protein)"
@@ -495,7 +495,7 @@ def landmarks(drug: str) -> list[Landmark]:
         ("d", "varicosity", "synapse", resistance(share), 1.0, "derived",
          f"1000 SERT on 64 x 64 cells, 1 um deep (assumed); {record.full_name}", "above"),
         ("d", "cleft 20 nm deep", "synapse", resistance(cleft), 1.0, "assumed",
-         f"the same SERT in gaps of 20 nm (Nicholson 2011); {record.full_name}", "above"),
+         f"the same SERT in gaps of 20 nm (Nicholson 2011); {record.full_name}", "below"),
         ("d", "PET voxel", "voxel", resistance(share), 20.0, "assumed",
          "the same tissue, minutes to hours after the dose"),
         ("e", "a spike, whole share", "synapse", 93.7 / share.molecules_per_nM / KM_NM, 5 / KM_NM,
@@ -714,7 +714,8 @@ def _draw(result: Result) -> Figure:
 
 
 MARKS = {"synapse": ("*", "#009E73", 17), "voxel": ("D", "#CC79A7", 10)}
-SIDES = {"right": ((11, -4), "left"), "left": ((-11, -4), "right"), "above": ((0, 12), "center")}
+SIDES = {"right": ((11, -4), "left"), "left": ((-11, -4), "right"), "above": ((0, 12), "center"),
+         "below": ((0, -21), "center")}  # fmt: skip
 SHADES = ("#FFFFFF", "#FBE9B7", "#F5B95F", "#D9703A")  # below 1, 5, 10 points, and above
 
 
