@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory, titration
+from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory
 from synapse_abm.errors import InputError
-from synapse_abm.experiment import Progress
 from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.runs import titration
+from synapse_abm.runs.experiment import Progress
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Target
 
 if TYPE_CHECKING:

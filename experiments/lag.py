@@ -30,13 +30,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import pharmacology, titration
-from synapse_abm.baseline import calibrate
+from synapse_abm import pharmacology
 from synapse_abm.errors import InputError, raise_faults
-from synapse_abm.experiment import Progress
-from synapse_abm.neuron import neuron
+from synapse_abm.neuron.baseline import calibrate
+from synapse_abm.neuron.parameters import neuron
+from synapse_abm.neuron.treatment import Course, Treatment, constant
 from synapse_abm.results import Check, Result, text_table
-from synapse_abm.treatment import Course, Treatment, constant
+from synapse_abm.runs import titration
+from synapse_abm.runs.experiment import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +105,7 @@ def run(
 
 def around(course: Course, quantity: str, day: float) -> tuple[float, float]:
     """Mean over the five windows nearest to ``day``, and its standard error from the neurons."""
-    from synapse_abm.treatment import QUANTITIES
+    from synapse_abm.neuron.treatment import QUANTITIES
 
     near = np.argsort(np.abs(course.day - day))[:5]
     each = course.values[near, :, QUANTITIES.index(quantity)].mean(axis=0)
@@ -115,7 +116,7 @@ def crossing(course: Course, quantity: str, level: float) -> tuple[float, float]
     """Day at which a rising quantity crosses ``level`` for good, mean and error over neurons; NaN
     if it does not.
     """
-    from synapse_abm.treatment import QUANTITIES
+    from synapse_abm.neuron.treatment import QUANTITIES
 
     curves = course.values[: course.done, :, QUANTITIES.index(quantity)].T
     days = [float(np.interp(level, curve, course.day, right=np.nan)) for curve in curves]

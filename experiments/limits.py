@@ -42,20 +42,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from synapse_abm import (
-    Scenario,
-    SynapseModel,
-    forecast,
-    pharmacology,
-    statistics,
-    theory,
-    titration,
-    units,
-)
-from synapse_abm.experiment import Progress
+from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, theory, units
+from synapse_abm.engine.simulation import Simulation
 from synapse_abm.results import Check, Result, Table, text_table
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Target
-from synapse_abm.simulation import Simulation
+from synapse_abm.runs import titration
+from synapse_abm.runs.experiment import Progress
+from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Target, forecast
 from synapse_abm.statistics import Estimate
 
 if TYPE_CHECKING:

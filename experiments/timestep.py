@@ -31,13 +31,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import statistics
-from synapse_abm.experiment import Progress
-from synapse_abm.network import Address, arrivals_per_cell_s, place_sites
+from synapse_abm.engine.network import Address, arrivals_per_cell_s, place_sites
+from synapse_abm.engine.simulation import Simulation
 from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.runs.experiment import Progress
 from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
-from synapse_abm.simulation import Simulation
+from synapse_abm.scenario.timestep import LARGEST_BIAS, in_cell_rate, limits
 from synapse_abm.theory.stepping import HELD, MoleculeFlow, Sink, Split, TinyGrid
-from synapse_abm.timestep import LARGEST_BIAS, in_cell_rate, limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synapse_abm import pharmacology, statistics, theory
-    from synapse_abm.agents import Drug, Norepinephrine, Receptor, Serotonin, Transporter
-    from synapse_abm.model import SynapseModel
-    from synapse_abm.scenario import Scenario
-    from synapse_abm.scenario_file import read_scenario
-    from synapse_abm.simulation import Simulation
+    from synapse_abm.agents.model import SynapseModel
+    from synapse_abm.agents.views import Drug, Norepinephrine, Receptor, Serotonin, Transporter
+    from synapse_abm.engine.simulation import Simulation
+    from synapse_abm.scenario.definition import Scenario
+    from synapse_abm.scenario.file import read_scenario
 
 __version__ = "0.1.0"
 
@@ -38,11 +38,11 @@ __all__ = [
 
 _MODULES = ("pharmacology", "statistics", "theory")
 _AGENTS = ("Drug", "Norepinephrine", "Receptor", "Serotonin", "Transporter")
-_HOMES = dict.fromkeys(_AGENTS, "synapse_abm.agents") | {
-    "Scenario": "synapse_abm.scenario",
-    "Simulation": "synapse_abm.simulation",
-    "SynapseModel": "synapse_abm.model",
-    "read_scenario": "synapse_abm.scenario_file",
+_HOMES = dict.fromkeys(_AGENTS, "synapse_abm.agents.views") | {
+    "Scenario": "synapse_abm.scenario.definition",
+    "Simulation": "synapse_abm.engine.simulation",
+    "SynapseModel": "synapse_abm.agents.model",
+    "read_scenario": "synapse_abm.scenario.file",
 }
 
 

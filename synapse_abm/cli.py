@@ -22,7 +22,17 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subc
 
 from synapse_abm import __version__
 from synapse_abm.errors import EXIT_BAD_INPUT, InputError, SynapseError
-from synapse_abm.experiment import (
+from synapse_abm.results import (
+    RECORD,
+    Check,
+    Report,
+    check_file,
+    json_bytes,
+    output_folder,
+    write_atomic,
+    write_folder,
+)
+from synapse_abm.runs.experiment import (
     DEFAULT_SEED,
     Experiment,
     NoOptions,
@@ -34,17 +44,7 @@ from synapse_abm.experiment import (
     perform,
     scenario_summary,
 )
-from synapse_abm.ready_made import find_scenario, scenarios
-from synapse_abm.results import (
-    RECORD,
-    Check,
-    Report,
-    check_file,
-    json_bytes,
-    output_folder,
-    write_atomic,
-    write_folder,
-)
+from synapse_abm.scenarios import find_scenario, scenarios
 from synapse_abm.sweep import check_workers
 
 PROGRAM = "synapse-abm"
@@ -295,7 +295,8 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
     workers = check_workers(command.workers, "--workers")
     if command.json is not None:
         check_file(command.json)
-    from synapse_abm import scenario_file, simulate
+    from synapse_abm.runs import simulate
+    from synapse_abm.scenario import file as scenario_file
 
     scenario = scenario_file.read_scenario(path)
     print(f"{scenario}\n", flush=True)
@@ -317,7 +318,7 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
 
 
 def _rerun(command: Rerun) -> int:
-    from synapse_abm.rerun import rerun
+    from synapse_abm.runs.rerun import rerun
 
     workers = check_workers(command.workers, "--workers")
     report = rerun(command.record, progress=bar, workers=workers)
@@ -328,7 +329,8 @@ def _rerun(command: Rerun) -> int:
 def _export(command: Export) -> int:
     path = find_scenario(command.scenario)
     check_file(command.sbml)
-    from synapse_abm import sbml, scenario_file
+    from synapse_abm.scenario import file as scenario_file
+    from synapse_abm.scenario import sbml
 
     scenario = scenario_file.read_scenario(path)
     sbml.write_sbml(scenario, command.sbml, well_mixed=command.well_mixed)

@@ -37,7 +37,7 @@ from synapse_abm.errors import InputError, SynapseError
 from synapse_abm.results import TEMPORARY, write_atomic
 
 if TYPE_CHECKING:
-    from synapse_abm.experiment import Progress
+    from synapse_abm.runs.experiment import Progress
 
 #: Most workers that may be asked for.
 MOST_WORKERS = 256

@@ -11,7 +11,7 @@ import resource
 import time
 
 from synapse_abm import sweep
-from synapse_abm.experiment import find, silent
+from synapse_abm.runs.experiment import find, silent
 
 
 def cpu_s() -> float:

@@ -16,11 +16,11 @@ from types import ModuleType
 
 import pytest
 
-from synapse_abm import experiment
 from synapse_abm.cli import main
 from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
-from synapse_abm.experiment import check_seed, find, perform
-from synapse_abm.ready_made import scenarios
+from synapse_abm.runs import experiment
+from synapse_abm.runs.experiment import check_seed, find, perform
+from synapse_abm.scenarios import scenarios
 
 DEMO = '''"""How many of ten seats does the drug take?
 
@@ -187,7 +187,7 @@ def test_a_bar_shows_on_a_terminal_if_it_takes_over_a_second(pause_s: float, sho
     import pty
 
     program = (
-        "import time; from synapse_abm.experiment import bar\n"
+        "import time; from synapse_abm.runs.experiment import bar\n"
         f"for _ in bar(range(4), label='seats'): time.sleep({pause_s})"
     )
     leader, follower = pty.openpty()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from synapse_abm.errors import InputError, UnknownName
-from synapse_abm.experiment import find, silent
 from synapse_abm.results import Result
+from synapse_abm.runs.experiment import find, silent
 from synapse_abm.statistics import from_replicates, student_quantile
 from synapse_abm.theory import occupancy
 

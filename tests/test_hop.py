@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, stats
 
-from synapse_abm.heat import alias_table, heat_kernel, hop_table, integer_weights, offset
-from synapse_abm.layout import DIRECT_BITS, MIXED, X
-from synapse_abm.planting import plant
+from synapse_abm.engine.heat import alias_table, heat_kernel, hop_table, integer_weights, offset
+from synapse_abm.engine.layout import DIRECT_BITS, MIXED, X
+from synapse_abm.engine.planting import plant
+from synapse_abm.engine.simulation import Simulation
 from synapse_abm.scenario import Grid, Ligand, Scenario
-from synapse_abm.simulation import Simulation
 from synapse_abm.statistics import normal_quantile
 
 UNIT = 2.0**-32

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from strata import INTERVALS, audited, hopped, seed, simulation, walk
 
-from synapse_abm import layout as lay
-from synapse_abm import network
+from synapse_abm.engine import layout as lay
+from synapse_abm.engine import network
 from synapse_abm.rng import Stream
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from synapse_abm.errors import InputErrors
-from synapse_abm.experiment import find, silent
 from synapse_abm.results import Result
+from synapse_abm.runs.experiment import find, silent
 
 lag = find("lag").load()
 

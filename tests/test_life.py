@@ -11,13 +11,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from synapse_abm import kernels, theory
+from synapse_abm import theory
+from synapse_abm.engine import kernels
+from synapse_abm.engine.planting import plant
+from synapse_abm.engine.simulation import Simulation
 from synapse_abm.errors import InputError
-from synapse_abm.experiment import find, silent
-from synapse_abm.planting import plant
 from synapse_abm.results import Check, Result
+from synapse_abm.runs.experiment import find, silent
 from synapse_abm.scenario import Scenario
-from synapse_abm.simulation import Simulation
 
 life = find("life").load()
 TESTS = life.TESTS_EACH * 2

@@ -13,8 +13,8 @@ import pytest
 
 from synapse_abm import theory
 from synapse_abm.errors import InputError
-from synapse_abm.experiment import find, silent
 from synapse_abm.results import Result
+from synapse_abm.runs.experiment import find, silent
 from synapse_abm.statistics import student_quantile
 
 limits = find("limits").load()

@@ -11,7 +11,9 @@ import pytest
 from scipy.special import k0
 
 import synapse_abm
-from synapse_abm.mesh import (
+from synapse_abm.scenario import Grid, Kinetics, Ligand, Scenario, Target
+from synapse_abm.scenario.file import read_scenario
+from synapse_abm.scenario.mesh import (
     DISC,
     FACE,
     LARGEST,
@@ -21,8 +23,6 @@ from synapse_abm.mesh import (
     mesh_warnings,
     slowing,
 )
-from synapse_abm.scenario import Grid, Kinetics, Ligand, Scenario, Target
-from synapse_abm.scenario_file import read_scenario
 from synapse_abm.theory.stepping import MoleculeFlow, Sink
 
 READY_MADE = sorted((Path(synapse_abm.__file__).parent / "scenarios").glob("*.toml"))

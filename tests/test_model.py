@@ -11,10 +11,10 @@ import pytest
 from scenarios import crowded, everything
 
 from synapse_abm.agents import Drug, Molecule, Receptor, Serotonin, Site, Transporter
-from synapse_abm.checkpoint import to_bytes
+from synapse_abm.agents.model import SynapseModel
+from synapse_abm.engine.checkpoint import to_bytes
+from synapse_abm.engine.invariants import InvariantError, check
 from synapse_abm.errors import InputError
-from synapse_abm.invariants import InvariantError, check
-from synapse_abm.model import SynapseModel
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 SLOW_FOR_COUNT = 100_000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.meanfield import (
+from synapse_abm.neuron.meanfield import (
     AT_REST,
     FAST,
     NO_DRUG,
@@ -22,7 +22,7 @@ from synapse_abm.meanfield import (
     settled,
     slow_rates,
 )
-from synapse_abm.neuron import DAY_S, Neuron, neuron, provenance
+from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron, provenance
 
 IT = neuron()
 DRUG_85 = Exposure.of_occupancy(0.85)

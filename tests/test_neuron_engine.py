@@ -8,12 +8,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from synapse_abm import kernels_neuron as lay
-from synapse_abm.baseline import FACTORS, averaged, calibrate, relative
-from synapse_abm.meanfield import NO_DRUG, Exposure, settled
-from synapse_abm.neuron import Neuron, neuron
-from synapse_abm.neuron_simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.planting import plant
+from synapse_abm.engine import kernels_neuron as lay
+from synapse_abm.engine.planting import plant
+from synapse_abm.neuron.baseline import FACTORS, averaged, calibrate, relative
+from synapse_abm.neuron.meanfield import NO_DRUG, Exposure, settled
+from synapse_abm.neuron.parameters import Neuron, neuron
+from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
 from synapse_abm.scenario import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
 

@@ -131,7 +131,7 @@ def test_every_source_is_used() -> None:
     keys = {key for record in RECORDS for key in record.source_keys(everything=True)}
     texts = [str(record) for record in RECORDS]
     package = resources.files("synapse_abm")
-    texts += [(package / name).read_text() for name in ("data/neuron.toml", "neuron.py")]
+    texts += [(package / name).read_text() for name in ("data/neuron.toml", "neuron/parameters.py")]
     for key in library().sources:
         assert key in keys or any(key in text for text in texts), key
 

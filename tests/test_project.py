@@ -83,7 +83,7 @@ def test_simulating_loads_no_plots() -> None:
 def test_experiments_do_without_mesa() -> None:
     """Importing it takes half a second, which is all that a short run has to spare."""
     program = (
-        "from synapse_abm.experiment import experiments\n"
+        "from synapse_abm.runs.experiment import experiments\n"
         "for name in ('hyperbola', 'competition', 'selectivity', 'saturation'):\n"
         "    experiments()[name].load()"
     )

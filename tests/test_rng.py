@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from synapse_abm import kernels, rng
+from synapse_abm import rng
+from synapse_abm.engine import kernels
 from synapse_abm.rng import AddressError, Stream
 
 # Known-answer vectors of Random123 (Salmon et al. 2011): philox4x32, 10 rounds.

@@ -13,17 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synapse_abm import rng, scenario
+from synapse_abm import rng
 from synapse_abm.cli import main
 from synapse_abm.errors import InputError, InputErrors, SynapseError
-from synapse_abm.experiment import scenario_summary
-from synapse_abm.forecast import forecast
 from synapse_abm.quantity import parse
-from synapse_abm.ready_made import scenarios
+from synapse_abm.runs.experiment import scenario_summary
+from synapse_abm.runs.simulate import simulate
 from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Scenario, Target
-from synapse_abm.scenario_file import parse_scenario, read_scenario
-from synapse_abm.simulate import simulate
-from synapse_abm.timestep import MARGIN, auto_dt, limits, step_warnings
+from synapse_abm.scenario import definition as scenario
+from synapse_abm.scenario.file import parse_scenario, read_scenario
+from synapse_abm.scenario.forecast import forecast
+from synapse_abm.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
+from synapse_abm.scenarios import scenarios
 
 SHIPPED = scenarios()
 SMALL: dict[str, Any] = {

@@ -16,14 +16,16 @@ from typing import Any
 import pytest
 from scenarios import everything
 
-from synapse_abm import checkpoint, simulate, sweep
-from synapse_abm.checkpoint import CheckpointError, Recorded
+from synapse_abm import sweep
 from synapse_abm.cli import main
+from synapse_abm.engine import checkpoint
+from synapse_abm.engine.checkpoint import CheckpointError, Recorded
+from synapse_abm.engine.simulation import Simulation
 from synapse_abm.errors import InputError, OutputError
-from synapse_abm.experiment import find, perform
 from synapse_abm.results import input_sha256, sha256
+from synapse_abm.runs import simulate
+from synapse_abm.runs.experiment import find, perform
 from synapse_abm.scenario import RunSettings, Scenario
-from synapse_abm.simulation import Simulation
 
 ENGINES = pytest.mark.parametrize("engine", ["compiled", "agents"])
 
@@ -228,7 +230,8 @@ def test_a_full_disk_leaves_nothing_half_written(
 @pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
 def test_a_real_limit_of_size_is_explained(tmp_path: Path) -> None:
     program = (
-        "import resource, sys; from synapse_abm import simulate; from synapse_abm.cli import main;"
+        "import resource, sys; from synapse_abm.runs import simulate;"
+        "from synapse_abm.cli import main;"
         "simulate.CHECKPOINT_S = -1.0;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); sys.exit(main(sys.argv[1:]))"
     )
@@ -250,7 +253,9 @@ import os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_survival import short
-from synapse_abm import checkpoint, simulate, sweep
+from synapse_abm import sweep
+from synapse_abm.engine import checkpoint
+from synapse_abm.runs import simulate
 
 simulate.CHECKPOINT_S, simulate.CHECKPOINT_SHARE, sweep._KEEP_S = 0.002, 1.0, 0.0
 simulate._figure_files = lambda found: {"timeseries.png": bytes(100_000)}

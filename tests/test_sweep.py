@@ -17,10 +17,10 @@ import pytest
 
 from synapse_abm import sweep
 from synapse_abm.errors import InputError, OutputError
-from synapse_abm.experiment import find, perform
 from synapse_abm.rng import Stream, molecule_words
+from synapse_abm.runs.experiment import find, perform
+from synapse_abm.runs.simulate import simulate_series
 from synapse_abm.scenario import RunSettings
-from synapse_abm.simulate import simulate_series
 from synapse_abm.sweep import Cache, Failure, Interrupted, PiecesFailed, check_workers, map_pieces
 
 STARTS = pytest.mark.parametrize("fork", [True, False], ids=["fork", "spawn"])

@@ -13,12 +13,11 @@ import pytest
 from scipy.linalg import expm
 
 from synapse_abm import pharmacology
-from synapse_abm.baseline import Calibration, calibrate
 from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.neuron import DAY_S, neuron
-from synapse_abm.neuron_simulation import Drug, NeuronSimulation
-from synapse_abm.statistics import student_quantile
-from synapse_abm.treatment import (
+from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.parameters import DAY_S, neuron
+from synapse_abm.neuron.simulation import Drug, NeuronSimulation
+from synapse_abm.neuron.treatment import (
     QUANTITIES,
     Course,
     CourseError,
@@ -31,6 +30,7 @@ from synapse_abm.treatment import (
     step_edges_s,
     stopped,
 )
+from synapse_abm.statistics import student_quantile
 
 IT = neuron()
 _RATES = pharmacology.ligand("citalopram").kinetics("SERT")

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from synapse_abm.agents.model import Engine, SynapseModel
 from synapse_abm.bench.generator import draw_words
 from synapse_abm.bench.plain_mesa import PlainMesa
 from synapse_abm.bench.scenarios import LIGAND, TARGET, koff_dt_of, molecules_of, sites_of
-from synapse_abm.layout import BIND, PAIR_EVENTS, UNBIND
-from synapse_abm.model import Engine, SynapseModel
-from synapse_abm.scenario import Scenario
+from synapse_abm.engine.layout import BIND, PAIR_EVENTS, UNBIND
+from synapse_abm.scenario.definition import Scenario
 from synapse_abm.units import pair_rate_per_s
 
 GENERATOR, COMPILED, HOP_ALONE = "generator alone", "compiled engine", "hop alone"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from synapse_abm.compiling import compiled
-from synapse_abm.kernels import BLOCK, HOP_STREAM, fill_entities
+from synapse_abm.engine.compiling import compiled
+from synapse_abm.engine.kernels import BLOCK, HOP_STREAM, fill_entities
 from synapse_abm.rng import key_words
 
 _KEY = tuple(np.uint32(word) for word in key_words(1))

@@ -26,7 +26,7 @@ import numpy as np
 from synapse_abm.bench.contenders import Contender, Label
 from synapse_abm.bench.scenarios import LIGAND, TARGET, sites_of
 from synapse_abm.errors import InputError
-from synapse_abm.scenario import Scenario
+from synapse_abm.scenario.definition import Scenario
 from synapse_abm.units import pair_rate_per_s
 
 READDY, SMOLDYN, SMOLDYN_DEFAULT = "ReaDDy", "Smoldyn", "Smoldyn, accuracy 10"

@@ -20,7 +20,7 @@ from synapse_abm.pharmacology.records import (
     TargetRecord,
     Text,
 )
-from synapse_abm.scenario import Frozen
+from synapse_abm.scenario.definition import Frozen
 
 Kind = Literal[
     "transmitter",

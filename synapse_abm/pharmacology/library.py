@@ -21,7 +21,7 @@ from synapse_abm.pharmacology.records import (
     Source,
     TargetRecord,
 )
-from synapse_abm.scenario import Frozen, Ligand
+from synapse_abm.scenario.definition import Frozen, Ligand
 
 _FILES = ("sources.toml", "targets.toml", "ligands.toml")
 

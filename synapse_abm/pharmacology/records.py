@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from synapse_abm.errors import UnknownName
-from synapse_abm.scenario import Frozen, Kinetics, Ligand
+from synapse_abm.scenario.definition import Frozen, Kinetics, Ligand
 
 Status = Literal["published", "derived", "assumed", "calibrated"]
 
@@ -322,7 +322,7 @@ class LigandRecord(Frozen):
             Names among ``target_names()``; at one without an affinity it does not bind.
         supply
             Where the molecules come from: ``count``, ``clamped_nM``, ``reservoir``, ``batches``,
-            ``return_per_s``, ... (see :class:`synapse_abm.scenario.Ligand`).
+            ``return_per_s``, ... (see :class:`synapse_abm.scenario.definition.Ligand`).
 
         Raises
         ------

@@ -13,10 +13,10 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from synapse_abm.network import Address
-from synapse_abm.planting import is_compiled, plant
-from synapse_abm.scenario import Scenario
-from synapse_abm.simulation import Simulation
+from synapse_abm.engine.network import Address
+from synapse_abm.engine.planting import is_compiled, plant
+from synapse_abm.engine.simulation import Simulation
+from synapse_abm.scenario.definition import Scenario
 from synapse_abm.statistics import Rule, Verdict
 from synapse_abm.theory import morrison_mean
 from synapse_abm.validation import samples

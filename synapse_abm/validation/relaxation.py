@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.scenario import Ligand, Scenario
+from synapse_abm.scenario.definition import Ligand, Scenario
 from synapse_abm.units import molecules_per_nM
 
 type Array = NDArray[np.float64]

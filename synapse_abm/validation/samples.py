@@ -21,11 +21,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm import layout as lay
-from synapse_abm.network import Address
-from synapse_abm.scenario import Scenario
-from synapse_abm.simulation import Series, Simulation
-from synapse_abm.state import State
+from synapse_abm.engine import layout as lay
+from synapse_abm.engine.network import Address
+from synapse_abm.engine.simulation import Series, Simulation
+from synapse_abm.engine.state import State
+from synapse_abm.scenario.definition import Scenario
 from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replicates
 
 type Array = NDArray[np.float64]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
-from synapse_abm.network import Address
-from synapse_abm.scenario import Scenario
-from synapse_abm.simulation import Series
+from synapse_abm.engine.network import Address
+from synapse_abm.engine.simulation import Series
+from synapse_abm.scenario.definition import Scenario
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.quantities import (
     FINER,

@@ -1,0 +1,299 @@
+"""A neuron with its two places on the compiled engine: molecules and sites, spike by spike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from synapse_abm.engine import kernels_neuron as compiled_kernels
+from synapse_abm.engine import kernels_neuron as lay
+from synapse_abm.engine.layout import F64
+from synapse_abm.engine.network import Address
+from synapse_abm.neuron.meanfield import NO_DRUG, Exposure
+from synapse_abm.neuron.parameters import Neuron, free_parameters, receptor_occupancy
+from synapse_abm.rng import Stream, counter_high, entity_words, key_words, uniforms
+from synapse_abm.scenario.definition import Kinetics
+from synapse_abm.units import pair_rate_per_s
+
+#: What is recorded: means over a step of free serotonin (molecules), stock, transporters that carry
+#: and that are blocked, receptors with serotonin, at the terminal and at the soma; activated
+#: receptors; the slow right-hand sides; rate; and spikes, a number.
+COLUMNS = (
+    *(f"{place}_{what}" for place in ("terminal", "soma")
+      for what in ("free", "stock", "carrying", "blocked", "receptors")),
+    "activated", "coupling_target", "hill", "sensitivity_target", "rate_Hz", "spikes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Factors on the mean-field values of what the baseline fixes, and averages at rest.
+
+    Attributes
+    ----------
+    terminal_content, soma_content, drive, terminal_synthesis, soma_synthesis
+        Factors that make rate, serotonin and stocks of the stochastic neuron those asked for.
+    coupling, hill, sensitivity
+        Averages at rest of coupling_target, hill and sensitivity_target. Noise makes them differ
+        from their values at the mean (1, h(1), 1); measured against them, nothing changes without
+        a drug.
+    """
+
+    terminal_content: float = 1.0
+    soma_content: float = 1.0
+    drive: float = 1.0
+    terminal_synthesis: float = 1.0
+    soma_synthesis: float = 1.0
+    coupling: float = 1.0
+    hill: float = math.nan
+    sensitivity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drug:
+    """A clamped ligand: rate constants at its target; at 5-HT1A also its efficacy."""
+
+    kinetics: Kinetics
+    efficacy: float = 0.0
+
+
+class NeuronSimulation:
+    """One neuron, from its baseline at time 0.
+
+    Parameters
+    ----------
+    it
+        The neuron.
+    seed, replicate, place
+        Address of its random numbers (see ``rng``).
+    baseline
+        What was calibrated (``baseline.calibrate``); mean-field values unless given.
+    inhibitor, rival
+        The drug at SERT and the ligand at 5-HT1A whose concentrations an exposure sets.
+    dt_s
+        Length of a record; results do not depend on it in law.
+    """
+
+    def __init__(
+        self,
+        it: Neuron,
+        seed: int = 0,
+        replicate: int = 0,
+        place: int = 0,
+        *,
+        baseline: Baseline | None = None,
+        inhibitor: Drug | None = None,
+        rival: Drug | None = None,
+        dt_s: float = 1.0,
+        transporters: float = 1.0,
+        kernels: ModuleType = compiled_kernels,
+    ) -> None:
+        self.it, self.address, self.dt_s = it, Address(seed, replicate, place), dt_s
+        self.baseline = baseline or Baseline()
+        self.inhibitor, self.rival = inhibitor, rival
+        self.transporters = transporters
+        self._kernels = kernels
+        self.free = [free_parameters(p, it.sert, it.rate_Hz) for p in it.places]
+        self.state = self._first_state()
+        self.born = int(self.state.meta[lay.NEXT_ID])
+        self.set(NO_DRUG)
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _first_state(self) -> lay.Neuron:
+        """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
+        it = self.it
+        counts = np.zeros((2, lay.LISTS), dtype=np.int64)
+        sites = [round(p.transporters * self.transporters) for p in it.places]
+        receptors = [0, it.receptors]
+        for at, place in enumerate(it.places):
+            s = place.serotonin_nM
+            share = s / (s + (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon)
+            theta = receptor_occupancy(s, it.receptor.koff / it.receptor.kon)
+            carrying, bound = round(sites[at] * share), round(receptors[at] * theta)
+            counts[at] = (
+                round(s * place.molecules_per_nM), round(self.free[at].stock),
+                sites[at] - carrying, carrying, 0, receptors[at] - bound, bound, 0,
+            )  # fmt: skip
+        room = int(2 * counts[:, [lay.FREE, lay.INSIDE]].sum(axis=1).max() + 1024)
+        room = max(room, *(s + r for s, r in zip(sites, receptors, strict=True)))
+        members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
+        holds = np.zeros((2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32)
+        number = 0
+        for at in range(2):
+            n = counts[at]
+            for kind in (lay.FREE, lay.INSIDE):
+                members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
+                number += int(n[kind])
+            first = 0
+            for kind in (lay.CARRYING, lay.OPEN, lay.R_SEROTONIN, lay.R_OPEN):
+                members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
+                if kind in (lay.CARRYING, lay.R_SEROTONIN):
+                    holds[at, first : first + n[kind]] = np.arange(number, number + n[kind])
+                    number += int(n[kind])
+                first += int(n[kind])
+        return lay.Neuron(
+            counts=counts,
+            members=members,
+            holds=holds,
+            events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
+            meta=np.array([0, number, 0, 0], dtype=np.int64),
+            rate=np.array([it.rate_Hz]),
+            rates=np.zeros((2, lay.CHANNELS)),
+            numbers=np.zeros(lay.NUMBERS),
+        )
+
+    def set(
+        self,
+        exposure: Exposure,
+        coupling: float = 1.0,
+        drive: float = 1.0,
+        sensitivity: float = 1.0,
+    ) -> None:
+        """What acts from now on, and the slow variables."""
+        it, b = self.it, self.baseline
+        contents = b.terminal_content, b.soma_content
+        syntheses = b.terminal_synthesis, b.soma_synthesis
+        inhibitions = exposure.terminal, exposure.soma
+        p = self.state.numbers
+        for at, place in enumerate(it.places):
+            free = self.free[at]
+            r = self.state.rates[at]
+            v = place.volume_um3
+            r[lay.UNBIND], r[lay.TRANSPORT] = it.sert.koff, it.sert.kcat_per_s
+            r[lay.BIND] = pair_rate_per_s(it.sert.kon, v)
+            if self.inhibitor is not None:
+                r[lay.UNBLOCK] = self.inhibitor.kinetics.koff
+                r[lay.BLOCK] = self.inhibitor.kinetics.koff * inhibitions[at]
+            r[lay.LOSE] = free.loss_per_s
+            r[lay.DEGRADE] = place.mao_per_s * exposure.mao
+            r[lay.SYNTHESISE] = free.synthesis_per_s * syntheses[at]
+            r[lay.LEAK] = free.leak_per_s * contents[at]
+            if at == 1:
+                r[lay.R_UNBIND] = it.receptor.koff
+                r[lay.R_BIND] = pair_rate_per_s(it.receptor.kon, v)
+                if self.rival is not None:
+                    r[lay.R_UNBLOCK] = self.rival.kinetics.koff
+                    r[lay.R_BLOCK] = self.rival.kinetics.koff * exposure.rival
+            p[lay.CONTENT + at] = free.content * contents[at] / it.trains
+            p[lay.STOCK + at] = free.stock
+        p[lay.TRAINS], p[lay.RELAXATION] = it.trains, it.relaxation_s
+        p[lay.TOP] = it.rate_Hz * (1 + it.brake) * b.drive * drive
+        p[lay.RESTING] = it.resting_occupancy * it.receptors
+        p[lay.GRIP] = it.brake * coupling / p[lay.RESTING]
+        p[lay.EFFICACY] = exposure.efficacy
+        p[lay.COUPLING_STRENGTH] = it.coupling_strength
+        p[lay.FOLD] = 1 / (it.terminal.serotonin_nM * it.terminal.molecules_per_nM)
+        p[lay.SENSITIVITY], p[lay.POWER] = sensitivity, it.power
+        p[lay.THRESHOLD_POWER] = it.threshold**it.power
+        p[lay.POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
+
+    def block(self, exposure: Exposure) -> None:
+        """Bring the drug to its sites at once, each drawn on its own, as if it had been there for
+        long.
+
+        Exact for sites that carry no serotonin; the rest settles within seconds. A shortcut for the
+        start of a window only.
+        """
+        for at, i in enumerate((exposure.terminal, exposure.soma)):
+            n, m = self.state.counts[at], self.state.members[at]
+            sites = np.concatenate([m[lay.OPEN, : n[lay.OPEN]], m[lay.BLOCKED, : n[lay.BLOCKED]]])
+            words = entity_words(
+                self.address.seed, self.address.replicate, self.address.place, Stream.PLACE_SITES,
+                self.steps, at, sites.size,
+            )  # fmt: skip
+            blocked = uniforms(words) < i / (1 + i)
+            for kind, group in ((lay.BLOCKED, sites[blocked]), (lay.OPEN, sites[~blocked])):
+                m[kind, : group.size] = group
+                n[kind] = group.size
+
+    # --- running ----------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Steps completed."""
+        return int(self.state.meta[lay.STEP])
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, s."""
+        return self.steps * self.dt_s
+
+    def run(self, steps: int) -> F64:
+        """Advance by ``steps`` steps; means over each, shape (steps, len(COLUMNS))."""
+        a = self.address
+        key0, key1 = key_words(a.seed)
+        plan = lay.Plan(
+            np.uint32(key0), np.uint32(key1),
+            np.uint32(counter_high(a.replicate, a.place, 0, 0)[1]), self.dt_s,
+        )  # fmt: skip
+        record, done = np.zeros((steps, lay.INTEGRALS)), 0
+        while done < steps:
+            with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
+                done += self._kernels.advance(
+                    plan, self.state, _bench(), record[done:], steps - done
+                )
+            if self.state.meta[lay.FULL] > 1:  # pragma: no cover - twenty-three orders unlikely
+                raise MemoryError("a step brought more molecules than can be")
+            if self.state.meta[lay.FULL]:
+                self.state = _roomier(self.state)
+        record[:, : lay.I_SPIKES] /= self.dt_s
+        return record
+
+    # --- checking ---------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """That nothing was created or lost, and that every list and site agrees.
+
+        Raises
+        ------
+        ValueError
+            If an invariant is broken.
+        """
+        s, ids = self.state, []
+        for at, sites in enumerate(s.counts[:, lay.OPEN :].sum(axis=1)):
+            n, m = s.counts[at], s.members[at]
+            _require((n >= 0).all(), "counts", n)
+            listed = np.concatenate([m[r, : n[r]] for r in range(lay.OPEN, lay.LISTS)])
+            _require(np.array_equal(np.sort(listed), np.arange(sites)), "sites", listed)
+            holding = np.concatenate([m[r, : n[r]] for r in (lay.CARRYING, lay.R_SEROTONIN)])
+            ids += [
+                m[lay.FREE, : n[lay.FREE]],
+                m[lay.INSIDE, : n[lay.INSIDE]],
+                s.holds[at, holding],
+            ]
+        every = np.concatenate(ids)
+        _require(np.unique(every).size == every.size, "molecules in two places", every.size)
+        made = int(s.events[:, lay.SYNTHESISE].sum())
+        gone = int(s.events[:, [lay.LOSE, lay.DEGRADE]].sum())
+        _require(every.size == self.born + made - gone, "molecules", every.size)
+        _require(int(s.meta[lay.NEXT_ID]) == self.born + made, "ids", s.meta[lay.NEXT_ID])
+
+
+def _require(good: object, what: str, found: object) -> None:
+    if not good:
+        raise ValueError(f"{what} of the neuron do not agree: {found}")
+
+
+def _bench() -> lay.Bench:
+    return lay.Bench(
+        propensity=np.zeros((2, lay.CHANNELS + 1)),
+        since=np.zeros(4),
+        draws=np.zeros(2 * lay.BUFFER, dtype=np.uint64),
+        wait=np.zeros(lay.BUFFER),
+        select=np.zeros(lay.BUFFER),
+        release=np.zeros(2 * lay.BUFFER, dtype=np.uint64),
+        at=np.zeros(2, dtype=np.int64),
+    )
+
+
+def _roomier(state: lay.Neuron) -> lay.Neuron:
+    """The state with twice the room for molecules."""
+    old = state.members
+    members = np.zeros((*old.shape[:2], 2 * old.shape[2]), dtype=np.uint32)
+    members[:, :, : old.shape[2]] = old
+    state.meta[lay.FULL] = 0
+    return state._replace(members=members)

@@ -1,0 +1,547 @@
+"""Weeks of treatment: windows of the molecular neuron drive the slow variables, which set the next.
+
+The fast loop settles within a minute, the slow one takes weeks. So the course is cut into steps; in
+each, every replicate (an independent neuron) runs one window of the molecular simulation at that
+time's drug and slow variables. Averages over the window of the slow right-hand sides, not of their
+inputs, carry the slow variables over the step. The state of molecules and sites is carried from
+window to window. Error bands are those of the mean of independent replicates (Student's t).
+
+Steps are short where the mean-field twin changes fast. Windows of a step are spread evenly over it,
+another phase for each replicate, so that a drug taken daily is met at all times of day.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synapse_abm import __version__, pharmacology
+from synapse_abm.engine import kernels_neuron as lay
+from synapse_abm.engine.layout import F64
+from synapse_abm.errors import InputError, SynapseError, raise_faults
+from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.meanfield import FAST, SLOW, Exposure, Level, course, response_at, settled
+from synapse_abm.neuron.parameters import DAY_S, PLACES, Neuron, hill
+from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.results import Table, write_atomic
+from synapse_abm.statistics import student_quantile
+
+if TYPE_CHECKING:
+    from synapse_abm.runs.experiment import Progress
+
+type Dosing = Callable[[float], float]
+
+SETTLE_S = (4, 120)  # least and most, before a window is read
+SLOWEST_S = 17.0  # relaxation of the stock, the slowest of the fast loop
+UNSETTLED = 0.005  # share of baseline that may be left of a change when a window is read
+SECONDS_PER_SECOND = 2.5e-4  # of one core, for one simulated second (two noisy cores)
+SOON_S = 900.0  # after a jump, from where on hours can be read
+LONG_S = 60.0  # a course that takes longer is announced
+
+#: What a course reports, by window and replicate.
+QUANTITIES = (
+    "concentration_nM", "terminal_occupancy", "soma_occupancy", "receptor_occupancy", "rate_Hz",
+    "terminal_nM", "soma_nM", *SLOW,
+)  # fmt: skip
+
+
+def constant(nM: float) -> Dosing:
+    """The same concentration at all times."""
+    return lambda t_s: nM
+
+
+def stopped(nM: float, day: float) -> Dosing:
+    """A concentration until ``day``, and none from then on."""
+    return lambda t_s: nM if t_s < day * DAY_S else 0.0
+
+
+def ramp(nM: float, days: float) -> Dosing:
+    """A concentration that rises evenly over ``days`` and stays."""
+    return lambda t_s: nM * min(t_s / (days * DAY_S), 1.0)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to a neuron, for how long, and how closely it is watched.
+
+    Attributes
+    ----------
+    it
+        The neuron.
+    concentration_nM
+        Free concentration of the drug beside its transporters, a function of time in s.
+    days
+        Duration.
+    drug
+        A ligand of the pharmacology that binds to SERT.
+    rival, rival_nM
+        A ligand of the autoreceptor (WAY-100635, pindolol), and its concentration in time.
+    mao
+        Share of monoamine oxidase that works, in time.
+    where
+        Places that the drug reaches.
+    transporters
+        SERT number as a share of the wild type's: the baseline stays that of the wild type.
+    brake
+        Whether receptors slow the spikes; False removes the brake altogether.
+    breaks_days
+        When anything jumps: no step reaches across.
+    windows, window_s, replicates, seed
+        How many windows of how many seconds, for how many independent neurons.
+    """
+
+    it: Neuron
+    concentration_nM: Dosing
+    days: float = 42.0
+    drug: str = "citalopram"
+    rival: str | None = None
+    rival_nM: Dosing = field(default_factory=lambda: constant(0.0))
+    mao: Dosing = field(default_factory=lambda: constant(1.0))
+    where: tuple[str, ...] = PLACES
+    transporters: float = 1.0
+    brake: bool = True
+    breaks_days: tuple[float, ...] = ()
+    windows: int = 150
+    window_s: int = 15
+    replicates: int = 8
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        raise_faults(list(self._faults()))
+
+    def _faults(self) -> Iterator[InputError]:
+        """All that is wrong, told at once."""
+        for name, least in (("windows", 2), ("window_s", 1), ("replicates", 2)):
+            if not getattr(self, name) >= least:
+                yield InputError(name, getattr(self, name), f"a whole number >= {least}")
+        if not (math.isfinite(self.days) and self.days > 0):
+            yield InputError("days", self.days, "a number > 0")
+            return
+        if not (math.isfinite(self.transporters) and self.transporters >= 0):
+            yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
+        for place in set(self.where) - set(PLACES):
+            yield InputError("where", place, f"one of {', '.join(PLACES)}")
+        yield from _unbound("drug", self.drug, "SERT")
+        if self.rival is not None:
+            yield from _unbound("rival", self.rival, "5-HT1A")
+        yield from _bad_times("concentration_nM", self.concentration_nM, self.looked_at, 0.0)
+        yield from _bad_times("rival_nM", self.rival_nM, self.looked_at, 0.0)
+        yield from _bad_times("mao", self.mao, self.looked_at, 1e-6)
+
+    @property
+    def looked_at(self) -> F64:
+        """Times (s) at which functions of time are tried before a run, besides its own."""
+        times = np.linspace(0.0, self.days * DAY_S, 2001)
+        return np.union1d(times, np.multiply(self.breaks_days, DAY_S))
+
+    @property
+    def forecast_s(self) -> float:
+        """Time of one core that a run should take, s (calibration included)."""
+        simulated = self.windows * self.replicates * (self.window_s + 14.0) + 15_000
+        return SECONDS_PER_SECOND * simulated
+
+    @property
+    def announcement(self) -> str:
+        """What to say before a course that takes long; empty otherwise."""
+        if self.forecast_s < LONG_S:
+            return ""
+        return (
+            f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s will take"
+            f" about {self.forecast_s / 60:.0f} min on one core"
+        )
+
+
+def _unbound(name: str, ligand: str, target: str) -> Iterator[InputError]:
+    """That a ligand is not known, or does not bind."""
+    try:
+        record = pharmacology.ligand(ligand)
+    except InputError as error:
+        yield error
+        return
+    fix = "see synapse-abm list --drugs"
+    if target not in record.bound_targets:
+        yield InputError(name, ligand, f"a ligand whose affinity at {target} is known", fix)
+    elif record.kinetics(target).kcat_per_s > 0:
+        yield InputError(name, ligand, "a drug, which binds and stays outside", fix)
+    elif target == "5-HT1A" and target not in record.efficacies:
+        yield InputError(name, ligand, f"a ligand whose efficacy at {target} is known", fix)
+
+
+def _bad_times(name: str, function: Dosing, times_s: F64, least: float) -> Iterator[InputError]:
+    """The first time at which a function gives what it must not."""
+    for t in times_s.tolist():
+        value = function(t)
+        if not (math.isfinite(value) and value >= least):
+            yield InputError(
+                f"{name} at day {t / DAY_S:.4g}", value, f"a number >= {least:g} at all times"
+            )
+            return
+
+
+def acting(treatment: Treatment) -> Callable[[float], Exposure]:
+    """What acts on the neuron, as a function of time in s: concentrations over affinities."""
+    kinetics = pharmacology.ligand(treatment.drug).kinetics("SERT")
+    own = kinetics.kon / kinetics.koff
+    terminal, soma = (float(place in treatment.where) * own for place in PLACES)
+    rival = _rival(treatment)
+    affinity = rival.kinetics.kon / rival.kinetics.koff if rival else 0.0
+    efficacy = rival.efficacy if rival else 0.0
+
+    def exposure(t_s: float) -> Exposure:
+        c = treatment.concentration_nM(t_s)
+        return Exposure(
+            terminal * c, soma * c, affinity * treatment.rival_nM(t_s), efficacy,
+            treatment.mao(t_s), treatment.transporters,
+        )  # fmt: skip
+
+    return exposure
+
+
+def _rival(treatment: Treatment) -> Drug | None:
+    if treatment.rival is None:
+        return None
+    record = pharmacology.ligand(treatment.rival)
+    return Drug(record.kinetics("5-HT1A"), record.efficacy("5-HT1A"))
+
+
+# --- the grid of steps ----------------------------------------------------------------------------
+
+
+def mean_field(treatment: Treatment, times_s: npt.ArrayLike) -> dict[str, F64]:
+    """The twin of a treatment at the given times."""
+    breaks = tuple(day * DAY_S for day in treatment.breaks_days)
+    return course(treatment.it, acting(treatment), times_s, breaks, treatment.brake)
+
+
+def step_edges_s(treatment: Treatment) -> F64:
+    """Edges of the steps, shape (windows + 1,): every step sees an equal share of what happens.
+
+    What happens is a third time itself, a third the logarithm of time since the start or the last
+    jump (plus 15 min, so that hours can be read), and a third the twin's change in serotonin,
+    rate and slow variables, each over its range.
+    """
+    end = treatment.days * DAY_S
+    jumps = [0.0, *(day * DAY_S for day in treatment.breaks_days if 0 < day < treatment.days)]
+    fine = np.unique(np.concatenate([
+        np.linspace(0, end, 1501),
+        *(j + np.geomspace(60.0, end - j, 200) for j in jumps),
+        np.array(jumps),
+    ]))  # fmt: skip
+    fine = fine[fine <= end]
+    twin = mean_field(treatment, fine)
+    since = np.array([t - max(j for j in jumps if j <= t) for t in fine[:-1]])
+    moved = np.zeros(fine.size - 1)
+    for name in ("rate_Hz", "terminal_nM", "soma_nM", *SLOW):
+        span = np.ptp(twin[name])
+        if span > 1e-6 * abs(twin[name][0]) + 1e-9:
+            moved += np.abs(np.diff(twin[name])) / span
+    moved[since < SOON_S] = 0.0  # the fast loop settles there; windows take care of that
+    logarithm = np.log1p(np.diff(fine) / (since + SOON_S))
+    parts = [np.diff(fine), logarithm, moved]
+    density = sum(part / part.sum() for part in parts if part.sum() > 0)
+    reached = np.concatenate([[0.0], np.cumsum(density)])
+    edges = np.interp(np.linspace(0, reached[-1], treatment.windows + 1), reached, fine)
+    for jump in jumps[1:]:  # no step reaches across a jump
+        edges[1 + np.argmin(np.abs(edges[1:-1] - jump))] = jump
+    return np.sort(edges)
+
+
+# --- the course -----------------------------------------------------------------------------------
+
+
+class Course:
+    """A treatment under way: ``run`` it, read ``table()``, ``save`` it at any window.
+
+    A course that was saved and resumed gives the same numbers, bit for bit, as one that was not.
+    """
+
+    def __init__(self, treatment: Treatment, calibration: Calibration | None = None) -> None:
+        t = treatment
+        self.treatment = t
+        self.calibration = calibration or calibrate(t.it, t.seed)
+        self.edges_s = step_edges_s(t)
+        self.done = 0
+        self.values = np.full((t.windows, t.replicates, len(QUANTITIES)), np.nan)
+        self.excess = np.zeros((t.windows, t.replicates))
+        self.slow = np.tile([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], (t.replicates, 1))
+        self._inputs = np.tile([1.0, 0.0, 1.0, 0.0], (t.replicates, 1))
+        self.neurons = [self._neuron(r) for r in range(t.replicates)]
+        self._exposure = acting(t)
+        self.window_times_s = self._times()
+        self.twin = self._twin()
+
+    def _neuron(self, replicate: int) -> NeuronSimulation:
+        t = self.treatment
+        drug = Drug(pharmacology.ligand(t.drug).kinetics("SERT"))
+        return NeuronSimulation(
+            t.it, t.seed, replicate, baseline=self.calibration.baseline, inhibitor=drug,
+            rival=_rival(t), transporters=t.transporters,
+        )  # fmt: skip
+
+    def _times(self) -> F64:
+        """Time (s) of each window, (windows, replicates): spread over its step, by golden section
+        from step to step and evenly from replicate to replicate.
+        """
+        n, r = self.treatment.windows, self.treatment.replicates
+        golden = np.arange(n) * (math.sqrt(5) - 1) / 2
+        phase = np.mod(golden[:, None] + (np.arange(r) + 0.5) / r, 1.0)
+        times: F64 = self.edges_s[:-1, None] + phase * np.diff(self.edges_s)[:, None]
+        return times
+
+    def _twin(self) -> dict[str, F64]:
+        """Twin at every window's time, and of slow variables in the middle of the step; each of
+        shape (windows, replicates).
+        """
+        middles = np.broadcast_to(
+            ((self.edges_s[:-1] + self.edges_s[1:]) / 2)[:, None], self.window_times_s.shape
+        )
+        fast, slow = self._twin_at(self.window_times_s), self._twin_at(middles)
+        return {name: (slow if name in SLOW else fast)[name] for name in fast}
+
+    def _twin_at(self, times_s: F64) -> dict[str, F64]:
+        flat, back = np.unique(times_s, return_inverse=True)
+        found = mean_field(self.treatment, flat)
+        shape = times_s.shape
+        return {name: column[back].reshape(shape) for name, column in found.items()}
+
+    def _settle_s(self) -> npt.NDArray[np.int64]:
+        """Time to wait before each window is read, (windows, replicates): until what changed since
+        the last one has relaxed to :data:`UNSETTLED`.
+        """
+        levels = np.stack([self.twin[name] for name in FAST], axis=-1)
+        start = settled(self.treatment.it)
+        first = np.broadcast_to([getattr(start, name) for name in FAST], levels[:1].shape)
+        change = np.abs(np.diff(np.log(np.concatenate([first, levels])), axis=0)).max(axis=-1)
+        change[0] = max(change[0].max(), 1.0)  # from rounded means to a law
+        wait = SLOWEST_S * np.log(np.maximum(change, UNSETTLED) / UNSETTLED)
+        found: npt.NDArray[np.int64] = np.clip(np.ceil(wait), *SETTLE_S).astype(np.int64)
+        return found
+
+    def run(self, windows: int | None = None, progress: Progress | None = None) -> Course:
+        """Go on by ``windows`` windows (to the end by default); returns the course."""
+        last = self.treatment.windows
+        last = last if windows is None else min(self.done + windows, last)
+        waits = self._settle_s()
+        ahead = range(self.done, last)
+        for w in progress(ahead, label="windows") if progress else ahead:
+            self._window(w, waits[w])
+            self.done = w + 1
+        return self
+
+    def _window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
+        it, t = self.treatment.it, self.treatment
+        begin, end = self.edges_s[w : w + 2]
+        level = Level(*(float(self.twin[name][w].mean()) for name in FAST))
+        for r, neuron in enumerate(self.neurons):
+            time = float(self.window_times_s[w, r])
+            exposure = self._exposure(time)
+            now = advanced(it, self.slow[r], self._inputs[r], time - begin)
+            if not t.brake:
+                now[0] = 0.0
+            neuron.set(exposure, now[0], now[1], now[2])
+            if w == 0 or exposure != self._exposure(float(self.window_times_s[w - 1, r])):
+                neuron.block(exposure)
+            neuron.run(int(waits[r]))
+            record = neuron.run(t.window_s)
+            means, excess = record.mean(axis=0), record[:, -1] - it.trains * record[:, -2]
+            if r == 0:
+                response = response_at(it, exposure, now[0], now[1], level)
+            read = self._read(means, float(excess.mean()), response, level, now)
+            self._inputs[r] = self._targets(read)
+            # Slow variables are told at the middle of the step, the same time for all replicates.
+            middle = advanced(it, self.slow[r], self._inputs[r], (end - begin) / 2)
+            self.slow[r] = advanced(it, self.slow[r], self._inputs[r], end - begin)
+            self.values[w, r] = [
+                t.concentration_nM(time), read["terminal_occupancy"], read["soma_occupancy"],
+                read["receptors"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"], *middle,
+            ]  # fmt: skip
+
+    def _read(
+        self, means: F64, excess: float, response: F64, level: Level, slow: F64
+    ) -> dict[str, float]:
+        """Averages of a window in units, with what an excess of spikes explains taken out.
+
+        The excess is a martingale and the coefficients do not depend on the window, so no bias.
+        """
+        it, own = self.treatment.it, dict(zip(COLUMNS, means.tolist(), strict=True))
+        found = {"rate_Hz": own["rate_Hz"] - response[0] * excess}
+        for at, (name, place) in enumerate(zip(PLACES, it.places, strict=True)):
+            nM = own[f"{name}_free"] / place.molecules_per_nM
+            found[f"{name}_nM"] = nM - response[1 + at] * excess
+            sites = max(round(place.transporters * self.treatment.transporters), 1)
+            found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
+        found["receptors"] = own["soma_receptors"] / it.receptors
+        found["coupling_target"] = own["coupling_target"]
+        fold, step = level.terminal_nM / it.terminal.serotonin_nM, 1e-4
+        slope = (hill(it, slow[2] * fold * (1 + step)) - hill(it, slow[2] * fold * (1 - step))) / (
+            2 * step * level.terminal_nM
+        )
+        found["hill"] = own["hill"] - slope * response[1] * excess
+        found["sensitivity_target"] = own["sensitivity_target"]
+        return found
+
+    def _targets(self, read: Mapping[str, float]) -> F64:
+        """What drives the slow variables, measured against the averages at rest."""
+        it, b = self.treatment.it, self.calibration.baseline
+        by_coupling = it.recovery == "coupling"
+        return np.array([
+            read["coupling_target"] / b.coupling if by_coupling else 1.0,
+            0.0 if by_coupling else 1 - read["rate_Hz"] / it.rate_Hz,
+            read["sensitivity_target"] / b.sensitivity,
+            (read["hill"] - b.hill) / (1 - b.hill),
+        ])  # fmt: skip
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def day(self) -> F64:
+        """Middle of each step that is done, days."""
+        edges = self.edges_s[: self.done + 1] / DAY_S
+        middles: F64 = (edges[:-1] + edges[1:]) / 2
+        return middles
+
+    def mean(self, quantity: str) -> F64:
+        """Mean over replicates, by window."""
+        found: F64 = self.values[: self.done, :, QUANTITIES.index(quantity)].mean(axis=1)
+        return found
+
+    def se(self, quantity: str) -> F64:
+        """Standard error of that mean, by window."""
+        it = self.values[: self.done, :, QUANTITIES.index(quantity)]
+        found: F64 = it.std(axis=1, ddof=1) / math.sqrt(it.shape[1])
+        return found
+
+    def half_band(self, quantity: str, level: float = 0.95) -> F64:
+        """Half width of the pointwise confidence band (Student's t)."""
+        return student_quantile(1 - level, self.treatment.replicates - 1) * self.se(quantity)
+
+    def expected(self, quantity: str) -> F64 | None:
+        """The mean-field twin, by window; None for what it does not hold."""
+        found = self.twin.get(quantity)
+        return None if found is None else found[: self.done].mean(axis=1)
+
+    def departure(self, quantity: str) -> float:
+        """Root mean square departure from the twin, as a share of the twin's greatest value."""
+        twin = self.expected(quantity)
+        if twin is None:
+            raise KeyError(quantity)
+        off = float(np.sqrt(np.mean((self.mean(quantity) - twin) ** 2)))
+        return off / float(np.abs(twin).max()) if off > 0 else 0.0
+
+    def table(self, name: str = "course") -> Table:
+        """Time, and for each quantity mean, standard error and twin."""
+        columns: dict[str, Any] = {"day": self.day}
+        for quantity in QUANTITIES:
+            twin = self.expected(quantity)
+            columns[quantity] = self.mean(quantity)
+            columns[f"{quantity}_se"] = self.se(quantity)
+            if twin is not None:
+                columns[f"{quantity}_mean_field"] = twin
+        return Table(name, columns)
+
+    # --- interrupting -----------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the course so far; the file appears complete or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        arrays = {
+            "values": self.values, "slow": self.slow, "inputs": self._inputs,
+            "edges": self.edges_s, "times": self.window_times_s,
+        }  # fmt: skip
+        for r, neuron in enumerate(self.neurons):
+            arrays |= {f"{name}{r}": a for name, a in neuron.state._asdict().items()}
+        header = json.dumps({"version": __version__, "done": self.done, "of": self._identity()})
+        data = io.BytesIO()
+        arrays["header"] = np.frombuffer(header.encode(), dtype=np.uint8)
+        np.savez(data, allow_pickle=False, **arrays)
+        write_atomic(path, data.getvalue())
+
+    def _identity(self) -> list[Any]:
+        """What a resumed course shares with the saved one; functions by their values."""
+        t = self.treatment
+        times = self.window_times_s.ravel().tolist()
+        tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
+        plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
+        return [*plain, t.brake, t.windows, t.window_s, t.replicates, t.seed, tried]
+
+    @classmethod
+    def resume(
+        cls, treatment: Treatment, path: str | Path, calibration: Calibration | None = None
+    ) -> Course:
+        """The course that :meth:`save` wrote, of the same treatment, ready to go on bit for bit.
+
+        Raises
+        ------
+        CourseError
+            If the file cannot be read, or belongs to another treatment or version.
+        """
+        made = cls(treatment, calibration)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(arrays["header"].tobytes())
+        except (OSError, ValueError, KeyError) as error:
+            raise CourseError(f"course {str(path)!r} cannot be read; start it again") from error
+        if header["version"] != __version__:
+            raise CourseError(
+                f"course {str(path)!r} is of version {header['version']}; start again"
+            )
+        if header["of"] != json.loads(json.dumps(made._identity())):
+            raise CourseError(f"course {str(path)!r} is of another treatment; give the same one")
+        made.done, made.values, made.slow = header["done"], arrays["values"], arrays["slow"]
+        made._inputs = arrays["inputs"]
+        for r, neuron in enumerate(made.neurons):
+            neuron.state = lay.Neuron(*(arrays[f"{name}{r}"] for name in lay.Neuron._fields))
+        return made
+
+
+class CourseError(SynapseError, ValueError):
+    """A saved course that cannot be resumed, and why."""
+
+
+def advanced(it: Neuron, slow: F64, inputs: F64, seconds: float) -> F64:
+    """The slow variables after ``seconds`` of constant inputs: exact, as the equations are linear.
+
+    ``slow`` holds coupling, drive, sensitivity, CREB, BDNF and plasticity; ``inputs`` the target
+    of coupling, the slope of drive, the target of sensitivity, and U.
+    """
+    h = seconds / DAY_S
+    coupling, drive, sensitivity = slow[:3]
+    aim, slope, feel, u = inputs
+    a, b, c = 1 / it.creb_days, 1 / it.bdnf_days, 1 / it.plasticity_days
+    chain = np.array([[-a, 0, 0, a], [b, -b, 0, 0], [0, c, -c, 0], [0, 0, 0, 0]])
+    stages = exponential_action(h * chain, np.append(slow[3:], u))[:3]
+    return np.array([
+        aim + (coupling - aim) * math.exp(-h / it.coupling_days),
+        max(drive + slope * h / it.coupling_days, 0.0),
+        feel + (sensitivity - feel) * math.exp(-h / it.postsynaptic_days),
+        *stages,
+    ])  # fmt: skip
+
+
+def exponential_action(matrix: F64, vector: F64) -> F64:
+    """exp(matrix) @ vector by Taylor's series over parts of norm at most one, to rounding.
+
+    For matrices this small, many times faster than SciPy's ``expm``; equal rates are welcome.
+    """
+    parts = max(1, math.ceil(float(np.abs(matrix).sum(axis=1).max())))
+    for _ in range(parts):
+        term = total = vector
+        for k in range(1, 20):  # 1/20! is below rounding
+            term = matrix @ term / (parts * k)
+            total = total + term
+        vector = total
+    return vector

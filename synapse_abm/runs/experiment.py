@@ -1,0 +1,281 @@
+"""Experiments: scripts that answer one question each, found by name and run into a folder.
+
+An experiment is one file, ``experiments/NAME.py``; in an installed wheel the same files lie in
+``synapse_abm/_experiments``. It holds
+
+``__doc__``
+    question, method, expected answer, run time and source; its first line is what ``list`` shows.
+``Options`` (may be left out)
+    a frozen dataclass of its own command-line options: plain fields with defaults, each followed by
+    a docstring with its unit. It only declares; ``run`` checks, so that Python users are told too.
+``run(seed, quick, progress, **options) -> Result``
+    computes and writes nothing. ``quick`` is the same question at a small size. Loops over what
+    takes time go through ``progress``, series of independent pieces through
+    :func:`synapse_abm.sweep.map_pieces`, which uses all cores. Bad options raise
+    :class:`~synapse_abm.errors.InputError`.
+``figure(result) -> matplotlib.figure.Figure``
+    draws and computes nothing; without pyplot, so that no window system is asked for.
+
+and ends with three lines that make ``python experiments/NAME.py`` the same command::
+
+    if __name__ == "__main__":
+        from synapse_abm.cli import run_script
+        run_script(__file__)
+
+``run`` and ``figure`` must not depend on being imported under a particular module name.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import io
+import operator
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+from synapse_abm import sweep
+from synapse_abm.errors import InputError, UnknownName
+from synapse_abm.results import (
+    RECORD,
+    Result,
+    RunRecord,
+    code_version,
+    output_folder,
+    sha256,
+    source_sha256,
+    versions,
+    write_folder,
+)
+
+#: The seed of a run for which none is given: the same command gives the same tables.
+DEFAULT_SEED = 1
+
+_PNG_DPI = 200
+
+
+class Progress(Protocol):
+    """Passes ``items`` on, one by one, and may tell somebody how far it got."""
+
+    def __call__[T](
+        self, items: Iterable[T], /, *, total: int | None = None, label: str = ""
+    ) -> Iterable[T]:
+        """The same items; ``total`` is their number if ``items`` cannot tell it."""
+
+
+def silent[T](items: Iterable[T], /, *, total: int | None = None, label: str = "") -> Iterable[T]:
+    """A :class:`Progress` that says nothing."""
+    return items
+
+
+def bar[T](items: Iterable[T], /, *, total: int | None = None, label: str = "") -> Iterable[T]:
+    """A :class:`Progress` bar on a terminal, for what takes over a second; elsewhere nothing."""
+    from tqdm import tqdm
+
+    # A terminal that reports no size (some containers) would get an invisible bar from tqdm.
+    width, height = shutil.get_terminal_size()
+    return tqdm(
+        items, total=total, desc=label or None, disable=None, delay=1.0, leave=False,
+        ncols=min(width, 100), nrows=height,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The options of an experiment that declares none."""
+
+
+class ExperimentModule(Protocol):
+    """What an experiment's file must hold; see the top of this module."""
+
+    Options: type[Any]
+
+    def run(self, *, seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
+        """Answer the question."""
+
+    def figure(self, result: Result) -> Any:
+        """Draw the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment's name and file; reading its summary does not run it."""
+
+    name: str
+    path: Path
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        docstring = ast.get_docstring(ast.parse(self.path.read_bytes())) or "(no description)"
+        return docstring.splitlines()[0]
+
+    def load(self) -> ExperimentModule:
+        """Import the file under a private name.
+
+        Raises
+        ------
+        InputError
+            If it lacks ``run`` or ``figure``.
+        """
+        name = f"_synapse_abm_experiment_{self.name}"
+        spec = importlib.util.spec_from_file_location(name, self.path)
+        assert spec is not None and spec.loader is not None  # .py files always have a loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and pickle look their module up by name
+        try:
+            spec.loader.exec_module(module)
+            _require(self, module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        if not hasattr(module, "Options"):
+            module.Options = NoOptions  # type: ignore[attr-defined]
+        return cast("ExperimentModule", module)
+
+
+def _require(experiment: Experiment, module: ModuleType) -> None:
+    for function in ("run", "figure"):
+        if not callable(getattr(module, function, None)):
+            allowed = "a file that defines run(seed, quick, progress, **options) and figure(result)"
+            raise InputError("experiment", str(experiment.path), allowed, f"add {function}()")
+
+
+def experiments_folder() -> Path:
+    """Where the experiments lie: inside an installed wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_experiments"
+    return installed if installed.is_dir() else package.parent / "experiments"
+
+
+def experiments(folder: Path | None = None) -> dict[str, Experiment]:
+    """All experiments of ``folder`` (the program's own by default) by name, in order."""
+    files = sorted((folder or experiments_folder()).glob("*.py"))
+    return {path.stem: Experiment(path.stem, path) for path in files if path.stem[0] not in "._"}
+
+
+def find(name: str) -> Experiment:
+    """The experiment called ``name``, or the one in the file ``name`` if that ends in ``.py``.
+
+    Raises
+    ------
+    UnknownName
+        If there is none; offers the nearest names.
+    InputError
+        If the file does not exist.
+    """
+    if name.endswith(".py"):
+        if not Path(name).is_file():
+            raise InputError("experiment", name, "an existing file, or a name", "check the path")
+        return Experiment(Path(name).stem, Path(name).resolve())
+    known = experiments()
+    if name not in known:
+        raise UnknownName("experiment", name, known)
+    return known[name]
+
+
+def scenario_summary(path: Path) -> str:
+    """The first comment of a scenario file: what it shows."""
+    lines = (line for line in path.read_text("utf-8").splitlines() if line.startswith("#"))
+    return next(lines, "# (no description)").lstrip("# ")
+
+
+def check_seed(value: object, name: str = "seed") -> int:
+    """``value`` as a seed: a whole number in 0..2**64-1, given as an integer or as digits.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    from synapse_abm.rng import MAX_SEED  # brings NumPy with it: not before it is needed
+
+    seed = -1
+    if isinstance(value, str):
+        if value.isascii() and value.isdigit() and len(value) <= len(str(MAX_SEED)):
+            seed = int(value)
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        seed = operator.index(value)
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(name, value, f"a whole number from 0 to {MAX_SEED}", "use 1, say")
+    return seed
+
+
+def perform(
+    experiment: Experiment, *, out: Path, seed: int = DEFAULT_SEED, quick: bool = False,
+    options: object | None = None, progress: Progress = silent, command: str = "",
+    workers: int | None = 1,
+) -> Result:  # fmt: skip
+    """Run ``experiment`` and leave figure, tables and record in the folder ``out``.
+
+    ``options`` is an instance of the experiment's ``Options`` (its defaults if None); ``command``
+    is kept in the record. Series that go through ``sweep.map_pieces`` run on ``workers`` (None:
+    all cores). No result is written unless everything succeeds; pieces that were finished are kept
+    in ``out``, hidden, until then.
+
+    Raises
+    ------
+    InputError
+        If the seed or an option is refused.
+    OutputError
+        If ``out`` cannot be written; noticed before the computation starts.
+    """
+    seed = check_seed(seed)
+    module = experiment.load()
+    chosen = _option_values(module.Options() if options is None else options)
+    source = source_sha256(experiment.path)
+    identity = (experiment.name, seed, quick, sorted(chosen.items()), source, versions())
+    with (
+        output_folder(out) as folder,
+        sweep.using(workers, sweep.Cache(folder, *identity)),
+    ):
+        started = time.perf_counter()
+        result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
+        wall_s = time.perf_counter() - started
+        tables = result.table_files()
+        record = RunRecord(
+            experiment=experiment.name,
+            seed=seed,
+            command=command,
+            options={"quick": quick, **chosen},
+            wall_s=round(wall_s, 3),
+            versions=versions(),
+            code_version=code_version(),
+            source_sha256=source,
+            checks=result.checks,
+            table_sha256={name: sha256(data) for name, data in tables.items()},
+            scenario=result.scenario,
+            papers=result.papers,
+        )
+        figures = figure_files(experiment.name, module.figure(result))
+        write_folder(folder, {**figures, **tables, RECORD: record.json()})
+    return result
+
+
+def run_experiment(
+    experiment: Experiment, seed: int, quick: bool, options: Mapping[str, Any], progress: Progress
+) -> Result:
+    """Its result; nothing is written. ``options`` are those of its ``Options`` by name."""
+    return experiment.load().run(seed=seed, quick=quick, progress=progress, **options)
+
+
+def _option_values(options: object) -> Mapping[str, Any]:
+    """The options as keyword arguments, from a dataclass or a pydantic model."""
+    if dataclasses.is_dataclass(options):
+        return {each.name: getattr(options, each.name) for each in dataclasses.fields(options)}
+    return dict(cast("Any", options))
+
+
+def figure_files(name: str, figure: Any) -> dict[str, bytes]:
+    """The figure as PNG and as SVG, without a date so that equal figures are equal files."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=_PNG_DPI)
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    return {f"{name}.png": png.getvalue(), f"{name}.svg": svg.getvalue()}
