@@ -298,21 +298,23 @@ def ready_cells(plan, active, landing, step, everywhere):
 
 
 @compiled
-def put(store, bench, r, member):
-    """Append a member to list ``r`` of the open cell."""
-    bench.members[bench.first[r] + bench.here[r]] = member
-    bench.here[r] += 1
-    store.totals[r] += 1
+def put(bench, r, member):
+    """Append a member to list ``r`` of the open cell; ``clock`` brings the totals up to date."""
+    r = u64(r)
+    n = bench.here[r]
+    bench.members[u64(bench.first[r] + n)] = member
+    bench.here[r] = n + 1
 
 
 @compiled
-def take(store, bench, r, m):
+def take(bench, r, m):
     """Remove member ``m`` of list ``r``: the last one takes its place."""
-    bench.here[r] -= 1
-    store.totals[r] -= 1
-    at = bench.first[r] + m
+    r = u64(r)
+    first, last = bench.first[r], bench.here[r] - 1
+    bench.here[r] = last
+    at = u64(first + m)
     member = bench.members[at]
-    bench.members[at] = bench.members[bench.first[r] + bench.here[r]]
+    bench.members[at] = bench.members[u64(first + last)]
     return member
 
 
@@ -353,7 +355,8 @@ def propensities(chem, bench):
     """Propensity of each channel of the open cell; returns their sum, added up in order."""
     total = 0.0
     for c in range(chem.rate.size):
-        n1, n2 = bench.here[chem.channels[c, FIRST]], bench.here[chem.channels[c, SECOND]]
+        first, second = u64(chem.channels[c, FIRST]), u64(chem.channels[c, SECOND])
+        n1, n2 = bench.here[first], bench.here[second]
         a = bench.rate[c] * float(n1 * n2)
         bench.propensity[c] = a
         total += a
@@ -393,9 +396,9 @@ def choose(propensity, x):
 def unseat(plan, store, chem, bench, pair, member, compartment):
     """Empty a bound site; its molecule, if it is one, goes free or inside in the same cell."""
     mol, sites = store.molecules, store.sites
-    target, ligand = chem.pairs[pair, 0], chem.pairs[pair, 1]
-    site = take(store, bench, pair, member)
-    put(store, bench, plan.pairs + target, site)
+    target, ligand = chem.pairs[u64(pair), 0], chem.pairs[u64(pair), 1]
+    site = take(bench, pair, member)
+    put(bench, plan.pairs + target, site)
     row = sites[ROW, site]
     sites[LIGAND, site] = -1
     sites[ROW, site] = -1
@@ -404,7 +407,7 @@ def unseat(plan, store, chem, bench, pair, member, compartment):
         mol[CELL, row] = sites[SITE_CELL, site]
         mol[COMPARTMENT, row] = compartment
         r = plan.pairs + plan.targets + ligand
-        put(store, bench, r if compartment == FREE else r + plan.ligands, row)
+        put(bench, r if compartment == FREE else r + plan.ligands, row)
 
 
 @compiled
@@ -413,14 +416,14 @@ def seat(plan, store, chem, bench, pair, member, free_row):
     cell.
     """
     mol, sites = store.molecules, store.sites
-    target, ligand = chem.pairs[pair, 0], chem.pairs[pair, 1]
+    target, ligand = chem.pairs[u64(pair), 0], chem.pairs[u64(pair), 1]
     empty_row = plan.pairs + target
-    n_empty = bench.here[empty_row]
-    site = take(store, bench, empty_row, member % n_empty)
-    put(store, bench, pair, site)
+    n_empty = bench.here[u64(empty_row)]
+    site = take(bench, empty_row, member % n_empty)
+    put(bench, pair, site)
     sites[LIGAND, site] = ligand
     if free_row < bench.here.size - 1:
-        row = take(store, bench, free_row, member // n_empty)
+        row = take(bench, free_row, member // n_empty)
         sites[ROW, site] = row
         mol[SITE, row] = site
         mol[CELL, row] = plan.cells
@@ -458,7 +461,7 @@ def enter(plan, store, bench, ligand, cell, size):
         row = create(plan, store, ligand, cell)
         if row < 0:
             return
-        put(store, bench, plan.pairs + plan.targets + ligand, row)
+        put(bench, plan.pairs + plan.targets + ligand, row)
 
 
 @compiled
@@ -472,20 +475,20 @@ def fire(plan, store, chem, bench, at, cell, c, rest):
             size = chem.release_size[index, at]
         enter(plan, store, bench, index, cell, size)
     else:
-        member = min(int(rest / chem.rate[c]), bench.here[first] * bench.here[second] - 1)
+        member = min(int(rest / chem.rate[c]), bench.here[u64(first)] * bench.here[u64(second)] - 1)
         if kind == BIND:
             seat(plan, store, chem, bench, index, member, first)
         elif kind <= TRANSPORT:
             compartment = INSIDE if kind == TRANSPORT else FREE
             unseat(plan, store, chem, bench, index, member, compartment)
         else:
-            row = take(store, bench, first, member)
+            row = take(bench, first, member)
             if kind == RETURN:
                 store.molecules[COMPARTMENT, row] = FREE
-                put(store, bench, first - plan.ligands, row)
+                put(bench, first - plan.ligands, row)
             else:
                 discard(plan, store, row, index)
-    store.events[chem.channels[c, COUNTER]] += size
+    store.events[u64(chem.channels[c, COUNTER])] += size
 
 
 @compiled
@@ -521,7 +524,8 @@ def clock(plan, store, space, chem, landing, bench, at, due, due_end):
             break
         i += 1
         k += 1
-    for r in range(plan.pairs + plan.targets):
+    for r in range(store.totals.size):
+        store.totals[r] += bench.here[r] - landing.counts[r, at]
         landing.counts[r, at] = bench.here[r]
 
 
