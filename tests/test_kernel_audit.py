@@ -285,7 +285,7 @@ BUGS = {
         "choice", ("min(int(rest / chem.rate[c]),", "min(1 + int(rest / chem.rate[c]),"),
     ),
     "too little is taken off a draw": (
-        "choice", ("            x -= a\n", "            x -= 0.9 * a\n"),
+        "choice", ("        rest -= a\n", "        rest -= a if c else 0.9 * a\n"),
     ),
     "exits and losses exchanged": (
         "leave",

@@ -40,6 +40,7 @@ from synapse_abm.engine.layout import (
     SCHEDULED,
     SITE,
     SITE_CELL,
+    SITES_TO,
     START,
     STAY_MEAN,
     STEP,
@@ -140,14 +141,14 @@ class OpenCell:
 
     def actors(self, channel: int) -> tuple[list[Molecule] | list[Site], int]:
         """Agents whose propensity drives a channel, and the number of partners each can choose."""
-        kind, _, first, second, _ = self.model.chemistry.channels[channel]
+        kind, _, first, second = self.model.chemistry.channels[channel, :COUNTER]
         if kind == BIND:
             return self.lists[second], self.count(first)
         return self.lists[first], 1
 
     def propensity(self, channel: int) -> float:
         """Rate of the first, times how many; a sum if a rule was overridden."""
-        kind, index, first, second, _ = (int(v) for v in self.model.chemistry.channels[channel])
+        kind, index, first, second = self.model.chemistry.channels[channel, :COUNTER].tolist()
         if kind == RELEASE:
             return float(self.model.chemistry.release_rate[index, self.at])
         if kind == ARRIVE:
@@ -207,7 +208,7 @@ class OpenCell:
 
     def fire(self, c: int, rest: float) -> None:
         """Carry out the event of channel ``c``."""
-        kind, index, first, second, counter = (int(v) for v in self.model.chemistry.channels[c])
+        kind, index, first, second, counter = self.model.chemistry.channels[c, :SITES_TO].tolist()
         size = 1
         if kind in (RELEASE, ARRIVE):
             if kind == RELEASE:

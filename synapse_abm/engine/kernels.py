@@ -42,6 +42,7 @@ from synapse_abm.engine.layout import (
     LIGAND,
     LIMIT,
     MIXED,
+    MOLECULES,
     NEXT_ID,
     NO_SITE,
     PASS_MEAN,
@@ -52,6 +53,7 @@ from synapse_abm.engine.layout import (
     SECOND,
     SITE,
     SITE_CELL,
+    SITES_TO,
     START,
     STAY_MEAN,
     STEP,
@@ -71,6 +73,7 @@ WORD, HALF, SHIFT12 = u64(0xFFFFFFFF), u64(32), u64(12)
 FIELD, SIXTEEN = u64(0xFFFF), u64(16)
 DIRECT_SHIFT, MIXED_OFFSET = u64(32 - DIRECT_BITS), u32(MIXED)
 ZERO, ONE, FIVE, BITS = u32(0), u32(1), u32(5), u32(31)
+NONE, NEXT = u64(0), u64(1)
 HOP_STREAM, REACT_STREAM = u32(Stream.HOP), u32(Stream.REACT)
 LEAVE_STREAM, ARRIVE_STREAM = u32(Stream.LEAVE), u32(Stream.ARRIVE)
 
@@ -309,12 +312,11 @@ def put(bench, r, member):
 @compiled
 def take(bench, r, m):
     """Remove member ``m`` of list ``r``: the last one takes its place."""
-    r = u64(r)
-    first, last = bench.first[r], bench.here[r] - 1
+    r, m = u64(r), u64(m)
+    first, last = u64(bench.first[r]), u64(bench.here[r] - 1)
     bench.here[r] = last
-    at = u64(first + m)
-    member = bench.members[at]
-    bench.members[at] = bench.members[u64(first + last)]
+    member = bench.members[first + m]
+    bench.members[first + m] = bench.members[first + last]
     return member
 
 
@@ -367,63 +369,76 @@ def propensities(chem, bench):
 def refill(bench, entity, k, c2, c3, key0, key1):
     """Draws of a clock from its ``k``-th event on: waiting times at rate one, and selections.
 
-    The logarithms are taken here, in one go, and not between two events that wait for each other.
+    The logarithms are taken here, in one go, and not between two events that wait for each other;
+    in a loop of their own, because calls within a vectorised loop keep it from being one.
     Most cells need two draws or none, so the first time two are made, then ``BUFFER`` at a time.
     """
     n = 2 if k == 0 else BUFFER
     fill_draws(bench.draws, n, entity, u32(k), c2, c3, key0, key1)
     for i in range(n):
-        bench.wait[i] = -math.log(uniform(bench.draws[2 * i]))
+        bench.wait[i] = uniform(bench.draws[2 * i])
         bench.select[i] = uniform(bench.draws[2 * i + 1])
+    for i in range(n):
+        bench.wait[i] = -math.log(bench.wait[i])
     return n
 
 
 @compiled
 def choose(propensity, x):
     """Channel in which ``x`` falls, and what is left of ``x`` within it."""
-    chosen, rest = 0, x
+    rest = x
     for c in range(propensity.size):
         a = propensity[c]
-        if a > 0.0:
-            chosen, rest = c, x
-            if x < a:
-                break
-            x -= a
+        if rest < a:
+            return u64(c), rest
+        rest -= a
+    return last_possible(propensity, x)
+
+
+@compiled
+def last_possible(propensity, x):
+    """The same for an ``x`` that, by rounding, falls behind all channels: the last one above
+    zero.
+    """
+    chosen, rest = u64(0), x
+    for c in range(propensity.size):
+        if propensity[c] > 0.0:
+            chosen, rest = u64(c), x
+            x -= propensity[c]
     return chosen, rest
 
 
 @compiled
-def unseat(plan, store, chem, bench, pair, member, compartment):
+def unseat(plan, store, chem, bench, c, member, compartment):
     """Empty a bound site; its molecule, if it is one, goes free or inside in the same cell."""
     mol, sites = store.molecules, store.sites
-    target, ligand = chem.pairs[u64(pair), 0], chem.pairs[u64(pair), 1]
-    site = take(bench, pair, member)
-    put(bench, plan.pairs + target, site)
-    row = sites[ROW, site]
+    site = u64(take(bench, chem.channels[c, FIRST], member))
+    put(bench, chem.channels[c, SITES_TO], site)
     sites[LIGAND, site] = -1
-    sites[ROW, site] = -1
-    if row >= 0:
+    joins = chem.channels[c, MOLECULES]
+    if joins < bench.here.size - 1:
+        row = u64(sites[ROW, site])
+        sites[ROW, site] = -1
         mol[SITE, row] = NO_SITE
         mol[CELL, row] = sites[SITE_CELL, site]
         mol[COMPARTMENT, row] = compartment
-        r = plan.pairs + plan.targets + ligand
-        put(bench, r if compartment == FREE else r + plan.ligands, row)
+        put(bench, joins, row)
 
 
 @compiled
-def seat(plan, store, chem, bench, pair, member, free_row):
+def seat(plan, store, chem, bench, c, member):
     """Bind a free molecule (or a clamped ligand: no list of free ones) to an empty site of the
     cell.
     """
     mol, sites = store.molecules, store.sites
-    target, ligand = chem.pairs[u64(pair), 0], chem.pairs[u64(pair), 1]
-    empty_row = plan.pairs + target
-    n_empty = bench.here[u64(empty_row)]
-    site = take(bench, empty_row, member % n_empty)
-    put(bench, pair, site)
-    sites[LIGAND, site] = ligand
-    if free_row < bench.here.size - 1:
-        row = take(bench, free_row, member // n_empty)
+    pair, empty = u64(chem.channels[c, INDEX]), u64(chem.channels[c, SECOND])
+    n_empty = u64(bench.here[empty])
+    site = u64(take(bench, empty, member % n_empty))
+    put(bench, chem.channels[c, SITES_TO], site)
+    sites[LIGAND, site] = chem.pairs[pair, 1]
+    leaves = chem.channels[c, MOLECULES]
+    if leaves < bench.here.size - 1:
+        row = u64(take(bench, leaves, member // n_empty))
         sites[ROW, site] = row
         mol[SITE, row] = site
         mol[CELL, row] = plan.cells
@@ -475,12 +490,13 @@ def fire(plan, store, chem, bench, at, cell, c, rest):
             size = chem.release_size[index, at]
         enter(plan, store, bench, index, cell, size)
     else:
-        member = min(int(rest / chem.rate[c]), bench.here[u64(first)] * bench.here[u64(second)] - 1)
+        a, b = u64(first), u64(second)
+        member = u64(min(int(rest / chem.rate[c]), bench.here[a] * bench.here[b] - 1))
         if kind == BIND:
-            seat(plan, store, chem, bench, index, member, first)
+            seat(plan, store, chem, bench, c, member)
         elif kind <= TRANSPORT:
             compartment = INSIDE if kind == TRANSPORT else FREE
-            unseat(plan, store, chem, bench, index, member, compartment)
+            unseat(plan, store, chem, bench, c, member, compartment)
         else:
             row = take(bench, first, member)
             if kind == RETURN:
@@ -502,13 +518,13 @@ def clock(plan, store, space, chem, landing, bench, at, due, due_end):
     open_cell(plan, store, space, chem, landing, bench, at)
     step, cell = store.meta[STEP], space.active[at]
     c2, c3 = high_words(plan, REACT_STREAM, step)
-    time, k, i, n = 0.0, 0, 0, 0
+    time, k, i, n = 0.0, 0, NONE, NONE
+    limit = space.schedule_offset[u64(due)] if due < due_end else plan.dt
     while store.meta[FULL] == 0:
         total = propensities(chem, bench)
         if i == n:
-            i, n = 0, refill(bench, cell, k, c2, c3, plan.key0, plan.key1)
+            i, n = NONE, u64(refill(bench, cell, k, c2, c3, plan.key0, plan.key1))
         wait = bench.wait[i] / total if total > 0.0 else math.inf
-        limit = space.schedule_offset[due] if due < due_end else plan.dt
         if time + wait < limit:
             time += wait
             c, rest = choose(bench.propensity, bench.select[i] * total)
@@ -520,9 +536,10 @@ def clock(plan, store, space, chem, landing, bench, at, due, due_end):
             enter(plan, store, bench, ligand, int(cell), size)
             note(plan, store, RELEASE, ligand, size, step * plan.dt + time)
             due += 1
+            limit = space.schedule_offset[u64(due)] if due < due_end else plan.dt
         else:
             break
-        i += 1
+        i += NEXT
         k += 1
     for r in range(store.totals.size):
         store.totals[r] += bench.here[r] - landing.counts[r, at]

@@ -42,8 +42,10 @@ SITE_CELL, TARGET, LIGAND, ROW = range(4)
 START, END, LIMIT, DEAD = range(4)
 STEP, NEXT_ID, FULL, SCHEDULED = range(4)
 
-# Columns of Chemistry.channels and Space.schedule.
-KIND, INDEX, FIRST, SECOND, COUNTER = range(5)
+# Columns of Chemistry.channels and Space.schedule. For binding and its reverse also: the list of
+# sites that the site joins, and the list that its molecule leaves or joins (the row of ones if the
+# ligand is clamped and has no molecules).
+KIND, INDEX, FIRST, SECOND, COUNTER, SITES_TO, MOLECULES = range(7)
 DUE_STEP, DUE_SLOT, DUE_LIGAND, DUE_SIZE = range(4)
 
 # Columns of Space.exchange: chance to leave an inactive cell within a step; share of those that
@@ -93,7 +95,7 @@ class Plan(NamedTuple):
 class Chemistry(NamedTuple):
     """What can happen in a cell: propensity of a channel = rate x count[first] x count[second]."""
 
-    channels: I64  # (C, 5)
+    channels: I64  # (C, 7)
     rate: F64  # (C)
     pairs: I64  # (P, 2) target, ligand
     pair_of: I64  # (T, L) pair, -1 where nothing binds

@@ -242,14 +242,14 @@ def _plan(scenario: Scenario, names: Names, address: Address) -> lay.Plan:
 
 def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
     found = channels(scenario)
-    table = [(c.kind, c.number, c.first, c.second, _counter(names, c)) for c in found]
+    table = [(*c[:4], _counter(names, c), *_lists(scenario, names, c)) for c in found]
     pairs = [(names.targets.index(t), names.ligands.index(n)) for t, n in names.pairs]
     pair_of = np.full((max(len(names.targets), 1), max(len(names.ligands), 1)), -1, dtype=np.int64)
     for p, pair in enumerate(pairs):
         pair_of[pair] = p
     rate, size = _release(scenario, active)
     return lay.Chemistry(
-        channels=np.array(table, dtype=np.int64).reshape(-1, 5),
+        channels=np.array(table, dtype=np.int64).reshape(-1, 7),
         rate=np.array([c.rate for c in found], dtype=np.float64),
         pairs=np.array(pairs, dtype=np.int64).reshape(-1, 2),
         pair_of=pair_of,
@@ -279,6 +279,20 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
         schedule=schedule,
         schedule_offset=offset,
     )
+
+
+def _lists(scenario: Scenario, names: Names, channel: _Channel) -> tuple[int, int]:
+    """List that the site of a pair's event joins; list that the molecule leaves or joins."""
+    rows = CountRows.of(names)
+    if channel.kind > lay.BIND:
+        return rows.one, rows.one
+    target, name = names.pairs[channel.number]
+    number = names.ligands.index(name)
+    binds = channel.kind == lay.BIND
+    sites = rows.bound(channel.number) if binds else rows.empty(names.targets.index(target))
+    if scenario.ligands[name].clamped_nM is not None:
+        return sites, rows.one
+    return sites, rows.inside(number) if channel.kind == lay.TRANSPORT else rows.free(number)
 
 
 def _counter(names: Names, channel: _Channel) -> int:
