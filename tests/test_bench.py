@@ -128,7 +128,7 @@ def test_every_peer_has_a_ratio(report: BenchReport) -> None:
 
 def test_the_table_names_everything(report: BenchReport) -> None:
     text = report.text()
-    for word in (*(row.engine for row in report.rows), "1e6 molecule-steps/s", "bytes", "built in"):
+    for word in (*(row.title for row in report.rows), "1e6 molecule-steps/s", "bytes", "built in"):
         assert word in text
     assert report.passed
 
@@ -206,6 +206,19 @@ def test_a_peer_that_binds_something_else_is_void_and_has_no_ratio() -> None:
     assert report_of(row_of(names.COMPILED, 0.2, 1.0, 1.0), right).ratios == {}
 
 
+def test_tables_name_the_version_of_a_peer() -> None:
+    """In the terminal's table, in the README's and in the record."""
+    ours = row_of(names.COMPILED, 0.5, 1.0, 1.0)
+    peer = row_of(peers.SMOLDYN_DEFAULT, 0.5, 30.0, 20.0, version="2.76")
+    report = report_of(ours, peer)
+    assert "Smoldyn 2.76, accuracy 10" in report.text()
+    assert [each["version"] for each in report.record()["rows"]] == ["", "2.76"]
+    assert report.markdown().splitlines()[2:] == [
+        "| compiled engine | 2.0e3 molecule-steps/s | |",
+        "| Smoldyn 2.76, accuracy 10 | 8.0e1 molecule-steps/s | 25 (20 to 30) |",
+    ]
+
+
 def test_in_one_cell_events_are_compared() -> None:
     """Ours: 8 events in a round; theirs: 2 in the same time, 1 s."""
     ours = row_of(names.ONE_CELL, 0.5, 1.0, events_per_s=8.0, well_mixed=True)
@@ -263,6 +276,7 @@ def test_an_installed_peer_binds_half_of_the_sites(name: str) -> None:
     for each in made:
         each.close()
     assert chosen.clock() > 0
+    assert chosen.label.version[0].isdigit()
     assert abs(np.mean(found) - 0.5) < 0.02 + 5 * 0.5 / np.sqrt(100 * 30)
 
 

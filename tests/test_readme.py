@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy import stats
+
+from synapse_abm.bench import BenchReport, Row
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -70,6 +74,19 @@ def test_the_cooperative_transporters_show(capsys: pytest.CaptureFixture[str]) -
     limit = stats.norm.isf(FALSE_ALARM / 2)
     assert abs(found - mean / 2) < limit * error
     assert abs(found - x / (1 + x)) > 2 * limit * error  # the control: without the rule
+
+
+def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
+    """Beside the figure lies its record. Whoever measures again finds the new table here."""
+    record = json.loads((ROOT / "outputs/gallery/bench/bench.json").read_text())
+    rows = [
+        Row(**{key: value for key, value in row.items() if key != "void"}) for row in record["rows"]
+    ]
+    table = BenchReport(rows, 0, 0.0, 0.0, None, None).markdown()
+    assert table.count("\n") >= 2
+    assert table in TEXT, f"the README's table should be\n{table}"
+    day = datetime.date.fromisoformat(record["date"])
+    assert f"on {day.day} {day:%B %Y}" in TEXT
 
 
 def test_every_program_is_tried() -> None:

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+import mesa
+
 from synapse_abm.agents.model import Engine, SynapseModel
 from synapse_abm.bench.generator import draw_words
 from synapse_abm.bench.plain_mesa import PlainMesa
@@ -34,9 +36,10 @@ class Label:
     sites: int
     koff_dt: float | None
     well_mixed: bool = False
+    version: str = ""  # of a program that is not ours
 
     @classmethod
-    def of(cls, engine: str, scenario: Scenario) -> Label:
+    def of(cls, engine: str, scenario: Scenario, version: str = "") -> Label:
         """The label of a scenario on an engine."""
         return cls(
             engine,
@@ -44,6 +47,7 @@ class Label:
             sites_of(scenario),
             koff_dt_of(scenario),
             well_mixed=scenario.grid.cells == 1,
+            version=version,
         )
 
     @property
@@ -131,7 +135,7 @@ class Peer(Here):
     events: int | None = None
 
     def __init__(self, scenario: Scenario) -> None:
-        self.label = Label.of(PLAIN_MESA, scenario)
+        self.label = Label.of(PLAIN_MESA, scenario, mesa.__version__)
         ligand, grid, dt = scenario.ligands[LIGAND], scenario.grid, scenario.dt_s
         kinetics = ligand.binding[TARGET]
         in_cell = pair_rate_per_s(kinetics.kon, grid.cell_volume_um3)

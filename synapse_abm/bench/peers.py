@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from time import process_time
@@ -132,7 +132,7 @@ class ReaDDy(_Elsewhere):
         with suppress(ImportError, AttributeError):  # what it says of each run fits no table
             common = import_module("readdy._internal.readdybinding.common")
             common.set_logging_level("warn", python_console_out=False)
-        self.label = Label.of(READDY, scenario)
+        self.label = Label.of(READDY, scenario, metadata.version("readdy"))
         work = _Problem(scenario)
         self._dt, self._cpu_s = work.dt, 0.0
         self._bound: list[int] = []
@@ -199,18 +199,18 @@ class Smoldyn(_Elsewhere):
     events: int | None = None
 
     def __init__(self, name: str, scenario: Scenario, python: Path, accuracy: int) -> None:
-        self.label = Label.of(name, scenario)
-        self._cpu_s, self._bound = 0.0, 0
+        self._name, self._cpu_s, self._bound = name, 0.0, 0
         worker = Path(__file__).with_name("smoldyn_worker.py")
         self._process = subprocess.Popen(
             [python, worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         work = _Problem(scenario)
-        self._ask(
+        answer = self._ask(
             molecules=work.molecules, sites=work.sites, box_um=work.box_um, accuracy=accuracy,
             diffusion_um2_per_s=work.diffusion, kon_um3_per_s=work.kon, koff_per_s=work.koff,
             dt_s=work.dt,
         )  # fmt: skip
+        self.label = Label.of(name, scenario, answer["version"])
 
     def _ask(self, **question: Any) -> dict[str, Any]:
         asked, answers = self._process.stdin, self._process.stdout
@@ -218,7 +218,7 @@ class Smoldyn(_Elsewhere):
         print(json.dumps(question), file=asked, flush=True)
         line = answers.readline()
         if not line:
-            raise RuntimeError(f"{self.label.engine} ended with status {self._process.wait()}")
+            raise RuntimeError(f"{self._name} ended with status {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -259,7 +259,7 @@ class GillesPy2(_Elsewhere):
         beside = str(Path(sys.executable).parent)
         if beside not in os.environ["PATH"].split(os.pathsep):
             os.environ["PATH"] = os.pathsep.join([beside, os.environ["PATH"]])
-        self.label = Label.of(GILLESPY2, scenario)
+        self.label = Label.of(GILLESPY2, scenario, metadata.version("gillespy2"))
         work = _Problem(scenario)
         self._work, self._cpu_s, self._events, self._seed = work, 0.0, 0.0, 1
         self.bound_fraction: float | None = None

@@ -33,13 +33,14 @@ class Speed:
     Parameters
     ----------
     name
-        Engine or peer.
+        Engine or peer, with its version.
     molecules, sites
         Size of the model.
     typical, slowest, fastest
         Median, least and greatest rate of the rounds, 1/s.
-    ratio
-        Compiled engine / this one; None for itself, or without a like to compare.
+    ratio, ratio_range
+        Compiled engine / this one, and its range over the rounds; None for itself, or without a
+        like to compare.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Speed:
     slowest: float
     fastest: float
     ratio: float | None
+    ratio_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,9 @@ class BenchReport:
         assert per_s is not None  # peers in one cell count events
         work, times = per_s * row.seconds, row.round_seconds
         rates = (work / row.median_seconds, work / max(times), work / min(times))
-        name = COMPILED if row.engine == ONE_CELL else row.engine
-        return Speed(name, row.molecules, row.sites, *rates, ratio=self.ratios.get(row.engine))
+        name = COMPILED if row.engine == ONE_CELL else row.title
+        ratio, ratio_range = self.ratios.get(row.engine), self.ratio_ranges.get(row.engine)
+        return Speed(name, row.molecules, row.sites, *rates, ratio, ratio_range)
 
     def _pairs(self) -> list[tuple[Row, Row]]:
         """Our row and the peer's, for every peer that did the same work."""
@@ -162,6 +165,21 @@ class BenchReport:
             },
         }
 
+    def markdown(self) -> str:
+        """The README's table: typical rates and ratios on the same work, fastest first."""
+        rounds = max((len(row.round_seconds) for row in self.rows), default=0)
+        head = f"compiled engine is faster by (least to most of {rounds} rounds)"
+        lines = [f"| on the same work | rate | {head} |", "|---|---|---|"]
+        for place, unit in (("", "molecule-steps/s"), ("one cell: ", "events/s")):
+            for each in self.speeds(well_mixed=bool(place)):
+                ratio = ""
+                if each.ratio is not None and each.ratio_range is not None:
+                    least, most = map(_two_digits, each.ratio_range)
+                    ratio = f"{_two_digits(each.ratio)} ({least} to {most}) "
+                rate = f"{each.typical:.1e}".replace("e+0", "e")
+                lines.append(f"| {place}{each.name} | {rate} {unit} | {ratio}|")
+        return "\n".join(lines)
+
     def text(self) -> str:
         """Table, ratios and waiting times for the terminal."""
         table = text_table(_HEADER, [_cells(row) for row in self.rows])
@@ -200,6 +218,10 @@ class BenchReport:
         return lines
 
 
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def _cells(row: Row) -> list[str]:
     def number(value: float | None, form: str, scale: float = 1.0) -> str:
         return "-" if value is None else format(value / scale, form)
@@ -207,7 +229,7 @@ def _cells(row: Row) -> list[str]:
     moving = None if row.well_mixed else row.molecule_steps_per_s or None
     median = moving and moving * row.seconds / row.median_seconds
     return [
-        row.engine,
+        row.title,
         str(row.molecules),
         str(row.sites),
         number(row.koff_dt, "g"),

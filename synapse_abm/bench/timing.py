@@ -42,6 +42,8 @@ class Row:
         CPU time of every repetition, s.
     well_mixed
         Whether everything is in one cell, where only events are work.
+    version
+        Of a program that is not ours; empty for ours.
     """
 
     engine: str
@@ -55,6 +57,13 @@ class Row:
     steps: int
     round_seconds: tuple[float, ...]
     well_mixed: bool = False
+    version: str = ""
+
+    @property
+    def title(self) -> str:
+        """Engine and version."""
+        name, comma, setting = self.engine.partition(",")
+        return f"{name} {self.version}{comma}{setting}" if self.version else self.engine
 
     @property
     def median_seconds(self) -> float:
@@ -126,6 +135,7 @@ class _Race:
             steps=self.steps,
             round_seconds=tuple(self.seconds),
             well_mixed=label.well_mixed,
+            version=label.version,
         )
 
 
