@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from synapse_abm import __version__
-from synapse_abm.results import versions
+from synapse_abm.results import code_version, versions
 from synapse_abm.statistics import Verdict
 from synapse_abm.validation.pictures import picture, z_histogram, z_strip
 from synapse_abm.validation.quantities import Row
@@ -44,6 +43,10 @@ dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
 """
 
 
+#: The audits of the test suite that find planted bugs without chance.
+AUDITS = {"rates": "audit of rates", "kernel": "audit of the kernel"}
+
+
 def html(found: Verdicts) -> str:
     """The report as the text of one self-contained page."""
     body = [
@@ -53,9 +56,9 @@ def html(found: Verdicts) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>synapse_abm: validation</title><style>{_STYLE}</style></head><body>"
+        f"<title>synapse_abm: validation</title><style>{_STYLE}</style></head><body><main>"
         + "\n".join(part for part in body if part)
-        + "</body></html>\n"
+        + "</main></body></html>\n"
     )
 
 
@@ -65,11 +68,13 @@ def _badge(verdict: str, text: str = "") -> str:
 
 def _head(found: Verdicts) -> str:
     cases = len({row.id for row in found.rows})
-    overall = "PASS" if found.passed else "FAIL"
-    if not found.passed and all(row.verdict is not Verdict.FAIL for row in found.rows):
-        overall = "INCONCLUSIVE"
+    failed = any(row.verdict is Verdict.FAIL for row in found.rows)
+    failed |= any(each.caught is False for each in found.planted)
+    overall = _badge("PASS" if found.passed else "FAIL" if failed else "INCONCLUSIVE")
+    if not found.rows:
+        overall = _badge("INCONCLUSIVE", "nothing was run")
     return (
-        f"<h1>A synapse held against exact theory {_badge(overall)}</h1>"
+        f"<h1>A synapse held against exact theory {overall}</h1>"
         f"<p>The simulator synapse_abm lets molecules and binding sites meet at random. Here "
         f"{cases} systems whose laws are known exactly were simulated, and {len(found.rows)} "
         f"numbers and distributions compared with them. If the simulator is exact, the probability "
@@ -95,12 +100,12 @@ def _summary(found: Verdicts) -> str:
 
 
 def _rules(found: Verdicts) -> str:
+    each = found.margins
     margins = (
-        "0.002 of an occupancy or probability, 0.5 % of other numbers, 1 % of a variance"
-        if found.thorough
-        else "0.01 of an occupancy or probability, 2 % of other numbers, 4 % of a variance"
+        f"{each['occupancy']:g} of an occupancy or probability, {100 * each['other']:g} % of other "
+        f"numbers, {100 * each['variance']:g} % of a variance"
     )
-    rule = found.rule
+    rule, power = found.rule, found.power()
     return (
         "<h2>How a verdict is reached</h2>"
         f"<p>Every number is looked at up to {rule.stages} times, on samples that grow "
@@ -115,6 +120,12 @@ def _rules(found: Verdicts) -> str:
         "and its mean passes.</dd>"
         f"<dt>{_badge('INCONCLUSIVE')}</dt><dd>neither, even at the last look. That is not a "
         "pass.</dd></dl>"
+        "<p>Power: samples are planned so that the fourth look decides. A number that were wrong "
+        f"by a whole margin would fail with a probability of {power['fails, off by 1 margin']:.4f} "
+        f"and pass with one of {power['passes, off by 1 margin']:.4f}; wrong by half a margin, it "
+        f"would fail with {power['fails, off by 0.5 margin']:.2f}. A number that is right fails to "
+        f"pass with less than {max(1 - power['passes, if exact'], 1e-9):.0e} (on ideal data, each "
+        "number by itself).</p>"
         "<p>Standard errors are exact where the law is known, and come from independent "
         "replicates or batch means elsewhere. On a grid, positions are frozen while molecules "
         "react, for the length of one step. Equilibrium does not feel that. First-passage times, "
@@ -143,20 +154,31 @@ def _card(name: str, rows: Sequence[Row], found: Verdicts) -> str:
         f'<p class="small">z of {len(rows)} quantities (band: 2 standard errors; dashed: FAIL). '
         f"Largest: {escape(largest.quantity)}, z = {largest.z:.2f}; up to "
         f"{max(row.observations for row in rows):,} observations.</p>"
-        f"<details><summary>all numbers</summary>{_numbers(rows)}</details></section>"
+        f"<details><summary>all numbers</summary>{_numbers(rows)}{_rest(name, found)}</details>"
+        "</section>"
     )
+
+
+def _rest(name: str, found: Verdicts) -> str:
+    keys = found.not_compared.get(name)
+    if not keys:
+        return ""
+    told = ", ".join(map(escape, keys))
+    return f'<p class="small">In the file, and not compared with anything: {told}.</p>'
 
 
 def _numbers(rows: Sequence[Row]) -> str:
     lines = "".join(
         f'<tr><td>{escape(row.quantity)}</td><td class="n">{row.estimate:.5g}</td>'
         f'<td class="n">{row.exact:.5g}</td><td class="n">{row.se:.2g}</td>'
-        f'<td class="n">{row.z:.2f}</td><td>{row.verdict}</td></tr>'
+        f'<td class="n">{row.z:.2f}</td><td class="n">{row.margin:.2g}</td>'
+        f"<td>{row.verdict}</td></tr>"
         for row in rows
     )
     head = (
         '<tr><th>quantity</th><th class="n">simulated</th><th class="n">exact</th>'
-        '<th class="n">s.e.</th><th class="n">z</th><th>verdict</th></tr>'
+        '<th class="n">s.e.</th><th class="n">z</th><th class="n">margin</th>'
+        "<th>verdict</th></tr>"
     )
     return f'<div class="scroll"><table>{head}{lines}</table></div>'
 
@@ -165,9 +187,10 @@ def _planted(bugs: Sequence[Caught]) -> str:
     if not bugs:
         return ""
     lines = "".join(
-        f"<tr><td>{escape(bug.bug)}</td><td>{escape(bug.caught_by)}</td>"
+        f"<tr><td>{escape(bug.bug)}</td><td>{escape(bug.where)}</td><td>{escape(bug.caught_by)}</td>"
         f'<td>{escape(bug.quantity)}</td><td class="n">'
-        f"{f'{bug.z:.1f}' if bug.quantity else ''}</td><td>{_badge(TOLD[bug.caught])}</td></tr>"
+        f"{f'{bug.z:.1f}' if bug.quantity else ''}</td><td>{_badge(TOLD[bug.caught])}</td>"
+        f"<td>{AUDITS.get(bug.without_chance, '')}</td></tr>"
         for bug in bugs
     )
     note = ""
@@ -176,8 +199,13 @@ def _planted(bugs: Sequence[Caught]) -> str:
     return (
         "<h2>Would it notice?</h2><p>Bugs planted on purpose, each with the case that must fail "
         f"because of it, judged by the same bounds.{note}</p>"
-        '<div class="scroll"><table><tr><th>planted bug</th><th>case</th><th>caught by</th>'
-        f'<th class="n">largest |z|</th><th>caught</th></tr>{lines}</table></div>'
+        '<div class="scroll"><table><tr><th>planted bug</th><th>planted in</th><th>case</th>'
+        '<th>caught by</th><th class="n">largest |z|</th><th>caught</th>'
+        f"<th>and without chance by</th></tr>{lines}</table></div>"
+        '<p class="small">Statistics is the last layer. Before it, and without chance, the test '
+        "suite asks the engine for every rate in every state of tiny places (audit of rates), and "
+        "feeds it equally spaced numbers in place of one random one at a time (audit of the "
+        "kernel); these have planted bugs of their own.</p>"
     )
 
 
@@ -196,11 +224,12 @@ def _left_out(found: Verdicts) -> str:
 
 def _provenance(found: Verdicts) -> str:
     told = {"seed": str(found.seed), "wall time": f"{found.wall_s:.0f} s"}
-    told |= {"synapse_abm": __version__, **versions()}
+    told |= {"synapse_abm": code_version(), **versions()}
+    if found.source is not None:
+        told["cases"] = f"{found.source.name}, SHA-256 {found.source.sha256}"
     lines = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in told.items())
-    flag = " --thorough" if found.thorough else ""
     return (
-        f"<h2>To repeat this</h2><p><code>synapse-abm validate --seed {found.seed}{flag}</code> "
+        f"<h2>To repeat this</h2><p><code>{escape(found.command)}</code> "
         "gives the same numbers with the same versions. A fresh seed, "
         "<code>synapse-abm validate --fresh</code>, gives others, and the same verdicts.</p>"
         f"<dl>{lines}</dl>"
