@@ -30,8 +30,8 @@ from pathlib import Path
 from synapse_abm.engine import kernels
 from synapse_abm.engine.network import Address
 from synapse_abm.errors import raise_faults
-from synapse_abm.runs.experiment import Progress, check_seed, silent
 from synapse_abm.results import sha256
+from synapse_abm.runs.experiment import Progress, check_seed, silent
 from synapse_abm.statistics import Rule
 from synapse_abm.validation.cases import SHIPPED, Case, read_cases
 from synapse_abm.validation.groups import assign, faults_of
