@@ -287,7 +287,10 @@ def test_numbers_that_nothing_is_compared_with_are_named(tmp_path: Path) -> None
     }  # fmt: skip
     assert set(found.not_compared["F4"]) == {"meanfield_t", "meanfield_error_t", "gap"}
     assert found.not_compared["J5_10"] == ["continuum_uniform"]
-    assert "morrison_error_bound, morrison_error_occupancy" in found.html()
+    text = found.html()
+    assert "morrison_error_bound, morrison_error_occupancy" in text
+    assert "Parameters: R = 1, L = 1, kon_pair = 1.0, koff = 1.0, K = 1.0." in text
+    assert "cube root of chi-square" in text
 
 
 def test_audits_without_chance_have_the_bugs_that_they_are_said_to_find() -> None:

@@ -100,6 +100,7 @@ def validate(
         FALSE_ALARM, seed, rows, tuple(found.left_out), tuple(bugs), wall_s,
         thorough=thorough, rule=rule, titles={case.id: case.title for case in read},
         source=source, not_compared=_not_compared(read, rows), asked_planted=planted,
+        parameters={case.id: case.params for case in read},
     )  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def _not_compared(cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, list[
         if names:
             known = names | {"t"} | {name + end for name in names for end in _ENDINGS}
             known |= {"table"} if "occupancy" in names else set()
-            found[case.id] = [key for key in case.exact if key not in known]
+            found[case.id] = [k for k, v in case.exact.items() if v is not None and k not in known]
     return {name: keys for name, keys in found.items() if keys}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from html import escape
 
@@ -88,7 +89,10 @@ def _summary(found: Verdicts) -> str:
     bugs = found.planted
     caught = sum(each.caught is True for each in bugs)
     tried = sum(each.caught is not None for each in bugs)
-    planted = f" {_badge('yes', f'{caught} of {tried} planted bugs caught')}" if tried else ""
+    all_caught = "yes" if caught == tried else "NO"
+    planted = f" {_badge(all_caught, f'{caught} of {tried} planted bugs caught')}" if tried else ""
+    if len(bugs) > tried:
+        planted += f" {_badge('not', f'{len(bugs) - tried} not tried')}"
     return (
         f"<h2>Summary</h2><p>{told}{planted}</p>"
         f'<div class="wide">{z_histogram(found.rows)}</div>'
@@ -120,12 +124,12 @@ def _rules(found: Verdicts) -> str:
         "and its mean passes.</dd>"
         f"<dt>{_badge('INCONCLUSIVE')}</dt><dd>neither, even at the last look. That is not a "
         "pass.</dd></dl>"
-        "<p>Power: samples are planned so that the fourth look decides. A number that were wrong "
-        f"by a whole margin would fail with a probability of {power['fails, off by 1 margin']:.4f} "
-        f"and pass with one of {power['passes, off by 1 margin']:.4f}; wrong by half a margin, it "
-        f"would fail with {power['fails, off by 0.5 margin']:.2f}. A number that is right fails to "
-        f"pass with less than {max(1 - power['passes, if exact'], 1e-9):.0e} (on ideal data, each "
-        "number by itself).</p>"
+        "<p>Power: samples are planned so that the fourth look decides. Were a number wrong by a "
+        f"whole margin, it would fail with a probability of {power['fails, off by 1 margin']:.4f} "
+        f"and pass with one of {power['passes, off by 1 margin']:.4f}; wrong by half a margin, fail "
+        f"with {power['fails, off by 0.5 margin']:.2f}. A number that is right misses its PASS with "
+        f"less than {max(1 - power['passes, if exact'], 1e-9):.0e}. That is on ideal data, each "
+        "number by itself.</p>"
         "<p>Standard errors are exact where the law is known, and come from independent "
         "replicates or batch means elsewhere. On a grid, positions are frozen while molecules "
         "react, for the length of one step. Equilibrium does not feel that. First-passage times, "
@@ -154,17 +158,32 @@ def _card(name: str, rows: Sequence[Row], found: Verdicts) -> str:
         f'<p class="small">z of {len(rows)} quantities (band: 2 standard errors; dashed: FAIL). '
         f"Largest: {escape(largest.quantity)}, z = {largest.z:.2f}; up to "
         f"{max(row.observations for row in rows):,} observations.</p>"
-        f"<details><summary>all numbers</summary>{_numbers(rows)}{_rest(name, found)}</details>"
-        "</section>"
+        f"<details><summary>all numbers</summary>{_numbers(rows)}{_notes(name, rows, found)}"
+        "</details></section>"
     )
 
 
-def _rest(name: str, found: Verdicts) -> str:
-    keys = found.not_compared.get(name)
-    if not keys:
-        return ""
-    told = ", ".join(map(escape, keys))
-    return f'<p class="small">In the file, and not compared with anything: {told}.</p>'
+def _notes(name: str, rows: Sequence[Row], found: Verdicts) -> str:
+    """What else is to be known of a case."""
+    notes = []
+    if any(row.frequencies is not None for row in rows):
+        notes.append(
+            "Of a law (pmf): the cube root of chi-square per degree of freedom, which is close to "
+            "normal (Wilson and Hilferty 1931)."
+        )
+    given = found.parameters.get(name, {})
+    if given:
+        notes.append(
+            "Parameters: " + ", ".join(f"{k} = {_short(v)}" for k, v in given.items()) + "."
+        )
+    if keys := found.not_compared.get(name):
+        notes.append(f"In the file, and not compared with anything: {', '.join(keys)}.")
+    return "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _numbers(rows: Sequence[Row]) -> str:
@@ -180,7 +199,7 @@ def _numbers(rows: Sequence[Row]) -> str:
         '<th class="n">s.e.</th><th class="n">z</th><th class="n">margin</th>'
         "<th>verdict</th></tr>"
     )
-    return f'<div class="scroll"><table>{head}{lines}</table></div>'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table>{head}{lines}</table></div>'
 
 
 def _planted(bugs: Sequence[Caught]) -> str:
@@ -199,7 +218,7 @@ def _planted(bugs: Sequence[Caught]) -> str:
     return (
         "<h2>Would it notice?</h2><p>Bugs planted on purpose, each with the case that must fail "
         f"because of it, judged by the same bounds.{note}</p>"
-        '<div class="scroll"><table><tr><th>planted bug</th><th>planted in</th><th>case</th>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="table"><table><tr><th>planted bug</th><th>planted in</th><th>case</th>'
         '<th>caught by</th><th class="n">largest |z|</th><th>caught</th>'
         f"<th>and without chance by</th></tr>{lines}</table></div>"
         '<p class="small">Statistics is the last layer. Before it, and without chance, the test '
@@ -218,7 +237,7 @@ def _left_out(found: Verdicts) -> str:
     )
     return (
         "<h2>What was not run, and why</h2>"
-        f'<div class="scroll"><table><tr><th>case</th><th>reason</th></tr>{lines}</table></div>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table><tr><th>case</th><th>reason</th></tr>{lines}</table></div>'
     )
 
 

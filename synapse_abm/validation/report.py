@@ -82,6 +82,7 @@ class Verdicts:
     source: Source | None = None
     not_compared: Mapping[str, Sequence[str]] = field(default_factory=dict)
     asked_planted: bool = False
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
