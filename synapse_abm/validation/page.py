@@ -126,10 +126,10 @@ def _rules(found: Verdicts) -> str:
         "pass.</dd></dl>"
         "<p>Power: samples are planned so that the fourth look decides. Were a number wrong by a "
         f"whole margin, it would fail with a probability of {power['fails, off by 1 margin']:.4f} "
-        f"and pass with one of {power['passes, off by 1 margin']:.4f}; wrong by half a margin, fail "
-        f"with {power['fails, off by 0.5 margin']:.2f}. A number that is right misses its PASS with "
-        f"less than {max(1 - power['passes, if exact'], 1e-9):.0e}. That is on ideal data, each "
-        "number by itself.</p>"
+        f"and pass with {power['passes, off by 1 margin']:.4f}; wrong by half a margin, fail with "
+        f"{power['fails, off by 0.5 margin']:.2f}. A right number misses its PASS with less "
+        f"than {max(1 - power['passes, if exact'], 1e-9):.0e}. That is on ideal data, each number "
+        "by itself.</p>"
         "<p>Standard errors are exact where the law is known, and come from independent "
         "replicates or batch means elsewhere. On a grid, positions are frozen while molecules "
         "react, for the length of one step. Equilibrium does not feel that. First-passage times, "
@@ -199,7 +199,13 @@ def _numbers(rows: Sequence[Row]) -> str:
         '<th class="n">s.e.</th><th class="n">z</th><th class="n">margin</th>'
         "<th>verdict</th></tr>"
     )
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table>{head}{lines}</table></div>'
+    return _table(head + lines)
+
+
+def _table(rows: str) -> str:
+    """A table that can be moved sideways on a narrow screen, by keys too."""
+    attributes = 'class="scroll" tabindex="0" role="region" aria-label="table"'
+    return f"<div {attributes}><table>{rows}</table></div>"
 
 
 def _planted(bugs: Sequence[Caught]) -> str:
@@ -215,12 +221,13 @@ def _planted(bugs: Sequence[Caught]) -> str:
     note = ""
     if any(bug.caught is None for bug in bugs):
         note = " Those not tried must be compiled first: <code>--planted</code> does that, once."
+    head = (
+        "<tr><th>planted bug</th><th>planted in</th><th>case</th><th>caught by</th>"
+        '<th class="n">largest |z|</th><th>caught</th><th>and without chance by</th></tr>'
+    )
     return (
         "<h2>Would it notice?</h2><p>Bugs planted on purpose, each with the case that must fail "
-        f"because of it, judged by the same bounds.{note}</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="table"><table><tr><th>planted bug</th><th>planted in</th><th>case</th>'
-        '<th>caught by</th><th class="n">largest |z|</th><th>caught</th>'
-        f"<th>and without chance by</th></tr>{lines}</table></div>"
+        f"because of it, judged by the same bounds.{note}</p>{_table(head + lines)}"
         '<p class="small">Statistics is the last layer. Before it, and without chance, the test '
         "suite asks the engine for every rate in every state of tiny places (audit of rates), and "
         "feeds it equally spaced numbers in place of one random one at a time (audit of the "
@@ -235,9 +242,8 @@ def _left_out(found: Verdicts) -> str:
         f"<tr><td>{escape(name)}</td><td>{escape(why)}</td></tr>"
         for name, why in found.not_expressible
     )
-    return (
-        "<h2>What was not run, and why</h2>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table><tr><th>case</th><th>reason</th></tr>{lines}</table></div>'
+    return "<h2>What was not run, and why</h2>" + _table(
+        "<tr><th>case</th><th>reason</th></tr>" + lines
     )
 
 
