@@ -490,7 +490,7 @@ def landmarks(drug: str) -> list[Landmark]:
          f"30; {per_tissue}; {ki}"),
         ("b", "varicosity's share", "synapse", 1000.0, mine / kd, "assumed", in_share, "left"),
         ("b", "1 µm³ of cerebellum", "synapse", sparse * units.MOLECULES_PER_NM_UM3, sparse / kd,
-         "derived", f"30; {per_tissue}; {ki}", "above"),
+         "derived", f"30; {per_tissue}; {ki}"),
         ("b", "PET voxel: 10⁹ →", "voxel", 2400.0, sparse / kd, "derived",
          f"8 mm3, beyond the right edge; 30; {per_tissue}", "left"),
         ("c", "no-net-flux 2.8 nM", "synapse", 4.0, 2.8 / KM_NM, "published",

@@ -125,6 +125,31 @@ def test_a_damaged_checkpoint_is_not_used(
     assert tables(simulate.write(short(), tmp_path)) == whole
 
 
+@pytest.mark.parametrize("other", ["seed", "scenario"])
+def test_a_checkpoint_of_something_else_is_not_used(
+    other: str, cut_at: Callable[[int | None], None], tmp_path: Path
+) -> None:
+    """Whole, of this version, and put in the place of the run's own; the control: its own is."""
+    whole, mine = tables(simulate.simulate(short())), short()
+    theirs = short().model_copy(update={"dt_s": short().dt_s / 2})
+    cut_at(5)
+    with pytest.raises(sweep.Interrupted):
+        simulate.write(mine, tmp_path / "mine")
+    with pytest.raises(sweep.Interrupted):
+        simulate.write(theirs if other == "scenario" else mine, tmp_path / "theirs",
+                       seed=9 if other == "seed" else None)  # fmt: skip
+    cut_at(None)
+    (file,) = (tmp_path / "mine").rglob("*.checkpoint")
+    (strange,) = (tmp_path / "theirs").rglob("*.checkpoint")
+    piece = simulate.Replicate(
+        mine, simulate._settings_of(mine).seed, 0, "compiled", checkpoint=file
+    )
+    assert len(simulate._begin(piece)[2].table) == 5
+    file.write_bytes(strange.read_bytes())
+    assert len(simulate._begin(piece)[2].table) == 0
+    assert tables(simulate.write(mine, tmp_path / "mine")) == whole
+
+
 def test_an_edited_scenario_starts_anew(
     cut_at: Callable[[int | None], None], tmp_path: Path
 ) -> None:
