@@ -410,6 +410,24 @@ def test_the_first_row_that_differs_is_shown(record: Path, say: Say) -> None:
     assert "source was another one (then 0.0.9, now 0.1.0" in out
 
 
+def test_a_table_edited_beside_an_honest_record_is_told(record: Path, say: Say) -> None:
+    """The record is reproduced, and still the file is not what it vouches for."""
+    table = record.with_name("timeseries.csv")
+    honest = table.read_text()
+    lines = honest.splitlines()
+    table.write_text("\n".join([*lines[:3], lines[3] + "9", *lines[4:]]) + "\n")
+    status, out, _ = say("rerun", record)
+    assert status == 1
+    assert "same    timeseries.csv" in out
+    assert (
+        f"EDITED  timeseries.csv: the file was changed since; row 3 (0: header) was {lines[3]!r}"
+        in out
+    )
+    assert "please report this" not in out
+    table.unlink()
+    assert say("rerun", record)[0] == 0, "a table that is not there claims nothing"
+
+
 def test_a_table_that_was_changed_is_no_evidence(record: Path, say: Say) -> None:
     edited(record, lambda it: it["table_sha256"].update({"timeseries.csv": "0", "x.csv": "1"}))
     status, out, _ = say("rerun", record)
