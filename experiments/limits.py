@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, theory, units
+from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, sweep, theory, units
 from synapse_abm.engine.simulation import Simulation
 from synapse_abm.results import Check, Result, Table, text_table
 from synapse_abm.runs import titration
@@ -203,13 +203,14 @@ PANELS = {
         "is off by a point. At rest, 2.8 or 65 nM by method, that is 0.3 or 6 points; use Gaddum.",
     ),
     "d": Panel(
-        "diffusion", "d  Slow diffusion", "diffusion resistance / binding resistance",
+        "diffusion", "d  Slow diffusion", "time to reach the site / time to bind if well mixed",
         "time / relaxation time", "the time course", spread, (-6, 2, 65), (-1.3, 1.7, 41),
         "Equilibrium does not depend on diffusion, but the way there does: binding takes 1 + ratio "
         "times as long, as molecules that let go bind again. At marked synapses nothing is seen.",
     ),
     "e": Panel(
-        "bursts", "e  Bursts of serotonin", "one burst / Km", "mean serotonin / Km",
+        "bursts", "e  Bursts of serotonin", "serotonin added by one burst / Km",
+        "mean serotonin / Km",
         "Gaddum", bursting, (-1.7, 1.3, 21), (-2, 0.5, 15),
         "Between bursts the seats are the drug's, so Gaddum with the mean of S says too little "
         "drug. It takes bursts of Km and a mean above 0.1 Km: nothing is seen at rest.",
@@ -352,15 +353,28 @@ def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
     for x, y in E:
         tau = 1 / (SLOW * CLEARANCE)
         steady.append(("e", x, y, bursting(x, y), burst_place(x, y), tau, 4e5 / y))
-    seen = []
-    for number, task in enumerate(progress([*steady, *D], label="places")):
-        if isinstance(task, float):
-            seen += time_course(task, runs, seed, first=1000 * number)
-        else:
-            key, x, y, said, place, tau, seconds = task
-            estimate = long_average(place, tau, work * seconds / BATCHES, seed, number)
-            seen.append(Seen(key, x, y, estimate, said))
-    return seen
+    pieces: list[tuple[Any, ...]] = [
+        ("average", place, tau, work * seconds / BATCHES, seed, number)
+        for number, (*_, place, tau, seconds) in enumerate(steady)
+    ]
+    pieces += [
+        ("course", resistance, runs, seed, 1000 * (len(steady) + number))
+        for number, resistance in enumerate(D)
+    ]
+    found = titration.series(piece, pieces, progress)
+    seen = [
+        Seen(key, x, y, estimate, said)
+        for (key, x, y, said, *_), estimate in zip(steady, found, strict=False)
+    ]
+    return seen + [each for course in found[len(steady) :] for each in course]
+
+
+def piece(what: str, *arguments: Any) -> Any:
+    """One independent piece of the work, by name: a worker process finds it so."""
+    work: dict[str, Callable[..., Any]] = {
+        "average": long_average, "course": time_course, "noise": noise, "map": _map,
+    }  # fmt: skip
+    return work[what](*arguments)
 
 
 def time_course(resistance: float, replicates: int, seed: int, first: int) -> list[Seen]:
@@ -476,7 +490,7 @@ def landmarks(drug: str) -> list[Landmark]:
          f"30; {per_tissue}; {ki}"),
         ("b", "varicosity's share", "synapse", 1000.0, mine / kd, "assumed", in_share, "left"),
         ("b", "1 µm³ of cerebellum", "synapse", sparse * units.MOLECULES_PER_NM_UM3, sparse / kd,
-         "derived", f"30; {per_tissue}; {ki}", "above"),
+         "derived", f"30; {per_tissue}; {ki}"),
         ("b", "PET voxel: 10⁹ →", "voxel", 2400.0, sparse / kd, "derived",
          f"8 mm3, beyond the right edge; 30; {per_tissue}", "left"),
         ("c", "no-net-flux 2.8 nM", "synapse", 4.0, 2.8 / KM_NM, "published",
@@ -507,8 +521,15 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "citalopram") ->
     """Compute the five maps, simulate places on them, and hold these against the exact laws."""
     real = landmarks(drug)
     seen = simulate(seed, quick, progress)
-    noises = [(r, *noise(r, quick, seed, 100_000 + n)) for n, r in enumerate(NOISES)]
-    maps = [_map(key, quick) for key in PANELS]
+    others = [("noise", r, quick, seed, 100_000 + n) for n, r in enumerate(NOISES)]
+    noises = [
+        (r, *found)
+        for r, found in zip(NOISES, titration.series(piece, others, progress), strict=True)
+    ]
+    maps = sweep.map_pieces(
+        piece, [("map", key, quick) for key in PANELS], names=[f"map {key}" for key in PANELS],
+        progress=progress, label="maps",
+    )  # fmt: skip
     tests = len(seen) + len(noises)
     checks = [_check(each, tests) for each in seen]
     limit = statistics.normal_quantile(FALSE_ALARM, tests)
@@ -707,7 +728,7 @@ def _draw(result: Result) -> Figure:
 
 MARKS = {"synapse": ("*", "#009E73", 17), "voxel": ("D", "#CC79A7", 10)}
 SIDES = {"right": ((11, -4), "left"), "left": ((-11, -4), "right"), "above": ((0, 12), "center"),
-         "below": ((0, -21), "center")}  # fmt: skip
+         "below": ((10, -21), "right")}  # fmt: skip
 SHADES = ("#FFFFFF", "#FBE9B7", "#F5B95F", "#D9703A")  # below 1, 5, 10 points, and above
 
 
@@ -739,8 +760,10 @@ def _draw_map(ax: Axes, key: str, result: Result) -> None:
                                 table["error_se_points"], strict=True):  # fmt: skip
         if k == key:
             ax.plot([px], [py], "o", color=plot.BLUE, ms=7, mec="white", zorder=5)
-            ax.annotate(f"{e:+.1f} ± {se:.1g}", (px, py), (0, 7), textcoords="offset points",
-                        fontsize=11, color=plot.BLUE, ha="center", zorder=5,
+            told = f"{e:+.1f}\n± {se:.1g}".replace("-", "\N{MINUS SIGN}")
+            shift, align = _beside_edges(ax, px)
+            ax.annotate(told, (px, py), (shift, 5), textcoords="offset points", fontsize=11,
+                        color=plot.BLUE, ha=align, zorder=5, linespacing=0.95,
                         path_effects=halo)  # fmt: skip
     marks = result["landmarks"]
     for row in zip(*(marks[name] for name in Landmark._fields), strict=True):
@@ -751,6 +774,13 @@ def _draw_map(ax: Axes, key: str, result: Result) -> None:
             offset, align = SIDES[it.side]
             ax.annotate(it.label, (it.x, it.y), offset, textcoords="offset points", fontsize=12,
                         ha=align, zorder=6, path_effects=halo)  # fmt: skip
+
+
+def _beside_edges(ax: Axes, x: float) -> tuple[float, str]:
+    """Shift and alignment that keep a label above a point inside the axes."""
+    low, high = np.log(ax.get_xlim())
+    at = (math.log(x) - low) / (high - low)
+    return (-4, "left") if at < 0.07 else (4, "right") if at > 0.93 else (0, "center")
 
 
 def _draw_noise(ax: Axes, noise_table: Table) -> None:

@@ -30,10 +30,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import statistics
+from synapse_abm import statistics, sweep
 from synapse_abm.engine.network import Address, arrivals_per_cell_s, place_sites
 from synapse_abm.engine.simulation import Simulation
 from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.runs import titration
 from synapse_abm.runs.experiment import Progress
 from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 from synapse_abm.scenario.timestep import LARGEST_BIAS, in_cell_rate, limits
@@ -219,16 +220,16 @@ class Point:
     true: float
 
 
-def simulate(dt_s: float, seed: int, first: int, steps: int) -> Point:
-    """The engine's mean number bound at a long step, 64 replicates."""
-    scenario, chain = cycle(dt_s), cycle_chain()
-    burn_in = math.ceil(10 / dt_s)
-    means = []
-    for replicate in range(first, first + REPLICATES):
-        run = Simulation(scenario, seed, replicate)
-        run.run(burn_in)
-        means.append(float(run.run(steps, 1).bound("SERT", LIGAND).mean()))
-    estimate = statistics.from_replicates(means)
+def bound_mean(dt_s: float, steps: int, seed: int, replicate: int) -> float:
+    """The engine's mean number bound at a long step, in one replicate."""
+    run = Simulation(cycle(dt_s), seed, replicate)
+    run.run(math.ceil(10 / dt_s))
+    return float(run.run(steps, 1).bound("SERT", LIGAND).mean())
+
+
+def point(dt_s: float, means: list[float]) -> Point:
+    """What 64 replicates say of a step, and the chain."""
+    chain, estimate = cycle_chain(), statistics.from_replicates(means)
     stepped, true = cycle_means(chain, dt_s)["SERT"], cycle_means(chain, None)["SERT"]
     return Point(dt_s, estimate, stepped, true)
 
@@ -239,12 +240,18 @@ def simulate(dt_s: float, seed: int, first: int, steps: int) -> Point:
 def run(seed: int, quick: bool, progress: Progress) -> Result:
     """Errors of all six, and the simulated points."""
     points = 6 if quick else 25
-    named = list(synapses().items())
-    curves = [curve(n, s, points) for n, s in progress(named, total=len(named), label="synapses")]
-    simulated = [
-        simulate(dt, seed, number * REPLICATES, STEPS // (10 if quick else 1))
-        for number, dt in enumerate(progress(SIMULATED_S, label="simulated"))
+    curves = sweep.map_pieces(
+        curve, [(name, scenario, points) for name, scenario in synapses().items()],
+        names=list(synapses()), progress=progress, label="synapses",
+    )  # fmt: skip
+    steps = STEPS // (10 if quick else 1)
+    pieces = [
+        (dt, steps, seed, number * REPLICATES + replicate)
+        for number, dt in enumerate(SIMULATED_S)
+        for replicate in range(REPLICATES)
     ]
+    means = titration.replicated(bound_mean, pieces, REPLICATES, progress)
+    simulated = [point(dt, of_dt) for dt, of_dt in zip(SIMULATED_S, means, strict=True)]
     return Result(
         tables=[_summary(curves), _curves(curves), _simulated(simulated)],
         checks=[_kept(each) for each in curves]

@@ -11,7 +11,7 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -373,6 +373,7 @@ def _validate(command: Validate) -> int:
         seed = secrets.randbits(64)
         print(f"seed {seed}", file=sys.stderr)
     html = command.html
+    _check_apart({"--cases": command.cases, "--json": command.json, "--html": html})
     if html is not None:
         check_file(html)
 
@@ -384,6 +385,17 @@ def _validate(command: Validate) -> int:
         "validation", "validate", command.json, keep, cases=command.cases, seed=seed,
         planted=command.planted, thorough=command.thorough, announce=_announce,
     )  # fmt: skip
+
+
+def _check_apart(files: Mapping[str, Path | None]) -> None:
+    """Refuse options that name the same file: one would be written over the other."""
+    taken: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        other = taken.setdefault(path.resolve(), option)
+        if other != option:
+            raise InputError(option, str(path), f"another file than that of {other}", "rename it")
 
 
 def _announce(text: str) -> None:

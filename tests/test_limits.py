@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm import theory
+from synapse_abm import sweep, theory
 from synapse_abm.errors import InputError
 from synapse_abm.results import Result
 from synapse_abm.runs.experiment import find, silent
@@ -42,6 +42,19 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     once, again, other = (limits.long_average(place, 1.0, 60.0, seed, 1) for seed in (3, 3, 4))
     assert once == again != other
     assert limits.time_course(0.3, 50, 3, 10) == limits.time_course(0.3, 50, 3, 10)
+
+
+def test_pieces_are_the_same_on_any_number_of_workers() -> None:
+    pieces = [
+        ("course", 0.3, 50, 3, 10), ("noise", 10.0, True, 3, 2), ("map", "b", True),
+        ("average", limits.closed_place(5, 7, 1.0), 1.0, 60.0, 3, 1),
+    ]  # fmt: skip
+    found = []
+    for workers in (1, 3):
+        with sweep.using(workers):
+            course, noise, table, average = sweep.map_pieces(limits.piece, pieces)
+        found.append((course, noise, table.csv(), average))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("column", ["hyperbola_error_points", "morrison_error_points"])

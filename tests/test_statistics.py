@@ -377,6 +377,27 @@ def test_sequences_on_ideal_data() -> None:
     assert set(vague) == {Verdict.INCONCLUSIVE}
 
 
+@pytest.mark.parametrize("bias", [0.0, 0.6, 0.75, 1.0])
+def test_chances_are_the_frequencies_of_sequences(bias: float) -> None:
+    """Of three verdicts in 2000 sequences, false alarm 1e-6 in all."""
+    rng, repeats = np.random.default_rng(17), 2000
+    said = statistics.chances(Rule(), bias, 1.0, 9 / 15)
+    assert sum(said) == pytest.approx(1, abs=1e-6)
+    seen = [run_sequence(rng, bias, 9 / 15) for _ in range(repeats)]
+    for verdict, chance in zip(
+        (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE), said, strict=True
+    ):
+        off = abs(seen.count(verdict) / repeats - chance)
+        assert off <= frequency_bound(max(chance, 1e-4), repeats)
+
+
+def test_chances_notice_a_bound_that_is_too_low() -> None:
+    """The control: with 3 standard errors for FAIL exact numbers fail a thousand times as often."""
+    honest = statistics.chances(Rule(false_alarm=1e-6), 0.0, 1.0, 9 / 15).failed
+    lax = statistics.chances(Rule(false_alarm=1e-2), 0.0, 1.0, 9 / 15).failed
+    assert honest < 1e-6 < 1e-4 < lax < 1e-2
+
+
 @repeatable
 @given(st.floats(-5, 5), st.floats(1e-6, 10), st.floats(1e-3, 5), st.integers(0, 4))
 def test_verdicts_are_symmetric_and_passing_is_monotone(

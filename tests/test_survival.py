@@ -125,6 +125,31 @@ def test_a_damaged_checkpoint_is_not_used(
     assert tables(simulate.write(short(), tmp_path)) == whole
 
 
+@pytest.mark.parametrize("other", ["seed", "scenario"])
+def test_a_checkpoint_of_something_else_is_not_used(
+    other: str, cut_at: Callable[[int | None], None], tmp_path: Path
+) -> None:
+    """Whole, of this version, and put in the place of the run's own; the control: its own is."""
+    whole, mine = tables(simulate.simulate(short())), short()
+    theirs = short().model_copy(update={"dt_s": short().dt_s / 2})
+    cut_at(5)
+    with pytest.raises(sweep.Interrupted):
+        simulate.write(mine, tmp_path / "mine")
+    with pytest.raises(sweep.Interrupted):
+        simulate.write(theirs if other == "scenario" else mine, tmp_path / "theirs",
+                       seed=9 if other == "seed" else None)  # fmt: skip
+    cut_at(None)
+    (file,) = (tmp_path / "mine").rglob("*.checkpoint")
+    (strange,) = (tmp_path / "theirs").rglob("*.checkpoint")
+    piece = simulate.Replicate(
+        mine, simulate._settings_of(mine).seed, 0, "compiled", checkpoint=file
+    )
+    assert len(simulate._begin(piece)[2].table) == 5
+    file.write_bytes(strange.read_bytes())
+    assert len(simulate._begin(piece)[2].table) == 0
+    assert tables(simulate.write(mine, tmp_path / "mine")) == whole
+
+
 def test_an_edited_scenario_starts_anew(
     cut_at: Callable[[int | None], None], tmp_path: Path
 ) -> None:
@@ -383,6 +408,24 @@ def test_the_first_row_that_differs_is_shown(record: Path, say: Say) -> None:
     assert "same    timeseries.parquet" in out
     assert "! numpy was 1.0, is " in out
     assert "source was another one (then 0.0.9, now 0.1.0" in out
+
+
+def test_a_table_edited_beside_an_honest_record_is_told(record: Path, say: Say) -> None:
+    """The record is reproduced, and still the file is not what it vouches for."""
+    table = record.with_name("timeseries.csv")
+    honest = table.read_text()
+    lines = honest.splitlines()
+    table.write_text("\n".join([*lines[:3], lines[3] + "9", *lines[4:]]) + "\n")
+    status, out, _ = say("rerun", record)
+    assert status == 1
+    assert "same    timeseries.csv" in out
+    assert (
+        f"EDITED  timeseries.csv: the file was changed since; row 3 (0: header) was {lines[3]!r}"
+        in out
+    )
+    assert "please report this" not in out
+    table.unlink()
+    assert say("rerun", record)[0] == 0, "a table that is not there claims nothing"
 
 
 def test_a_table_that_was_changed_is_no_evidence(record: Path, say: Say) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from synapse_abm.cli import main
-from synapse_abm.errors import SynapseError
+from synapse_abm.errors import InputError, SynapseError
+from synapse_abm.results import sha256
 from synapse_abm.statistics import Rule, Verdict
-from synapse_abm.validation import validate
+from synapse_abm.validation import thoroughly, validate
 from synapse_abm.validation.cases import SHIPPED, read_cases
 from synapse_abm.validation.geometry import place_of
 from synapse_abm.validation.groups import assign
@@ -161,6 +162,15 @@ def damaged(**changes: Any) -> dict[str, Any]:
         (json.dumps({"cases": [damaged(koff=math.nan)]}), "koff"),
         (json.dumps({"cases": [CASES["A1"], CASES["A1"]]}), "A1"),
         (json.dumps({"cases": [{"id": "x", "group": "Z unknown"}]}), "group"),
+        (json.dumps({"cases": [damaged(Kd=7.0)]}), r"A2.params.Kd = 7.0: .*koff / kon = 4"),
+        (json.dumps({"cases": [CASES["A1"] | {"exact": {}}]}), "holds exact numbers"),
+        (json.dumps({"cases": [CASES["A1"] | {"id": "a\x1b[31m"}]}), "can be printed"),
+        ('{"cases": [{"id": "x", "id": "y"}]}', "'id' stands twice"),
+        (json.dumps({"cases": [CASES["M4"] | {"exact": {"table": [7]}}]}), "exact.table"),
+        (
+            json.dumps({"cases": [CASES["E3"] | {"exact": {"joint_pmf": {"9999,9999": 1}}}]}),
+            "pairs",
+        ),
     ],
 )
 def test_bad_files_are_refused_with_reasons(content: str, says: str, tmp_path: Path) -> None:
@@ -171,9 +181,57 @@ def test_bad_files_are_refused_with_reasons(content: str, says: str, tmp_path: P
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    """Those of form, of parameters, and a name that stands twice."""
+    cases = [damaged(N=-3, kon=-1.0), CASES["B1"] | {"params": {}}, CASES["B1"], {"id": "x"}]
     with pytest.raises(SynapseError) as caught:
-        validate(write(tmp_path, damaged(N=-3, kon=-1.0), CASES["B1"] | {"params": {}}), seed=0)
-    assert all(word in str(caught.value) for word in ("params.N", "params.kon", "params.R"))
+        validate(write(tmp_path, *cases), seed=0)
+    told = str(caught.value)
+    for words in ("params.N", "params.kon", "params.R", "id = 'B1'", "cases[3].group"):
+        assert words in told
+
+
+def test_times_that_are_no_times_are_told_once(tmp_path: Path) -> None:
+    """And not again as series whose length does not fit."""
+    case = deepcopy(CASES["F1"])
+    case["params"]["t"] = []
+    with pytest.raises(InputError, match=r"F1\.params\.t = \[\]"):
+        validate(write(tmp_path, case), seed=0)
+
+
+UNKNOWN = [
+    ("F1", {"start": "full"}), ("A1", {"hill": 2}), ("H3", {"leak": 0.1}), ("J3", {"drift": 1}),
+    ("K2a", {"trap": 1}), ("N_00037", {"beta": 1}), ("F4", {"B0": 2}),
+]  # fmt: skip
+
+
+def test_what_would_be_left_out_of_account_is_not_run(tmp_path: Path) -> None:
+    """A start, a leak, a drift that nobody here knows: listed by name, and no verdict."""
+    cases = [deepcopy(CASES[name]) for name, _ in UNKNOWN]
+    for case, (_, more) in zip(cases, UNKNOWN, strict=True):
+        case["params"] |= more
+    found = validate(write(tmp_path, *cases), seed=0)
+    assert not found.rows
+    assert not found.passed, "nothing was run, which is no pass"
+    for (name, why), (case, more) in zip(
+        sorted(found.not_expressible), sorted(UNKNOWN), strict=True
+    ):
+        assert name == case
+        assert repr(next(iter(more))) in why
+
+
+def test_a_thorough_run_leaves_nothing_out_that_takes_long() -> None:
+    """What the default cannot afford is run at the default's margins."""
+    cases = list(KNOWN.values())
+    default = assign(cases)
+    dear = [why for _, why in default.left_out if "verdict takes" in why]
+    assert dear
+    assert all(why.endswith("--thorough runs it") for why in dear)
+    whole = thoroughly(default, cases)
+    assert not [why for _, why in whole.left_out if "verdict takes" in why]
+    names = [(each.id, each.name) for trial in whole.trials for each in trial.quantities]
+    assert len(names) == len(set(names))
+    added = {("F3", "var_timeavg[T=100]"), ("F3", "var_timeavg[T=1000]"), ("H4", "var_TD")}
+    assert added <= set(names)
 
 
 def test_the_command_writes_its_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,10 +244,68 @@ def test_the_command_writes_its_json(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert {"id", "quantity", "estimate", "exact", "se", "z", "verdict"} <= set(record["cases"][0])
     assert [each["id"] for each in record["not_expressible"]] == ["J1_3d"]
     assert record["planted"] == []
+    assert record["command"] == "synapse-abm validate --seed 3 --cases cases.json"
+    assert record["file"] == {"name": "cases.json", "sha256": sha256(cases.read_bytes())}
+    assert record["margins"] == {"occupancy": 0.01, "other": 0.02, "variance": 0.04}
+    assert record["rule"]["fail_bound_se"] > record["rule"]["pass_bound_se"] > 3
+    assert record["power"]["fails, off by 1 margin"] > 0.999
+    assert record["power"]["passes, if exact"] > 0.999
+    assert {"python", "numpy", "numba", "synapse_abm"} <= set(record["versions"])
+    assert record["not_compared"] == {}
     told = capsys.readouterr()
     assert "PASS" in told.out
     assert "about" in told.err  # how long it will take, beforehand
     check_page(page.read_text(), {"A1"})
+    for words in (
+        record["command"],
+        record["file"]["sha256"],
+        "Power",
+        "three dimensions",
+        "numba",
+    ):
+        assert words in page.read_text()
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_the_cases_are_not_written_over(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = write(tmp_path, CASES["A1"])
+    before = cases.read_bytes()
+    assert main(["validate", "--cases", str(cases), option, str(tmp_path / "." / cases.name)]) == 2
+    assert f"{option} = " in capsys.readouterr().err
+    assert cases.read_bytes() == before
+    both = str(tmp_path / "out")
+    assert main(["validate", "--cases", str(cases), "--json", both, "--html", both]) == 2
+    assert not Path(both).exists()
+
+
+def test_numbers_that_nothing_is_compared_with_are_named(tmp_path: Path) -> None:
+    found = validate(write(tmp_path, CASES["B1"], CASES["F4"], CASES["J5_10"]), seed=0)
+    assert set(found.not_compared["B1"]) == {
+        "morrison_mean", "morrison_error_bound", "morrison_error_occupancy", "relaxation_gap",
+    }  # fmt: skip
+    assert set(found.not_compared["F4"]) == {"meanfield_t", "meanfield_error_t", "gap"}
+    assert found.not_compared["J5_10"] == ["continuum_uniform"]
+    text = found.html()
+    assert "morrison_error_bound, morrison_error_occupancy" in text
+    assert "Parameters: R = 1, L = 1, kon_pair = 1.0, koff = 1.0, K = 1.0." in text
+    assert "cube root of chi-square" in text
+
+
+def test_audits_without_chance_have_the_bugs_that_they_are_said_to_find() -> None:
+    """Of the same name, or the like: the rate of unbinding, and where it puts a molecule."""
+    import test_kernel_audit
+    import test_rates
+
+    like = {"unbinding 5 % too fast": "unbinding 1e-9 too fast",
+            "what unbinds turns up in a random cell": "unbinding into a neighbouring cell",
+            "a batch of ten released one by one": "a batch released one by one"}  # fmt: skip
+    known = {"rates": test_rates.BUGS, "kernel": test_kernel_audit.BUGS}
+    said = [bug for bug in PLANTED if bug.without_chance]
+    assert len(said) == 5
+    for bug in said:
+        assert like.get(bug.name, bug.name) in known[bug.without_chance]
 
 
 def check_page(text: str, cases: set[str]) -> None:
@@ -245,6 +361,7 @@ def unseen() -> list[dict[str, Any]]:
     hop = 0.7 / 0.5**2
     slowest = 2 * hop * (1 - math.cos(math.pi / 20))
     p, k = 0.2, 2.5
+    later = 0.2 + 0.2 * math.exp(-0.25)
     fall = [p + (1 - p) * math.exp(-k * t) for t in (0.0, 0.1, 1.0)]
     return [
         case(
@@ -265,7 +382,20 @@ def unseen() -> list[dict[str, Any]]:
                             "k_bind_in_cell": 6.0, "koff": 1.0},
              p_bound=0.5, mean_unbound_time=1.0),
         case("steps", "M", {**walk, "M": 5, "k_bind_in_cell": 5.0, "koff": 1.0},
-             table=[{"dt": 0.5, "exact": 0.5}]),
+             table=[{"dt": 0.5, "exact": 0.5}, {"dt": 4.0, "exact": 0.5}]),
+        case(
+            "by chance", "F",
+            {"N": 10, "p0": 0.4, "kon": 1.0, "koff": 2.0, "C": 0.5, "t": [0.0, 0.1]},
+            p_t=[0.4, later], var_t=[2.4, 10 * later * (1 - later)],
+        ),
+        case("washed", "F", {"N": 10, "B0": 10, "koff": 2.0, "t": [0.3]}, p_t=[math.exp(-0.6)]),
+        case(
+            "no drug", "H",
+            {"N_T": 5, "kon": 1.0, "koff": 1.0, "kcat": 1.0, "S": 2.0, "kon_D": 1.0, "koff_D": 1.0,
+             "D": 0.0},
+            p_TS=0.5, var_TD=-2e-16,  # as a solver of linear equations has it
+        ),
+        case("long row", "J", {**walk, "M": 50}, mean_from_far_end=1225 / hop),
     ]  # fmt: skip
 
 

@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,11 +160,26 @@ class Setting(NamedTuple):
     km_nM: float
     tolerance_points: float
 
-    def choice(self) -> FormulaChoice:
-        return which_formula(
+    def choice(self, ask: Callable[..., FormulaChoice] = which_formula) -> FormulaChoice:
+        return ask(
             self.sites, self.volume_um3, self.kd_nM, **self.drug, serotonin_nM=self.serotonin_nM,
             km_nM=self.km_nM, tolerance_points=self.tolerance_points,
         )  # fmt: skip
+
+    def by_hand(self) -> dict[str, float]:
+        """What the three formulas say, simplest first, written out once more."""
+        sites = self.sites / units.molecules_per_nM(self.volume_um3)  # nM
+        apparent = self.kd_nM * (1 + self.serotonin_nM / self.km_nM)
+        if "copies" not in self.drug:
+            c = self.drug["concentration_nM"]
+            morrison = c / (c + apparent)
+        else:
+            c = self.drug["copies"] / units.molecules_per_nM(self.volume_um3)
+            both = sites + c + apparent
+            morrison = 2 * c / (both + math.sqrt(both**2 - 4 * sites * c))
+        return {
+            "hyperbola": c / (c + self.kd_nM), "Gaddum": c / (c + apparent), "Morrison": morrison
+        }  # fmt: skip
 
 
 def random_setting(rng: np.random.Generator) -> Setting:
@@ -232,16 +251,22 @@ class Comparison(NamedTuple):
         return statistics.z_score(self.seen.value, said, self.seen.se)
 
     def wrong(self, limit: float) -> list[str]:
-        """What simulation contradicts, beyond ``limit`` standard errors."""
-        found = []
+        """What simulation contradicts, beyond ``limit`` standard errors; the formulas by hand."""
+        found, by_hand = [], self.setting.by_hand()
         if abs(self.z(self.choice.occupancy)) > limit:
             found.append("exact law")
+        tolerance, margin = self.setting.tolerance_points, 100 * limit * self.seen.se
+        off = {name: 100 * abs(said - self.seen.value) for name, said in by_hand.items()}
         for each in self.choice.formulas:
-            off = 100 * abs(each.occupancy - self.seen.value)
-            margin = 100 * limit * self.seen.se
-            tolerance = self.choice.tolerance_points
-            if off > tolerance + margin if each.holds else off < tolerance - margin:
+            if off[each.name] > tolerance + margin and each.holds:
                 found.append(each.name)
+            if off[each.name] < tolerance - margin and not each.holds:
+                found.append(each.name)
+        simplest = self.choice.simplest
+        earlier = list(off)[: list(off).index(simplest)] if simplest in off else list(off)
+        too_far = off.get(simplest, 0.0) > tolerance + margin
+        if too_far or any(off[name] < tolerance - margin for name in earlier):
+            found.append("simplest")
         return found
 
 
@@ -307,3 +332,41 @@ def test_a_verdict_turned_round_would_be_caught(some: list[Comparison]) -> None:
         )
         caught += bool(set(each._replace(choice=choice).wrong(bound)) - {"exact law"})
     assert caught > 0.7 * len(some)
+
+
+BUGS = {
+    "serotonin left out": ('(1 + given["serotonin_nM"] / given["km_nM"])', "1.0"),
+    "Kd in the place of Km": ('/ given["km_nM"])', '/ given["kd_nM"])'),
+    "the quadratic for the law": ("exact, sd = _closed(number, total, affinity)",
+                                  "exact, sd = morrison_mean(number, total, affinity) / number, 0"),
+    "Kd without serotonin in the law": ("1 / (apparent * per_nM)", '1 / (given["kd_nM"] * per_nM)'),
+    "a drug in surroundings counted as copies": ("c = total / per_nM", "c = total / number"),
+    "serotonin in the hyperbola": ('occupancy(c, given["kd_nM"])', "occupancy(c, apparent)"),
+    "only errors above zero count": ("abs(error) <= tolerance", "error <= tolerance"),
+    "a tolerance in hundredths taken for ones": ("abs(error) <= tolerance",
+                                                 "abs(error) <= 100 * tolerance"),
+    "the last that holds for the simplest": ("for each in judged if",
+                                             "for each in judged[::-1] if"),
+}  # fmt: skip
+
+
+def planted_in_formulas(old: str, new: str) -> Any:
+    """``which_formula`` with one thing changed in its source."""
+    source = Path(formulas.__file__).read_text()
+    assert source.count(old) == 1, old
+    module = ModuleType("planted_formulas")
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    try:
+        exec(source.replace(old, new), module.__dict__)
+    finally:
+        del sys.modules[module.__name__]
+    return module.which_formula
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_in_which_formula_would_be_caught(bug: str, some: list[Comparison]) -> None:
+    """Planted in its source, held against the same simulations."""
+    ask = planted_in_formulas(*BUGS[bug])
+    bound = limit(len(some))
+    caught = [each._replace(choice=each.setting.choice(ask)).wrong(bound) for each in some]
+    assert any(caught)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +44,30 @@ class Rerun:
         Tables with the recorded hash; the others, each with what is known of the difference.
     changed
         What is not as it was: versions, code.
+    edited
+        Files beside the record that are not the tables it speaks of, though these came out the
+        same: somebody changed them, and how.
     """
 
     equal: tuple[str, ...]
     different: Mapping[str, str]
     changed: tuple[str, ...]
+    edited: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether all tables came out the same."""
-        return not self.different
+        """Whether all tables came out the same, and are those beside the record."""
+        return not self.different and not self.edited
 
     def text(self) -> str:
         """The report for people."""
         lines = [f"same    {name}" for name in self.equal]
         lines += [f"DIFFERS {name}: {what}" for name, what in self.different.items()]
+        lines += [f"EDITED  {name}: {what}" for name, what in self.edited.items()]
         lines += [f"! {each}" for each in self.changed]
+        if self.edited and not self.different:
+            told = "All recorded tables are reproduced, but files beside the record are NOT they."
+            return "\n".join([*lines, told])
         if self.passed:
             return "\n".join([*lines, "All tables are reproduced, byte for byte."])
         if not self.changed:
@@ -88,7 +96,8 @@ def rerun(path: Path, *, progress: Progress = silent, workers: int | None = 1) -
         if name not in equal
     }
     different |= {name: "it is not in the record" for name in tables if name not in recorded}
-    return Rerun(tuple(equal), different, tuple(_changed(record, source)))
+    edited = {name: what for name in equal if (what := _edited(path.parent / name, tables[name]))}
+    return Rerun(tuple(equal), different, tuple(_changed(record, source)), edited)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -179,8 +188,26 @@ def _difference(file: Path, recorded: str, now: bytes | None) -> str:
         return f"another hash ({file} was changed since, so rows cannot be compared)"
     if file.suffix != ".csv":
         return "another hash"
-    before, after = then.decode().splitlines(), now.decode().splitlines()
-    for number, (old, new) in enumerate(zip(before, after, strict=False)):
+    return _first_row(then, now)
+
+
+def _edited(file: Path, table: bytes) -> str:
+    """How the file beside the record departs from its table; empty if it does not, or is gone."""
+    try:
+        held = file.read_bytes()
+    except OSError:
+        return ""
+    if held == table:
+        return ""
+    if file.suffix != ".csv":
+        return "the file was changed since"
+    return f"the file was changed since; {_first_row(table, held)}"
+
+
+def _first_row(before: bytes, after: bytes) -> str:
+    """The first row in which two tables (CSV) differ."""
+    old_rows, new_rows = (data.decode(errors="replace").splitlines() for data in (before, after))
+    for number, (old, new) in enumerate(zip(old_rows, new_rows, strict=False)):
         if old != new:
             return f"row {number} (0: header) was {old!r}, is {new!r}"
-    return f"{len(before) - 1} rows were recorded, now there are {len(after) - 1}"
+    return f"{len(old_rows) - 1} rows were recorded, now there are {len(new_rows) - 1}"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from synapse_abm import sweep
 from synapse_abm.engine import checkpoint
 from synapse_abm.engine.checkpoint import CheckpointError, Recorded
-from synapse_abm.engine.network import Names
+from synapse_abm.engine.network import Address, Names
 from synapse_abm.engine.simulation import Recorder, Series, Simulation
 from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.results import (
@@ -339,10 +339,7 @@ def _begin(
     piece: Replicate,
 ) -> tuple[Callable[[], Simulation], Callable[[int, int], Series], Recorded]:
     """A simulation at the start or where its checkpoint is, how to advance it, and its records."""
-    at, earlier = piece.checkpoint, None
-    if at is not None and at.exists():
-        with suppress(CheckpointError):
-            earlier = checkpoint.load_recorded(at)
+    at, earlier = piece.checkpoint, _earlier(piece)
     if piece.engine == "compiled":
         if earlier is not None and at is not None:
             simulation = checkpoint.load(at)
@@ -358,6 +355,18 @@ def _begin(
             piece.scenario, rng=piece.seed, replicate=piece.replicate, engine=piece.engine
         )
     return lambda: model.simulation, model.run, earlier or _nothing(model.simulation)
+
+
+def _earlier(piece: Replicate) -> Recorded | None:
+    """What an interrupted run of just this replicate recorded; None if there is no such thing."""
+    at = piece.checkpoint
+    if at is not None and at.exists():
+        with suppress(CheckpointError):
+            found = checkpoint.load(at)
+            whose = found.scenario.model_dump_json(), found.address
+            if whose == (piece.scenario.model_dump_json(), Address(piece.seed, piece.replicate)):
+                return checkpoint.load_recorded(at)
+    return None
 
 
 def _nothing(simulation: Simulation) -> Recorded:

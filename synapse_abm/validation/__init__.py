@@ -20,14 +20,17 @@ independent replicates or batch means elsewhere.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from synapse_abm.engine import kernels
 from synapse_abm.engine.network import Address
 from synapse_abm.errors import raise_faults
+from synapse_abm.results import sha256
 from synapse_abm.runs.experiment import Progress, check_seed, silent
 from synapse_abm.statistics import Rule
 from synapse_abm.validation.cases import SHIPPED, Case, read_cases
@@ -35,8 +38,8 @@ from synapse_abm.validation.groups import assign, faults_of
 from synapse_abm.validation.judge import judge
 from synapse_abm.validation.planted import PLANTED, not_tried, try_out
 from synapse_abm.validation.quantities import Row
-from synapse_abm.validation.report import Caught, Verdicts
-from synapse_abm.validation.trials import Trial
+from synapse_abm.validation.report import Caught, Source, Verdicts
+from synapse_abm.validation.trials import LAST_RESORT, Found, Trial
 
 __all__ = ["FALSE_ALARM", "Verdicts", "validate"]
 
@@ -82,9 +85,12 @@ def validate(
     began = time.perf_counter()
     seed = DEFAULT_SEED if seed is None else check_seed(seed)
     read = read_cases(SHIPPED if cases is None else cases)
+    source = None if cases is None else Source(cases.name, sha256(cases.read_bytes()))
     found = assign(read)
     raise_faults(faults_of(read))
-    trials = [trial.thorough() for trial in found.trials] if thorough else found.trials
+    if thorough:
+        found = thoroughly(found, read)
+    trials = found.trials
     rule = Rule(tests=max(sum(len(t.quantities) for t in trials), 1), false_alarm=_DESIGNED)
     announce(_forecast(trials))
     rows = _in_order(read, _judge_all(trials, rule, seed, progress))
@@ -93,7 +99,22 @@ def validate(
     return Verdicts(
         FALSE_ALARM, seed, rows, tuple(found.left_out), tuple(bugs), wall_s,
         thorough=thorough, rule=rule, titles={case.id: case.title for case in read},
+        source=source, not_compared=_not_compared(read, rows), asked_planted=planted,
+        parameters={case.id: case.params for case in read},
     )  # fmt: skip
+
+
+def thoroughly(found: Found, cases: Sequence[Case]) -> Found:
+    """Finer margins; and what would take too long by default, at the margins of the default."""
+    fine = Found([trial.thorough() for trial in found.trials])
+    tried = {(each.id, each.name) for trial in fine.trials for each in trial.quantities}
+    whole = assign([replace(case, budget=LAST_RESORT) for case in cases])
+    for trial in whole.trials:
+        more = tuple(each for each in trial.quantities if (each.id, each.name) not in tried)
+        if more:
+            fine.trials.append(replace(trial, quantities=more))
+    fine.left_out = whole.left_out
+    return fine
 
 
 def _try_out(all_of_them: bool, rule: Rule, seed: int, progress: Progress) -> list[Caught]:
@@ -111,6 +132,26 @@ def _forecast(trials: Sequence[Trial]) -> str:
     length = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     quantities = sum(len(trial.quantities) for trial in trials)
     return f"{quantities} quantities in {len(trials)} trials: about {length} on {_workers()} cores"
+
+
+def _not_compared(cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Numbers of the cases that were run, by case, that no row is about."""
+    measured: dict[str, set[str]] = {}
+    for row in rows:
+        name = re.sub(r"(\[.*\])?( \(clock\))?$", "", row.quantity)
+        measured.setdefault(row.id, set()).add(name)
+    found = {}
+    for case in cases:
+        names = measured.get(case.id)
+        if names:
+            known = names | {"t"} | {name + end for name in names for end in _ENDINGS}
+            known |= {"table"} if "occupancy" in names else set()
+            found[case.id] = [k for k, v in case.exact.items() if v is not None and k not in known]
+    return {name: keys for name, keys in found.items() if keys}
+
+
+#: What keys of a file may have behind the name of the quantity that they are about.
+_ENDINGS = ("_t", "_bound", "_occupancy")
 
 
 def _in_order(cases: Sequence[Case], rows: Sequence[Row]) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.errors import InputError, raise_faults
+from synapse_abm.errors import InputError
 
 type Array = NDArray[np.float64]
 
@@ -22,7 +22,29 @@ SHIPPED = Path(__file__).with_name("cases.json")
 
 GROUPS = "ABCDEFGHIJKLMN"
 LARGEST_RATE, LEAST_RATE, LARGEST_COUNT = 1e6, 1e-6, 1_000_000
+#: Entries that a table of two counts may have.
+LARGEST_TABLE = 1_000_000
 _MISSING = "(missing)"
+_TIMES = ("t", "T", "lags")
+
+
+class Noticed(Mapping[str, Any]):
+    """What a case holds, and which of it was looked at."""
+
+    def __init__(self, held: Mapping[str, Any]) -> None:
+        self._held = held
+        self.looked_at: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._held[key]
+        self.looked_at.add(key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +53,11 @@ class Case:
 
     The readers return the value asked for, or a harmless one of the same type after noting a fault
     in ``faults``, so that one pass over a file finds all there are.
+
+    Parameters
+    ----------
+    budget
+        Events that a trial of it may take, in units of what is affordable by default.
     """
 
     source: str
@@ -40,8 +67,16 @@ class Case:
     exact: Mapping[str, Any]
     title: str = ""
     faults: list[InputError] = field(default_factory=list)
+    budget: float = 1.0
 
-    def _fault(self, key: str, value: object, allowed: str) -> None:
+    def unread(self) -> list[str]:
+        """Parameters that nothing has looked at."""
+        if not isinstance(self.params, Noticed):
+            return []
+        return [key for key in self.params if key not in self.params.looked_at]
+
+    def fault(self, key: str, value: object, allowed: str) -> None:
+        """Note that something given under ``params`` or ``exact`` cannot be used."""
         fix = "add it" if value == _MISSING else ""
         self.faults.append(InputError(f"{self.source}: {self.id}.{key}", value, allowed, fix))
 
@@ -51,24 +86,38 @@ class Case:
         if _is_number(value) and (LEAST_RATE <= value <= LARGEST_RATE or (zero and value == 0)):
             return float(value)
         nought = "0, or " if zero else ""
-        self._fault(
+        self.fault(
             f"params.{name}", value, f"{nought}a number from {LEAST_RATE:g} to {LARGEST_RATE:g}"
         )
         return 1.0
+
+    def share(self, name: str) -> float | None:
+        """A parameter that is a probability; None if the case does not give it."""
+        value = self.params.get(name)
+        if value is None or (_is_number(value) and 0 <= value <= 1):
+            return None if value is None else float(value)
+        self.fault(f"params.{name}", value, "a number from 0 to 1")
+        return None
+
+    def contradiction(self, name: str, expected: float, formula: str) -> None:
+        """Note a fault if a parameter is not what others make it."""
+        value = self.params.get(name, expected)
+        if not _is_number(value) or not math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-12):
+            self.fault(f"params.{name}", value, f"{formula} = {expected:.7g}, or leave it out")
 
     def count(self, name: str, least: int = 0, default: int | None = None) -> int:
         """A parameter that is a whole number of molecules or sites."""
         value = self.params.get(name, _MISSING if default is None else default)
         if _is_number(value) and least <= value <= LARGEST_COUNT and float(value).is_integer():
             return int(value)
-        self._fault(f"params.{name}", value, f"a whole number from {least} to {LARGEST_COUNT}")
+        self.fault(f"params.{name}", value, f"a whole number from {least} to {LARGEST_COUNT}")
         return 1
 
     def flag(self, name: str, default: bool) -> bool:
         """A parameter that is true or false."""
         value = self.params.get(name, default)
         if not isinstance(value, bool):
-            self._fault(f"params.{name}", value, "true or false")
+            self.fault(f"params.{name}", value, "true or false")
         return bool(value)
 
     def wholes(self, name: str, lengths: Sequence[int], least: int, most: int) -> tuple[int, ...]:
@@ -77,7 +126,8 @@ class Case:
         if _are_wholes(value, lengths, least, most):
             return tuple(int(each) for each in value)
         size = " or ".join(map(str, lengths))
-        self._fault(f"params.{name}", value, f"{size} whole numbers from {least} to {most}")
+        what = "whole number" if max(lengths) == 1 else "whole numbers"
+        self.fault(f"params.{name}", value, f"a list of {size} {what} from {least} to {most}")
         return (1,) * lengths[0]
 
     def cells(self, name: str, shape: Sequence[int]) -> list[tuple[int, ...]]:
@@ -92,7 +142,7 @@ class Case:
             ]
             if all(inside):
                 return [tuple(int(x) for x in cell) for cell in value]
-        self._fault(f"params.{name}", value, allowed)
+        self.fault(f"params.{name}", value, allowed)
         return []
 
     def times(self, where: str) -> Array:
@@ -101,8 +151,14 @@ class Case:
         value = held.get("t", _MISSING)
         if _are_numbers(value) and len(value) and min(value) >= 0 and max(value) <= LARGEST_RATE:
             return np.array(value, dtype=np.float64)
-        self._fault(f"{where}.t", value, "a list of numbers >= 0")
+        self.fault(f"{where}.t", value, "a list of numbers >= 0, at least one")
         return np.ones(1)
+
+    def _times_unknown(self) -> bool:
+        """Whether the times were refused: how many there are is not known then."""
+        places = ("params", "exact")
+        ends = tuple(f"{self.id}.{place}.{name}" for place in places for name in _TIMES)
+        return any(fault.name.endswith(ends) for fault in self.faults)
 
     def reset(self) -> tuple[float, int] | None:
         """The parameter ``reset``: a time (s) and the number of molecules set then; or none."""
@@ -113,7 +169,7 @@ class Case:
             time, number = value
             if 0 <= number <= LARGEST_COUNT and float(number).is_integer():
                 return float(time), int(number)
-        self._fault("params.reset", value, "null, or a time > 0 and a whole number >= 0")
+        self.fault("params.reset", value, "null, or a time > 0 and a whole number >= 0")
         return None
 
     def number(self, key: str) -> float | None:
@@ -123,17 +179,17 @@ class Case:
             return None
         if _is_number(value):
             return float(value)
-        self._fault(f"exact.{key}", value, "a finite number")
+        self.fault(f"exact.{key}", value, "a finite number")
         return None
 
     def series(self, key: str, length: int) -> Array | None:
         """Exact numbers at each of ``length`` times; None if the case does not give them."""
         value = self.exact.get(key)
-        if value is None:
+        if value is None or self._times_unknown():
             return None
         if _are_numbers(value) and len(value) == length:
             return np.array(value, dtype=np.float64)
-        self._fault(f"exact.{key}", value, f"{length} finite numbers, one for each t")
+        self.fault(f"exact.{key}", value, f"{length} finite numbers, one for each t")
         return None
 
     def law(self, key: str) -> Array | None:
@@ -143,7 +199,7 @@ class Case:
             return None
         if _are_numbers(value) and len(value) and min(value) >= 0:
             return np.array(value, dtype=np.float64)
-        self._fault(f"exact.{key}", value, "a list of probabilities >= 0")
+        self.fault(f"exact.{key}", value, "a list of probabilities >= 0")
         return None
 
     def joint_law(self, key: str) -> Array | None:
@@ -157,10 +213,13 @@ class Case:
             places = [_pair(name) for name in value]
             if min(value.values()) >= 0 and None not in places:
                 at = np.array(places)
-                table = np.zeros(at.max(axis=0) + 1)
-                table[tuple(at.T)] = list(value.values())
-                return table
-        self._fault(f"exact.{key}", value, 'probabilities >= 0 under keys "i,j"')
+                shape = at.max(axis=0) + 1
+                if shape.prod() <= LARGEST_TABLE:
+                    table = np.zeros(shape)
+                    table[tuple(at.T)] = list(value.values())
+                    return table
+        allowed = f'probabilities >= 0 under keys "i,j", at most {LARGEST_TABLE} pairs up to them'
+        self.fault(f"exact.{key}", value, allowed)
         return None
 
 
@@ -204,31 +263,31 @@ def after(times: Array, start: float) -> Array:
 
 
 def read_cases(path: Path) -> list[Case]:
-    """The cases of a file.
+    """The cases of a file; what is wrong with one of them is noted in its ``faults``.
 
     Raises
     ------
-    InputError, InputErrors
-        If the file cannot be read, is not JSON, or its cases are not in the documented form.
+    InputError
+        If the file cannot be read, is not JSON, or holds no cases.
     """
     found = _load(path)
     cases = found.get("cases") if isinstance(found, dict) else None
     if not isinstance(cases, list) or not cases:
         allowed = 'a JSON object with a list of cases under "cases"'
         raise InputError("--cases", str(path), allowed, "see the cases of the program for the form")
-    faults: list[InputError] = []
-    read = [_case(path.name, at, each, faults) for at, each in enumerate(cases)]
-    ids = [case.id for case in read]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    alone = "a name that no other case has"
-    faults.extend(InputError(f"{path.name}: id", name, alone) for name in twice)
-    raise_faults(faults)
+    read = [_case(path.name, at, each) for at, each in enumerate(cases)]
+    seen: set[str] = set()
+    for case in read:
+        if case.id in seen:
+            alone = "a name that no other case has"
+            case.faults.append(InputError(f"{path.name}: id", case.id, alone))
+        seen.add(case.id)
     return read
 
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), object_pairs_hook=_once)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise InputError(
@@ -240,25 +299,37 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _case(source: str, at: int, found: Any, faults: list[InputError]) -> Case:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of two values for one name none would be better than the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return found
+
+
+def _case(source: str, at: int, found: Any) -> Case:
+    """A case; one that is not in the documented form is of no group."""
     place = f"{source}: cases[{at}]"
+    faults: list[InputError] = []
     if not isinstance(found, dict):
         faults.append(InputError(place, found, "an object with id, group, params and exact"))
-        return Case(source, f"cases[{at}]", "?", {}, {})
+        return Case(source, f"cases[{at}]", "?", {}, {}, faults=faults)
     name, group = found.get("id", _MISSING), found.get("group", _MISSING)
-    if not isinstance(name, str) or not name or name == _MISSING:
-        faults.append(InputError(f"{place}.id", name, "a name"))
+    if not isinstance(name, str) or not name or not name.isprintable() or name == _MISSING:
+        faults.append(InputError(f"{place}.id", name, "a name of characters that can be printed"))
         name = f"cases[{at}]"
     if not isinstance(group, str) or group[:1] not in tuple(GROUPS) or group[1:2].isalnum():
         allowed = f"a group from {GROUPS[0]} to {GROUPS[-1]}, its letter first"
         faults.append(InputError(f"{place}.group", group, allowed))
         group = "?"
-    faults.extend(
-        InputError(f"{place}.{key}", found.get(key, _MISSING), "an object")
-        for key in ("params", "exact")
-        if not isinstance(found.get(key), dict)
-    )
-    return Case(
-        source, name, group, found.get("params") or {}, found.get("exact") or {},
-        str(found.get("title") or ""),
-    )  # fmt: skip
+    for key in ("params", "exact"):
+        held = found.get(key, _MISSING)
+        if not isinstance(held, dict) or (key == "exact" and not held):
+            allowed = "an object" if key == "params" else "an object that holds exact numbers"
+            faults.append(InputError(f"{place}.{key}", held, allowed))
+            group = "?"
+    params, exact = ({} if group == "?" else found[key] for key in ("params", "exact"))
+    title = str(found.get("title") or "")
+    return Case(source, name, group, Noticed(params), exact, title, faults)

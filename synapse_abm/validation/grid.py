@@ -20,7 +20,7 @@ from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import OCCUPANCY
 from synapse_abm.validation.samples import BURN_IN, Panel, Sample
 from synapse_abm.validation.stepped import hop_step
-from synapse_abm.validation.trials import AFFORDABLE, DECIDING, Claims, Found, Trial, too_long
+from synapse_abm.validation.trials import DECIDING, Claims, Found, Trial, affordable, too_long
 
 COPIES = 64
 #: Relaxation times up to the first look, for one site; more sites need fewer.
@@ -46,7 +46,7 @@ def closed_grid(case: Case) -> Found:
     scenario = min((_with_step(scenario, part) for part in STEPS), key=_price)
     every, first = math.ceil(relaxation_steps(scenario)), max(LEAST_FIRST, FIRST // sites)
     cost = _price(scenario) * (BURN_IN + DECIDING * first)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
 
     def observe(address: Address, kernels: ModuleType | None) -> Sample:

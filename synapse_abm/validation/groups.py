@@ -15,7 +15,7 @@ from synapse_abm.validation.passage import first_passage
 from synapse_abm.validation.rebinding import any_step, single_site
 from synapse_abm.validation.transport import clamped as clamped_cycle
 from synapse_abm.validation.transport import coupled
-from synapse_abm.validation.trials import Found
+from synapse_abm.validation.trials import Found, unknown_parameters
 
 ASYMPTOTIC = "an asymptotic formula of continuous space, without an exact law on a grid"
 OTHER_STEPS = "the bias of time steps that this program does not use"
@@ -77,15 +77,47 @@ def assign(cases: Sequence[Case]) -> Found:
     found = Found()
     for case in cases:
         if case.group[0] in RUN:
+            check_derived(case)
             found.add(_of_one(case, RUN[case.group[0]](case)(case)))
     found.add(immigration([case for case in cases if case.group[0] == "N"]))
     return found
 
 
 def _of_one(case: Case, found: Found) -> Found:
-    if not found.trials and not found.left_out and not case.faults:
+    if case.faults:
+        return found
+    if found.trials and (why := unknown_parameters(case)):
+        return Found(left_out=[(case.id, why)])
+    if not found.trials and not found.left_out:
         found.left_out.append((case.id, "it gives no number that is measured here"))
     return found
+
+
+#: Parameters that a file may give though they follow from others, by group: how they follow.
+DERIVED: Mapping[str, Mapping[str, tuple[str, Callable[[Case], float]]]] = {
+    "A": {"Kd": ("koff / kon", lambda case: case.rate("koff") / case.rate("kon"))},
+    "B": {"K": ("kon_pair / koff", lambda case: case.rate("kon_pair") / case.rate("koff"))},
+    "C": {
+        "immigration": (
+            "exchange_rate x mean_free",
+            lambda case: case.rate("exchange_rate") * case.rate("mean_free", zero=True),
+        )
+    },
+    "J": {
+        "hop_rate_per_direction": ("D / h^2", lambda case: case.rate("D") / case.rate("h") ** 2),
+        "L": ("M x h", lambda case: case.count("M", 1) * case.rate("h")),
+    },
+    "K": {"hop_rate_per_direction": ("D / h^2", lambda case: case.rate("D") / case.rate("h") ** 2)},
+}
+
+
+def check_derived(case: Case) -> None:
+    """Note a fault for each parameter that contradicts those it follows from."""
+    for name, (formula, value) in DERIVED.get(case.group[0], {}).items():
+        if name in case.params:
+            expected = value(case)
+            if not case.faults:
+                case.contradiction(name, expected, formula)
 
 
 def faults_of(cases: Sequence[Case]) -> list[InputError]:

@@ -27,13 +27,14 @@ from synapse_abm.validation.places import ONE_CELL, reservoir, side_by_side
 from synapse_abm.validation.quantities import RELATIVE, Measure, Number
 from synapse_abm.validation.samples import Replicates, Sample
 from synapse_abm.validation.trials import (
-    AFFORDABLE,
     ASKED,
     DECIDING,
     SLACK,
     Found,
     Trial,
+    affordable,
     too_long,
+    unknown_parameters,
 )
 
 MOST_STEPS = 1000
@@ -80,6 +81,8 @@ def immigration(cases: Sequence[Case]) -> Found:
         later = times if process.reset is None else after(times, process.reset[0])
         if common_step(times, MOST_STEPS) is None or common_step(later, MOST_STEPS) is None:
             found.left_out.append((case.id, f"its times have no step that fits {MOST_STEPS} times"))
+        elif why := unknown_parameters(case):
+            found.left_out.append((case.id, why))
         else:
             shared.setdefault(process, []).append((case, times))
     for process, members in shared.items():
@@ -137,7 +140,7 @@ def _affordable(process: Process, members: Members, *, clock: bool, mark: str) -
     found, late = Found(), list[Claim]()
     while claims:
         last = max(claim.time for claim in claims)
-        budget = AFFORDABLE / _cost(process, last, clock)
+        budget = affordable(members[0][0]) / _cost(process, last, clock)
         run = [claim for claim in claims if claim.needed <= budget]
         claims = [claim for claim in claims if claim.needed > budget]
         if run:

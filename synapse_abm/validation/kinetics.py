@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from synapse_abm.theory import (
     Law,
     closed_transient_law,
     occupancy,
+    open_law,
     open_transient_law,
     time_average_variance,
 )
@@ -43,11 +45,11 @@ from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns, Replicates, Sample
 from synapse_abm.validation.seats import Seats
 from synapse_abm.validation.trials import (
-    AFFORDABLE,
     DECIDING,
     Claims,
     Found,
     Trial,
+    affordable,
     bound,
     stationary,
     too_long,
@@ -57,7 +59,7 @@ from synapse_abm.validation.trials import (
 FIRST, SITES, FIRST_SITES = 2400, 64, 100
 MOST_STEPS = 1000
 #: Snapshots per relaxation time for a time average, and the relative change this makes to it.
-SNAPSHOTS = 8
+SNAPSHOTS = 2
 _NO_STEP = f"its times have no step that fits {MOST_STEPS} times"
 
 
@@ -72,18 +74,35 @@ def approach(case: Case) -> Found:
     return found
 
 
+def _clamped_rates(case: Case) -> tuple[float, float, float]:
+    """k_on, k_off and C; after a start that is given a ligand may be washed out: no C, no k_on."""
+    washed = 0.0 if "B0" in case.params or "p0" in case.params else None
+    kon, held = (case.rate(name, zero=True, default=washed) for name in ("kon", "C"))
+    return kon, case.rate("koff"), held
+
+
 def _association(case: Case) -> Found:
-    """A clamped ligand finds N sites, ``B0`` of them taken (none unless the case says so)."""
-    sites, start = case.count("N", 1), case.count("B0", default=0)
-    kon, koff, held = case.rate("kon", zero=True), case.rate("koff"), case.rate("C", zero=True)
-    if start > sites:
+    """A clamped ligand and N sites: ``B0`` of them are taken at time zero, or each is with the
+    probability ``p0``; none unless the case says so.
+    """
+    sites, chance = case.count("N", 1), case.share("p0")
+    (kon, koff, held), times = _clamped_rates(case), case.times("params")
+    start = case.count("B0", default=0)
+    if start > sites or (start and chance is not None):
         start = 0
-        case.wholes("B0", (1,), 0, sites)  # notes the fault
-    rate, times = kon * held + koff, case.times("params")
-    ligand = Ligand(clamped_nM=held, binding={"T": per_concentration(kon, koff)})
-    laws = [open_transient_law(t, sites, start, kon * held / rate, rate) for t in times]
-    scenario = well_mixed(sites, {"L": ligand})
-    return _transient(case, scenario, times, laws, _Taken(start) if start else None)
+        case.fault("params.B0", case.params["B0"], f"at most N = {sites}, and not beside p0")
+    if case.faults:
+        return Found()
+    rate = kon * held + koff
+    p = kon * held / rate
+    scenario = well_mixed(
+        sites, {"L": Ligand(clamped_nM=held, binding={"T": per_concentration(kon, koff)})}
+    )
+    if chance is None:
+        laws = [open_transient_law(t, sites, start, p, rate) for t in times]
+        return _transient(case, scenario, times, laws, _Taken.first(start) if start else None)
+    laws = [open_law(sites, p + (chance - p) * math.exp(-rate * t)) for t in times]
+    return _transient(case, scenario, times, laws, _Taken.perhaps(chance))
 
 
 def _closed(case: Case) -> Found:
@@ -101,19 +120,31 @@ def _closed(case: Case) -> Found:
 
 
 class _Taken:
-    """Lets the clamped ligand hold the first ``number`` sites of every copy at time zero."""
+    """Lets the clamped ligand hold sites at time zero: which of them, shape (copies, sites)."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, choose: Callable[[np.random.Generator, tuple[int, int]], Any]) -> None:
+        self._choose = choose
+        self.held: Array = np.zeros(0)
 
-    def __call__(self, state: State, _: np.random.Generator) -> None:
+    @classmethod
+    def first(cls, number: int) -> _Taken:
+        """The first ``number`` sites of every copy."""
+        return cls(lambda _, shape: np.arange(shape[1])[None, :].repeat(shape[0], 0) < number)
+
+    @classmethod
+    def perhaps(cls, chance: float) -> _Taken:
+        """Each site with a probability."""
+        return cls(lambda generator, shape: generator.random(shape) < chance)
+
+    def __call__(self, state: State, generator: np.random.Generator) -> None:
         sites, totals = state.store.sites, state.store.totals
-        targets = int(sites[lay.TARGET].max()) + 1
-        each = sites.shape[1] // targets
-        taken = np.arange(sites.shape[1]) % each < self.number
-        sites[lay.LIGAND, taken] = sites[lay.TARGET, taken]  # ligand i binds target i
-        totals[:targets] = self.number
-        totals[targets : 2 * targets] = each - self.number
+        copies = int(sites[lay.TARGET].max()) + 1
+        each = sites.shape[1] // copies
+        taken = self._choose(generator, (copies, each))
+        sites[lay.LIGAND, taken.ravel()] = sites[lay.TARGET, taken.ravel()]  # i binds i
+        totals[:copies] = taken.sum(axis=1)
+        totals[copies : 2 * copies] = each - totals[:copies]
+        self.held = totals[:copies].astype(np.float64)
 
 
 def _transient(
@@ -132,11 +163,11 @@ def _transient(
     replicas = side_by_side(scenario.model_copy(update={"dt_s": step}), copies)
     records = np.round(times / step).astype(np.int64)
     columns = CountRows.of(Names.of(replicas))
-    initial = 0.0 if prepare is None else float(prepare.number)
 
     def read(_: Simulation, series: Series) -> Mapping[str, Array]:
         table = series.totals[:, : columns.pairs]
-        table = np.vstack([np.full((1, copies), initial), table])
+        held = np.zeros(copies) if prepare is None else prepare.held
+        table = np.vstack([held, table])
         return {f"bound@{i}": table[at].astype(np.float64) for i, at in enumerate(records)}
 
     def observe(address: Address, kernels: ModuleType | None) -> Sample:
@@ -151,7 +182,7 @@ def _transient(
         rare += min(0.5 / least, 20.0)
     first = round(FIRST * rare)
     cost = DECIDING * first * (events * (1 + copies / 16) + 20 * len(set(records)) + 1000 / copies)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
     return Found([Trial(numbers, first, observe, cost)])
 
@@ -207,7 +238,7 @@ class _Clamped:
 def _memory(case: Case) -> Found:
     """Equilibrium of a clamped ligand: its rates, autocovariance, variance of a time average."""
     sites = case.count("N", 1)
-    kon, koff, held = case.rate("kon", zero=True), case.rate("koff"), case.rate("C", zero=True)
+    kon, koff, held = _clamped_rates(case)
     if case.faults or kon * held == 0:
         return Found()
     ligand = Ligand(clamped_nM=held, binding={"T": per_concentration(kon, koff)})
@@ -250,7 +281,7 @@ def _autocovariance(case: Case, place: _Clamped) -> Found:
     steps, copies = int(records.max()) + 1, 8
     events = _events(place, steps * step)
     cost = DECIDING * FIRST * (2 * events + 30 * steps / copies + 150)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, f"autocov_bound: {too_long(cost)}")])
     return Found([Trial(numbers, FIRST, place.watched(steps, step, copies, read), cost)])
 
@@ -268,7 +299,7 @@ def _time_averages(case: Case, place: _Clamped) -> Found:
         steps = max(8, math.ceil(SNAPSHOTS * window / place.relaxation_s))
         cost = DECIDING * FIRST * (1.5 * _events(place, window) + 5 * steps + 150)
         name = f"var_timeavg[T={window:g}]"
-        if cost > AFFORDABLE:
+        if cost > affordable(case):
             found.left_out.append((case.id, f"{name}: {too_long(cost)}"))
             continue
         found.trials.append(_time_average(case, place, name, window, steps, e, cost))
@@ -389,6 +420,6 @@ def _race(
     events = pace(scenario).events_per_s * float(times.max()) + sites
     first = max(2, round(FIRST_SITES * SITES / sites))
     cost = DECIDING * first * (events + 20 * int(records.max(initial=1)) + 1000)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
     return Found([Trial(tuple(quantities), first, observe, cost)])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from html import escape
 
-from synapse_abm import __version__
-from synapse_abm.results import versions
+from synapse_abm.results import code_version, versions
 from synapse_abm.statistics import Verdict
 from synapse_abm.validation.pictures import picture, z_histogram, z_strip
 from synapse_abm.validation.quantities import Row
@@ -44,6 +44,10 @@ dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
 """
 
 
+#: The audits of the test suite that find planted bugs without chance.
+AUDITS = {"rates": "audit of rates", "kernel": "audit of the kernel"}
+
+
 def html(found: Verdicts) -> str:
     """The report as the text of one self-contained page."""
     body = [
@@ -53,9 +57,9 @@ def html(found: Verdicts) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>synapse_abm: validation</title><style>{_STYLE}</style></head><body>"
+        f"<title>synapse_abm: validation</title><style>{_STYLE}</style></head><body><main>"
         + "\n".join(part for part in body if part)
-        + "</body></html>\n"
+        + "</main></body></html>\n"
     )
 
 
@@ -65,11 +69,13 @@ def _badge(verdict: str, text: str = "") -> str:
 
 def _head(found: Verdicts) -> str:
     cases = len({row.id for row in found.rows})
-    overall = "PASS" if found.passed else "FAIL"
-    if not found.passed and all(row.verdict is not Verdict.FAIL for row in found.rows):
-        overall = "INCONCLUSIVE"
+    failed = any(row.verdict is Verdict.FAIL for row in found.rows)
+    failed |= any(each.caught is False for each in found.planted)
+    overall = _badge("PASS" if found.passed else "FAIL" if failed else "INCONCLUSIVE")
+    if not found.rows:
+        overall = _badge("INCONCLUSIVE", "nothing was run")
     return (
-        f"<h1>A synapse held against exact theory {_badge(overall)}</h1>"
+        f"<h1>A synapse held against exact theory {overall}</h1>"
         f"<p>The simulator synapse_abm lets molecules and binding sites meet at random. Here "
         f"{cases} systems whose laws are known exactly were simulated, and {len(found.rows)} "
         f"numbers and distributions compared with them. If the simulator is exact, the probability "
@@ -83,7 +89,10 @@ def _summary(found: Verdicts) -> str:
     bugs = found.planted
     caught = sum(each.caught is True for each in bugs)
     tried = sum(each.caught is not None for each in bugs)
-    planted = f" {_badge('yes', f'{caught} of {tried} planted bugs caught')}" if tried else ""
+    all_caught = "yes" if caught == tried else "NO"
+    planted = f" {_badge(all_caught, f'{caught} of {tried} planted bugs caught')}" if tried else ""
+    if len(bugs) > tried:
+        planted += f" {_badge('not', f'{len(bugs) - tried} not tried')}"
     return (
         f"<h2>Summary</h2><p>{told}{planted}</p>"
         f'<div class="wide">{z_histogram(found.rows)}</div>'
@@ -95,12 +104,12 @@ def _summary(found: Verdicts) -> str:
 
 
 def _rules(found: Verdicts) -> str:
+    each = found.margins
     margins = (
-        "0.002 of an occupancy or probability, 0.5 % of other numbers, 1 % of a variance"
-        if found.thorough
-        else "0.01 of an occupancy or probability, 2 % of other numbers, 4 % of a variance"
+        f"{each['occupancy']:g} of an occupancy or probability, {100 * each['other']:g} % of other "
+        f"numbers, {100 * each['variance']:g} % of a variance"
     )
-    rule = found.rule
+    rule, power = found.rule, found.power()
     return (
         "<h2>How a verdict is reached</h2>"
         f"<p>Every number is looked at up to {rule.stages} times, on samples that grow "
@@ -115,6 +124,12 @@ def _rules(found: Verdicts) -> str:
         "and its mean passes.</dd>"
         f"<dt>{_badge('INCONCLUSIVE')}</dt><dd>neither, even at the last look. That is not a "
         "pass.</dd></dl>"
+        "<p>Power: samples are planned so that the fourth look decides. Were a number wrong by a "
+        f"whole margin, it would fail with a probability of {power['fails, off by 1 margin']:.4f} "
+        f"and pass with {power['passes, off by 1 margin']:.4f}; wrong by half a margin, fail with "
+        f"{power['fails, off by 0.5 margin']:.2f}. A right number misses its PASS with less "
+        f"than {max(1 - power['passes, if exact'], 1e-9):.0e}. That is on ideal data, each number "
+        "by itself.</p>"
         "<p>Standard errors are exact where the law is known, and come from independent "
         "replicates or batch means elsewhere. On a grid, positions are frozen while molecules "
         "react, for the length of one step. Equilibrium does not feel that. First-passage times, "
@@ -143,41 +158,80 @@ def _card(name: str, rows: Sequence[Row], found: Verdicts) -> str:
         f'<p class="small">z of {len(rows)} quantities (band: 2 standard errors; dashed: FAIL). '
         f"Largest: {escape(largest.quantity)}, z = {largest.z:.2f}; up to "
         f"{max(row.observations for row in rows):,} observations.</p>"
-        f"<details><summary>all numbers</summary>{_numbers(rows)}</details></section>"
+        f"<details><summary>all numbers</summary>{_numbers(rows)}{_notes(name, rows, found)}"
+        "</details></section>"
     )
+
+
+def _notes(name: str, rows: Sequence[Row], found: Verdicts) -> str:
+    """What else is to be known of a case."""
+    notes = []
+    if any(row.frequencies is not None for row in rows):
+        notes.append(
+            "Of a law (pmf): the cube root of chi-square per degree of freedom, which is close to "
+            "normal (Wilson and Hilferty 1931)."
+        )
+    given = found.parameters.get(name, {})
+    if given:
+        notes.append(
+            "Parameters: " + ", ".join(f"{k} = {_short(v)}" for k, v in given.items()) + "."
+        )
+    if keys := found.not_compared.get(name):
+        notes.append(f"In the file, and not compared with anything: {', '.join(keys)}.")
+    return "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _numbers(rows: Sequence[Row]) -> str:
     lines = "".join(
         f'<tr><td>{escape(row.quantity)}</td><td class="n">{row.estimate:.5g}</td>'
         f'<td class="n">{row.exact:.5g}</td><td class="n">{row.se:.2g}</td>'
-        f'<td class="n">{row.z:.2f}</td><td>{row.verdict}</td></tr>'
+        f'<td class="n">{row.z:.2f}</td><td class="n">{row.margin:.2g}</td>'
+        f"<td>{row.verdict}</td></tr>"
         for row in rows
     )
     head = (
         '<tr><th>quantity</th><th class="n">simulated</th><th class="n">exact</th>'
-        '<th class="n">s.e.</th><th class="n">z</th><th>verdict</th></tr>'
+        '<th class="n">s.e.</th><th class="n">z</th><th class="n">margin</th>'
+        "<th>verdict</th></tr>"
     )
-    return f'<div class="scroll"><table>{head}{lines}</table></div>'
+    return _table(head + lines)
+
+
+def _table(rows: str) -> str:
+    """A table that can be moved sideways on a narrow screen, by keys too."""
+    attributes = 'class="scroll" tabindex="0" role="region" aria-label="table"'
+    return f"<div {attributes}><table>{rows}</table></div>"
 
 
 def _planted(bugs: Sequence[Caught]) -> str:
     if not bugs:
         return ""
     lines = "".join(
-        f"<tr><td>{escape(bug.bug)}</td><td>{escape(bug.caught_by)}</td>"
+        f"<tr><td>{escape(bug.bug)}</td><td>{escape(bug.where)}</td><td>{escape(bug.caught_by)}</td>"
         f'<td>{escape(bug.quantity)}</td><td class="n">'
-        f"{f'{bug.z:.1f}' if bug.quantity else ''}</td><td>{_badge(TOLD[bug.caught])}</td></tr>"
+        f"{f'{bug.z:.1f}' if bug.quantity else ''}</td><td>{_badge(TOLD[bug.caught])}</td>"
+        f"<td>{AUDITS.get(bug.without_chance, '')}</td></tr>"
         for bug in bugs
     )
     note = ""
     if any(bug.caught is None for bug in bugs):
         note = " Those not tried must be compiled first: <code>--planted</code> does that, once."
+    head = (
+        "<tr><th>planted bug</th><th>planted in</th><th>case</th><th>caught by</th>"
+        '<th class="n">largest |z|</th><th>caught</th><th>and without chance by</th></tr>'
+    )
     return (
         "<h2>Would it notice?</h2><p>Bugs planted on purpose, each with the case that must fail "
-        f"because of it, judged by the same bounds.{note}</p>"
-        '<div class="scroll"><table><tr><th>planted bug</th><th>case</th><th>caught by</th>'
-        f'<th class="n">largest |z|</th><th>caught</th></tr>{lines}</table></div>'
+        f"because of it, judged by the same bounds.{note}</p>{_table(head + lines)}"
+        '<p class="small">Statistics is the last layer. Before it, and without chance, the test '
+        "suite asks the engine for every rate in every state of tiny places (audit of rates), and "
+        "feeds it equally spaced numbers in place of one random one at a time (audit of the "
+        "kernel); these have planted bugs of their own.</p>"
     )
 
 
@@ -188,19 +242,19 @@ def _left_out(found: Verdicts) -> str:
         f"<tr><td>{escape(name)}</td><td>{escape(why)}</td></tr>"
         for name, why in found.not_expressible
     )
-    return (
-        "<h2>What was not run, and why</h2>"
-        f'<div class="scroll"><table><tr><th>case</th><th>reason</th></tr>{lines}</table></div>'
+    return "<h2>What was not run, and why</h2>" + _table(
+        "<tr><th>case</th><th>reason</th></tr>" + lines
     )
 
 
 def _provenance(found: Verdicts) -> str:
     told = {"seed": str(found.seed), "wall time": f"{found.wall_s:.0f} s"}
-    told |= {"synapse_abm": __version__, **versions()}
+    told |= {"synapse_abm": code_version(), **versions()}
+    if found.source is not None:
+        told["cases"] = f"{found.source.name}, SHA-256 {found.source.sha256}"
     lines = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in told.items())
-    flag = " --thorough" if found.thorough else ""
     return (
-        f"<h2>To repeat this</h2><p><code>synapse-abm validate --seed {found.seed}{flag}</code> "
+        f"<h2>To repeat this</h2><p><code>{escape(found.command)}</code> "
         "gives the same numbers with the same versions. A fresh seed, "
         "<code>synapse-abm validate --fresh</code>, gives others, and the same verdicts.</p>"
         f"<dl>{lines}</dl>"

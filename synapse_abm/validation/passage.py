@@ -29,12 +29,12 @@ from synapse_abm.validation.quantities import RELATIVE, SPREAD, Measure, Number,
 from synapse_abm.validation.samples import Replicates, Sample
 from synapse_abm.validation.stepped import Absorption, TimeLaw
 from synapse_abm.validation.trials import (
-    AFFORDABLE,
     ASKED,
     DECIDING,
     SLACK,
     Found,
     Trial,
+    affordable,
     too_long,
 )
 
@@ -43,6 +43,8 @@ MOLECULES = 1024
 FIRST = 6
 #: Hops (per direction), bindings in the cell and share of the passage time within one step.
 HOPS, BINDINGS, SHARE = 0.1, 0.1, 0.02
+#: More hops where the mean is seen at most so much too long for all that (it is taken off).
+SHIFT = 0.02
 #: "At once": events per step of a molecule that is in the cell, or is held there.
 AT_ONCE = 1e5
 #: Events a molecule's step is worth.
@@ -198,7 +200,7 @@ def _trial(
         return Found()
     law = passage.law()
     timed = law.in_time(times.tolist())
-    dt = _step(passage, timed.mean, times)
+    dt = _step(passage, law, timed.mean, times)
     if dt is None:
         return Found(left_out=[(case.id, "its times have no common step")])
     stepped = law.in_steps(dt, times.tolist())
@@ -206,7 +208,7 @@ def _trial(
     numbers += _survival(case, times, timed, stepped)
     first = max(FIRST, _for_spreads(timed)) if spreads else FIRST
     cost = DECIDING * first * (MOLECULES * STEP_COST * stepped.mean / dt + 200 * stepped.mean / dt)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
     watched = _Watched(passage, dt, times)
     return Found([Trial(tuple(numbers), first, watched.observe, cost)])
@@ -231,10 +233,11 @@ def _survival(case: Case, times: Array, timed: TimeLaw, stepped: TimeLaw) -> lis
     return found
 
 
-def _step(passage: Passage, mean: float, times: Array) -> float | None:
+def _step(passage: Passage, law: Absorption, mean: float, times: Array) -> float | None:
     """A step in which little happens, and of which all times are multiples."""
-    grid = passage.place.grid
-    longest = min(HOPS * grid.spacing_um**2 / passage.diffusion, SHARE * mean)
+    hops = HOPS * passage.place.grid.spacing_um**2 / passage.diffusion
+    shift = law.in_steps(hops).mean / mean - 1  # nearly proportional to the step
+    longest = min(hops * max(1.0, SHIFT / max(shift, 1e-3)), SHARE * mean)
     if math.isfinite(passage.rate):
         longest = min(longest, BINDINGS / passage.rate)
     if not times.size:

@@ -43,6 +43,8 @@ class Bug:
         Parameters of the case that are run in place of its own.
     exact
         Exact numbers that take the place of the case's own, from its parameters and these.
+    without_chance
+        The audit of the test suite that finds it, or the like of it, without statistics.
     """
 
     name: str
@@ -52,6 +54,16 @@ class Bug:
     scenario: Callable[[Scenario], Scenario] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     exact: Callable[[Mapping[str, Any], Numbers], Numbers] | None = None
+    without_chance: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where it is planted."""
+        if self.old:
+            return "engine's source"
+        if self.scenario is not None:
+            return "what the engine is handed"
+        return "exact number" if self.exact is not None else "parameters"
 
     @property
     def ready(self) -> bool:
@@ -121,7 +133,7 @@ PLANTED = (
         "what unbinds turns up in a random cell", "K1b",
         "mol[CELL, row] = sites[SITE_CELL, site]",
         "mol[X, row] = ((u64(store.meta[STEP]) * u64(2654435761) + u64(row) * u64(40503))"
-        " >> u64(7)) % u64(plan.width)",
+        " >> u64(7)) % u64(plan.width)", without_chance="rates",
     ),
     Bug("hop probability too large by 2 d, in the plane", "J1_2d", scenario=_faster(4)),
     Bug("hop probability too large by 2 d, in a row", "J2_50", scenario=_faster(2)),
@@ -136,10 +148,11 @@ PLANTED = (
         "of the transports in a step only the first is counted", "H3", _NOTED,
         f"            store.events[chem.channels[c, COUNTER]] -= {_KIND} == TRANSPORT and k > 0",
     ),
-    Bug("a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1}),
+    Bug("a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1},
+        without_chance="rates"),
     Bug(
         "unbinding 5 % too fast", "A2",
-        _EVENT, f"{_EVENT} * (1.05 if {_KIND} == 0 else 1.0)",
+        _EVENT, f"{_EVENT} * (1.05 if {_KIND} == 0 else 1.0)", without_chance="rates",
     ),
     Bug(
         "one random number for the waiting time and the choice", "I1c",
@@ -149,11 +162,12 @@ PLANTED = (
     Bug(
         "what is transported stays outside", "I1b",
         "compartment = INSIDE if kind == TRANSPORT else FREE", "compartment = FREE",
+        without_chance="rates",
     ),
     Bug(
         "a wall that reflects one cell too far out", "K2b",
         "column = min(column, u32(ring_x - ONE - column))",
-        "column = min(column, u32(ring_x - column))",
+        "column = min(column, u32(ring_x - column))", without_chance="kernel",
     ),
 )  # fmt: skip
 
@@ -164,8 +178,11 @@ def try_out(bug: Bug, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caugh
     failed = [row for row in rows if row.verdict is Verdict.FAIL]
     worst = max(failed or rows, key=lambda row: abs(row.z), default=None)
     if worst is None:
-        return Caught(bug.name, bug.case, False)
-    return Caught(bug.name, bug.case, bool(failed), abs(worst.z), worst.quantity)
+        return Caught(bug.name, bug.case, False, 0.0, "", bug.where, bug.without_chance)
+    return Caught(
+        bug.name, bug.case, bool(failed), abs(worst.z), worst.quantity, bug.where,
+        bug.without_chance,
+    )  # fmt: skip
 
 
 def rows_with(
@@ -195,4 +212,4 @@ def rows_with(
 
 def not_tried(bug: Bug) -> Caught:
     """The entry of a bug that was left alone because it had to be compiled."""
-    return Caught(bug.name, bug.case, None)
+    return Caught(bug.name, bug.case, None, 0.0, "", bug.where, bug.without_chance)

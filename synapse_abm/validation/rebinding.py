@@ -18,6 +18,7 @@ from synapse_abm.scenario.definition import Grid, Ligand, Scenario, Target
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.geometry import Place, place_of, why_not
+from synapse_abm.validation.grid import relaxation_steps
 from synapse_abm.validation.passage import binding_times
 from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import (
@@ -31,7 +32,7 @@ from synapse_abm.validation.quantities import (
 )
 from synapse_abm.validation.samples import BURN_IN, Sample, started
 from synapse_abm.validation.stepped import Rebinding
-from synapse_abm.validation.trials import AFFORDABLE, DECIDING, Found, Trial, too_long
+from synapse_abm.validation.trials import DECIDING, Found, Trial, affordable, too_long
 
 COPIES = 64
 #: Relaxation times of a window, and windows of each copy up to the first look.
@@ -76,23 +77,28 @@ def any_step(case: Case) -> Found:
     rows = _table(case)
     if case.faults:
         return Found()
-    theory = Rebinding(place.grid, diffusion, place.number(at), binding, leaving)
     found = Found()
     for dt, exact in rows:
         number = share(case.id, f"occupancy[dt={dt:g}]", exact, mean("occupied"))
         scenario = _scenario(place, at, diffusion, binding, leaving, dt)
-        window = max(1, math.ceil(WINDOW * max(theory.relaxation_s(), 1 / leaving) / dt))
+        window = math.ceil(WINDOW / 2 * correlation(relaxation_steps(scenario)))
         found.add(_windows(case, scenario, [number], window, FIRST_MEANS))
     return found
 
 
+def correlation(relaxation_steps: float) -> float:
+    """Snapshots that tell as much as one that is independent: (1 + rho) / (1 - rho)."""
+    return 1 / math.tanh(0.5 / relaxation_steps)
+
+
 def _table(case: Case) -> list[tuple[float, float]]:
     """Steps and exact occupancies of the case's table; faults are noted through its readers."""
-    table: Any = case.exact.get("table")
-    rows = table if isinstance(table, list) else []
+    table: Any = case.exact.get("table", [])
+    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+        case.fault("exact.table", table, 'a list of objects with "dt" and "exact"')
+        return []
     found = []
-    for row in rows:
-        given = row if isinstance(row, dict) else {}
+    for given in table:
         one = Case(case.source, case.id, case.group, given, given, faults=case.faults)
         exact = one.number("exact")
         if exact is not None:
@@ -108,8 +114,7 @@ def _scenario(
         binding={"T": per_pair(binding, leaving, grid=place.grid)},
     )  # fmt: skip
     site = Target(kind="receptor", cells=(place.xy(at),))
-    one = Scenario(grid=place.grid, targets={"T": site}, ligands={"L": molecule}, dt_s=dt)
-    return side_by_side(one, COPIES)
+    return Scenario(grid=place.grid, targets={"T": site}, ligands={"L": molecule}, dt_s=dt)
 
 
 def _numbers(case: Case, theory: Rebinding, dt: float, window: int) -> list[Number]:
@@ -157,11 +162,11 @@ def _windows(
 ) -> Found:  # fmt: skip
     grid = scenario.grid
     cost = DECIDING * first * window * _step_cost(grid)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, f"{numbers[0].name}...: {too_long(cost)}")])
 
     def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return Windows(scenario, address, kernels, window)
+        return Windows(side_by_side(scenario, COPIES), address, kernels, window)
 
     return Found([Trial(tuple(numbers), first, observe, cost)])
 

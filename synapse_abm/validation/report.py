@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from synapse_abm.results import text_table
-from synapse_abm.statistics import Rule, Verdict
-from synapse_abm.validation.quantities import Row
+from synapse_abm.results import code_version, text_table, versions
+from synapse_abm.statistics import Rule, Verdict, chances
+from synapse_abm.validation.quantities import (
+    FINER,
+    FINER_OCCUPANCY,
+    OCCUPANCY,
+    RELATIVE,
+    SPREAD,
+    Row,
+)
+from synapse_abm.validation.trials import ASKED, DECIDING, SLACK
+
+#: Standard error at the first look, in margins, of a number whose sample is as it was planned.
+FIRST_SE = math.sqrt(DECIDING) / (SLACK + ASKED)
+
+METHOD = (
+    "Every number is estimated from simulations and compared with its exact value, in up to five "
+    "looks at samples that grow threefold. FAIL: off by more standard errors than chance explains, "
+    "at a false-alarm rate stated for all numbers and looks together. PASS: within its margin with "
+    "99.9 % confidence. INCONCLUSIVE: neither. Laws: chi-square, and their means as numbers."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Caught:
     """A planted bug, the case that must catch it, and whether it did: where, and by how much.
 
-    ``caught`` is None for a bug that was not tried.
+    ``caught`` is None for a bug that was not tried; ``where`` says where it was planted, and
+    ``without_chance`` which audit of the test suite finds it before any statistics, if one does.
     """
 
     bug: str
@@ -23,11 +44,31 @@ class Caught:
     caught: bool | None
     z: float = 0.0
     quantity: str = ""
+    where: str = ""
+    without_chance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where cases were read from: the name of the file and the SHA-256 of its contents."""
+
+    name: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What a validation concluded."""
+    """What a validation concluded.
+
+    Attributes
+    ----------
+    source
+        The file of cases; None for the program's own.
+    not_compared
+        Of each case that was run, the numbers in the file that nothing was compared with.
+    asked_planted
+        Whether all planted bugs were asked for.
+    """
 
     false_alarm: float
     seed: int
@@ -38,12 +79,46 @@ class Verdicts:
     thorough: bool = False
     rule: Rule = field(default_factory=Rule)
     titles: Mapping[str, str] = field(default_factory=dict)
+    source: Source | None = None
+    not_compared: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    asked_planted: bool = False
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether every quantity passed and every planted bug that was tried was caught."""
-        agreed = all(row.verdict is Verdict.PASS for row in self.rows)
+        """Whether something was run, all of it passed, and every planted bug tried was caught."""
+        agreed = all(row.verdict is Verdict.PASS for row in self.rows) and len(self.rows) > 0
         return agreed and all(each.caught is not False for each in self.planted)
+
+    @property
+    def command(self) -> str:
+        """What gives the same numbers again, with the same versions."""
+        parts = ["synapse-abm", "validate", "--seed", str(self.seed)]
+        if self.source is not None:
+            parts += ["--cases", self.source.name]
+        flags = {"--thorough": self.thorough, "--planted": self.asked_planted}
+        return shlex.join(parts + [flag for flag, given in flags.items() if given])
+
+    @property
+    def margins(self) -> Mapping[str, float]:
+        """Margins: of an occupancy or probability; of other numbers and of a variance, relative."""
+        share, others = (FINER_OCCUPANCY, FINER) if self.thorough else (1.0, 1.0)
+        return {
+            "occupancy": OCCUPANCY / share, "other": RELATIVE / others, "variance": SPREAD / others,
+        }  # fmt: skip
+
+    def power(self) -> Mapping[str, float]:
+        """How often a number planned for would FAIL, or PASS, were it off by a share of its margin.
+
+        On ideal data (normal, independent), each number by itself.
+        """
+        found = {}
+        for share in (0.5, 1.0):
+            chance = chances(self.rule, share, 1.0, FIRST_SE)
+            found[f"fails, off by {share:g} margin"] = round(chance.failed, 6)
+            found[f"passes, off by {share:g} margin"] = round(chance.passed, 6)
+        found["passes, if exact"] = round(chances(self.rule, 0.0, 1.0, FIRST_SE).passed, 9)
+        return found
 
     def record(self) -> Mapping[str, Any]:
         """The contents of ``--json FILE``."""
@@ -53,6 +128,16 @@ class Verdicts:
             "thorough": self.thorough,
             "passed": self.passed,
             "wall_s": round(self.wall_s, 3),
+            "command": self.command,
+            "file": None if self.source is None else asdict(self.source),
+            "versions": {"synapse_abm": code_version(), **versions()},
+            "method": METHOD,
+            "rule": {
+                "looks": self.rule.stages, "growth": self.rule.growth, "tests": self.rule.tests,
+                "fail_bound_se": self.rule.fail_bound(), "pass_bound_se": self.rule.pass_bound(),
+            },
+            "margins": self.margins,
+            "power": self.power(),
             "cases": [
                 {
                     "id": row.id, "quantity": row.quantity, "estimate": row.estimate,
@@ -62,10 +147,12 @@ class Verdicts:
                 for row in self.rows
             ],
             "not_expressible": [{"id": name, "why": why} for name, why in self.not_expressible],
+            "not_compared": self.not_compared,
             "planted": [
                 {
                     "bug": each.bug, "caught_by": each.caught_by, "caught": each.caught,
-                    "quantity": each.quantity, "z": each.z,
+                    "quantity": each.quantity, "z": each.z, "planted_in": each.where,
+                    "found_without_chance_by": each.without_chance or None,
                 }
                 for each in self.planted
             ],

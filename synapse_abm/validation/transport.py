@@ -44,11 +44,11 @@ from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns, Replicates, Sample
 from synapse_abm.validation.seats import Seats
 from synapse_abm.validation.trials import (
-    AFFORDABLE,
     DECIDING,
     Claims,
     Found,
     Trial,
+    affordable,
     bound,
     free,
     stationary,
@@ -121,7 +121,7 @@ def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
         return Replicates(replicas, address, kernels, steps=1, read=read, prepare=seats)
 
     cost = DECIDING * FIRST_COUNTS * (events * (1 + copies / 16) + 1000 / copies)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
     return Found([Trial(quantities, FIRST_COUNTS, observe, cost)])
 
@@ -241,7 +241,7 @@ def _clearance(case: Case) -> Found:
     watched = _Clearance(well_mixed(sites, molecules, step), times, substrates)
     events = (substrates + molecules["D"].count) * 4
     cost = DECIDING * FIRST_TIMES * (events * 2 + 100)
-    if cost > AFFORDABLE:
+    if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
     return Found([Trial(quantities, FIRST_TIMES, watched.observe, cost)])
 

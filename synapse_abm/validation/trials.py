@@ -42,8 +42,11 @@ DECIDING = 27
 SLACK, ASKED = 3.3, 3.72
 #: First looks: of means alone, and where variances are wanted.
 FIRST_MEANS, FIRST_SPREADS = 2000, 3000
-#: Events a trial may take up to the deciding look (about 20 s); what needs more is not run.
-AFFORDABLE = 3e8
+#: Events a trial may take up to the deciding look (about 20 s), and times as many for what a
+#: thorough run adds at the margins of the default; what needs more is not run.
+AFFORDABLE, LAST_RESORT = 3e8, 50.0
+#: A variance below this is none at all: what never happens is decided as soon as it is seen not to.
+NONE = 1e-9
 #: An observation itself takes as long as so many events.
 OBSERVING = 50
 
@@ -132,7 +135,9 @@ class Claims:
     def spread(self, key: str, measure: Measure) -> None:
         """A variance, or a ratio of a variance."""
         self._number(self.spreads, key, measure, SPREAD * self._size(key))
-        self.least_variance = min(self.least_variance, self._size(key) or math.inf)
+        size = self._size(key)
+        if size > NONE:
+            self.least_variance = min(self.least_variance, size)
 
     def covariance(self, key: str, measure: Measure, first: str, second: str) -> None:
         """A covariance, judged on the scale of the variances given under two other keys."""
@@ -180,13 +185,13 @@ def stationary(
     one = speed.events_per_s * dt + OBSERVING
     first = round(FIRST_SPREADS * max(memory, 1.0) * rarity(claims.least_variance))
     found, quantities, cost = Found(), (*claims.means, *claims.spreads), DECIDING * first * one
-    if claims.spreads and cost > AFFORDABLE:
+    if claims.spreads and cost > affordable(case):
         found.left_out.append((case.id, _names(claims.spreads) + too_long(cost)))
         quantities = tuple(claims.means)
     if len(quantities) == len(claims.means):
         first = round(FIRST_MEANS * max(memory, 1.0))
         cost = first * one
-        if claims.means and cost > AFFORDABLE:
+        if claims.means and cost > affordable(case):
             found.left_out.append((case.id, _names(claims.means) + too_long(cost)))
             quantities = ()
     if quantities:
@@ -205,9 +210,32 @@ def _names(quantities: Sequence[Quantity]) -> str:
     return ", ".join(each.name for each in quantities) + ": "
 
 
+#: Parameters that may stand in a case without being used: those that only some of its numbers need,
+#: and those that only tell.
+_IDLE = {
+    "t", "T", "lags", "t_count", "h", "M", "D", "n_states", "S_max", "dt_discrete", "truncation",
+}  # fmt: skip
+
+
+def unknown_parameters(case: Case) -> str:
+    """Why a case cannot be trusted: parameters that would be left out of account; else empty."""
+    unknown = [repr(key) for key in case.unread() if key not in _IDLE]
+    if not unknown:
+        return ""
+    what = "parameter" if len(unknown) == 1 else "parameters"
+    return f"its {what} {', '.join(unknown)} would be left out of account: not known here"
+
+
+def affordable(case: Case) -> float:
+    """Events that a trial of a case may take."""
+    return AFFORDABLE * case.budget
+
+
 def too_long(events: float) -> str:
     """The reason why something is not run."""
-    return f"not run in this release; a verdict would take {events:.0e} events"
+    within = events <= LAST_RESORT * AFFORDABLE
+    where = "--thorough runs it" if within else "more than --thorough spends"
+    return f"a verdict takes {events:.0e} events; {where}"
 
 
 def bound(ligand: str) -> Callable[[Series], Any]:
