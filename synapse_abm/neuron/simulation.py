@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,6 +59,13 @@ class Drug:
 
     kinetics: Kinetics
     efficacy: float = 0.0
+
+
+class Kept(NamedTuple):
+    """A state put aside: its lists as far as they are filled, and its other arrays."""
+
+    lists: list[list[np.ndarray]]
+    arrays: dict[str, np.ndarray]
 
 
 class NeuronSimulation:
@@ -242,6 +250,22 @@ class NeuronSimulation:
                 self.state = _roomier(self.state)
         record[:, : lay.I_SPIKES] /= self.dt_s
         return record
+
+    def kept(self) -> Kept:
+        """What :meth:`go_back` needs to undo all that happens from now on."""
+        s = self.state
+        lists = [
+            [s.members[at, kind, : s.counts[at, kind]].copy() for kind in range(lay.LISTS)]
+            for at in range(2)
+        ]
+        return Kept(lists, {n: a.copy() for n, a in s._asdict().items() if n != "members"})
+
+    def go_back(self, kept: Kept) -> None:
+        """To the state at which ``kept`` was made."""
+        for at, lists in enumerate(kept.lists):
+            for kind, members in enumerate(lists):
+                self.state.members[at, kind, : members.size] = members
+        self.state = self.state._replace(**{n: a.copy() for n, a in kept.arrays.items()})
 
     # --- checking ---------------------------------------------------------------------------------
 
