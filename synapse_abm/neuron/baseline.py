@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synapse_abm.errors import InputError
 from synapse_abm.engine.layout import F64
+from synapse_abm.errors import InputError
 from synapse_abm.neuron.meanfield import FAST, NO_DRUG, jacobian, settled, spike_response
 from synapse_abm.neuron.moments import MEAN_FIELD, Factors, Setting, moments
 from synapse_abm.neuron.parameters import Neuron, free_parameters

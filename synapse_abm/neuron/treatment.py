@@ -28,11 +28,11 @@ import numpy.typing as npt
 
 from synapse_abm import __version__, pharmacology
 from synapse_abm.engine import kernels_neuron as lay
+from synapse_abm.engine.layout import F64
+from synapse_abm.errors import InputError, SynapseError, raise_faults
 from synapse_abm.neuron.baseline import SETTLE_S as SETTLE_AT_REST_S
 from synapse_abm.neuron.baseline import STAGE_S as CALIBRATION_S
 from synapse_abm.neuron.baseline import Calibration, calibrate
-from synapse_abm.errors import InputError, SynapseError, raise_faults
-from synapse_abm.engine.layout import F64
 from synapse_abm.neuron.meanfield import (
     FAST,
     SLOW,
@@ -194,7 +194,7 @@ class Treatment:
         size, unit = (60.0, "min") if seconds < 7200 else (3600.0, "h")
         return (
             f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s will take"
-            f" about {seconds / size:.2g} {unit} on one core"
+            f" about {seconds / size:.0f} {unit} on one core"
         )
 
 
@@ -367,14 +367,13 @@ class Course:
         middles = np.broadcast_to(
             ((self.edges_s[:-1] + self.edges_s[1:]) / 2)[:, None], self.window_times_s.shape
         )
-        fast, slow = self._twin_at(self.window_times_s), self._twin_at(middles)
-        return {name: (slow if name in SLOW else fast)[name] for name in fast}
-
-    def _twin_at(self, times_s: F64) -> dict[str, F64]:
-        flat, back = np.unique(times_s, return_inverse=True)
+        both = np.stack([self.window_times_s, middles])
+        flat, back = np.unique(both, return_inverse=True)
         found = mean_field(self.treatment, flat)
-        shape = times_s.shape
-        return {name: column[back].reshape(shape) for name, column in found.items()}
+        return {
+            name: column[back].reshape(both.shape)[1 if name in SLOW else 0]
+            for name, column in found.items()
+        }
 
     def _settle_s(self) -> npt.NDArray[np.int64]:
         """Time to wait before each window is read, (windows, replicates): until what changed since
@@ -603,7 +602,8 @@ class Course:
         """
         made = cls(treatment, calibration)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            data = io.BytesIO(Path(path).read_bytes())
+            with np.load(data, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             header = json.loads(arrays["header"].tobytes())
             version, of = header["version"], header["of"]
