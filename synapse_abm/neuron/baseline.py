@@ -41,6 +41,8 @@ class Calibration:
 
     Attributes
     ----------
+    it
+        The neuron.
     baseline
         The factors, and the averages at rest.
     before
@@ -54,11 +56,26 @@ class Calibration:
         Standard errors of the factors, by name.
     """
 
+    it: Neuron
     baseline: Baseline
     before: tuple[Estimate, ...]
     theory: tuple[float, ...]
     off: tuple[float, ...]
     error: dict[str, float]
+
+    @property
+    def fixed(self) -> list[tuple[float, str]]:
+        """Value and unit of each free parameter, in the order of ``FACTORS``."""
+        free = [free_parameters(p, self.it.sert, self.it.rate_Hz) for p in self.it.places]
+        values = [
+            *((each.content, "molecules per spike") for each in free),
+            (self.it.rate_Hz * (1 + self.it.brake), "Hz without brake"),
+            *((each.synthesis_per_s, "molecules/s") for each in free),
+        ]
+        return [
+            (value * getattr(self.baseline, name), unit)
+            for name, (value, unit) in zip(FACTORS, values, strict=True)
+        ]
 
     def __str__(self) -> str:
         lines = ["baseline: without correction, of what was asked for (and second-order theory):"]
@@ -67,9 +84,10 @@ class Calibration:
                 f"  {name:20} {100 * (it.value - 1):+6.2f} +- {196 * it.se:.2f} %"
                 f"  ({100 * (theory - 1):+.2f} %)"
             )
-        lines.append("corrected by factors:")
-        for name, se in self.error.items():
-            lines.append(f"  {name:20} {getattr(self.baseline, name):.4f} +- {1.96 * se:.4f}")
+        lines.append("free parameters that the baseline fixes, and factors on mean-field values:")
+        for (name, se), (value, unit) in zip(self.error.items(), self.fixed, strict=True):
+            factor = f"x {getattr(self.baseline, name):.4f} +- {1.96 * se:.4f}"
+            lines.append(f"  {name:20} {value:10.5g} {unit:20} {factor}")
         left = ", ".join(
             f"{name} {196 * se:.2f} %" for name, se in zip(FAST[:3], self.off, strict=False)
         )
@@ -170,7 +188,7 @@ def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
     error = dict(zip(FACTORS, (np.array(each) * factors).tolist(), strict=True))
     baseline = Baseline(*factors.tolist(), **_averages(it, record, used, factors))
     return Calibration(
-        baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error
+        it, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error
     )
 
 

@@ -200,23 +200,28 @@ class NeuronSimulation:
         p[lay.POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
 
     def block(self, exposure: Exposure) -> None:
-        """Bring the drug to its sites at once, each drawn on its own, as if it had been there for
+        """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
         long.
 
-        Exact for sites that carry no serotonin; the rest settles within seconds. A shortcut for the
+        Exact for sites that hold no serotonin; the rest settles within seconds. A shortcut for the
         start of a window only.
         """
-        for at, i in enumerate((exposure.terminal, exposure.soma)):
-            n, m = self.state.counts[at], self.state.members[at]
-            sites = np.concatenate([m[lay.OPEN, : n[lay.OPEN]], m[lay.BLOCKED, : n[lay.BLOCKED]]])
-            words = entity_words(
-                self.address.seed, self.address.replicate, self.address.place, Stream.PLACE_SITES,
-                self.steps, at, sites.size,
-            )  # fmt: skip
-            blocked = uniforms(words) < i / (1 + i)
-            for kind, group in ((lay.BLOCKED, sites[blocked]), (lay.OPEN, sites[~blocked])):
-                m[kind, : group.size] = group
-                n[kind] = group.size
+        for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
+            self._spread(at, at, lay.OPEN, lay.BLOCKED, inhibition)
+        if self.rival is not None:
+            self._spread(2, 1, lay.R_OPEN, lay.R_RIVAL, exposure.rival)
+
+    def _spread(self, entity: int, at: int, empty: int, held: int, ratio: float) -> None:
+        """Draw which of a place's sites without serotonin hold a ligand; ``ratio`` is c / Kd."""
+        n, m, a = self.state.counts[at], self.state.members[at], self.address
+        sites = np.concatenate([m[empty, : n[empty]], m[held, : n[held]]])
+        words = entity_words(
+            a.seed, a.replicate, a.place, Stream.PLACE_SITES, self.steps, entity, sites.size
+        )
+        taken = uniforms(words) < ratio / (1 + ratio)
+        for kind, group in ((held, sites[taken]), (empty, sites[~taken])):
+            m[kind, : group.size] = group
+            n[kind] = group.size
 
     # --- running ----------------------------------------------------------------------------------
 

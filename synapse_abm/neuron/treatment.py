@@ -29,7 +29,8 @@ import numpy.typing as npt
 from synapse_abm import __version__, pharmacology
 from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.layout import F64
-from synapse_abm.errors import InputError, SynapseError, raise_faults
+from synapse_abm.errors import InputError, InputErrors, SynapseError, raise_faults
+from synapse_abm.neuron import parameters
 from synapse_abm.neuron.baseline import SETTLE_S as SETTLE_AT_REST_S
 from synapse_abm.neuron.baseline import STAGE_S as CALIBRATION_S
 from synapse_abm.neuron.baseline import Calibration, calibrate
@@ -196,6 +197,32 @@ class Treatment:
             f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s will take"
             f" about {seconds / size:.0f} {unit} on one core"
         )
+
+
+def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any) -> Treatment:
+    """A treatment of the neuron that ``values`` describe (see ``parameters.neuron``).
+
+    Raises
+    ------
+    InputError, InputErrors
+        All that is wrong with the neuron, and with what is done to it, at once.
+    """
+    faults = list[InputError]()
+
+    def tried[T](make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputErrors as error:
+            faults.extend(error.faults)
+        except InputError as error:
+            faults.append(error)
+        return None
+
+    it = tried(lambda: parameters.neuron(**values)) or Neuron()
+    made = tried(lambda: Treatment(it, concentration_nM, **given))
+    raise_faults(faults)
+    assert made is not None
+    return made
 
 
 def _unbound(name: str, ligand: str, target: str) -> Iterator[InputError]:
