@@ -334,6 +334,7 @@ def noisy_course(
     breaks_s: tuple[float, ...] = (),
     factors: Factors = MEAN_FIELD,
     unbinding: Unbinding = SLOW_UNBINDING,
+    brake_works: bool = True,
 ) -> Mapping[str, F64]:
     """A course of weeks with the effect of noise, to second order.
 
@@ -354,7 +355,8 @@ def noisy_course(
     per_day = np.array([1 / it.creb_days, 1 / it.bdnf_days, 1 / it.plasticity_days])
 
     def at(t: float, slow: F64) -> Moments:
-        return moments(Setting(it, exposure(t), slow[0], slow[1], factors, unbinding))
+        coupling = slow[0] if brake_works else 0.0
+        return moments(Setting(it, exposure(t), coupling, slow[1], factors, unbinding))
 
     def slope(t: float, slow: F64) -> F64:
         now = at(t, slow)

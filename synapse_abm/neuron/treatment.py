@@ -12,6 +12,7 @@ another phase for each replicate, so that a drug taken daily is met at all times
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -33,7 +34,7 @@ from synapse_abm.errors import InputError, InputErrors, SynapseError, raise_faul
 from synapse_abm.neuron import parameters
 from synapse_abm.neuron.baseline import SETTLE_S as SETTLE_AT_REST_S
 from synapse_abm.neuron.baseline import STAGE_S as CALIBRATION_S
-from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.baseline import Calibration, calibrate, factors_of_theory
 from synapse_abm.neuron.meanfield import (
     FAST,
     SLOW,
@@ -44,7 +45,7 @@ from synapse_abm.neuron.meanfield import (
     response_at,
     settled,
 )
-from synapse_abm.neuron.moments import Setting, events_per_s
+from synapse_abm.neuron.moments import Setting, Unbinding, events_per_s, noisy_course
 from synapse_abm.neuron.parameters import (
     DAY_S,
     PLACES,
@@ -562,6 +563,21 @@ class Course:
         """The mean-field twin, by window; None for what it does not hold."""
         found = self.twin.get(quantity)
         return None if found is None else found[: self.done].mean(axis=1)
+
+    @functools.cached_property
+    def theory(self) -> Mapping[str, F64]:
+        """What is expected with the effect of noise, to second order (see ``moments``), by step
+        that is done, of the twin's quantities: half a second to compute, and no simulation.
+        """
+        t, rival = self.treatment, _rival(self.treatment)
+        unbinding = Unbinding(
+            pharmacology.ligand(t.drug).kinetics("SERT").koff,
+            rival.kinetics.koff if rival else Unbinding().rival_per_s,
+        )
+        breaks = tuple(day * DAY_S for day in t.breaks_days)
+        return noisy_course(
+            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), unbinding, t.brake
+        )
 
     def departure(self, quantity: str) -> float:
         """Root mean square departure from the twin, as a share of the twin's greatest value.
