@@ -41,7 +41,7 @@ def daily(t_s: float) -> float:
 
 def plan(**changes: Any) -> Treatment:
     given = {"it": neuron(), "concentration_nM": stopped(7.0, 4), "breaks_days": (4.0,),
-             "rival": "WAY-100635", "rival_nM": lambda t: 4.4 * t / (8 * DAY_S),
+             "rival": "WAY-100635", "rival_nM": constant(2.0),
              "days": 8.0, "windows": 12, "replicates": 2, "window_s": 5}  # fmt: skip
     return Treatment(**given | changes)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm.neuron.baseline import averaged, calibrate, factors_of_theory, relative
+from synapse_abm.neuron.baseline import averaged, factors_of_theory, relative
 from synapse_abm.neuron.meanfield import FAST, NO_DRUG, Exposure, course, settled
 from synapse_abm.neuron.moments import (
     BLOCKED,
@@ -17,7 +17,6 @@ from synapse_abm.neuron.moments import (
     FREE,
     RATE,
     RIVAL,
-    Factors,
     Moments,
     Setting,
     Unbinding,
@@ -53,7 +52,8 @@ def test_batches_lost_one_by_one_have_the_exact_variance() -> None:
     trains F (m + m^2 + f (1 - f)) / (2 k), exact for this linear process at a stock that is full.
     """
     it = neuron(
-        brake=1e-9, terminal={"sert_share": 1e-6, "mao_ratio": 300.0}, receptors=1
+        brake=1e-9, receptors=1,
+        terminal={"transporters": 1, "sert_share": 1e-3, "mao_ratio": 300.0},
     )  # fmt: skip
     found = moments(Setting(it))
     free = it.terminal.serotonin_nM * it.terminal.molecules_per_nM
@@ -166,11 +166,6 @@ def test_factors_of_theory_bring_the_means_back() -> None:
         fast = moments(Setting(it, factors=factors_of_theory(it))).fast
         level = settled(it)
         assert fast == pytest.approx([getattr(level, name) for name in FAST], rel=1e-6)
-    measured = calibrate(IT, 1).baseline
-    theory = factors_of_theory(IT)
-    error = calibrate(IT, 1).error
-    for name, factor in zip(Factors._fields, theory, strict=True):
-        assert abs(getattr(measured, name) - factor) < LIMIT * error[name], name
 
 
 def test_over_the_weeks_coupling_ends_three_points_above_its_twin() -> None:

@@ -11,7 +11,7 @@ import pytest
 from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.planting import plant
 from synapse_abm.errors import InputError
-from synapse_abm.neuron.baseline import averaged, calibrate, relative
+from synapse_abm.neuron.baseline import averaged, calibrate, factors_of_theory, relative
 from synapse_abm.neuron.meanfield import FAST, Exposure
 from synapse_abm.neuron.parameters import Neuron, neuron
 from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
@@ -174,17 +174,19 @@ def test_batches_that_are_lost_one_by_one_have_the_exact_mean_and_variance() -> 
 
 
 def test_the_baseline_is_the_users_numbers() -> None:
-    """A longer run with an independent seed; error of both runs."""
+    """A run with an independent seed, with the error of both; and factors as theory has them."""
     calibration = calibrate(IT, 1)
     sim = NeuronSimulation(IT, 99, baseline=calibration.baseline)
     sim.run(200)
-    record = sim.run(8000)
+    record = sim.run(6000)
     for name, column, off in zip(FAST, relative(IT, record).T, calibration.off, strict=True):
         measured = averaged(column)
-        limit = student_quantile(1e-6, 38, tests=8)
+        limit = student_quantile(1e-6, 24, tests=12)
         assert abs(measured.value - 1) < limit * math.hypot(measured.se, off), name
         assert abs(measured.value - 1) < 0.012, name
-    b = calibration.baseline
+    b, theory = calibration.baseline, factors_of_theory(IT)
+    for name, factor in theory._asdict().items():
+        assert abs(getattr(b, name) - factor) < limit * calibration.error[name], name
     for name, rest in (("coupling_target", b.coupling), ("hill", b.hill)):
         measured = averaged(record[:, COLUMNS.index(name)])
         assert abs(measured.value - rest) < limit * math.sqrt(2) * measured.se, name
@@ -195,8 +197,8 @@ def test_a_baseline_of_mean_field_values_is_refuted() -> None:
     it = neuron(trains=1)
     sim = NeuronSimulation(it, 99)
     sim.run(200)
-    shares = [averaged(column) for column in relative(it, sim.run(4000)).T]
-    assert max((each.value - 1) / each.se for each in shares) > student_quantile(1e-6, 38, tests=8)
+    shares = [averaged(column) for column in relative(it, sim.run(2500)).T]
+    assert max((each.value - 1) / each.se for each in shares) > student_quantile(1e-6, 24, tests=12)
 
 
 def test_a_baseline_that_is_out_of_reach_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +218,7 @@ def test_a_baseline_that_is_out_of_reach_is_reported(monkeypatch: pytest.MonkeyP
 
 def test_one_train_drifts_from_mean_field_and_is_brought_back() -> None:
     """The drift that is to be expected: +4 % firing and terminal, +6 % somatic serotonin."""
-    one = calibrate(neuron(trains=1), 1)
+    one = calibrate(neuron(trains=1), 1, 3000)
     rate, terminal, soma = one.before[:3]
     assert [rate.value, terminal.value, soma.value] == pytest.approx([1.04, 1.04, 1.06], abs=0.02)
     assert one.theory[:3] == pytest.approx([1.033, 1.041, 1.059], abs=0.001)

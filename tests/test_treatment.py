@@ -50,7 +50,8 @@ def treatment(**changes: Any) -> Treatment:
 
 
 def test_without_a_drug_nothing_changes() -> None:
-    course = Course(treatment(concentration_nM=constant(0.0), replicates=8), rest()).run()
+    plan = treatment(concentration_nM=constant(0.0), windows=12, replicates=8)
+    course = Course(plan, rest()).run()
     limit = student_quantile(1e-6, 7, tests=4)
     for name, expected in (("rate_Hz", 1.0), ("terminal_nM", 5.0), ("coupling", 1.0),
                            ("plasticity", 0.0)):  # fmt: skip
