@@ -1,30 +1,34 @@
 """The stochastic neuron's baseline: what contents, drive and syntheses make it the one asked for.
 
-Noise moves averages: with the mean-field values, firing and serotonin drift a little off. A short
-iteration on stochastic runs finds the factors that bring them back. Each stage runs the neuron,
-takes out what an excess of spikes explains (their excess over the integral of the rate is a
-martingale of mean zero, so this adds no bias), and corrects by Newton's rule with the mean-field
-derivatives.
+Noise moves averages: with the mean-field values, firing and serotonin drift a little off. Factors
+bring them back. They start from what theory says of noise (``moments``); then the neuron runs, what
+an excess of spikes explains is taken out (their excess over the integral of the rate is a
+martingale of mean zero, so this adds no bias), and Newton's rule with the mean-field derivatives
+corrects what is left. The run decides; theory only makes it short.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from synapse_abm.engine.layout import F64
+from synapse_abm.errors import InputError
 from synapse_abm.neuron.meanfield import FAST, NO_DRUG, jacobian, settled, spike_response
+from synapse_abm.neuron.moments import MEAN_FIELD, Factors, Setting, moments
 from synapse_abm.neuron.parameters import Neuron, free_parameters
 from synapse_abm.neuron.simulation import COLUMNS, Baseline, NeuronSimulation
 from synapse_abm.statistics import Estimate, from_replicates
 
 SETTLE_S = 200  # ten turnovers of the stock
-STAGES_S = (2000, 4000, 8000)
+STAGE_S = 8000
+MOST_STAGES = 4
+NEAR = 0.02  # what Newton's rule may have to correct: its own error is then some 1e-4
 CALIBRATION_PLACE = 15  # of the random address: no course uses it
 
-FACTORS = ("terminal_content", "soma_content", "drive", "terminal_synthesis", "soma_synthesis")
+FACTORS = Factors._fields
 _SPIKES, _RATE = COLUMNS.index("spikes"), COLUMNS.index("rate_Hz")
 _READ = tuple(
     map(COLUMNS.index, ("rate_Hz", "terminal_free", "soma_free", "terminal_stock", "soma_stock"))
@@ -37,26 +41,57 @@ class Calibration:
 
     Attributes
     ----------
+    it
+        The neuron.
     baseline
         The factors, and the averages at rest.
     before
         Rate, serotonin and stocks with mean-field values, as shares of those asked for.
+    theory
+        The same shares to second order in the noise, without a simulation.
+    off
+        Standard errors of rate, serotonin and stocks at the baseline, as shares: common to all that
+        starts from it.
     error
         Standard errors of the factors, by name.
     """
 
+    it: Neuron
     baseline: Baseline
     before: tuple[Estimate, ...]
+    theory: tuple[float, ...]
+    off: tuple[float, ...]
     error: dict[str, float]
 
+    @property
+    def fixed(self) -> list[tuple[float, str]]:
+        """Value and unit of each free parameter, in the order of ``FACTORS``."""
+        free = [free_parameters(p, self.it.sert, self.it.rate_Hz) for p in self.it.places]
+        values = [
+            *((each.content, "molecules per spike") for each in free),
+            (self.it.rate_Hz * (1 + self.it.brake), "Hz without brake"),
+            *((each.synthesis_per_s, "molecules/s") for each in free),
+        ]
+        return [
+            (value * getattr(self.baseline, name), unit)
+            for name, (value, unit) in zip(FACTORS, values, strict=True)
+        ]
+
     def __str__(self) -> str:
-        lines = ["baseline: without correction, of what was asked for:"]
-        for name, it in zip(FAST, self.before, strict=True):
-            lines.append(f"  {name:20} {100 * (it.value - 1):+6.2f} +- {196 * it.se:.2f} %")
-        lines.append("corrected by factors:")
-        for name, se in self.error.items():
-            lines.append(f"  {name:20} {getattr(self.baseline, name):.4f} +- {1.96 * se:.4f}")
-        return "\n".join(lines)
+        lines = ["baseline: without correction, of what was asked for (and second-order theory):"]
+        for name, it, theory in zip(FAST, self.before, self.theory, strict=True):
+            lines.append(
+                f"  {name:20} {100 * (it.value - 1):+6.2f} +- {196 * it.se:.2f} %"
+                f"  ({100 * (theory - 1):+.2f} %)"
+            )
+        lines.append("free parameters that the baseline fixes, and factors on mean-field values:")
+        for (name, se), (value, unit) in zip(self.error.items(), self.fixed, strict=True):
+            factor = f"x {getattr(self.baseline, name):.4f} +- {1.96 * se:.4f}"
+            lines.append(f"  {name:20} {value:10.5g} {unit:20} {factor}")
+        left = ", ".join(
+            f"{name} {196 * se:.2f} %" for name, se in zip(FAST[:3], self.off, strict=False)
+        )
+        return "\n".join([*lines, f"then known to (95 %): {left}"])
 
 
 def relative(it: Neuron, record: F64) -> F64:
@@ -98,8 +133,23 @@ def gain(it: Neuron) -> F64:
     return moved / y[:, None]
 
 
+def factors_of_theory(it: Neuron) -> Factors:
+    """Factors that bring the means to second order to those asked for; mean-field ones where the
+    noise is beyond that theory.
+    """
+    solve, asked, factors = np.linalg.inv(gain(it)), asked_for(it), MEAN_FIELD
+    for _ in range(4):
+        fast = moments(Setting(it, factors=factors)).fast
+        if not (fast > 0).all():
+            return MEAN_FIELD
+        step = np.exp(-solve @ np.log(fast / asked))
+        factors = Factors(*(np.array(factors) * step).tolist())
+    sound = all(0.5 < factor < 2.0 for factor in factors)
+    return factors if sound else MEAN_FIELD
+
+
 @functools.lru_cache(maxsize=64)
-def calibrate(it: Neuron, seed: int = 1, stages_s: tuple[int, ...] = STAGES_S) -> Calibration:
+def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
     """The baseline of the stochastic neuron.
 
     Parameters
@@ -108,26 +158,70 @@ def calibrate(it: Neuron, seed: int = 1, stages_s: tuple[int, ...] = STAGES_S) -
         The neuron, with the rate and serotonin that are wanted at rest.
     seed
         Of its random numbers; the same seed gives the same factors.
-    stages_s
-        Lengths of the stages, s; the last decides how exact the factors are.
+    stage_s
+        Length of a run, s, which decides how exact the factors are. There is one run, and a further
+        one for as long as the last was not near the baseline.
+
+    Raises
+    ------
+    InputError
+        If no factors bring the averages to those that are asked for.
     """
-    solve = np.linalg.inv(gain(it))
-    baseline, found = Baseline(), list[tuple[Estimate, ...]]()
-    for number, seconds in enumerate(stages_s):
-        simulation = NeuronSimulation(it, seed, number, CALIBRATION_PLACE, baseline=baseline)
-        simulation.run(SETTLE_S)
-        record = simulation.run(seconds)
-        shares = relative(it, record)
-        found.append(tuple(map(averaged, shares.T)))
-        off = np.log([each.value for each in found[-1]])
-        step = np.exp(-solve @ off)
-        changed = {n: getattr(baseline, n) * f for n, f in zip(FACTORS, step, strict=True)}
-        baseline = replace(baseline, **{name: float(value) for name, value in changed.items()})
-    errors = np.abs(solve) @ np.array([each.se for each in found[-1]])
-    rest = {
-        "coupling": float(record[:, COLUMNS.index("coupling_target")].mean()),
-        "hill": float(record[:, COLUMNS.index("hill")].mean()),
-        "sensitivity": float(record[:, COLUMNS.index("sensitivity_target")].mean()),
+    slopes = gain(it)
+    solve, factors = np.linalg.inv(slopes), np.array(factors_of_theory(it))
+    for number in range(MOST_STAGES):
+        record = _at_rest(it, seed, number, factors, stage_s)
+        found = [averaged(column) for column in relative(it, record).T]
+        off = np.log(np.maximum([each.value for each in found], 1e-3))
+        used, factors = factors, factors * np.exp(-solve @ off)
+        if (np.abs(off) < NEAR + 4 * np.array([each.se for each in found])).all():
+            break
+    else:
+        _give_up(it, found)
+    moved = np.exp(-slopes @ np.log(used))  # to where mean-field values would have led
+    before = tuple(
+        Estimate(each.value * by, each.se * by, each.dof)
+        for each, by in zip(found, moved.tolist(), strict=True)
+    )
+    theory = moments(Setting(it)).fast / asked_for(it)
+    each = [averaged(column).se for column in (relative(it, record) @ solve.T).T]
+    error = dict(zip(FACTORS, (np.array(each) * factors).tolist(), strict=True))
+    baseline = Baseline(*factors.tolist(), **_averages(it, record, used, factors))
+    return Calibration(
+        it, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error
+    )
+
+
+def _at_rest(it: Neuron, seed: int, number: int, factors: F64, seconds: int) -> F64:
+    """A record of the neuron without a drug, once it has settled."""
+    baseline = Baseline(*factors.tolist())
+    simulation = NeuronSimulation(it, seed, number, CALIBRATION_PLACE, baseline=baseline)
+    simulation.run(SETTLE_S)
+    return simulation.run(seconds)
+
+
+def _averages(it: Neuron, record: F64, used: F64, factors: F64) -> dict[str, float]:
+    """Averages at rest of the slow right-hand sides: measured with the factors ``used``, and moved
+    to the last ones as theory says.
+    """
+    before, after = (moments(Setting(it, factors=Factors(*f.tolist()))) for f in (used, factors))
+    moved = {
+        "coupling": ("coupling_target", after.coupling_target / before.coupling_target),
+        "hill": ("hill", after.hill() / before.hill()),
+        "sensitivity": ("sensitivity_target", after.sensitivity_target / before.sensitivity_target),
     }
-    error = {n: float(e * getattr(baseline, n)) for n, e in zip(FACTORS, errors, strict=True)}
-    return Calibration(replace(baseline, **rest), found[0], error)
+    return {
+        name: float(record[:, COLUMNS.index(column)].mean() * by)
+        for name, (column, by) in moved.items()
+    }
+
+
+def _give_up(it: Neuron, found: list[Estimate]) -> None:
+    """Say which baseline was missed."""
+    worst = max(range(len(FAST)), key=lambda k: abs(found[k].value - 1))
+    raise InputError(
+        f"baseline {FAST[worst]}", float(asked_for(it)[worst]),
+        f"a value that noise leaves within reach; {MOST_STAGES} corrections led to"
+        f" {found[worst].value:.3g} of it",
+        "use more trains or receptors",
+    )  # fmt: skip

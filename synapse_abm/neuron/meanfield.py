@@ -88,6 +88,8 @@ def activation(it: Neuron, soma_nM: float, exposure: Exposure) -> float:
 
 
 def _with_genotype(place: Place, exposure: Exposure) -> Place:
+    if exposure.transporters == 1.0:
+        return place
     number = round(place.transporters * exposure.transporters)
     return place.model_copy(update={"transporters": number})
 
@@ -267,13 +269,23 @@ def course(
         solution = solve_ivp(
             _before(slope, exposure, end), (begin, end), y, method="LSODA",
             t_eval=np.append(times[at:upto], end), rtol=1e-8, atol=1e-9,
-            max_step=times[-1] / 100,
+            max_step=_longest_step(exposure, begin, end, times[-1] / 100),
         )  # fmt: skip
         assert solution.success, solution.message
         found[:, at:upto] = solution.y[:, : upto - at]
         at, y = upto, solution.y[:, -1]
     found[:, at:] = y[:, None]
     return dict(zip((*FAST, *SLOW), found, strict=True))
+
+
+def _longest_step(
+    exposure: Callable[[float], Exposure], begin: float, end: float, usual: float
+) -> float:
+    """An hour at most where the exposure changes, lest the solver steps over a short dose."""
+    tried = np.linspace(begin, end, 1009, endpoint=False).tolist()
+    first = exposure(tried[0])
+    constant = all(exposure(t) == first for t in tried)
+    return usual if constant else min(usual, 3600.0)
 
 
 def _before(

@@ -32,6 +32,7 @@ from synapse_abm.units import molecules_per_nM
 
 DAY_S = 86_400.0
 PLACES = ("terminal", "soma")
+MOST_MOLECULES = 10_000_000  # of a place: lists of 1.3 GB
 
 Share = Annotated[
     float, Field(gt=0, le=1, allow_inf_nan=False, description="a number > 0, at most 1")
@@ -180,6 +181,15 @@ def baseline_faults(it: Neuron) -> Iterator[InputError]:
             )  # fmt: skip
             continue
         free = free_parameters(place, it.sert, it.rate_Hz)
+        molecules = place.serotonin_nM * place.molecules_per_nM + free.stock
+        if molecules > MOST_MOLECULES:
+            yield InputError(
+                f"{name}.serotonin_nM", place.serotonin_nM,
+                f"a baseline of at most {MOST_MOLECULES:.0e} molecules; here {molecules:.2g} with"
+                f" a volume of {place.volume_um3:g} um3",
+                "take a smaller volume or less serotonin",
+            )  # fmt: skip
+            continue
         if free.stock < 2 * free.content:
             yield InputError(
                 f"{name}.mao_ratio", place.mao_ratio,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,6 +59,13 @@ class Drug:
 
     kinetics: Kinetics
     efficacy: float = 0.0
+
+
+class Kept(NamedTuple):
+    """A state put aside: its lists as far as they are filled, and its other arrays."""
+
+    lists: list[list[np.ndarray]]
+    arrays: dict[str, np.ndarray]
 
 
 class NeuronSimulation:
@@ -192,23 +200,28 @@ class NeuronSimulation:
         p[lay.POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
 
     def block(self, exposure: Exposure) -> None:
-        """Bring the drug to its sites at once, each drawn on its own, as if it had been there for
+        """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
         long.
 
-        Exact for sites that carry no serotonin; the rest settles within seconds. A shortcut for the
+        Exact for sites that hold no serotonin; the rest settles within seconds. A shortcut for the
         start of a window only.
         """
-        for at, i in enumerate((exposure.terminal, exposure.soma)):
-            n, m = self.state.counts[at], self.state.members[at]
-            sites = np.concatenate([m[lay.OPEN, : n[lay.OPEN]], m[lay.BLOCKED, : n[lay.BLOCKED]]])
-            words = entity_words(
-                self.address.seed, self.address.replicate, self.address.place, Stream.PLACE_SITES,
-                self.steps, at, sites.size,
-            )  # fmt: skip
-            blocked = uniforms(words) < i / (1 + i)
-            for kind, group in ((lay.BLOCKED, sites[blocked]), (lay.OPEN, sites[~blocked])):
-                m[kind, : group.size] = group
-                n[kind] = group.size
+        for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
+            self._spread(at, at, lay.OPEN, lay.BLOCKED, inhibition)
+        if self.rival is not None:
+            self._spread(2, 1, lay.R_OPEN, lay.R_RIVAL, exposure.rival)
+
+    def _spread(self, entity: int, at: int, empty: int, held: int, ratio: float) -> None:
+        """Draw which of a place's sites without serotonin hold a ligand; ``ratio`` is c / Kd."""
+        n, m, a = self.state.counts[at], self.state.members[at], self.address
+        sites = np.concatenate([m[empty, : n[empty]], m[held, : n[held]]])
+        words = entity_words(
+            a.seed, a.replicate, a.place, Stream.PLACE_SITES, self.steps, entity, sites.size
+        )
+        taken = uniforms(words) < ratio / (1 + ratio)
+        for kind, group in ((held, sites[taken]), (empty, sites[~taken])):
+            m[kind, : group.size] = group
+            n[kind] = group.size
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -242,6 +255,22 @@ class NeuronSimulation:
                 self.state = _roomier(self.state)
         record[:, : lay.I_SPIKES] /= self.dt_s
         return record
+
+    def kept(self) -> Kept:
+        """What :meth:`go_back` needs to undo all that happens from now on."""
+        s = self.state
+        lists = [
+            [s.members[at, kind, : s.counts[at, kind]].copy() for kind in range(lay.LISTS)]
+            for at in range(2)
+        ]
+        return Kept(lists, {n: a.copy() for n, a in s._asdict().items() if n != "members"})
+
+    def go_back(self, kept: Kept) -> None:
+        """To the state at which ``kept`` was made."""
+        for at, lists in enumerate(kept.lists):
+            for kind, members in enumerate(lists):
+                self.state.members[at, kind, : members.size] = members
+        self.state = self.state._replace(**{n: a.copy() for n, a in kept.arrays.items()})
 
     # --- checking ---------------------------------------------------------------------------------
 

@@ -12,11 +12,15 @@ another phase for each replicate, so that a drug taken daily is met at all times
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
+import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +30,31 @@ import numpy.typing as npt
 from synapse_abm import __version__, pharmacology
 from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.layout import F64
-from synapse_abm.errors import InputError, SynapseError, raise_faults
-from synapse_abm.neuron.baseline import Calibration, calibrate
-from synapse_abm.neuron.meanfield import FAST, SLOW, Exposure, Level, course, response_at, settled
-from synapse_abm.neuron.parameters import DAY_S, PLACES, Neuron, hill
+from synapse_abm.errors import InputError, InputErrors, SynapseError, raise_faults
+from synapse_abm.neuron import parameters
+from synapse_abm.neuron.baseline import SETTLE_S as SETTLE_AT_REST_S
+from synapse_abm.neuron.baseline import STAGE_S as CALIBRATION_S
+from synapse_abm.neuron.baseline import Calibration, calibrate, factors_of_theory
+from synapse_abm.neuron.meanfield import (
+    FAST,
+    SLOW,
+    Exposure,
+    Level,
+    activation,
+    course,
+    response_at,
+    settled,
+)
+from synapse_abm.neuron.moments import Setting, Unbinding, events_per_s, noisy_course
+from synapse_abm.neuron.parameters import (
+    DAY_S,
+    PLACES,
+    Neuron,
+    coupling_target,
+    hill,
+    receptor_kd_nM,
+    receptor_occupancy,
+)
 from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
 from synapse_abm.results import Table, write_atomic
 from synapse_abm.statistics import student_quantile
@@ -39,10 +64,10 @@ if TYPE_CHECKING:
 
 type Dosing = Callable[[float], float]
 
-SETTLE_S = (4, 120)  # least and most, before a window is read
+LONGEST_SETTLE_S = 120  # before a window is read
 SLOWEST_S = 17.0  # relaxation of the stock, the slowest of the fast loop
 UNSETTLED = 0.005  # share of baseline that may be left of a change when a window is read
-SECONDS_PER_SECOND = 2.5e-4  # of one core, for one simulated second (two noisy cores)
+SECONDS_PER_EVENT = 5e-8  # of one core (two noisy cores)
 SOON_S = 900.0  # after a jump, from where on hours can be read
 LONG_S = 60.0  # a course that takes longer is announced
 
@@ -66,6 +91,9 @@ def stopped(nM: float, day: float) -> Dosing:
 def ramp(nM: float, days: float) -> Dosing:
     """A concentration that rises evenly over ``days`` and stays."""
     return lambda t_s: nM * min(t_s / (days * DAY_S), 1.0)
+
+
+NOTHING = constant(0.0)
 
 
 @dataclass(frozen=True)
@@ -103,7 +131,7 @@ class Treatment:
     days: float = 42.0
     drug: str = "citalopram"
     rival: str | None = None
-    rival_nM: Dosing = field(default_factory=lambda: constant(0.0))
+    rival_nM: Dosing = NOTHING
     mao: Dosing = field(default_factory=lambda: constant(1.0))
     where: tuple[str, ...] = PLACES
     transporters: float = 1.0
@@ -119,12 +147,10 @@ class Treatment:
 
     def _faults(self) -> Iterator[InputError]:
         """All that is wrong, told at once."""
-        for name, least in (("windows", 2), ("window_s", 1), ("replicates", 2)):
-            if not getattr(self, name) >= least:
-                yield InputError(name, getattr(self, name), f"a whole number >= {least}")
-        if not (math.isfinite(self.days) and self.days > 0):
-            yield InputError("days", self.days, "a number > 0")
-            return
+        for number, fewest in (("windows", 2), ("window_s", 1), ("replicates", 2)):
+            given = getattr(self, number)
+            if not (isinstance(given, int) and given >= fewest):
+                yield InputError(number, given, f"a whole number >= {fewest}")
         if not (math.isfinite(self.transporters) and self.transporters >= 0):
             yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
         for place in set(self.where) - set(PLACES):
@@ -132,9 +158,19 @@ class Treatment:
         yield from _unbound("drug", self.drug, "SERT")
         if self.rival is not None:
             yield from _unbound("rival", self.rival, "5-HT1A")
-        yield from _bad_times("concentration_nM", self.concentration_nM, self.looked_at, 0.0)
-        yield from _bad_times("rival_nM", self.rival_nM, self.looked_at, 0.0)
-        yield from _bad_times("mao", self.mao, self.looked_at, 1e-6)
+        elif self.rival_nM is not NOTHING:
+            yield InputError("rival", None, "a ligand, as rival_nM is given", "use WAY-100635")
+        if not (math.isfinite(self.days) and self.days > 0):
+            yield InputError("days", self.days, "a number > 0")
+            return
+        for day in self.breaks_days:
+            if not 0 <= day <= self.days:
+                yield InputError("breaks_days", day, f"days from 0 to {self.days:g}")
+                return
+        if 2 <= self.windows <= len(self.breaks_days):
+            yield InputError("windows", self.windows, "more than there are breaks_days")
+        for name, least in (("concentration_nM", 0.0), ("rival_nM", 0.0), ("mao", 1e-6)):
+            yield from _bad_times(name, getattr(self, name), self.looked_at, least)
 
     @property
     def looked_at(self) -> F64:
@@ -145,18 +181,49 @@ class Treatment:
     @property
     def forecast_s(self) -> float:
         """Time of one core that a run should take, s (calibration included)."""
-        simulated = self.windows * self.replicates * (self.window_s + 14.0) + 15_000
-        return SECONDS_PER_SECOND * simulated
+        exposure, times = acting(self), self.days * DAY_S * (np.arange(8) + 0.5) / 8
+        events = np.mean([events_per_s(Setting(self.it, exposure(t))) for t in times.tolist()])
+        treated = self.windows * self.replicates * (self.window_s + 2.0)
+        resting = events_per_s(Setting(self.it)) * (CALIBRATION_S + SETTLE_AT_REST_S)
+        return SECONDS_PER_EVENT * float(events * treated + resting)
 
     @property
     def announcement(self) -> str:
         """What to say before a course that takes long; empty otherwise."""
-        if self.forecast_s < LONG_S:
+        seconds = self.forecast_s
+        if seconds < LONG_S:
             return ""
+        size, unit = (60.0, "min") if seconds < 7200 else (3600.0, "h")
         return (
             f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s will take"
-            f" about {self.forecast_s / 60:.0f} min on one core"
+            f" about {seconds / size:.0f} {unit} on one core"
         )
+
+
+def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any) -> Treatment:
+    """A treatment of the neuron that ``values`` describe (see ``parameters.neuron``).
+
+    Raises
+    ------
+    InputError, InputErrors
+        All that is wrong with the neuron, and with what is done to it, at once.
+    """
+    faults = list[InputError]()
+
+    def tried[T](make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputErrors as error:
+            faults.extend(error.faults)
+        except InputError as error:
+            faults.append(error)
+        return None
+
+    it = tried(lambda: parameters.neuron(**values)) or Neuron()
+    made = tried(lambda: Treatment(it, concentration_nM, **given))
+    raise_faults(faults)
+    assert made is not None
+    return made
 
 
 def _unbound(name: str, ligand: str, target: str) -> Iterator[InputError]:
@@ -178,12 +245,24 @@ def _unbound(name: str, ligand: str, target: str) -> Iterator[InputError]:
 def _bad_times(name: str, function: Dosing, times_s: F64, least: float) -> Iterator[InputError]:
     """The first time at which a function gives what it must not."""
     for t in times_s.tolist():
-        value = function(t)
-        if not (math.isfinite(value) and value >= least):
-            yield InputError(
-                f"{name} at day {t / DAY_S:.4g}", value, f"a number >= {least:g} at all times"
-            )
+        try:
+            _value(name, function, t, least)
+        except InputError as error:
+            yield error
             return
+
+
+def _value(name: str, function: Dosing, t_s: float, least: float) -> float:
+    """A function of time at one time, if it is what it must be."""
+    value = function(t_s)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= least):
+        allowed = f"a number >= {least:g} at all times"
+        raise InputError(f"{name} at day {t_s / DAY_S:.4g}", value, allowed)
+    return number
 
 
 def acting(treatment: Treatment) -> Callable[[float], Exposure]:
@@ -196,11 +275,10 @@ def acting(treatment: Treatment) -> Callable[[float], Exposure]:
     efficacy = rival.efficacy if rival else 0.0
 
     def exposure(t_s: float) -> Exposure:
-        c = treatment.concentration_nM(t_s)
-        return Exposure(
-            terminal * c, soma * c, affinity * treatment.rival_nM(t_s), efficacy,
-            treatment.mao(t_s), treatment.transporters,
-        )  # fmt: skip
+        c = _value("concentration_nM", treatment.concentration_nM, t_s, 0.0)
+        r = _value("rival_nM", treatment.rival_nM, t_s, 0.0)
+        mao = _value("mao", treatment.mao, t_s, 1e-6)
+        return Exposure(terminal * c, soma * c, affinity * r, efficacy, mao, treatment.transporters)
 
     return exposure
 
@@ -229,7 +307,8 @@ def step_edges_s(treatment: Treatment) -> F64:
     rate and slow variables, each over its range.
     """
     end = treatment.days * DAY_S
-    jumps = [0.0, *(day * DAY_S for day in treatment.breaks_days if 0 < day < treatment.days)]
+    inside = sorted({day for day in treatment.breaks_days if 0 < day < treatment.days})
+    jumps = [0.0, *(day * DAY_S for day in inside)]
     fine = np.unique(np.concatenate([
         np.linspace(0, end, 1501),
         *(j + np.geomspace(60.0, end - j, 200) for j in jumps),
@@ -249,9 +328,22 @@ def step_edges_s(treatment: Treatment) -> F64:
     density = sum(part / part.sum() for part in parts if part.sum() > 0)
     reached = np.concatenate([[0.0], np.cumsum(density)])
     edges = np.interp(np.linspace(0, reached[-1], treatment.windows + 1), reached, fine)
+    free = list(range(1, treatment.windows))
     for jump in jumps[1:]:  # no step reaches across a jump
-        edges[1 + np.argmin(np.abs(edges[1:-1] - jump))] = jump
+        nearest = min(free, key=lambda k: abs(edges[k] - jump))
+        edges[nearest] = jump
+        free.remove(nearest)
     return np.sort(edges)
+
+
+def _slope(function: Callable[[float], float], at: float) -> float:
+    """Derivative by a central difference."""
+    step = 1e-4 * at
+    return (function(at + step) - function(at - step)) / (2 * step)
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 # --- the course -----------------------------------------------------------------------------------
@@ -303,14 +395,13 @@ class Course:
         middles = np.broadcast_to(
             ((self.edges_s[:-1] + self.edges_s[1:]) / 2)[:, None], self.window_times_s.shape
         )
-        fast, slow = self._twin_at(self.window_times_s), self._twin_at(middles)
-        return {name: (slow if name in SLOW else fast)[name] for name in fast}
-
-    def _twin_at(self, times_s: F64) -> dict[str, F64]:
-        flat, back = np.unique(times_s, return_inverse=True)
+        both = np.stack([self.window_times_s, middles])
+        flat, back = np.unique(both, return_inverse=True)
         found = mean_field(self.treatment, flat)
-        shape = times_s.shape
-        return {name: column[back].reshape(shape) for name, column in found.items()}
+        return {
+            name: column[back].reshape(both.shape)[1 if name in SLOW else 0]
+            for name, column in found.items()
+        }
 
     def _settle_s(self) -> npt.NDArray[np.int64]:
         """Time to wait before each window is read, (windows, replicates): until what changed since
@@ -322,19 +413,57 @@ class Course:
         change = np.abs(np.diff(np.log(np.concatenate([first, levels])), axis=0)).max(axis=-1)
         change[0] = max(change[0].max(), 1.0)  # from rounded means to a law
         wait = SLOWEST_S * np.log(np.maximum(change, UNSETTLED) / UNSETTLED)
-        found: npt.NDArray[np.int64] = np.clip(np.ceil(wait), *SETTLE_S).astype(np.int64)
+        wait = np.minimum(np.ceil(wait), LONGEST_SETTLE_S)
+        found: npt.NDArray[np.int64] = wait.astype(np.int64)
         return found
 
-    def run(self, windows: int | None = None, progress: Progress | None = None) -> Course:
-        """Go on by ``windows`` windows (to the end by default); returns the course."""
+    def run(
+        self,
+        windows: int | None = None,
+        progress: Progress | None = None,
+        save_to: str | Path | None = None,
+        announce: Callable[[str], None] = _to_stderr,
+    ) -> Course:
+        """Go on by ``windows`` windows (to the end by default); returns the course.
+
+        Parameters
+        ----------
+        windows
+            How many.
+        progress
+            Shown meanwhile.
+        save_to
+            A file that is written when the run ends, or is interrupted (see :meth:`save`).
+        announce
+            Is told beforehand how long a long course will take.
+        """
         last = self.treatment.windows
         last = last if windows is None else min(self.done + windows, last)
+        if text := self.treatment.announcement:
+            announce(text)
         waits = self._settle_s()
         ahead = range(self.done, last)
-        for w in progress(ahead, label="windows") if progress else ahead:
-            self._window(w, waits[w])
-            self.done = w + 1
+        try:
+            for w in progress(ahead, label="windows") if progress else ahead:
+                self._whole_window(w, waits[w])
+        finally:
+            if save_to is not None:
+                self.save(save_to)
         return self
+
+    def _whole_window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
+        """One window, or none of it if it is interrupted: a course can be saved at any time."""
+        before = [neuron.kept() for neuron in self.neurons]
+        slow, inputs = self.slow.copy(), self._inputs.copy()
+        try:
+            self._window(w, waits)
+            self.done = w + 1
+        finally:
+            if self.done == w:
+                self.slow, self._inputs = slow, inputs
+                self.values[w] = np.nan
+                for neuron, kept in zip(self.neurons, before, strict=True):
+                    neuron.go_back(kept)
 
     def _window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
         it, t = self.treatment.it, self.treatment
@@ -354,7 +483,7 @@ class Course:
             means, excess = record.mean(axis=0), record[:, -1] - it.trains * record[:, -2]
             if r == 0:
                 response = response_at(it, exposure, now[0], now[1], level)
-            read = self._read(means, float(excess.mean()), response, level, now)
+            read = self._read(means, float(excess.mean()), response, level, now, exposure)
             self._inputs[r] = self._targets(read)
             # Slow variables are told at the middle of the step, the same time for all replicates.
             middle = advanced(it, self.slow[r], self._inputs[r], (end - begin) / 2)
@@ -365,26 +494,33 @@ class Course:
             ]  # fmt: skip
 
     def _read(
-        self, means: F64, excess: float, response: F64, level: Level, slow: F64
+        self, means: F64, excess: float, response: F64, level: Level, now: F64, exposure: Exposure
     ) -> dict[str, float]:
         """Averages of a window in units, with what an excess of spikes explains taken out.
 
-        The excess is a martingale and the coefficients do not depend on the window, so no bias.
+        The excess is a martingale and the coefficients were known before the window, so no bias.
+        Coefficients: the response of rate and serotonin, times the slope of what follows them.
         """
         it, own = self.treatment.it, dict(zip(COLUMNS, means.tolist(), strict=True))
-        found = {"rate_Hz": own["rate_Hz"] - response[0] * excess}
-        for at, (name, place) in enumerate(zip(PLACES, it.places, strict=True)):
-            nM = own[f"{name}_free"] / place.molecules_per_nM
-            found[f"{name}_nM"] = nM - response[1 + at] * excess
+        rate, terminal, soma = (response[:3] * excess).tolist()
+        kd, sensitivity = receptor_kd_nM(it), now[2] / it.terminal.serotonin_nM
+
+        def activated(nM: float) -> float:
+            return coupling_target(it, activation(it, nM, exposure))
+
+        def bound(nM: float) -> float:
+            return receptor_occupancy(nM, kd, exposure.rival)
+
+        found = {"rate_Hz": own["rate_Hz"] - rate}
+        for name, place, explained in zip(PLACES, it.places, (terminal, soma), strict=True):
+            found[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - explained
             sites = max(round(place.transporters * self.treatment.transporters), 1)
             found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
-        found["receptors"] = own["soma_receptors"] / it.receptors
-        found["coupling_target"] = own["coupling_target"]
-        fold, step = level.terminal_nM / it.terminal.serotonin_nM, 1e-4
-        slope = (hill(it, slow[2] * fold * (1 + step)) - hill(it, slow[2] * fold * (1 - step))) / (
-            2 * step * level.terminal_nM
-        )
-        found["hill"] = own["hill"] - slope * response[1] * excess
+        at = level.soma_nM
+        found["receptors"] = own["soma_receptors"] / it.receptors - _slope(bound, at) * soma
+        found["coupling_target"] = own["coupling_target"] - _slope(activated, at) * soma
+        steep = _slope(lambda nM: hill(it, sensitivity * nM), level.terminal_nM)
+        found["hill"] = own["hill"] - steep * terminal
         found["sensitivity_target"] = own["sensitivity_target"]
         return found
 
@@ -428,13 +564,31 @@ class Course:
         found = self.twin.get(quantity)
         return None if found is None else found[: self.done].mean(axis=1)
 
+    @functools.cached_property
+    def theory(self) -> Mapping[str, F64]:
+        """What is expected with the effect of noise, to second order (see ``moments``), by step
+        that is done, of the twin's quantities: half a second to compute, and no simulation.
+        """
+        t, rival = self.treatment, _rival(self.treatment)
+        unbinding = Unbinding(
+            pharmacology.ligand(t.drug).kinetics("SERT").koff,
+            rival.kinetics.koff if rival else Unbinding().rival_per_s,
+        )
+        breaks = tuple(day * DAY_S for day in t.breaks_days)
+        return noisy_course(
+            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), unbinding, t.brake
+        )
+
     def departure(self, quantity: str) -> float:
-        """Root mean square departure from the twin, as a share of the twin's greatest value."""
+        """Root mean square departure from the twin, as a share of the twin's greatest value.
+
+        What the means' own sampling error adds to the square is taken off.
+        """
         twin = self.expected(quantity)
         if twin is None:
             raise KeyError(quantity)
-        off = float(np.sqrt(np.mean((self.mean(quantity) - twin) ** 2)))
-        return off / float(np.abs(twin).max()) if off > 0 else 0.0
+        square = float(np.mean((self.mean(quantity) - twin) ** 2 - self.se(quantity) ** 2))
+        return math.sqrt(square) / float(np.abs(twin).max()) if square > 0 else 0.0
 
     def table(self, name: str = "course") -> Table:
         """Time, and for each quantity mean, standard error and twin."""
@@ -475,7 +629,8 @@ class Course:
         times = self.window_times_s.ravel().tolist()
         tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
         plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
-        return [*plain, t.brake, t.windows, t.window_s, t.replicates, t.seed, tried]
+        baseline = list(astuple(self.calibration.baseline))
+        return [*plain, t.brake, t.windows, t.window_s, t.replicates, t.seed, tried, baseline]
 
     @classmethod
     def resume(
@@ -490,22 +645,26 @@ class Course:
         """
         made = cls(treatment, calibration)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            data = io.BytesIO(Path(path).read_bytes())
+            with np.load(data, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             header = json.loads(arrays["header"].tobytes())
-        except (OSError, ValueError, KeyError) as error:
+            version, of = header["version"], header["of"]
+        except UNREADABLE as error:
             raise CourseError(f"course {str(path)!r} cannot be read; start it again") from error
-        if header["version"] != __version__:
-            raise CourseError(
-                f"course {str(path)!r} is of version {header['version']}; start again"
-            )
-        if header["of"] != json.loads(json.dumps(made._identity())):
+        if version != __version__:
+            raise CourseError(f"course {str(path)!r} is of version {version}; start again")
+        if of != json.loads(json.dumps(made._identity())):
             raise CourseError(f"course {str(path)!r} is of another treatment; give the same one")
         made.done, made.values, made.slow = header["done"], arrays["values"], arrays["slow"]
         made._inputs = arrays["inputs"]
         for r, neuron in enumerate(made.neurons):
             neuron.state = lay.Neuron(*(arrays[f"{name}{r}"] for name in lay.Neuron._fields))
         return made
+
+
+#: What a file that is cut short, damaged or something else may raise.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class CourseError(SynapseError, ValueError):

@@ -1,0 +1,221 @@
+"""Ligands of the brake, release without spikes, monoamine oxidase; conservation at random settings.
+
+What is expected comes from mass action and from the theory of second order (``moments``).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synapse_abm import pharmacology
+from synapse_abm.engine import kernels_neuron as lay
+from synapse_abm.engine.planting import plant
+from synapse_abm.errors import InputErrors
+from synapse_abm.neuron.baseline import averaged, calibrate
+from synapse_abm.neuron.meanfield import NO_DRUG, Exposure, settled
+from synapse_abm.neuron.moments import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
+from synapse_abm.neuron.parameters import DAY_S, filling, neuron
+from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.neuron.treatment import QUANTITIES, Course, Treatment, acting, constant
+from synapse_abm.scenario.definition import Kinetics
+from synapse_abm.statistics import student_quantile
+
+IT = neuron()
+LIMIT = student_quantile(1e-6, 11, tests=20)  # of all tests of this file together
+SERT_DRUG = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
+
+
+def of_receptor(name: str) -> Drug:
+    """A ligand of the pharmacology at 5-HT1A, twenty times as fast: occupancy is the same."""
+    record = pharmacology.ligand(name)
+    kinetics = record.kinetics("5-HT1A")
+    fast = Kinetics(kd_nM=kinetics.koff / kinetics.kon, koff_per_s=20 * kinetics.koff)
+    return Drug(fast, record.efficacy("5-HT1A"))
+
+
+@pytest.mark.parametrize(("name", "times_kd"), [("WAY-100635", 4.0), ("pindolol", 4.0)])
+def test_a_ligand_competes_for_receptors_and_brakes_by_its_efficacy(
+    name: str, times_kd: float
+) -> None:
+    """Occupancy A / (1 + A + S / Kd) at the serotonin that is there; firing as theory says."""
+    ligand = of_receptor(name)
+    plan = Treatment(
+        IT, constant(0.0), rival=name,
+        rival_nM=constant(times_kd * ligand.kinetics.koff / ligand.kinetics.kon),
+    )  # fmt: skip
+    exposure = acting(plan)(0.0)
+    assert exposure.rival == pytest.approx(times_kd, rel=1e-9)
+    sim = NeuronSimulation(IT, 5, rival=ligand)
+    sim.set(exposure)
+    sim.block(exposure)
+    sim.run(150)
+    held, rows = [], []
+    for _ in range(120):
+        rows.append(sim.run(10))
+        held.append(int(sim.state.counts[1, lay.R_RIVAL]))
+    record = np.concatenate(rows)
+    mean = {n: averaged(record[:, COLUMNS.index(n)]) for n in ("soma_receptors", "rate_Hz",
+                                                               "soma_free")}  # fmt: skip
+    law = times_kd / (1 + times_kd + mean["soma_free"].value / IT.soma.molecules_per_nM / 60)
+    se = float(np.std(held)) / math.sqrt(len(held) / 4)  # snapshots 10 s apart are correlated
+    assert abs(np.mean(held) / 300 - law) < LIMIT * se / 300
+    theory = moments(Setting(IT, exposure, unbinding=Unbinding(1.0, ligand.kinetics.koff)))
+    assert abs(np.mean(held) - theory.mean[RIVAL]) < LIMIT * se
+    for column, row in (("soma_receptors", BOUND), ("rate_Hz", RATE)):
+        found = mean[column]
+        assert abs(found.value - theory.mean[row]) < LIMIT * found.se, column
+    # The control: with the other's efficacy, 0 for 0.203, firing would be this far off.
+    other = Exposure(rival=times_kd, efficacy=0.203 - exposure.efficacy)
+    assert abs(mean["rate_Hz"].value - settled(IT, other).rate_Hz) > LIMIT * mean["rate_Hz"].se
+
+
+def test_the_brake_is_cut_by_a_dose_and_removed_altogether_as_another_thing() -> None:
+    """More antagonist, more firing, towards the 1 + g = 2.8 of a neuron without the brake."""
+    doses = (0.0, 0.5, 4.0, 50.0, 1e6)
+    rates = [settled(IT, Exposure(rival=dose)).rate_Hz for dose in doses]
+    assert rates == sorted(rates) and rates[0] == pytest.approx(1.0)
+    assert rates[2] == pytest.approx(1.67, abs=0.006) and rates[-1] == pytest.approx(2.8, rel=1e-4)
+    sim = NeuronSimulation(IT, 6)
+    sim.set(NO_DRUG, coupling=0.0)
+    sim.run(150)
+    theory = moments(Setting(IT, coupling=0.0))
+    record = sim.run(1200)
+    assert record[-600:, COLUMNS.index("rate_Hz")] == pytest.approx(2.8, rel=1e-9)
+    for name, row in (("terminal_free", FREE), ("soma_free", 4)):
+        found = averaged(record[:, COLUMNS.index(name)])
+        assert abs(found.value - theory.mean[row]) < LIMIT * found.se, name
+
+
+@pytest.mark.parametrize("day", [2.0, 36.0])
+def test_an_antagonist_raises_serotonin_further_early_and_after_weeks(day: float) -> None:
+    """80 % of receptors taken beside an 85 % block of SERT: by the half or more each time, as the
+    twin says to 10 %. The control: nothing of the kind without it.
+    """
+    inhibitor = pharmacology.ligand("citalopram").kinetics("SERT")
+    plain: dict[str, Any] = {
+        "it": IT, "concentration_nM": constant(inhibitor.koff / inhibitor.kon * 0.85 / 0.15),
+        "days": day + 1, "breaks_days": (day,), "windows": 18, "replicates": 5, "window_s": 10,
+    }  # fmt: skip
+    rises, strict = dict[str | None, tuple[float, float]](), student_quantile(1e-3, 4)
+    for rival in ("WAY-100635", None):
+        given = {} if rival is None else {
+            "rival": rival, "rival_nM": lambda t: 4.4 if t >= day * DAY_S else 0.0
+        }  # fmt: skip
+        course = Course(Treatment(**plain, **given), calibrate(IT, 1, 500)).run()
+        serotonin = course.values[:, :, QUANTITIES.index("terminal_nM")]
+        jump = int(np.searchsorted(course.day, day))
+        after, before = slice(jump, None), slice(jump - 4, jump)
+        fold = serotonin[after].mean(axis=0) / serotonin[before].mean(axis=0)
+        rises[rival] = fold.mean(), fold.std(ddof=1) / math.sqrt(5)
+        twin = course.twin["terminal_nM"]
+        assert fold.mean() == pytest.approx(twin[after].mean() / twin[before].mean(), rel=0.1)
+    (more, se), (same, other) = rises["WAY-100635"], rises[None]
+    assert more > 1.5 and more - same > strict * math.hypot(se, other)
+
+
+def test_release_without_spikes_is_off_unless_asked_for() -> None:
+    silent = NeuronSimulation(IT, 7)
+    silent.run(20)
+    assert silent.state.events[:, lay.LEAK].sum() == 0
+    leaky = neuron(terminal={"leak_share": 0.3})
+    sim = NeuronSimulation(leaky, 7)
+    sim.state.numbers[lay.TOP] = 0.0  # no more spikes
+    sim.state.rate[0] = 0.0
+    sim.run(400)
+    expected = 400 * sim.free[0].leak_per_s
+    count = int(sim.state.events[0, lay.LEAK])
+    assert abs(count - expected) < LIMIT * math.sqrt(expected)
+    assert sim.state.events[0, lay.RELEASED] == sim.state.events[1, lay.LEAK] == 0
+
+
+def test_a_spike_holds_more_where_the_stock_is_fuller_but_not_without_limit() -> None:
+    """Content per spike: q v 2n / (1 + n); a stock kept at three times the resting one gives 1.5.
+
+    Every size is its mean rounded up or down: variance f (1 - f).
+    """
+    sim = NeuronSimulation(IT, 8)
+    mean = sim.free[0].content / 20 * filling(3.0, 1.0)
+    assert filling(3.0, 1.0) == 1.5 and filling(1e9, 1.0) == pytest.approx(2.0)
+    released, spikes = 0, 0
+    for _ in range(300):
+        full = sim.state.counts[0, lay.INSIDE] = round(3 * sim.free[0].stock)
+        sim.state.members[0, lay.INSIDE, :full] = np.arange(full)  # ids do not matter here
+        before = int(sim.state.events[0, lay.RELEASED]), int(sim.state.meta[lay.SPIKES])
+        sim.run(1)
+        released += int(sim.state.events[0, lay.RELEASED]) - before[0]
+        spikes += int(sim.state.meta[lay.SPIKES]) - before[1]
+    part = mean % 1
+    drained = 0.004 * mean  # the stock falls by some 1 % within a second
+    assert abs(released / spikes - mean) < LIMIT * math.sqrt(part * (1 - part) / spikes) + drained
+    assert abs(released / spikes - 3 * mean / 1.5) > 10 * drained  # the control: in proportion
+
+
+# --- conservation ---------------------------------------------------------------------------------
+
+SHARES = st.floats(0.05, 1.0)
+PLACE = st.fixed_dictionaries({
+    "transporters": st.integers(1, 400), "serotonin_nM": st.floats(0.5, 30.0),
+    "sert_share": SHARES, "mao_ratio": st.floats(0.5, 5.0), "leak_share": st.floats(0.0, 0.9),
+})  # fmt: skip
+GIVEN = st.fixed_dictionaries({
+    "trains": st.integers(1, 30), "receptors": st.integers(1, 100), "terminal": PLACE,
+    "soma": PLACE, "rate_Hz": st.floats(0.2, 5.0), "brake": st.floats(0.1, 5.0),
+})  # fmt: skip
+EXPOSURE = st.builds(
+    Exposure, terminal=st.floats(0, 20), soma=st.floats(0, 20), rival=st.floats(0, 20),
+    efficacy=st.floats(0, 1), mao=SHARES, transporters=st.floats(0, 1),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(given=GIVEN, exposure=EXPOSURE)
+def test_nothing_is_created_or_lost_at_random_settings(
+    given: dict[str, Any], exposure: Exposure
+) -> None:
+    """And what is made is what is destroyed, held or free, counted from the events of each kind."""
+    sim = NeuronSimulation(
+        neuron(**given), 9, inhibitor=SERT_DRUG, rival=Drug(SERT_DRUG.kinetics),
+        transporters=exposure.transporters,
+    )  # fmt: skip
+    start = sim.state.counts.copy()
+    sim.set(exposure)
+    for _ in range(3):
+        sim.run(2)
+        sim.check()
+    for at in range(2):
+        e, n, n0 = sim.state.events[at], sim.state.counts[at], start[at]
+        out = e[lay.RELEASED] + e[lay.LEAK]
+        inside = e[lay.SYNTHESISE] + e[lay.TRANSPORT] - e[lay.DEGRADE] - out
+        assert n[lay.INSIDE] - n0[lay.INSIDE] == inside
+        taken = e[lay.BIND] - e[lay.UNBIND] + e[lay.R_BIND] - e[lay.R_UNBIND]
+        assert n[lay.FREE] - n0[lay.FREE] == out - taken - e[lay.LOSE]
+
+
+def test_a_planted_leak_is_noticed() -> None:
+    """Transporters that drop what they carry inside: the check says so within a second."""
+    kernels = plant(
+        "put_in(it, place, INSIDE if c == TRANSPORT else FREE, molecule)",
+        "put_in(it, place, INSIDE if c == TRANSPORT else FREE, molecule)\n"
+        "        it.counts[place, INSIDE] -= 1 if c == TRANSPORT else 0",
+        file="kernels_neuron.py", interpreted=True,
+    )  # fmt: skip
+    small = neuron(terminal={"transporters": 50}, soma={"transporters": 50})
+    right = NeuronSimulation(small, 1)
+    right.run(1)
+    right.check()
+    wrong = NeuronSimulation(small, 1, kernels=kernels)
+    wrong.run(1)
+    with pytest.raises(ValueError, match="do not agree"):
+        wrong.check()
+
+
+def test_a_rival_that_is_given_nowhere_is_told_with_the_rest() -> None:
+    with pytest.raises(InputErrors) as caught:
+        Treatment(IT, constant(1.0), rival_nM=constant(3.0), windows=1.5)  # type: ignore[arg-type]
+    assert [fault.name for fault in caught.value.faults] == ["windows", "rival"]
