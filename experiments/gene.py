@@ -310,7 +310,7 @@ def _draw(result: Result) -> Figure:
         panel.axhline(1, color=plot.GREY, lw=1)
     serotonin.legend(loc="upper right", fontsize=12)
     none = _at(table, LIFE, 0.0, "terminal_nM") / st
-    serotonin.set_title(f"Born without SERT: {none:.0f} times the serotonin. And firing?")
+    serotonin.set_title(f"Born without SERT: serotonin x{none:.0f}, as in mice; firing unlike mice")
     firing.set_xlim(-0.04, 1.54)
     ticks = {0: "0\nknock-out", 0.5: "50 %\nheterozygous", 1: "100 %\nwild type", 1.5: "150 %"}
     firing.set_xticks(list(ticks), list(ticks.values()))

@@ -525,6 +525,8 @@ def _labels(axes: Any, result: Result, plot: Any) -> None:
     )  # fmt: skip
     held.set_title(f"{result.scenario['drug']}: held in minutes, helps in weeks")
     gone.set_title("stopped after six weeks")
+    held.annotate("from the first minutes on", (0.004, 0.8), va="top", color=plot.BLUE, fontsize=12)
+    gone.annotate("gone within minutes", (0.028, 0.06), va="bottom", color=plot.BLUE, fontsize=12)
     after.annotate("above baseline until\nthe grip is back", (0.35, 2.2), fontsize=12)
     relief.set_xlabel("time on the drug (logarithmic; dashed: mean-field twin; bands: 95 %)")
     faded.set_xlabel("time since the stop")

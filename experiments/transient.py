@@ -515,7 +515,7 @@ def _bars(ax: Any, table: Table, plot: Any, held: str) -> None:
                    label=name if at == 0 else None)  # fmt: skip
             words = f"x{grown:.2f}" if name == "peak" else f"x{grown:.1f}"
             ax.annotate(words, (at + shift, grown + 2 * se), (0, 3), ha="center",
-                        textcoords="offset points")  # fmt: skip
+                        textcoords="offset points", fontsize=11)  # fmt: skip
     ax.axhline(1, color=plot.GREY, lw=1)
     ax.set_xticks(range(len(groups)), [words for _, _, words in groups])
     ax.grid(visible=False, axis="x")
