@@ -74,14 +74,14 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     inhibitor = Drug(pharmacology.ligand(DRUG).kinetics("SERT"))
     subject = Subject(it, calibration.baseline, inhibitor)
     shares = QUICK_SHARES if quick else SHARES
-    neurons, window_s = (3, 100) if quick else (5, WINDOW_S)
+    neurons, window_s = (3, 80) if quick else (5, WINDOW_S)
     conditions = [Condition(Exposure(transporters=share)) for share in shares]
     blocked = Condition(Exposure(terminal=1e4, soma=1e4))
     first = acute.measured(
         subject, [*conditions, blocked], seed=seed, replicates=neurons, window_s=window_s,
         progress=progress,
     )  # fmt: skip
-    pieces = [(calibration, share, neurons, 20 if quick else 40, window_s, seed)
+    pieces = [(calibration, share, neurons, 16 if quick else 40, window_s, seed)
               for share in shares]  # fmt: skip
     lives = sweep.map_pieces(life, pieces, progress=progress, label="lives")
     found: Found = {

@@ -91,7 +91,7 @@ def run(
     kinetics = _checked(drug, occupancy, recovery, postsynaptic_strength)
     it = neuron(recovery=recovery, postsynaptic_strength=postsynaptic_strength)
     nM = kinetics.koff / kinetics.kon * occupancy / (1 - occupancy)
-    size: dict[str, Any] = {"windows": 90, "replicates": 4} if quick else {"windows": 240}
+    size: dict[str, Any] = {"windows": 80, "replicates": 3} if quick else {"windows": 240}
     treatment = Treatment(
         it, stopped(nM, STOP_DAY), days=DAYS, breaks_days=(STOP_DAY,), drug=drug, seed=seed, **size
     )
@@ -211,7 +211,7 @@ def challenged(
     ]
     found = measured(
         subject, conditions, seed=t.seed, replicates=3 if quick else 5,
-        window_s=100 if quick else 200, progress=progress,
+        window_s=60 if quick else 200, progress=progress,
     )  # fmt: skip
     rest = Estimate(t.it.rate_Hz, 0.0)
     return {
@@ -499,6 +499,7 @@ def _column(panels: list[Any], result: Result, on: bool, plot: Any) -> None:
     for name, words, color in (("creb", "CREB", plot.ORANGE), ("bdnf", "BDNF", plot.GREEN),
                                ("plasticity", "plasticity = index", plot.BLACK)):  # fmt: skip
         _curve(relief, table, phase, name, 1.0, color, words)
+    relief.lines[-2].set_linewidth(3)  # the index is what the chapter is about
 
 
 def _labels(axes: Any, result: Result, plot: Any) -> None:
