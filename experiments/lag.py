@@ -2,48 +2,70 @@
 
 Question
     A drug blocks 85 % of the transporters from the first hour on. What happens, hour by hour and
-    week by week, to firing, to the brake on it, to serotonin, and to what follows downstream?
+    week by week, to firing, to the brake on it, to serotonin, and to what follows downstream? And
+    when it is stopped after six weeks?
 Method
     Eight independent neurons, each with a terminal and a soma of well-mixed molecules, transporters
-    and 5-HT1A autoreceptors; nobody writes occupancy or firing in. Molecular windows of 15 s, 150
-    over six weeks, drive the slow variables: coupling of receptors to the brake, then CREB, BDNF
-    and plasticity, the last of which is the therapeutic index. Bands: 95 %, Student's t over the
-    neurons; what is uncertain about the baseline (below 0.7 %) is common to all and not in them.
-    Beside every curve its mean-field twin.
-    The drug's concentration is given, and constant from time zero; with its rate constants it takes
-    the transporters within minutes, which the first window does not resolve.
+    and 5-HT1A autoreceptors; nobody writes occupancy or firing in. Molecular windows of 15 s, 240
+    over six weeks with the drug and six without, drive the slow variables: coupling of receptors to
+    the brake, then CREB, BDNF and plasticity, the last of which is the therapeutic index. Bands:
+    95 %, Student's t over the neurons; what is uncertain about the baseline (below 0.7 %) is common
+    to all and not in them. Beside every curve its mean-field twin.
+    The drug's concentration is given, and constant from time zero to the stop; with its rate
+    constants it takes and leaves the transporters within minutes, which the first window does not
+    resolve.
+    An antagonist (WAY-100635 at 4 times its Kd) is added in the first hours, and on days 2, 13 and
+    41, to other neurons whose coupling is that of the course. The rival reading (firing recovers
+    because the drive rises while the brake works as ever) is drawn in mean field, or simulated with
+    ``--recovery drive``; ``--postsynaptic-strength 1`` lets the target cell adapt to serotonin.
 Expected answer
     Firing falls at once and recovers as coupling falls; serotonin rises in two stages, further at
     the soma than at the terminal; CREB, BDNF and plasticity follow in that order, and half of the
-    index comes after the second week.
+    index comes after the second week. An antagonist raises serotonin further, early and late. After
+    the stop coupling recovers, and until it has, firing and serotonin are above baseline.
 Run time
-    About 12 s.
+    About 25 s on one core.
 Source
     Parameters: ``synapse_abm/data/neuron.toml``, each with status. Firing: Chaput 1986; El Mansari
-    2005. Serotonin: Ceglia 2004, Br J Pharmacol 142:469, doi:10.1038/sj.bjp.0705800.
+    2005. Serotonin, and the antagonist: Ceglia 2004, Br J Pharmacol 142:469,
+    doi:10.1038/sj.bjp.0705800. Rival reading: Commons & Linnros 2019.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from synapse_abm import pharmacology
+from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError, raise_faults
-from synapse_abm.neuron.baseline import calibrate
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.neuron.treatment import Course, Treatment, constant
-from synapse_abm.results import Check, Result, text_table
-from synapse_abm.runs import titration
+from synapse_abm.neuron.acute import Condition, Subject, measured
+from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.meanfield import Exposure
+from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron
+from synapse_abm.neuron.simulation import Drug
+from synapse_abm.neuron.treatment import QUANTITIES, Course, Treatment, mean_field, stopped
+from synapse_abm.results import Result, Table, text_table
+from synapse_abm.runs import facts, titration
 from synapse_abm.runs.experiment import Progress
+from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.statistics import Estimate, from_replicates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DAYS = 42.0
-SHOWN = (1 / 24, 1.0, 2.0, 7.0, 14.0, 21.0, 28.0, 41.5)  # rows of the table
+STOP_DAY, DAYS = 42.0, 84.0
+HOUR = 1 / 24
+SHOWN = (HOUR, 1.0, 2.0, 7.0, 14.0, 21.0, 28.0, 41.5,
+         42 + HOUR, 43.0, 45.0, 49.0, 56.0, 70.0, 83.0)  # rows of the table  # fmt: skip
+ANTAGONIST, ANTAGONIST_OVER_KD = "WAY-100635", 4.0
+CHALLENGED = (HOUR, 2.0, 13.0, 41.0)
+FOLLOWED = ("rate_Hz", "terminal_nM", "soma_nM", "coupling", "creb", "bdnf", "plasticity")
+ADAPTED = 1.0  # postsynaptic strength of the variant that is told
 
 
 @dataclass(frozen=True)
@@ -54,149 +76,335 @@ class Options:
     """A drug that binds to SERT, or DRUG@SOURCE."""
     occupancy: float = 0.85
     """Share of SERT that the drug would occupy alone, above 0 and at most 0.99."""
+    recovery: Literal["coupling", "drive"] = "coupling"
+    """Why firing comes back: receptors lose their grip, or the drive rises against a brake that
+    works."""
+    postsynaptic_strength: float = 0.0
+    """How strongly the target cell adapts to serotonin, 0: not at all, at most 100."""
 
 
 def run(
-    seed: int, quick: bool, progress: Progress, drug: str = "citalopram", occupancy: float = 0.85
-) -> Result:
-    """Treat for six weeks and hold what happens against what was stated beforehand."""
-    faults = list[InputError]()
+    seed: int, quick: bool, progress: Progress, drug: str = "citalopram", occupancy: float = 0.85,
+    recovery: Literal["coupling", "drive"] = "coupling", postsynaptic_strength: float = 0.0,
+) -> Result:  # fmt: skip
+    """Treat for six weeks, stop, and hold what happens against what was stated beforehand."""
+    kinetics = _checked(drug, occupancy, recovery, postsynaptic_strength)
+    it = neuron(recovery=recovery, postsynaptic_strength=postsynaptic_strength)
+    nM = kinetics.koff / kinetics.kon * occupancy / (1 - occupancy)
+    size: dict[str, Any] = {"windows": 80, "replicates": 3} if quick else {"windows": 240}
+    treatment = Treatment(
+        it, stopped(nM, STOP_DAY), days=DAYS, breaks_days=(STOP_DAY,), drug=drug, seed=seed, **size
+    )
+    calibration = calibrate(it, seed)
+    course = Course(treatment, calibration).run(progress=progress)
+    challenge = challenged(course, calibration, occupancy, quick, progress)
+    variants = _variants(treatment)
+    judged = _judged(course, challenge)
+    departures = {name: course.departure(name) for name in FOLLOWED}
+    return Result(
+        tables=[course.table("lag"), _challenge_table(challenge), variants, facts.table(judged)],
+        checks=[each.check for each in judged],
+        text="\n\n".join([
+            str(calibration), _text(course), _challenge_text(challenge), facts.text(judged),
+            _variants_text(it, treatment, variants), _twin(departures),
+        ]),
+        verdict=_verdict(course),
+        scenario={
+            "drug": drug, "concentration_nM": nM, "days": DAYS, "stop_day": STOP_DAY,
+            "departure_from_twin": departures, "replicates": treatment.replicates,
+            "half_day": _half_day(course).value,
+            "baseline_factors": {n: getattr(calibration.baseline, n) for n in calibration.error},
+            "neuron": it.model_dump(mode="json"),
+        },
+        papers=[
+            *pharmacology.ligand(drug).sources(), *pharmacology.ligand(ANTAGONIST).sources(),
+            "Chaput 1986, Naunyn-Schmiedebergs Arch Pharmacol 333:342",
+            "El Mansari 2005, Neuropsychopharmacology 30:1269, doi:10.1038/sj.npp.1300686",
+            "Ceglia 2004, Br J Pharmacol 142:469, doi:10.1038/sj.bjp.0705800",
+            "Commons & Linnros 2019, ACS Chem Neurosci 10:3048",
+        ],
+    )  # fmt: skip
+
+
+def _checked(drug: str, occupancy: float, recovery: str, strength: float) -> Any:
+    """The drug's rate constants, once everything that is wrong has been told."""
+    faults, kinetics = list[InputError](), None
     if not 0 < occupancy <= 0.99:
         allowed = "a share above 0, at most 0.99"
         faults.append(InputError("--occupancy", occupancy, allowed, "use 0.85"))
+    if recovery not in ("coupling", "drive"):
+        faults.append(InputError("--recovery", recovery, "coupling or drive"))
+    if not 0 <= strength <= 100:
+        allowed = "a number from 0 to 100"
+        faults.append(InputError("--postsynaptic-strength", strength, allowed, "use 0 or 1"))
     try:
         kinetics = titration.inhibitor(drug, ["SERT"], "--drug").kinetics("SERT")
     except InputError as error:
         faults.append(error)
     raise_faults(faults)
-    it = neuron()
-    nM = kinetics.koff / kinetics.kon * occupancy / (1 - occupancy)
-    size: dict[str, Any] = {"windows": 60, "replicates": 4} if quick else {}
-    treatment = Treatment(it, constant(nM), days=DAYS, drug=drug, seed=seed, **size)
-    calibration = calibrate(it, seed)
-    course = Course(treatment, calibration).run(progress=progress)
-    checks = _checks(course)
-    departures = {
-        name: course.departure(name)
-        for name in ("rate_Hz", "terminal_nM", "soma_nM", "coupling", "creb", "bdnf", "plasticity")
-    }
-    return Result(
-        tables=[course.table("lag")],
-        checks=checks,
-        text="\n\n".join([
-            str(calibration), _text(course), _facts(checks), *_guess(checks), _twin(departures),
-        ]),
-        verdict=_verdict(course),
-        scenario={
-            "drug": drug, "concentration_nM": nM, "days": DAYS, "departure_from_twin": departures,
-            "replicates": treatment.replicates,
-            "half_day": crossing(course, "plasticity", around(course, "plasticity", 41)[0] / 2)[0],
-            "baseline_factors": {n: getattr(calibration.baseline, n) for n in calibration.error},
-            "neuron": it.model_dump(mode="json"),
-        },
-        papers=[
-            *pharmacology.ligand(drug).sources(),
-            "Chaput 1986, Naunyn-Schmiedebergs Arch Pharmacol 333:342",
-            "El Mansari 2005, Neuropsychopharmacology 30:1269, doi:10.1038/sj.npp.1300686",
-            "Ceglia 2004, Br J Pharmacol 142:469, doi:10.1038/sj.bjp.0705800",
-        ],
-    )  # fmt: skip
+    return kinetics
 
 
-def around(course: Course, quantity: str, day: float) -> tuple[float, float]:
-    """Mean over the five windows nearest to ``day``, and its standard error from the neurons."""
-    from synapse_abm.neuron.treatment import QUANTITIES
-
-    near = np.argsort(np.abs(course.day - day))[:5]
-    each = course.values[near, :, QUANTITIES.index(quantity)].mean(axis=0)
-    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(each.size))
+# --- reading a course -----------------------------------------------------------------------------
 
 
-def crossing(course: Course, quantity: str, level: float) -> tuple[float, float]:
-    """Day at which a rising quantity crosses ``level`` for good, mean and error over neurons; NaN
-    if it does not.
+def around(course: Course, quantity: str, day: float) -> Estimate:
+    """Mean over the five windows nearest ``day``, on its side of the stop; errors over neurons."""
+    side = np.flatnonzero((course.day < STOP_DAY) == (day < STOP_DAY))
+    near = side[np.argsort(np.abs(course.day[side] - day))[:5]]
+    return from_replicates(course.values[near, :, QUANTITIES.index(quantity)].mean(axis=0))
+
+
+def crossing(course: Course, quantity: str, level: float) -> Estimate | None:
+    """Day on the drug at which a rising quantity crosses ``level``, over neurons; None if one of
+    them does not.
     """
-    from synapse_abm.neuron.treatment import QUANTITIES
-
-    curves = course.values[: course.done, :, QUANTITIES.index(quantity)].T
-    days = [float(np.interp(level, curve, course.day, right=np.nan)) for curve in curves]
-    return float(np.mean(days)), float(np.std(days, ddof=1) / np.sqrt(len(days)))
-
-
-def _checks(course: Course) -> list[Check]:
-    """Every fact, with what it is: calibrated, emergent, or published (which may be missed)."""
-    st, ss = (p.serotonin_nM for p in course.treatment.it.places)
-    hour = 1 / 24
-    acute = {q: around(course, q, hour) for q in ("rate_Hz", "terminal_nM", "soma_nM")}
-    checks = [
-        _fact("firing, first hours, of baseline", "calibrated",
-              acute["rate_Hz"], (0.5, 0.7), "0.6"),
-        _fact("terminal serotonin, first hours, of baseline", "calibrated",
-              _over(acute["terminal_nM"], st), (2.2, 2.8), "2.5"),
-        _fact("firing, six weeks, of baseline", "calibrated", around(course, "rate_Hz", 41),
-              (0.9, 1.05), "near 1; coupling strength was tuned to it"),
-        _fact("serotonin's fold at the soma over that at the terminal, first hours", "emergent",
-              _over(acute["soma_nM"], acute["terminal_nM"][0] / st * ss), (1.0, 2.0), "above 1"),
-        _fact("terminal serotonin, six weeks over first hours", "emergent",
-              _over(around(course, "terminal_nM", 41), acute["terminal_nM"][0]), (1.2, 3.0),
-              "above 1.2: the second rise"),
-        _fact("day at which plasticity is half of its value at six weeks", "emergent",
-              crossing(course, "plasticity", around(course, "plasticity", 41)[0] / 2),
-              (14.0, 35.0), "after day 14"),
-        _fact("firing at day 14, of baseline", "published", around(course, "rate_Hz", 14),
-              (0.9, 1.1), "complete recovery: Chaput 1986; still reduced: El Mansari 2005"),
-        _fact("firing at day 21, of baseline", "published", around(course, "rate_Hz", 21),
-              (0.9, 1.1), "returned to control: El Mansari 2005"),
-        _fact("cortical serotonin, day 2, of baseline", "published",
-              _over(around(course, "terminal_nM", 2), st), (2.57, 3.06),
-              "2.57 escitalopram, 3.06 citalopram: Ceglia 2004, rat"),
-    ]  # fmt: skip
-    return checks
+    on = course.day < STOP_DAY
+    curves = course.values[: course.done][on, :, QUANTITIES.index(quantity)].T
+    days = [float(np.interp(level, curve, course.day[on], right=np.nan)) for curve in curves]
+    return from_replicates(days) if all(map(math.isfinite, days)) else None
 
 
-def _over(found: tuple[float, float], by: float) -> tuple[float, float]:
-    return found[0] / by, found[1] / by
+def _half_day(course: Course) -> Estimate:
+    """When plasticity reaches half of what it has at the stop."""
+    found = crossing(course, "plasticity", around(course, "plasticity", 41.5).value / 2)
+    assert found is not None  # half of the end is crossed on the way
+    return found
 
 
-def _fact(
-    name: str, kind: Any, found: tuple[float, float], span: tuple[float, float], source: str
-) -> Check:
-    passed = bool(span[0] <= found[0] <= span[1])
-    return Check(name, kind, found[0], found[1], None, None, source, passed)
+def _fold(course: Course, place: str, day: float) -> Estimate:
+    it = course.treatment.it
+    rest = (it.terminal if place == "terminal" else it.soma).serotonin_nM
+    return ratio(around(course, f"{place}_nM", day), Estimate(rest, 0.0))
 
 
-def _facts(checks: list[Check]) -> str:
+# --- the antagonist, early and late ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What an antagonist adds on a day: firing with it, of baseline, and terminal serotonin's
+    factor.
+    """
+
+    rate: Estimate
+    factor: Estimate
+
+
+def challenged(
+    course: Course, calibration: Calibration, occupancy: float, quick: bool, progress: Progress
+) -> dict[float, Challenge]:
+    """The drug with and without an antagonist, at coupling and drive of the course on each day."""
+    t = course.treatment
+    rival = Drug(pharmacology.ligand(ANTAGONIST).kinetics("5-HT1A"))
+    inhibitor = Drug(pharmacology.ligand(t.drug).kinetics("SERT"))
+    subject = Subject(t.it, calibration.baseline, inhibitor, rival)
+    share = occupancy / (1 - occupancy)
+    conditions = [
+        Condition(
+            Exposure(share, share, dose),
+            around(course, "coupling", day).value,
+            around(course, "drive", day).value,
+        )
+        for day in CHALLENGED
+        for dose in (0.0, ANTAGONIST_OVER_KD)
+    ]
+    found = measured(
+        subject, conditions, seed=t.seed, replicates=3 if quick else 5,
+        window_s=60 if quick else 200, progress=progress,
+    )  # fmt: skip
+    rest = Estimate(t.it.rate_Hz, 0.0)
+    return {
+        day: Challenge(
+            ratio(cut["rate_Hz"], rest), ratio(cut["terminal_nM"], braked["terminal_nM"])
+        )
+        for day, braked, cut in zip(CHALLENGED, found[::2], found[1::2], strict=True)
+    }
+
+
+def _challenge_table(challenge: dict[float, Challenge]) -> Table:
+    each = challenge.values()
+    return Table(
+        "antagonist",
+        {
+            "day": list(challenge),
+            "rate_of_baseline": [c.rate.value for c in each],
+            "rate_se": [c.rate.se for c in each],
+            "terminal_factor": [c.factor.value for c in each],
+            "terminal_factor_se": [c.factor.se for c in each],
+        },
+    )
+
+
+def _challenge_text(challenge: dict[float, Challenge]) -> str:
     rows = [
-        [check.name, f"{check.value:.2f} +- {1.96 * (check.se or 0):.1g}", check.source,
-         check.kind if check.passed else f"{check.kind}: missed"]
-        for check in checks
+        [f"{day:.2g}", facts.shown(each.rate), f"x{facts.shown(each.factor)}"]
+        for day, each in challenge.items()
+    ]
+    header = [f"{ANTAGONIST} added on day", "firing, of baseline", "terminal serotonin"]
+    return text_table(header, rows)
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+_LATE = (
+    "recovery waits for coupling alone here, which falls over 7 days (assumed) and must fall"
+    " further the higher serotonin climbs meanwhile. A faster loss of coupling, or a drive that"
+    " rises beside it (Commons & Linnros 2019), would bring firing back sooner"
+)
+
+
+def _judged(course: Course, challenge: dict[float, Challenge]) -> list[Judged]:
+    """Every fact with what the model gives."""
+    inf = float("inf")
+
+    def rate(day: float) -> Estimate:
+        return around(course, "rate_Hz", day)
+
+    acute, late = _fold(course, "terminal", HOUR), _fold(course, "terminal", 41.0)
+    rows: list[tuple[Fact, Estimate | None]] = [
+        (Fact("firing, first hours, of baseline", "calibrated", 0.5, 0.7, "0.6, tuned to"),
+         rate(HOUR)),
+        (Fact("terminal serotonin, first hours, of baseline", "calibrated", 2.2, 2.8,
+              "2.5, tuned to"), acute),
+        (Fact("firing, six weeks, of baseline", "calibrated", 0.9, 1.05,
+              "near 1, coupling strength was tuned to it"), rate(41.0)),
+        (Fact("fold at the soma over that at the terminal, first hours", "emergent", 1.0, 2.0,
+              "above 1"), ratio(_fold(course, "soma", HOUR), acute)),
+        (Fact("terminal serotonin, six weeks over first hours", "emergent", 1.2, 3.0,
+              "above 1.2: the second rise"), ratio(late, acute)),
+        (Fact("day at which plasticity is half of its value at six weeks", "emergent", 14.0, 35.0,
+              "after day 14"), _half_day(course)),
+        (Fact("antagonist added in the first hours: terminal serotonin, times", "emergent", 1.2,
+              inf, "above 1.2"), challenge[HOUR].factor),
+        (Fact("antagonist added on day 41: terminal serotonin, times", "emergent", 1.2, inf,
+              "above 1.2"), challenge[41.0].factor),
+        (Fact("firing, first day after the stop, of baseline", "emergent", 1.1, inf,
+              "above 1.1: the brake is weak"), rate(43.0)),
+        (Fact("terminal serotonin, first day after the stop, of baseline", "emergent", 1.1, inf,
+              "above 1.1, with the default set"), _fold(course, "terminal", 43.0)),
+        (Fact("coupling, six weeks after the stop, over that at the stop", "emergent", 1.5, inf,
+              "above 1.5: recovers"),
+         ratio(around(course, "coupling", 83.0), around(course, "coupling", 41.5))),
+        (Fact("firing at day 14, of baseline", "published", 0.9, 1.1, "complete recovery",
+              "Chaput 1986; still reduced: El Mansari 2005", _LATE), rate(14.0)),
+        (Fact("firing at day 21, of baseline", "published", 0.9, 1.1, "returned to control",
+              "El Mansari 2005", _LATE), rate(21.0)),
+        (Fact("cortical serotonin, day 2, of baseline", "published", 2.57, 3.06,
+              "2.57 escitalopram, 3.06 citalopram, rat", "Ceglia 2004"),
+         _fold(course, "terminal", 2.0)),
+        (Fact("cortical serotonin, day 13, of baseline", "published", 3.02, 4.22,
+              "4.22 escitalopram, 3.02 citalopram, rat", "Ceglia 2004"),
+         _fold(course, "terminal", 13.0)),
+        (Fact("antagonist added on day 2: terminal serotonin, times", "published", 1.38, 1.91,
+              "1.74 escitalopram, 1.53 citalopram, within 10 %", "Ceglia 2004"),
+         challenge[2.0].factor),
+        (Fact("antagonist added on day 13: terminal serotonin, times", "published", 1.48, 1.86,
+              "1.69 escitalopram, 1.64 citalopram, within 10 %", "Ceglia 2004"),
+         challenge[13.0].factor),
     ]  # fmt: skip
-    return text_table(["fact", "model", "expected", "status"], rows)
+    if course.treatment.it.recovery == "drive":  # the brake works as ever: nothing to recover
+        rows = [row for row in rows if not row[0].name.startswith("coupling")]
+    if course.treatment.it.postsynaptic_strength > 0:
+        felt = _felt(course, 42 + HOUR)
+        fact = Fact("serotonin as the target cell feels it, right after the stop", "emergent", 0.0,
+                    0.95, "below 0.95: a deficit")  # fmt: skip
+        rows.append((fact, felt))
+    return [fact.judged(value) for fact, value in rows]
 
 
-GUESS = """\
-Why firing is late: its recovery here waits for coupling alone, which falls over 7 days (assumed)
-and must fall further the higher serotonin climbs meanwhile. A faster loss of coupling, or a drive
-that rises beside it (recovery = "drive"; Commons & Linnros 2019), would bring it sooner."""
+def _felt(course: Course, day: float) -> Estimate:
+    """Serotonin, in baselines, times the target cell's sensitivity to it."""
+    fold, own = _fold(course, "terminal", day), around(course, "sensitivity", day)
+    value = fold.value * own.value
+    return Estimate(value, value * math.hypot(fold.se / fold.value, own.se / own.value), fold.dof)
 
 
-def _guess(checks: list[Check]) -> list[str]:
-    late = any(not c.passed for c in checks if c.kind == "published" and "firing" in c.name)
-    return [GUESS] if late else []
+# --- other readings, in mean field ----------------------------------------------------------------
+
+
+def _variants(treatment: Treatment) -> Table:
+    """The same treatment with the other reading of recovery, and with postsynaptic adaptation."""
+    it = treatment.it
+    days = np.unique(np.concatenate([
+        np.geomspace(2 / 1440, STOP_DAY, 120), STOP_DAY + np.geomspace(2 / 1440, STOP_DAY, 120),
+    ]))  # fmt: skip
+    other = "drive" if it.recovery == "coupling" else "coupling"
+    columns: dict[str, F64] = {"day": days}
+    for name, changes in (("rival", {"recovery": other}),
+                          ("adapting", {"postsynaptic_strength": ADAPTED})):  # fmt: skip
+        changed = dataclasses.replace(treatment, it=it.model_copy(update=changes))
+        twin = mean_field(changed, days * DAY_S)
+        for quantity in (
+            "rate_Hz",
+            "terminal_nM",
+            "coupling",
+            "drive",
+            "sensitivity",
+            "plasticity",
+        ):
+            columns[f"{name}_{quantity}"] = twin[quantity]
+    return Table("variants", columns)
+
+
+def _variants_text(it: Neuron, treatment: Treatment, variants: Table) -> str:
+    """What would tell the readings apart, and what postsynaptic adaptation does."""
+    day, st = variants["day"], it.terminal.serotonin_nM
+    own = mean_field(treatment, day * DAY_S)
+    names = {"coupling": "receptors lose their grip", "drive": "the drive rises"}
+    other = "drive" if it.recovery == "coupling" else "coupling"
+
+    def row(label: str, at: Any) -> list[str]:
+        values = [at("rate_Hz", 14.0), at("rate_Hz", 41.5), at("coupling", 41.5)]
+        cells = [f"{value:.2f}" for value in values]
+        return [label, *cells, *_challenged_twin(it, treatment, at), f"{at('rate_Hz', 43.0):.2f}"]
+
+    def read(columns: Any, prefix: str) -> Any:
+        return lambda name, when: float(np.interp(when, day, columns[prefix + name]))
+
+    rows = [row(names[it.recovery], read(own, "")), row(names[other], read(variants, "rival_"))]
+    header = ["mean field", "firing, day 14", "day 41", "coupling", "antagonist: firing",
+              "serotonin", "stopped: firing"]  # fmt: skip
+    felt = np.array(variants["adapting_terminal_nM"]) / st * variants["adapting_sensitivity"]
+    index = float(np.interp(41.5, day, variants["adapting_plasticity"]))
+    after = felt[day > STOP_DAY]
+    return (
+        "Two readings of recovery. They differ most in coupling itself; from outside, in what an"
+        f" antagonist adds on day 41:\n{text_table(header, rows)}\n\n"
+        f"With postsynaptic adaptation of strength {ADAPTED:g} (mean field) serotonin as the target"
+        f" cell feels it falls to {after.min():.2f} of baseline after the stop, a deficit, and the"
+        f" index reaches {index:.2f} at six weeks."
+    )
+
+
+def _challenged_twin(it: Neuron, treatment: Treatment, at: Any) -> list[str]:
+    """Firing with an antagonist on day 41, and the factor of terminal serotonin, in mean field."""
+    nM = treatment.concentration_nM(0.0)
+    kinetics = pharmacology.ligand(treatment.drug).kinetics("SERT")
+    share = nM * kinetics.kon / kinetics.koff
+    slow = at("coupling", 41.0), at("drive", 41.0)
+    braked, cut = (
+        Condition(Exposure(share, share, dose), *slow).twin(it)
+        for dose in (0.0, ANTAGONIST_OVER_KD)
+    )
+    factor = cut["terminal_nM"] / braked["terminal_nM"]
+    return [f"{cut['rate_Hz'] / it.rate_Hz:.2f}", f"x{factor:.2f}"]
+
+
+# --- text -----------------------------------------------------------------------------------------
 
 
 def _text(course: Course) -> str:
-    it = course.treatment.it
     header = ["day", "SERT held", "firing", "terminal", "soma", "coupling", "CREB", "BDNF", "index"]
-    rows = []
+    rows, it = [], course.treatment.it
     for day in SHOWN:
-        held, rate, st, ss, *rest = (
-            around(course, name, day)[0]
-            for name in ("terminal_occupancy", "rate_Hz", "terminal_nM", "soma_nM", "coupling",
-                         "creb", "bdnf", "plasticity")
-        )  # fmt: skip
-        st, ss = st / it.terminal.serotonin_nM, ss / it.soma.serotonin_nM
-        first = [f"{day:.2g}", f"{100 * held:.0f} %", f"{rate / it.rate_Hz:.2f}"]
+        held, rate, *rest = (
+            around(course, name, day).value
+            for name in ("terminal_occupancy", "rate_Hz", "coupling", "creb", "bdnf", "plasticity")
+        )
+        st, ss = (_fold(course, place, day).value for place in ("terminal", "soma"))
+        name = f"{day:.3g}" if day < STOP_DAY else f"stop + {day - STOP_DAY:.2g}"
+        first = [name, f"{100 * held:.0f} %", f"{rate / it.rate_Hz:.2f}"]
         rows.append([*first, f"x{st:.2f}", f"x{ss:.2f}", *(f"{value:.2f}" for value in rest)])
     return text_table(header, rows)
 
@@ -207,83 +415,146 @@ def _twin(departures: dict[str, float]) -> str:
 
 
 def _verdict(course: Course) -> str:
-    held, _ = around(course, "terminal_occupancy", 1 / 24)
-    late, _ = around(course, "plasticity", 41)
-    day, se = crossing(course, "plasticity", late / 2)
+    held, half = around(course, "terminal_occupancy", HOUR).value, _half_day(course)
+    low, high = half.interval()
+    weak = around(course, "coupling", 41.0).value
+    why = (
+        f"receptors lose their grip (coupling {weak:.2f}), firing returns"
+        if course.treatment.it.recovery == "coupling"
+        else "the drive rises against it, firing returns"
+    )
     return (
         f"{100 * held:.0f} % of SERT is held from the first minutes on; half of the change that six"
-        f" weeks bring comes only on day {day:.1f} +- {1.96 * se:.1g}. Between them lies the brake:"
-        f" receptors lose their grip (coupling {around(course, 'coupling', 41)[0]:.2f}), firing"
-        " returns, and serotonin rises a second time."
+        f" weeks bring comes only on day {half.value:.1f} +- {(high - low) / 2:.1g}. Between them"
+        f" lies the brake: {why}, and serotonin rises a second time. A day after the stop it is"
+        f" still x{_fold(course, 'terminal', 43.0).value:.2f}."
     )
 
 
+# --- figure ---------------------------------------------------------------------------------------
+
+
 def figure(result: Result) -> Figure:
-    """Four panels from what is fast to what is slow, on one axis from minutes to weeks."""
+    """Four rows from what is fast to what is slow; on the drug at the left, after the stop at the
+    right.
+    """
     from synapse_abm import plotting
 
     return plotting.styled(_draw)(result)
 
 
-_TICKS = {5 / 1440: "5 min", 1 / 24: "1 h", 0.25: "6 h", 1: "1 day", 3: "3 d", 7: "1 w",
-          14: "2 w", 42: "6 w"}  # fmt: skip
+_ON = {5 / 1440: "5 min", HOUR: "1 h", 0.25: "6 h", 1: "1 d", 3: "3 d", 7: "1 w", 14: "2 w",
+       42: "6 w"}  # fmt: skip
+_OFF = {HOUR: "1 h", 0.25: "6 h", 1: "1 d", 3: "3 d", 7: "1 w", 14: "2 w", 42: "6 w"}
 
 
 def _draw(result: Result) -> Figure:
+    from matplotlib.figure import Figure
+
     from synapse_abm import plotting as plot
 
-    table, it = result["lag"], result.scenario["neuron"]
-    dof = result.scenario["replicates"] - 1
-    fig, panels = plot.slide(heights=(0.75, 1.15, 1.35, 1.5), height=9.6)
-    st, ss = it["terminal"]["serotonin_nM"], it["soma"]["serotonin_nM"]
-    held, brake, serotonin, relief = panels
-    _curve(held, table, dof, "terminal_occupancy", 1.0, plot.BLUE, "")
-    held.set_ylabel("SERT held")
-    held.set_ylim(0, 1.05)
-    plot.percent(held)
-    _curve(brake, table, dof, "rate_Hz", it["rate_Hz"], plot.VERMILION, "firing")
-    _curve(brake, table, dof, "coupling", 1.0, plot.PURPLE, "grip of the receptors")
-    brake.set_ylabel("of baseline")
-    brake.set_ylim(0, 1.1)
-    _curve(serotonin, table, dof, "soma_nM", ss, plot.SKY, "soma")
-    _curve(serotonin, table, dof, "terminal_nM", st, plot.BLUE, "terminal")
-    serotonin.axhline(1, color=plot.GREY, lw=1)
-    serotonin.set_ylabel("serotonin\n(x baseline)")
-    serotonin.set_ylim(0, 5)
-    for name, label, color in (("creb", "CREB", plot.ORANGE), ("bdnf", "BDNF", plot.GREEN),
-                               ("plasticity", "plasticity = index", plot.BLACK)):  # fmt: skip
-        _curve(relief, table, dof, name, 1.0, color, label)
-    relief.set_ylabel("downstream")
-    relief.set_ylim(0, 1)
-    for panel, where in ((brake, "lower left"), (serotonin, "upper left"), (relief, "upper left")):
-        panel.legend(loc=where, fontsize=11)
-    half = result.scenario["half_day"]
-    level = float(np.interp(half, table["day"], table["plasticity"]))
-    relief.plot([half], [level], "o", color=plot.BLACK, ms=8)
-    words = f"half of the change: day {half:.0f}"
-    relief.annotate(words, (half, 0.95), (-8, 0), textcoords="offset points", ha="right", va="top")
-    held.annotate("from the first minutes on", (0.004, 0.8), va="top", color=plot.BLUE)
-    for panel in panels:
-        panel.axvline(half, color=plot.GREY, lw=1.2, ls=":")
-    held.set_title(f"{result.scenario['drug']}: held in minutes, helped in weeks")
-    relief.set_xscale("log")
-    relief.set_xlim(2 / 1440, 44)
-    relief.set_xticks(list(_TICKS), list(_TICKS.values()))
-    relief.minorticks_off()
-    relief.set_xlabel("time on the drug (logarithmic; dashed: mean-field twin; bands: 95 %)")
+    fig = Figure(figsize=(13.6, 9.8), layout="constrained")
+    axes = fig.subplots(
+        4, 2, sharey="row", sharex="col", height_ratios=(0.8, 1.15, 1.35, 1.5),
+        width_ratios=(1.45, 1.0),
+    )  # fmt: skip
+    for column, (on, ticks) in enumerate(((True, _ON), (False, _OFF))):
+        panels = list(axes[:, column])
+        _column(panels, result, on, plot)
+        panels[-1].set_xscale("log")
+        panels[-1].set_xticks(list(ticks), list(ticks.values()))
+        panels[-1].minorticks_off()
+        panels[-1].set_xlim(2 / 1440 if on else HOUR / 2, 44)
+    _labels(axes, result, plot)
     return fig
 
 
-def _curve(ax: Any, table: Any, dof: int, name: str, unit: float, color: str, label: str) -> None:
+def _column(panels: list[Any], result: Result, on: bool, plot: Any) -> None:
+    """All curves of one phase against the time since it began."""
+    table, it, dof = result["lag"], result.scenario["neuron"], result.scenario["replicates"] - 1
+    st, ss = it["terminal"]["serotonin_nM"], it["soma"]["serotonin_nM"]
+    phase = (on, dof)
+    held, brake, serotonin, relief = panels
+    _curve(held, table, phase, "terminal_occupancy", 1.0, plot.BLUE, "SERT held")
+    most = result.scenario["concentration_nM"]
+    _curve(
+        held, table, phase, "concentration_nM", most, plot.GREY, "concentration (of its maximum)"
+    )
+    _curve(brake, table, phase, "rate_Hz", it["rate_Hz"], plot.VERMILION, "firing")
+    name, words = ("coupling", "grip of the receptors")
+    if it["recovery"] == "drive":
+        name, words = ("drive", "drive")
+    _curve(brake, table, phase, name, 1.0, plot.PURPLE, words)
+    variants = result["variants"]
+    x, mine = _since(variants, on)
+    brake.plot(
+        x, np.array(variants["rival_rate_Hz"])[mine] / it["rate_Hz"], color=plot.BLACK, ls=":",
+        lw=1.4, label="firing, rival reading",
+    )  # fmt: skip
+    _curve(serotonin, table, phase, "soma_nM", ss, plot.SKY, "soma")
+    _curve(serotonin, table, phase, "terminal_nM", st, plot.BLUE, "terminal")
+    for ax in (brake, serotonin):
+        ax.axhline(1, color=plot.GREY, lw=1)
+    relief.axhline(0, color=plot.GREY, lw=1)
+    for name, words, color in (("creb", "CREB", plot.ORANGE), ("bdnf", "BDNF", plot.GREEN),
+                               ("plasticity", "plasticity = index", plot.BLACK)):  # fmt: skip
+        _curve(relief, table, phase, name, 1.0, color, words)
+    relief.lines[-2].set_linewidth(3)  # the index is what the chapter is about
+
+
+def _labels(axes: Any, result: Result, plot: Any) -> None:
+    (held, gone), (brake, _), (serotonin, after), (relief, faded) = axes
+    for panel, words, top in ((held, "drug", 1.1), (brake, "of baseline", None),
+                              (serotonin, "serotonin\n(x baseline)", None),
+                              (relief, "downstream", 1.0)):  # fmt: skip
+        panel.set_ylabel(words)
+        panel.set_ylim(bottom=0, top=top)
+    relief.set_ylim(bottom=-0.04)
+    plot.percent(held)
+    held.legend(loc="lower left", fontsize=11)
+    for panel in (brake, serotonin, relief):
+        panel.legend(loc="upper left", fontsize=11)
+    half = result.scenario["half_day"]
+    table = result["lag"]
+    level = float(np.interp(half, table["day"], table["plasticity"]))
+    relief.plot([half], [level], "o", color=plot.BLACK, ms=8)
+    for panel in (held, brake, serotonin, relief):
+        panel.axvline(half, color=plot.GREY, lw=1.2, ls=":")
+    relief.annotate(
+        f"half of the change:\nday {half:.0f}", (half, 0.95), (-8, 0), ha="right", va="top",
+        textcoords="offset points",
+    )  # fmt: skip
+    held.set_title(f"{result.scenario['drug']}: held in minutes, helps in weeks")
+    gone.set_title("stopped after six weeks")
+    held.annotate("from the first minutes on", (0.004, 0.8), va="top", color=plot.BLUE, fontsize=12)
+    gone.annotate("gone within minutes", (0.028, 0.06), va="bottom", color=plot.BLUE, fontsize=12)
+    after.annotate("above baseline until\nthe grip is back", (0.35, 2.2), fontsize=12)
+    relief.set_xlabel("time on the drug (logarithmic; dashed: mean-field twin; bands: 95 %)")
+    faded.set_xlabel("time since the stop")
+
+
+def _since(table: Table, on: bool) -> tuple[F64, Any]:
+    """Time since the phase began, and which rows belong to it."""
+    day = np.array(table["day"])
+    mine = (day < STOP_DAY) == on
+    return day[mine] - (0.0 if on else STOP_DAY), mine
+
+
+def _curve(
+    ax: Any, table: Table, phase: tuple[bool, int], name: str, unit: float, color: str, label: str
+) -> None:  # fmt: skip
     """Mean with its band, and the twin dashed."""
     from synapse_abm.statistics import student_quantile
 
-    day, mean = np.array(table["day"]), np.array(table[name]) / unit
-    half = student_quantile(0.05, dof) * np.array(table[f"{name}_se"]) / unit
-    ax.fill_between(day, mean - half, mean + half, color=color, alpha=0.25, lw=0)
-    ax.plot(day, mean, color=color, lw=1.6, label=label or None)
+    on, dof = phase
+    x, mine = _since(table, on)
+    mean = np.array(table[name])[mine] / unit
+    half = student_quantile(0.05, dof) * np.array(table[f"{name}_se"])[mine] / unit
+    ax.fill_between(x, mean - half, mean + half, color=color, alpha=0.25, lw=0)
+    ax.plot(x, mean, color=color, lw=1.6, label=label)
     if f"{name}_mean_field" in table.columns:
-        ax.plot(day, np.array(table[f"{name}_mean_field"]) / unit, color=color, ls="--", lw=1.2)
+        twin = np.array(table[f"{name}_mean_field"])[mine] / unit
+        ax.plot(x, twin, color=color, ls="--", lw=1.2)
 
 
 if __name__ == "__main__":

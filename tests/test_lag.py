@@ -1,4 +1,4 @@
-"""The lag, at a small size: fast, then slow, in the order that was stated."""
+"""The lag, at a small size: fast, then slow, in the order that was stated, and back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import functools
 import numpy as np
 import pytest
 
-from synapse_abm.errors import InputErrors
+from synapse_abm.errors import InputError, InputErrors
+from synapse_abm.neuron.baseline import calibrate
+from synapse_abm.neuron.parameters import neuron
+from synapse_abm.neuron.treatment import Course, Treatment, stopped
 from synapse_abm.results import Result
 from synapse_abm.runs.experiment import find, silent
+from synapse_abm.statistics import Estimate
 
 lag = find("lag").load()
 
@@ -19,15 +23,28 @@ def small() -> Result:
     return lag.run(seed=3, quick=True, progress=silent)
 
 
-def test_firing_falls_at_once_and_plasticity_comes_last() -> None:
+def phase(name: str, on: bool) -> np.ndarray:
     table = small()["lag"]
-    half = {}
+    return np.array(table[name])[(np.array(table["day"]) < lag.STOP_DAY) == on]
+
+
+def test_firing_falls_at_once_and_plasticity_comes_last() -> None:
+    day, half = phase("day", True), {}
     for name in ("terminal_occupancy", "creb", "bdnf", "plasticity"):
-        curve = np.array(table[name])
-        half[name] = table["day"][int(np.argmax(curve > curve[-3:].mean() / 2))]
+        curve = phase(name, True)
+        half[name] = day[int(np.argmax(curve > curve[-3:].mean() / 2))]
     assert half["terminal_occupancy"] < 0.1 < half["creb"] < half["bdnf"] < half["plasticity"]
     assert 14 < small().scenario["half_day"] < 28
-    assert np.mean(table["rate_Hz"][:5]) < 0.65
+    assert np.mean(phase("rate_Hz", True)[:5]) < 0.65
+
+
+def test_after_the_stop_all_returns_and_serotonin_from_above() -> None:
+    assert (phase("concentration_nM", False) == 0).all()
+    assert phase("terminal_occupancy", False).max() < 0.01
+    serotonin = phase("terminal_nM", False) / 5.0
+    assert serotonin[:5].mean() > 1.3 and serotonin[-5:].mean() == pytest.approx(1.0, abs=0.06)
+    coupling = phase("coupling", False)
+    assert coupling[0] < 0.5 and coupling[-1] > 0.95 and (np.diff(coupling) > -0.02).all()
 
 
 def test_each_fact_says_what_it_is() -> None:
@@ -35,17 +52,69 @@ def test_each_fact_says_what_it_is() -> None:
     assert {check.kind for check in checks} == {"calibrated", "emergent", "published"}
     assert all(check.se is not None for check in checks)
     assert all(check.passed for check in checks if check.kind != "published")
-    assert "missed" in small().text and "mean-field twin" in small().text
+    assert set(small()["facts"]["status"]) == {"calibrated", "emergent", "missed"}
+    assert "why those that are missed" in small().text and "mean-field twin" in small().text
     assert small().passed  # a published number that is missed is no failure
 
 
-def test_the_figure_runs_from_minutes_to_weeks() -> None:
+def test_a_course_without_desensitisation_would_be_noticed() -> None:
+    """The planted bug: coupling stays at 1. Then nothing recovers, nor is missed after the stop."""
+    it = neuron(coupling_strength=0.0)
+    plan = Treatment(
+        it, stopped(6.8, lag.STOP_DAY), days=lag.DAYS, breaks_days=(lag.STOP_DAY,), windows=60,
+        replicates=3, seed=3,
+    )  # fmt: skip
+    course = Course(plan, calibrate(neuron(), 3)).run()
+    same = lag.Challenge(Estimate(1.0, 0.0), Estimate(1.7, 0.0))
+    judged = lag._judged(course, dict.fromkeys(lag.CHALLENGED, same))
+    missed = {each.fact.name for each in judged if not each.holds}
+    assert missed >= {
+        "firing, six weeks, of baseline",
+        "terminal serotonin, six weeks over first hours",
+        "firing, first day after the stop, of baseline",
+        "terminal serotonin, first day after the stop, of baseline",
+        "coupling, six weeks after the stop, over that at the stop",
+    }
+
+
+def test_the_rival_reading_keeps_the_brake_and_the_antagonist_as_strong() -> None:
+    """In mean field: coupling 1, firing back all the same; beside it postsynaptic adaptation."""
+    variants = small()["variants"]
+    assert np.allclose(variants["rival_coupling"], 1.0)
+    at = int(np.argmin(np.abs(variants["day"] - 41.5)))
+    assert variants["rival_rate_Hz"][at] > 0.9 and variants["rival_drive"][at] > 1.8
+    felt = np.array(variants["adapting_terminal_nM"]) / 5 * variants["adapting_sensitivity"]
+    assert felt[variants["day"] > 42].min() < 0.8
+    assert "the drive rises" in small().text and "a deficit" in small().text
+
+
+def test_both_readings_and_the_adapting_target_can_be_simulated() -> None:
+    """The options reach the course; a few windows suffice to see it."""
+    for changes in ({"recovery": "drive"}, {"postsynaptic_strength": 1.0}):
+        plan = Treatment(
+            neuron(**changes), stopped(6.8, 10.0), days=12.0, breaks_days=(10.0,), windows=12,
+            replicates=2, seed=3,
+        )  # fmt: skip
+        course = Course(plan, calibrate(neuron(), 3)).run()
+        slow = {"recovery": "drive", "postsynaptic_strength": "sensitivity"}[next(iter(changes))]
+        assert abs(course.mean(slow)[-2] - 1) > 0.15
+        assert bool(course.mean("coupling")[-1] == 1.0) is ("recovery" in changes)
+
+
+def test_the_figure_runs_from_minutes_to_weeks_and_on() -> None:
     axes = lag.figure(small()).axes
-    assert axes[-1].get_xscale() == "log" and "time" in axes[-1].get_xlabel()
-    assert all(ax.get_ylabel() and ax.lines for ax in axes)
+    assert len(axes) == 8 and all(ax.lines for ax in axes)
+    assert axes[-1].get_xscale() == axes[-2].get_xscale() == "log"
+    assert "time on the drug" in axes[-2].get_xlabel() and "stop" in axes[-1].get_xlabel()
 
 
 def test_what_cannot_be_is_refused_together() -> None:
     with pytest.raises(InputErrors, match="--occupancy") as caught:
         lag.run(seed=1, quick=True, progress=silent, drug="WAY-100635", occupancy=1.0)
     assert [fault.name for fault in caught.value.faults] == ["--occupancy", "--drug"]
+
+
+@pytest.mark.parametrize("strength", [-1.0, float("nan"), 101.0])
+def test_a_strength_that_cannot_be_is_refused(strength: float) -> None:
+    with pytest.raises(InputError, match="--postsynaptic-strength"):
+        lag.run(seed=1, quick=True, progress=silent, postsynaptic_strength=strength)

@@ -16,6 +16,7 @@ error of a step           `stepping` (a module of its own)
 one molecule's life       `Wandering`: waiting times on a grid, in steps too
 on a grid                 `grid_law`, `LonePair`
 competitor in bursts      `burst_competition`, `burst_load`
+a burst that escapes      `UniformTissue`: mean field, hops exact
 which to use              `which_formula`
 ========================  ==========================================================
 """
@@ -66,6 +67,7 @@ from synapse_abm.theory.coupled import (
     drained_pool,
     drained_pool_mean_field,
 )
+from synapse_abm.theory.escape import UniformTissue
 from synapse_abm.theory.formulas import FormulaChoice, Judged, which_formula
 from synapse_abm.theory.immigration import (
     ExitMoments,
@@ -113,6 +115,7 @@ __all__ = [
     "SteppedWandering",
     "TransportRates",
     "TransporterOccupancy",
+    "UniformTissue",
     "Waiting",
     "Wandering",
     "affinity_on_grid",

@@ -1,0 +1,340 @@
+"""On which assumptions does the lag depend? One at a time, the day at which the index is at half.
+
+Question
+    Most constants behind the six weeks of ``lag`` are assumed. Which of them make help come late,
+    and which do not matter?
+Method
+    The mean-field twin of the neuron under a drug that holds 85 % of SERT from the first hour on.
+    Each constant is halved and doubled, one at a time; the baseline is fitted anew each time, as
+    always. Read: the day at which the therapeutic index is at half of its plateau (its value after
+    two years), the day at which it is at half of what six weeks bring (as ``lag`` says), and its
+    value at six weeks. Shares are changed as what they leave out (loss beside SERT), and what is
+    zero by default is given two values. Stages are also left out, one at a time and together.
+    Mean field is 3 % off the molecular course in the index (see ``lag``), its day less.
+Expected answer
+    The time constants of plasticity and of coupling matter most; release, clearance and copy
+    numbers shift size more than day. Without any adaptation of coupling, but with the stages behind
+    it, half of the plateau would still take about two weeks.
+Run time
+    About 20 s on one core.
+Source
+    Parameters: ``synapse_abm/data/neuron.toml``, each with status. No paper is compared with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synapse_abm import sweep
+from synapse_abm.neuron.meanfield import Exposure, course
+from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron, provenance, serotonin_at
+from synapse_abm.results import Result, Table, text_table
+from synapse_abm.runs import facts
+from synapse_abm.runs.experiment import Progress
+from synapse_abm.runs.facts import Fact, Judged
+from synapse_abm.scenario import Kinetics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OCCUPANCY = 0.85
+SIX_WEEKS, PLATEAU_DAYS = 42.0, 730.0
+GONE = 0.01  # factor that leaves a stage out
+LEAST_DAYS = 0.5  # bars shorter than that are not drawn
+LEAST_INDEX = 0.02  # a plateau below is no index, and has no half
+
+STAGES = ("coupling_days", "creb_days", "bdnf_days", "plasticity_days")
+SCALED = (
+    *STAGES, "threshold", "power", "brake", "coupling_strength", "relaxation_s", "rate_Hz",
+    *(f"{place}.{name}" for place in ("terminal", "soma")
+      for name in ("serotonin_nM", "transporters", "loss_share", "mao_ratio")),
+    "receptor.kd_nM",
+)  # fmt: skip
+#: What is zero, or a choice, by default: the values that are tried.
+GIVEN: dict[str, tuple[Any, ...]] = {
+    "terminal.leak_share": (0.4,),
+    "soma.leak_share": (0.4,),
+    "postsynaptic_strength": (0.3,),
+    "recovery": ("drive",),
+    "occupancy": (0.75, 0.95),
+}
+BEHIND = "all stages behind serotonin"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Days and index of one variant; None where the index has no half to reach."""
+
+    half_day: float | None
+    half_of_six_weeks_day: float | None
+    index_six_weeks: float
+    plateau: float
+
+
+def variant(name: str, value: Any) -> Neuron:
+    """The neuron with one constant set; a number scales what ``SCALED`` names."""
+    if name == "occupancy":
+        return neuron()
+    place, _, own = name.rpartition(".")
+    if name == "receptor.kd_nM":
+        kinetics = serotonin_at("5-HT1A")
+        kd = value * kinetics.koff / kinetics.kon
+        return neuron(receptor=Kinetics(kd_nM=kd, koff_per_s=kinetics.koff))
+    if own == "loss_share":
+        return neuron(**{place: {"sert_share": 1 - value * (1 - _default(place, "sert_share"))}})
+    if name in SCALED:
+        value = value * _default(place or "neuron", own)
+    value = round(value) if own == "transporters" else value
+    return neuron(**({place: {own: value}} if place else {own: value}))
+
+
+def _default(part: str, name: str) -> float:
+    return provenance()[part][name].value
+
+
+def lag_of(changes: tuple[tuple[str, Any], ...]) -> Found:
+    """The lag with the constants changed."""
+    share = dict(changes).get("occupancy", OCCUPANCY)
+    it = neuron()
+    for name, value in changes:
+        own = variant(name, value)
+        it = own if len(changes) == 1 else it.model_copy(update={name: getattr(own, name)})
+    days = np.concatenate([np.linspace(0, 120, 601), [PLATEAU_DAYS]])
+    exposure = Exposure.of_occupancy(share)
+    index = course(it, lambda t: exposure, days * DAY_S)["plasticity"]
+    plateau, at_six_weeks = float(index[-1]), float(np.interp(SIX_WEEKS, days, index))
+
+    def day(level: float) -> float | None:
+        above = np.flatnonzero(index[:-1] >= level)
+        if plateau < LEAST_INDEX or above.size == 0 or above[0] == 0:
+            return None
+        pair = slice(above[0] - 1, above[0] + 1)
+        return float(np.interp(level, index[pair], days[pair]))
+
+    return Found(day(plateau / 2), day(at_six_weeks / 2), at_six_weeks, plateau)
+
+
+type Case = tuple[str, str, tuple[tuple[str, Any], ...]]
+
+
+def run(seed: int, quick: bool, progress: Progress) -> Result:
+    """Change one constant at a time and read the lag."""
+    names = (*STAGES[::3], "threshold", "terminal.serotonin_nM") if quick else (*SCALED, *GIVEN)
+    cases = _cases(names)
+    pieces = [(changes,) for _, _, changes in cases]
+    found = sweep.map_pieces(lag_of, pieces, progress=progress, label="courses")
+    judged = _judged(cases, found)
+    return Result(
+        tables=[_table(cases, found), facts.table(judged)],
+        checks=[each.check for each in judged],
+        text=f"{_text(cases, found)}\n\n{facts.text(judged)}",
+        verdict=_verdict(cases, found),
+        scenario={"occupancy": OCCUPANCY, "neuron": neuron().model_dump(mode="json")},
+    )
+
+
+def _cases(names: tuple[str, ...]) -> list[Case]:
+    """Name, change in words, and changes of every variant; the default comes first."""
+    cases: list[Case] = [("default", "", ())]
+    for name in names:
+        values = GIVEN.get(name, (0.5, 2.0))
+        words = ("halved", "doubled") if name in SCALED else tuple(map(str, values))
+        cases += [(name, said, ((name, value),)) for said, value in zip(words, values, strict=True)]
+    cases += [(name, "left out", ((name, GONE),)) for name in STAGES]
+    return [*cases, (BEHIND, "left out", tuple((name, GONE) for name in STAGES[1:]))]
+
+
+def _status(name: str) -> str:
+    """What the data file says of a constant."""
+    place, _, own = name.rpartition(".")
+    if name == "receptor.kd_nM":
+        return "assumed"
+    own = "sert_share" if own == "loss_share" else own
+    known = provenance().get(place or "neuron", {})
+    return known[own].status if own in known else ""
+
+
+def _table(cases: list[Case], found: list[Found]) -> Table:
+    return Table(
+        "lag_sensitivity",
+        {
+            "constant": [name for name, _, _ in cases],
+            "change": [change for _, change, _ in cases],
+            "status": [_status(name) for name, _, _ in cases],
+            "half_day": [each.half_day for each in found],
+            "half_of_six_weeks_day": [each.half_of_six_weeks_day for each in found],
+            "index_six_weeks": [each.index_six_weeks for each in found],
+            "plateau": [each.plateau for each in found],
+        },
+    )
+
+
+def _spread(cases: Sequence[Case], found: list[Found]) -> list[tuple[str, list[int]]]:
+    """Constants with the rows of their two changes, what moves the day most first."""
+    rows = dict[str, list[int]]()
+    for at, (name, change, _) in enumerate(cases):
+        if name != "default" and change != "left out":
+            rows.setdefault(name, []).append(at)
+    default = found[0].half_day or math.nan
+
+    def moved(pair: tuple[str, list[int]]) -> float:
+        days = [found[at].half_day for at in pair[1]]
+        return -max(abs((day if day is not None else 2 * default) - default) for day in days)
+
+    return sorted(rows.items(), key=moved)
+
+
+def _days(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f}"
+
+
+def _text(cases: list[Case], found: list[Found]) -> str:
+    def row(at: int) -> list[str]:
+        name, change, _ = cases[at]
+        each = found[at]
+        words = f"{name} {change}".strip()
+        return [words, _status(name), _days(each.half_day), _days(each.half_of_six_weeks_day),
+                f"{each.index_six_weeks:.2f}", f"{each.plateau:.2f}"]  # fmt: skip
+
+    order = [0, *(at for _, rows in _spread(cases, found) for at in rows)]
+    out = [at for at, (_, change, _) in enumerate(cases) if change == "left out"]
+    header = ["constant", "status", "day of half", "half of 6 weeks", "index, 6 weeks", "plateau"]
+    return text_table(header, [row(at) for at in (*order, *out)])
+
+
+def _day(cases: list[Case], found: list[Found], name: str, change: str) -> float:
+    """Day of half of a variant, NaN if it has none."""
+    at = [case[:2] for case in cases].index((name, change))
+    day = found[at].half_day
+    return math.nan if day is None else day
+
+
+def _judged(cases: list[Case], found: list[Found]) -> list[Judged]:
+    """What was stated before looking."""
+
+    def day(name: str, change: str) -> float:
+        return _day(cases, found, name, change)
+
+    moved = [abs(day(name, "doubled") - day("default", "")) for name in STAGES[::-3]]
+    rows = [
+        (Fact("day of half of the plateau", "emergent", 14.0, 42.0, "two to six weeks"),
+         day("default", "")),
+        (Fact("the same if coupling fell at once", "emergent", 10.0, 18.0, "about two weeks"),
+         day("coupling_days", "left out")),
+        (Fact("days by doubling plasticity's time constant, over those by coupling's", "emergent",
+              1.0, math.inf, "above 1"), moved[0] / moved[1]),
+    ]  # fmt: skip
+    return [fact.judged(value) for fact, value in rows]
+
+
+def _verdict(cases: list[Case], found: list[Found]) -> str:
+    first, second, third = (_label(name) for name, _ in _spread(cases, found)[:3])
+    fast, alone = (
+        _day(cases, found, name, "left out") for name in ("coupling_days", BEHIND)
+    )  # fmt: skip
+    return (
+        f"Half of the plateau comes on day {_days(found[0].half_day)}. What moves it most: {first};"
+        f" {second}; {third}; all assumed. If coupling fell at once it would be day {fast:.1f}, if"
+        f" nothing came behind serotonin, day {alone:.1f}: most of the lag is the stages'."
+    )
+
+
+# --- figure ---------------------------------------------------------------------------------------
+
+
+def figure(result: Result) -> Figure:
+    """The day of half when each constant is halved and doubled, most important first."""
+    from synapse_abm import plotting
+
+    return plotting.styled(_draw)(result)
+
+
+LABELS = {
+    "plasticity_days": "time constant of plasticity", "coupling_days": "time constant of coupling",
+    "bdnf_days": "time constant of BDNF", "creb_days": "time constant of CREB",
+    "threshold": "serotonin that drives CREB half", "power": "steepness of that drive",
+    "brake": "strength of the brake", "coupling_strength": "depth of desensitisation",
+    "relaxation_s": "relaxation of firing", "rate_Hz": "firing at baseline",
+    "receptor.kd_nM": "Kd of the autoreceptor",
+    "postsynaptic_strength": "adaptation of the target cell",
+    "recovery": "why firing recovers", "occupancy": "share of SERT held",
+}  # fmt: skip
+PARTS = {
+    "serotonin_nM": "serotonin", "transporters": "SERT number", "loss_share": "loss beside SERT",
+    "mao_ratio": "oxidase per release", "leak_share": "release without spikes",
+}  # fmt: skip
+
+
+def _label(name: str) -> str:
+    place, _, own = name.rpartition(".")
+    if name == BEHIND:
+        return name
+    return LABELS.get(name) or f"{PARTS[own]}, {place}"
+
+
+def _draw(result: Result) -> Figure:
+    from matplotlib.figure import Figure
+
+    from synapse_abm import plotting as plot
+
+    table = result["lag_sensitivity"]
+    cases = [(name, change, ()) for name, change in zip(table["constant"], table["change"],
+                                                        strict=True)]  # fmt: skip
+    days = table["half_day"]
+    spread = _spread(cases, [Found(day, None, 0.0, 0.0) for day in days])
+    default = days[0]
+    shown = [
+        (name, rows)
+        for name, rows in spread
+        if any(days[at] is None or abs(days[at] - default) > LEAST_DAYS for at in rows)
+    ]
+    out = [at for at, (_, change, _) in enumerate(cases) if change == "left out"]
+    ends = [("", []), *((cases[at][0], [at]) for at in out)]
+    groups = [*shown, *ends]
+    fig = Figure(figsize=(11.0, 1.2 + 0.37 * len(groups)), layout="constrained")
+    ax = fig.subplots()
+    colors = {"halved": plot.SKY, "doubled": plot.ORANGE, "left out": plot.GREEN}
+    for place, (_, rows) in enumerate(groups):
+        for at in rows:
+            _bar(ax, place, days[at], default, cases[at][1], colors, plot)
+    ax.axvline(default, color=plot.BLACK, lw=1.4)
+    for words, color in (*colors.items(), ("set to another value", plot.GREY)):
+        ax.barh([0], [0], color=color, label=words)
+    ax.legend(loc="center right", fontsize=12)
+    names = [_label(name) + (" left out" if place > len(shown) else "") if name else ""
+             for place, (name, _) in enumerate(groups)]  # fmt: skip
+    ax.set_yticks(range(len(groups)), names, fontsize=11)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(groups) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlim(0, 40)
+    few = f"{len(spread) - len(shown)} other constants move it by less than {LEAST_DAYS:g} days"
+    ax.set_xlabel(f"day at which the index is at half of its plateau (mean field)\n{few}")
+    ax.set_title(f"Day {default:.0f}: most of the lag comes from the stages behind serotonin")
+    return fig
+
+
+def _bar(
+    ax: Any, place: int, day: float | None, default: float, change: str, colors: Any, plot: Any
+) -> None:  # fmt: skip
+    if day is None:
+        ax.annotate(f"{change}: never", (default, place), (6, 0), va="center",
+                    textcoords="offset points", fontsize=11)  # fmt: skip
+        return
+    color = colors.get(change, plot.GREY)
+    ax.barh(place, day - default, left=default, height=0.62, color=color)
+    words = f"{day:.0f}" if change in colors else f"{change}: {day:.0f}"
+    later = day >= default
+    ax.annotate(words, (day, place), (4 if later else -4, 0), ha="left" if later else "right",
+                va="center", textcoords="offset points", fontsize=11)  # fmt: skip
+
+
+if __name__ == "__main__":
+    from synapse_abm.cli import run_script
+
+    run_script(__file__)

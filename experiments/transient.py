@@ -1,0 +1,531 @@
+"""What does an uptake blocker do to a burst of serotonin? It lasts longer, and is hardly higher.
+
+Question
+    A stimulus releases serotonin in a spot of tissue. Transporters (SERT) take it up, and it also
+    escapes by diffusion. What do 85 % of SERT held by a drug, or no SERT at all, do to the peak and
+    to the decay? And what would they do if nothing could escape?
+Method
+    A sheet of 40 x 40 cells of 5 um, 0.066 um deep, with 40 SERT in each cell, as dense as at the
+    neuron's terminal. In a spot of 8 x 8 cells (40 um) a stimulus releases once, or 20 times at
+    100 Hz, as much as a spike of the neuron does (4 nM). Free molecules wander, bind, are carried
+    off or lost (the neuron's other clearance); those that leave the spot escape into tissue 25
+    times as large. The drug has come in beforehand, by its own rate constants. The mean over the
+    spot is read ten times a second, as voltammetry does; peak: largest reading, decay: time from
+    there to 1/e of it. 24 independent bursts; errors by the jackknife. Beside it the spot alone,
+    well mixed, which nothing leaves (8 bursts).
+    Judge: exact hops with mean-field binding in the same steps (``theory.UniformTissue``); without
+    SERT that is the exact law. Errors of counts: binomial, as of independent molecules.
+Expected answer
+    A blocker lengthens the decay more than it raises the peak, for one pulse and for twenty. Where
+    nothing escapes, losing SERT lengthens the decay as much as SERT's share of clearance says (8 to
+    16 times); diffusion out of the spot leaves less than half of that.
+Run time
+    About 30 s on one core.
+Source
+    One pulse: Bunin & Wightman 1998, J Neurosci 18:4854, doi:10.1523/JNEUROSCI.18-13-04854.1998;
+    twenty at 100 Hz: Davidson & Stamford 1995 (abstracts). Decay of evoked serotonin: Mol
+    Psychiatry 2025, doi:10.1038/s41380-025-02930-4. Size of the spot and density of SERT are
+    assumed.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synapse_abm import Scenario, Simulation, pharmacology, theory
+from synapse_abm.engine import layout as lay
+from synapse_abm.engine.layout import F64
+from synapse_abm.errors import InputError, raise_faults
+from synapse_abm.neuron.parameters import Neuron, free_parameters, neuron
+from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.runs import facts, titration
+from synapse_abm.runs.experiment import Progress
+from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.scenario import Batch, Grid, Ligand, Target
+from synapse_abm.statistics import Estimate, normal_quantile
+from synapse_abm.units import molecules_per_nM, pair_rate_per_s
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CONTROL, DRUG, NONE = BLOCKS = "control", "drug", "no SERT"
+SHEET, MIXED = "with escape", "well mixed"
+CELLS, SPACING_UM, SPOT = 40, 5.0, 8
+SITES = 40  # in each cell: sets the depth of the sheet
+PER_PULSE = 4  # molecules released in each cell of the spot: 4.1 nM; a spike of the neuron: 3.8
+STEP_S = 0.01
+ONE, MANY = 1, 20  # pulses, one in each step: 100 Hz
+SECONDS, MIXED_SECONDS = 6.0, 30.0
+READ_EVERY = 10  # steps
+REPLICATES = {SHEET: 24, MIXED: 8}  # an even mixture needs fewer
+BEFORE, COMING_IN_S = 12, 10.0  # steps before the stimulus; their length while the drug comes in
+FALSE_ALARM = 1e-6  # over all exact checks together
+JUDGED_S = (0.3, 1.0, 2.0, 5.0)  # after the first pulse
+IN_SPOT = slice((CELLS - SPOT) // 2, (CELLS + SPOT) // 2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of this experiment."""
+
+    drug: str = "citalopram"
+    """A drug that binds to SERT, or DRUG@SOURCE."""
+    occupancy: float = 0.85
+    """Share of SERT that it holds, above 0 and at most 0.99."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of burst: where, how many pulses, and what is left of SERT."""
+
+    place: str
+    pulses: int
+    block: str
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"{self.pulses} pulse{'s' if self.pulses > 1 else ''}, {self.block}, {self.place}"
+
+
+CASES = tuple(
+    Case(place, pulses, block)
+    for place, pulses in ((SHEET, ONE), (SHEET, MANY), (MIXED, MANY))
+    for block in (CONTROL, DRUG, NONE)
+)
+
+
+def depth_um(it: Neuron) -> float:
+    """Depth of the sheet that gives a cell its sites at the terminal's density."""
+    return SITES * it.terminal.volume_um3 / it.terminal.transporters / SPACING_UM**2
+
+
+@functools.cache
+def scenario(case: Case, drug: str, nM: float) -> Scenario:
+    """The place of a case, its sites and its pulses; ``nM`` of the drug is held."""
+    it = neuron()
+    grid = Grid(
+        width=CELLS, height=CELLS, spacing_um=SPACING_UM, depth_um=depth_um(it), walls="periodic"
+    )
+    everywhere = [(x, y) for x in range(CELLS) for y in range(CELLS)]
+    released = [(x, y) for x in range(CELLS)[IN_SPOT] for y in range(CELLS)[IN_SPOT]]
+    size = PER_PULSE
+    if case.place == MIXED:
+        size = PER_PULSE * len(released)
+        grid = Grid.well_mixed(len(released) * grid.cell_volume_um3)
+        everywhere, released = [(0, 0)] * len(released), [(0, 0)]
+    record = pharmacology.ligand("serotonin")
+    times = tuple((BEFORE + pulse + 0.5) * STEP_S for pulse in range(case.pulses))
+    ligands = {
+        "serotonin": Ligand(
+            role="serotonin",
+            diffusion_um2_per_s=record.diffusion_um2_per_s,
+            degradation_per_s=free_parameters(it.terminal, it.sert, it.rate_Hz).loss_per_s,
+            binding={"SERT": it.sert},
+            batches=tuple(Batch(size=size, cell=cell, times_s=times) for cell in released),
+        )
+    }
+    if case.block == DRUG:
+        kinetics = pharmacology.ligand(drug).kinetics("SERT")
+        ligands["drug"] = Ligand(clamped_nM=nM, binding={"SERT": kinetics})
+    sites = 0 if case.block == NONE else SITES
+    cells = tuple(cell for cell in everywhere for _ in range(sites))
+    return Scenario(
+        name="transient", grid=grid, targets={"SERT": Target(cells=cells)}, ligands=ligands,
+        dt_s=STEP_S,
+    )  # fmt: skip
+
+
+@functools.cache
+def quiet(case: Case, drug: str, nM: float) -> Scenario:
+    """The same place without a stimulus, in long steps."""
+    synapse = scenario(case, drug, nM)
+    serotonin = synapse.ligands["serotonin"].model_copy(update={"batches": ()})
+    ligands = synapse.ligands | {"serotonin": serotonin}
+    return synapse.model_copy(update={"ligands": ligands, "dt_s": COMING_IN_S})
+
+
+def seconds(case: Case) -> float:
+    """How long a burst is followed, s: longer where nothing escapes."""
+    return MIXED_SECONDS if case.place == MIXED else SECONDS
+
+
+def burst(case: Case, drug: str, nM: float, seed: int, replicate: int) -> F64:
+    """Free molecules in the spot in one burst, ten times a second.
+
+    The drug comes in first, alone: clamped, it is exact in steps of any length. Then steps are
+    short, on the same sites, and their numbers go on.
+    """
+    run = Simulation(scenario(case, drug, nM), seed, replicate)
+    if case.block == DRUG:
+        before = Simulation(quiet(case, drug, nM), seed, replicate)
+        before.run(BEFORE)
+        run.state = before.state
+    else:
+        run.run(BEFORE)
+    steps = round(seconds(case) / STEP_S)
+    if case.place == MIXED:
+        whole: F64 = run.run(steps, every=READ_EVERY).free("serotonin").astype(np.float64)
+        return whole
+    found = np.empty(steps // READ_EVERY)
+    for number in range(found.size):
+        run.run(READ_EVERY)
+        found[number] = _free_in_spot(run)
+    return found
+
+
+def _free_in_spot(run: Simulation) -> int:
+    store, (rows, *_) = run.state.store, run.state.rows()
+    free = rows[store.molecules[lay.COMPARTMENT, rows] == lay.FREE]
+    x, y = (store.molecules[axis, free].astype(np.int64) for axis in (lay.X, lay.Y))
+    inside = (x >= IN_SPOT.start) & (x < IN_SPOT.stop) & (y >= IN_SPOT.start) & (y < IN_SPOT.stop)
+    return int(inside.sum())
+
+
+def expected(case: Case, drug: str, nM: float) -> F64:
+    """The same by theory."""
+    synapse = scenario(case, drug, nM)
+    grid, serotonin = synapse.grid, synapse.ligands["serotonin"]
+    kinetics = serotonin.binding["SERT"]
+    spot = np.zeros((grid.height, grid.width), dtype=bool)
+    spot[(slice(None),) * 2 if grid.cells == 1 else (IN_SPOT, IN_SPOT)] = True
+    blocker = synapse.ligands.get("drug")
+    by_drug = blocker.binding["SERT"] if blocker else None
+    on, off = (by_drug.kon * nM, by_drug.koff) if by_drug else (0.0, 0.0)
+    relaxed = -np.expm1(-(on + off) * BEFORE * COMING_IN_S)
+    tissue = theory.UniformTissue(
+        grid.width, grid.height, serotonin.diffusion_um2_per_s / grid.spacing_um**2,
+        sites=synapse.targets["SERT"].n_sites / grid.cells,
+        kon_pair=pair_rate_per_s(kinetics.kon, grid.cell_volume_um3),
+        koff=kinetics.koff, kcat=kinetics.kcat_per_s, loss_per_s=serotonin.degradation_per_s,
+        drug_on=on, drug_off=off,
+    )  # fmt: skip
+    found = tissue.burst(
+        STEP_S, round(seconds(case) / STEP_S), released=spot * serotonin.batches[0].size,
+        pulses=range(case.pulses), held=relaxed * on / (on + off) if by_drug else 0.0, spot=spot,
+    )  # fmt: skip
+    return found[READ_EVERY - 1 :: READ_EVERY]
+
+
+# --- from bursts to numbers -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Peak (nM) and decay time (s) of a curve."""
+
+    peak: Estimate
+    decay: Estimate
+
+
+def peak_and_decay(curve: F64, gap_s: float) -> tuple[float, float]:
+    """Largest reading, and the time from there until a fall to 1/e of it, between readings by
+    logarithm; NaN if it does not fall so far.
+    """
+    top = int(np.argmax(curve))
+    after, level = curve[top:], curve[top] / np.e
+    below = np.flatnonzero(after <= level)
+    if below.size == 0:
+        return float(curve[top]), float("nan")
+    end = int(below[0])
+    high, low = np.log(np.maximum(after[[end - 1, end]], 1e-9))
+    part = (high - np.log(level)) / (high - low)
+    return float(curve[top]), float((end - 1 + part) * gap_s)
+
+
+def shape(bursts: F64) -> Shape:
+    """Peak and decay of the mean burst; errors by leaving out one burst at a time (jackknife).
+
+    ``bursts`` has shape (bursts, readings).
+    """
+    n, gap_s = len(bursts), READ_EVERY * STEP_S
+    whole = np.array(peak_and_decay(bursts.mean(axis=0), gap_s))
+    total = bursts.sum(axis=0)
+    left = np.array([peak_and_decay((total - each) / (n - 1), gap_s) for each in bursts])
+    se = np.sqrt((n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    peak, decay = (Estimate(float(v), float(e), n - 1) for v, e in zip(whole, se, strict=True))
+    return Shape(peak, decay)
+
+
+def run(
+    seed: int, quick: bool, progress: Progress, drug: str = "citalopram", occupancy: float = 0.85
+) -> Result:
+    """Release bursts in every case and hold them against theory and what was stated beforehand."""
+    faults = list[InputError]()
+    if not 0 < occupancy <= 0.99:
+        allowed = "a share above 0, at most 0.99"
+        faults.append(InputError("--occupancy", occupancy, allowed, "use 0.85"))
+    try:
+        record = titration.inhibitor(drug, ["SERT"], "--drug")
+    except InputError as error:
+        faults.append(error)
+    raise_faults(faults)
+    kinetics = record.kinetics("SERT")
+    nM = kinetics.koff / kinetics.kon * occupancy / (1 - occupancy)
+    number = {place: n // 4 if quick else n for place, n in REPLICATES.items()}
+    pieces = [
+        (case, drug, nM, seed, at * REPLICATES[SHEET] + r)
+        for at, case in enumerate(CASES)
+        for r in range(number[case.place])
+    ]
+    runs = titration.series(burst, pieces, progress)
+    found = {
+        case: np.array([run for run, piece in zip(runs, pieces, strict=True) if piece[0] == case])
+        for case in CASES
+    }
+    laws = {case: expected(case, drug, nM) for case in CASES}
+    unit = molecules_per_nM_in_spot()
+    shapes = {case: shape(counts / unit) for case, counts in found.items()}
+    checks = _checks(found, laws)
+    judged = _judged(shapes)
+    return Result(
+        tables=[_curves(found, laws, unit), _shapes(shapes, laws, unit), facts.table(judged)],
+        checks=[*checks, *(each.check for each in judged)],
+        text="\n\n".join([
+            _text(shapes, laws, unit), facts.text(judged), _judge_text(checks),
+        ]),
+        verdict=_verdict(shapes, occupancy),
+        scenario={
+            "drug": drug, "occupancy": occupancy, "concentration_nM": nM, "bursts": number,
+            "cells": CELLS, "spacing_um": SPACING_UM, "spot_cells": SPOT, "sites_per_cell": SITES,
+            "depth_um": depth_um(neuron()), "released_per_cell_and_pulse": PER_PULSE,
+            "step_s": STEP_S,
+        },
+        papers=[
+            *record.sources(), *pharmacology.ligand("serotonin").sources(),
+            "Bunin & Wightman 1998, J Neurosci 18:4854, doi:10.1523/JNEUROSCI.18-13-04854.1998",
+            "Davidson & Stamford 1995", "Mol Psychiatry 2025, doi:10.1038/s41380-025-02930-4",
+        ],
+    )  # fmt: skip
+
+
+def molecules_per_nM_in_spot() -> float:
+    """Molecules that make 1 nM in the spot."""
+    return molecules_per_nM(SPOT**2 * SPACING_UM**2 * depth_um(neuron()))
+
+
+def _checks(found: dict[Case, F64], laws: dict[Case, F64]) -> list[Check]:
+    """Counts in the spot against theory, a few times in every case.
+
+    Independent molecules make counts binomial; molecules of several ages, or that compete for
+    sites, scatter a little less.
+    """
+    limit, checks = normal_quantile(FALSE_ALARM, len(CASES) * len(JUDGED_S)), list[Check]()
+    for case, counts in found.items():
+        released = PER_PULSE * SPOT**2 * case.pulses
+        for time in JUDGED_S:
+            at = round(time / STEP_S) // READ_EVERY - 1
+            law = float(laws[case][at])
+            se = float(np.sqrt(law * (1 - law / released) / len(counts)))
+            name = f"free in the spot after {time:g} s: {case.name}"
+            source = "heat kernel, independent molecules"
+            if case.block != NONE:
+                source = "mean field of the steps, hops exact"
+            mean = float(counts[:, at].mean())
+            check = Check.against(name, "exact", mean, se, law, source=source, z_limit=limit)
+            checks.append(check)
+    return checks
+
+
+def _judged(shapes: dict[Case, Shape]) -> list[Judged]:
+    def grown(pulses: int, block: str, place: str = SHEET) -> tuple[Estimate, Estimate]:
+        one, other = shapes[Case(place, pulses, CONTROL)], shapes[Case(place, pulses, block)]
+        return ratio(other.peak, one.peak), ratio(other.decay, one.decay)
+
+    inf, rows = float("inf"), list[tuple[Fact, Estimate]]()
+    for pulses in (ONE, MANY):
+        for block, said in ((DRUG, "SERT held by drug"), (NONE, "no SERT")):
+            peak, decay = grown(pulses, block)
+            name = f"decay's factor over peak's, {Case(SHEET, pulses, said).name}"
+            stated = "above 1.1: decay is lengthened more than the peak is raised"
+            rows.append((Fact(name, "emergent", 1.1, inf, stated), ratio(decay, peak)))
+    mixed, sheet = grown(MANY, NONE, MIXED)[1], grown(MANY, NONE)[1]
+    control = shapes[Case(SHEET, ONE, CONTROL)]
+    rows += [
+        (Fact("decay's factor, no SERT, well mixed", "emergent", 8.0, 16.0,
+              "8 to 16: SERT's share of clearance is 91.5 %"), mixed),
+        (Fact("the same, with escape over well mixed", "emergent", 0.0, 0.5,
+              "below 0.5: what is left when diffusion clears too"), ratio(sheet, mixed)),
+        (Fact("peak of 1 pulse, no SERT over control", "published", 0.9, 1.1,
+              "unchanged by uptake inhibitors", "Bunin & Wightman 1998, rat slices"),
+         grown(ONE, NONE)[0]),
+        (Fact("peak of 20 pulses at 100 Hz, no SERT over control", "published", 1.35, 1.59,
+              "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
+              "uptake at the terminal's density takes 0.7 of the free serotonin per second, too"
+              " slow to eat much of a stimulus of 0.2 s; where it was measured, in the raphe, it is"
+              " about ten times as fast (Vmax 1300 nM/s, Bunin 1998), and an electrode that answers"
+              " slowly sees part of the decay as peak"), grown(MANY, NONE)[0]),
+        (Fact("decay of 1 pulse, control, s", "published", 2.4, 3.8,
+              "3.09 +- 0.34 s", "slice voltammetry, Mol Psychiatry 2025",
+              "the spot is assumed; one of 40 um empties within a second even without SERT. A decay"
+              " of 3 s asks for a stimulated region several times as wide, and for less uptake than"
+              " Km and SERT number give here, or for an electrode that lags behind by seconds"),
+         control.decay),
+    ]  # fmt: skip
+    return [fact.judged(value) for fact, value in rows]
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _curves(found: dict[Case, F64], laws: dict[Case, F64], unit: float) -> Table:
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("place", "pulses", "block", "time_s", "serotonin_nM", "se",
+                              "theory_nM")
+    }  # fmt: skip
+    for case, counts in found.items():
+        mean, se = counts.mean(axis=0), counts.std(axis=0, ddof=1) / np.sqrt(len(counts))
+        for at in range(counts.shape[1]):
+            row = (case.place, case.pulses, case.block, (at + 1) * READ_EVERY * STEP_S,
+                   mean[at] / unit, se[at] / unit, laws[case][at] / unit)  # fmt: skip
+            for column, cell in zip(columns.values(), row, strict=True):
+                column.append(cell)
+    return Table("transient", columns)
+
+
+def _shapes(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> Table:
+    gap_s = READ_EVERY * STEP_S
+    theories = [peak_and_decay(laws[case] / unit, gap_s) for case in shapes]
+    return Table(
+        "peak_and_decay",
+        {
+            "place": [case.place for case in shapes],
+            "pulses": [case.pulses for case in shapes],
+            "block": [case.block for case in shapes],
+            "peak_nM": [each.peak.value for each in shapes.values()],
+            "peak_se": [each.peak.se for each in shapes.values()],
+            "peak_theory_nM": [peak for peak, _ in theories],
+            "decay_s": [each.decay.value for each in shapes.values()],
+            "decay_se": [each.decay.se for each in shapes.values()],
+            "decay_theory_s": [decay for _, decay in theories],
+        },
+    )
+
+
+def _text(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> str:
+    rows = []
+    for case, each in shapes.items():
+        peak, decay = peak_and_decay(laws[case] / unit, READ_EVERY * STEP_S)
+        control = shapes[Case(case.place, case.pulses, CONTROL)]
+        rows.append([
+            case.name, facts.shown(each.peak), f"{peak:.2f}", facts.shown(each.decay),
+            f"{decay:.2f}", f"x{each.peak.value / control.peak.value:.2f}",
+            f"x{each.decay.value / control.decay.value:.2f}",
+        ])  # fmt: skip
+    header = ["burst", "peak (nM)", "theory", "decay (s)", "theory", "peak", "decay"]
+    return text_table(header, rows)
+
+
+def _judge_text(checks: list[Check]) -> str:
+    worst = max(checks, key=lambda check: abs(check.z or 0.0))
+    return (
+        f"{sum(check.passed for check in checks)} of {len(checks)} counts agree with theory;"
+        f" largest |z| {abs(worst.z or 0.0):.2f} ({worst.name})."
+    )
+
+
+def _verdict(shapes: dict[Case, Shape], occupancy: float) -> str:
+    one, other = (shapes[Case(SHEET, MANY, block)] for block in (CONTROL, DRUG))
+    mixed = [shapes[Case(MIXED, MANY, block)].decay.value for block in (CONTROL, DRUG)]
+    higher, longer = other.peak.value / one.peak.value, other.decay.value / one.decay.value
+    return (
+        f"With {100 * occupancy:.0f} % of SERT held a burst is {higher:.2f} times as high and lasts"
+        f" {longer:.2f} times as long; if"
+        f" nothing could escape from the spot, {mixed[1] / mixed[0]:.1f} times."
+    )
+
+
+# --- figure ---------------------------------------------------------------------------------------
+
+
+def figure(result: Result) -> Figure:
+    """The burst with and without blocker, and where nothing escapes; what grew by how much."""
+    from synapse_abm import plotting
+
+    return plotting.styled(_draw)(result)
+
+
+def _draw(result: Result) -> Figure:
+    from matplotlib.figure import Figure
+
+    from synapse_abm import plotting as plot
+
+    facts_of = result.scenario
+    fig = Figure(figsize=(13.6, 6.8), layout="constrained")
+    burst_panel, mixed_panel, bars = fig.subplots(1, 3, width_ratios=[1.25, 1.25, 1.0])
+    colors = dict(zip(BLOCKS, (plot.BLUE, plot.VERMILION, plot.BLACK), strict=True))
+    held = f"{100 * facts_of['occupancy']:.0f} % held by {facts_of['drug']}"
+    words = {CONTROL: "control", DRUG: held, NONE: "no SERT"}
+    table = result["transient"]
+    for panel, place in ((burst_panel, SHEET), (mixed_panel, MIXED)):
+        for block in BLOCKS:
+            _curve(panel, table, place, block, colors[block], words[block])
+        panel.set_xlim(0, 6)
+        panel.set_ylim(0, 88)
+        panel.set_xlabel("time after the first pulse (s)")
+    burst_panel.set_ylabel("serotonin in the spot (nM)")
+    burst_panel.set_title("20 pulses, and diffusion\nout of the spot")
+    mixed_panel.set_title("the same, if nothing\nescaped (well mixed)")
+    burst_panel.legend(
+        loc="upper right", title="points: simulated, lines: theory", alignment="left", fontsize=12
+    )
+    _bars(bars, result["peak_and_decay"], plot, held)
+    return fig
+
+
+def _curve(ax: Any, table: Table, place: str, block: str, color: str, label: str) -> None:
+    mine = np.array([
+        (p, n, b) == (place, MANY, block)
+        for p, n, b in zip(table["place"], table["pulses"], table["block"], strict=True)
+    ])  # fmt: skip
+    t, y, se, law = (
+        np.array(table[name])[mine] for name in ("time_s", "serotonin_nM", "se", "theory_nM")
+    )
+    ax.plot(np.append(0, t), np.append(0, law), color=color, lw=1.6)
+    some = slice(1, None, 2)
+    ax.errorbar(
+        t[some], y[some], 2 * se[some], fmt="o", color=color, ms=4, capsize=2, lw=1.2, label=label
+    )
+
+
+def _bars(ax: Any, table: Table, plot: Any, held: str) -> None:
+    """Factors of peak and decay by the drug, one and twenty pulses, and without escape."""
+    rows = {
+        (p, n, b): at
+        for at, (p, n, b) in enumerate(
+            zip(table["place"], table["pulses"], table["block"], strict=True)
+        )
+    }
+    groups = (
+        (SHEET, ONE, "1 pulse"), (SHEET, MANY, "20 pulses"),
+        (MIXED, MANY, "20 pulses,\nno escape"),
+    )  # fmt: skip
+    for at, (place, pulses, _) in enumerate(groups):
+        one, other = rows[place, pulses, CONTROL], rows[place, pulses, DRUG]
+        for shift, name, color in ((-0.2, "peak", plot.SKY), (0.2, "decay", plot.ORANGE)):
+            unit = "nM" if name == "peak" else "s"
+            values, errors = table[f"{name}_{unit}"], table[f"{name}_se"]
+            grown = values[other] / values[one]
+            se = grown * np.hypot(errors[other] / values[other], errors[one] / values[one])
+            ax.bar(at + shift, grown - 1, 0.38, bottom=1, color=color, yerr=2 * se, capsize=4,
+                   label=name if at == 0 else None)  # fmt: skip
+            words = f"x{grown:.2f}" if name == "peak" else f"x{grown:.1f}"
+            ax.annotate(words, (at + shift, grown + 2 * se), (0, 3), ha="center",
+                        textcoords="offset points", fontsize=11)  # fmt: skip
+    ax.axhline(1, color=plot.GREY, lw=1)
+    ax.set_xticks(range(len(groups)), [words for _, _, words in groups])
+    ax.grid(visible=False, axis="x")
+    ax.set_ylabel("with drug, over control")
+    ax.set_ylim(0.8, None)
+    ax.legend(loc="upper left")
+    ax.set_title(f"{held}:\nlonger, hardly higher")
+
+
+if __name__ == "__main__":
+    from synapse_abm.cli import run_script
+
+    run_script(__file__)

@@ -1,0 +1,75 @@
+"""One constant at a time: the day follows from the equations, and the table says what was done."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from synapse_abm.neuron.parameters import DAY_S, neuron
+from synapse_abm.neuron.treatment import Treatment, constant, mean_field
+from synapse_abm.results import Result
+from synapse_abm.runs.experiment import find, silent
+
+sensitivity = find("lag_sensitivity").load()
+
+
+@functools.cache
+def small() -> Result:
+    return sensitivity.run(seed=1, quick=True, progress=silent)
+
+
+def day(name: str, change: str, column: str = "half_day") -> float:
+    table = small()["lag_sensitivity"]
+    rows = list(zip(table["constant"], table["change"], strict=True))
+    return float(table[column][rows.index((name, change))])
+
+
+def test_the_default_is_the_course_of_lag() -> None:
+    """Citalopram at 85 %, Kd 1.2 nM; six weeks read from the treatment's own twin."""
+    twin = mean_field(Treatment(neuron(), constant(6.8)), np.linspace(0, 42, 421) * DAY_S)
+    index = twin["plasticity"]
+    assert day("default", "", "index_six_weeks") == pytest.approx(index[-1], abs=1e-3)
+    half = np.interp(index[-1] / 2, index, np.linspace(0, 42, 421))
+    assert day("default", "", "half_of_six_weeks_day") == pytest.approx(half, abs=0.05)
+
+
+def test_the_stages_behind_serotonin_make_most_of_the_lag() -> None:
+    assert all(check.passed for check in small().checks)
+    assert day("coupling_days", "left out") > 0.6 * day("default", "")
+    assert day(sensitivity.BEHIND, "left out") < 0.2 * day("default", "")
+    assert day("terminal.serotonin_nM", "doubled") == pytest.approx(day("default", ""), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("coupling_days", 2.0, lambda it: it.coupling_days == 14.0),
+        ("terminal.transporters", 0.5, lambda it: it.terminal.transporters == 500),
+        ("soma.loss_share", 2.0, lambda it: it.soma.sert_share == pytest.approx(0.86)),
+        ("terminal.leak_share", 0.4, lambda it: it.terminal.leak_share == 0.4),
+        ("receptor.kd_nM", 0.5, lambda it: it.receptor.koff / it.receptor.kon == 30.0),
+        ("recovery", "drive", lambda it: it.recovery == "drive"),
+    ],
+)
+def test_a_variant_differs_in_one_constant(name: str, value: object, expected: object) -> None:
+    changed, default = sensitivity.variant(name, value), neuron()
+    assert callable(expected) and expected(changed) and not expected(default)
+    a, b = changed.model_dump(), default.model_dump()
+    part, _, own = name.rpartition(".")
+    if part in ("terminal", "soma"):
+        a, b = a[part], b[part]
+        own = own.replace("loss_share", "sert_share")
+    assert [key for key in a if a[key] != b[key]] == [part if part == "receptor" else own]
+
+
+def test_an_index_that_never_comes_has_no_day() -> None:
+    found = sensitivity.lag_of((("occupancy", 0.1),))
+    assert found.half_day is None and found.plateau < sensitivity.LEAST_INDEX
+
+
+def test_the_figure_names_what_is_left_out() -> None:
+    (axes,) = sensitivity.figure(small()).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert "time constant of coupling left out" in labels and "day" in axes.get_xlabel()
