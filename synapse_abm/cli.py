@@ -11,7 +11,7 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
 from synapse_abm import __version__
-from synapse_abm.errors import EXIT_BAD_INPUT, InputError, SynapseError
+from synapse_abm.errors import EXIT_BAD_INPUT, InputError, SynapseError, raise_faults
 from synapse_abm.results import (
     RECORD,
     Check,
@@ -364,16 +364,12 @@ def _without_paths(arguments: list[str], options: set[str], file: str, name: str
 
 
 def _validate(command: Validate) -> int:
-    if command.cases is not None and not command.cases.is_file():
-        raise InputError("--cases", str(command.cases), "an existing file", "check the path")
-    if command.fresh and command.seed is not None:
-        raise InputError("--seed", command.seed, "nothing beside --fresh", "leave out one of them")
+    raise_faults(list(_faults_of_validate(command)))
     seed = None if command.seed is None else check_seed(command.seed, "--seed")
     if command.fresh:
         seed = secrets.randbits(64)
         print(f"seed {seed}", file=sys.stderr)
     html = command.html
-    _check_apart({"--cases": command.cases, "--json": command.json, "--html": html})
     if html is not None:
         check_file(html)
 
@@ -387,15 +383,23 @@ def _validate(command: Validate) -> int:
     )  # fmt: skip
 
 
-def _check_apart(files: Mapping[str, Path | None]) -> None:
-    """Refuse options that name the same file: one would be written over the other."""
-    taken: dict[Path, str] = {}
+def _faults_of_validate(command: Validate) -> Iterator[InputError]:
+    """What is wrong with its options, all of it."""
+    if command.cases is not None and not command.cases.is_file():
+        yield InputError("--cases", str(command.cases), "an existing file", "check the path")
+    if command.fresh and command.seed is not None:
+        yield InputError("--seed", command.seed, "nothing beside --fresh", "leave out one of them")
+    elif command.seed is not None:
+        try:
+            check_seed(command.seed, "--seed")
+        except InputError as fault:
+            yield fault
+    taken: dict[Path, str] = {}  # of two options that name one file, one would overwrite the other
+    files = {"--cases": command.cases, "--json": command.json, "--html": command.html}
     for option, path in files.items():
-        if path is None:
-            continue
-        other = taken.setdefault(path.resolve(), option)
+        other = option if path is None else taken.setdefault(path.resolve(), option)
         if other != option:
-            raise InputError(option, str(path), f"another file than that of {other}", "rename it")
+            yield InputError(option, str(path), f"another file than that of {other}", "rename it")
 
 
 def _announce(text: str) -> None:

@@ -429,5 +429,9 @@ def test_all_but_these_of_the_shipped_cases_are_run() -> None:
 
 
 def test_a_missing_file_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["validate", "--cases", "/nowhere/cases.json"]) == 2
-    assert "/nowhere/cases.json" in capsys.readouterr().err
+    """And whatever else is wrong with the options is told with it."""
+    options = ["--cases", "/nowhere/cases.json", "--seed", "-1", "--json", "x", "--html", "x"]
+    assert main(["validate", *options]) == 2
+    told = capsys.readouterr().err
+    for words in ("/nowhere/cases.json", "--seed = '-1'", "--html = 'x'", "3 inputs"):
+        assert words in told
