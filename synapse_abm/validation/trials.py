@@ -210,16 +210,17 @@ def _names(quantities: Sequence[Quantity]) -> str:
     return ", ".join(each.name for each in quantities) + ": "
 
 
-#: Parameters that may stand in a case without being used: those that only some of its numbers need,
-#: and those that only tell.
+#: Parameters that may stand in a case of a group without being used: those that only some of its
+#: numbers need, and those that only tell.
 _IDLE = {
-    "t", "T", "lags", "t_count", "h", "M", "D", "n_states", "S_max", "dt_discrete", "truncation",
+    "F": {"t", "T", "lags"}, "G": {"t"}, "H": {"t_count"}, "I": {"t", "n_states", "S_max"},
+    "J": {"t", "dt_discrete"},
 }  # fmt: skip
 
 
 def unknown_parameters(case: Case) -> str:
     """Why a case cannot be trusted: parameters that would be left out of account; else empty."""
-    unknown = [repr(key) for key in case.unread() if key not in _IDLE]
+    unknown = [repr(key) for key in case.unread() if key not in _IDLE.get(case.group[0], ())]
     if not unknown:
         return ""
     what = "parameter" if len(unknown) == 1 else "parameters"
