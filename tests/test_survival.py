@@ -455,6 +455,7 @@ def test_another_version_with_the_same_tables_passes(record: Path, say: Say) -> 
         (lambda it: it.update(experiment="hyperbola"), True, "whose options are others"),
         (lambda it: it.update(seed=-1), True, "seed of the record"),
         (lambda it: it["options"].update(engine="warp"), True, "engine"),
+        (lambda it: it["options"].pop("engine"), True, "engine"),
     ],
 )
 def test_records_that_cannot_be_rerun_are_refused(

@@ -145,6 +145,9 @@ def _again(record: Mapping[str, Any], path: Path, progress: Progress) -> tuple[R
             told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             why = f"a record whose scenario this version understands; {told}"
             raise InputError("record", str(path), why) from None
+        if "engine" not in options:
+            why = "a record whose options name the engine"
+            raise InputError("record", str(path), why, "run the command in it again")
         found = simulate.simulate(scenario, seed=seed, engine=options["engine"], progress=progress)
         return simulate.result_of(found), source_sha256()
     experiment = find(name)
