@@ -55,7 +55,7 @@ from synapse_abm.neuron.parameters import (
     receptor_kd_nM,
     receptor_occupancy,
 )
-from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
 from synapse_abm.results import Table, write_atomic
 from synapse_abm.statistics import student_quantile
 
@@ -155,9 +155,9 @@ class Treatment:
             yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
         for place in set(self.where) - set(PLACES):
             yield InputError("where", place, f"one of {', '.join(PLACES)}")
-        yield from _unbound("drug", self.drug, "SERT")
+        yield from ligand_faults("drug", self.drug, "SERT")
         if self.rival is not None:
-            yield from _unbound("rival", self.rival, "5-HT1A")
+            yield from ligand_faults("rival", self.rival, "5-HT1A")
         elif self.rival_nM is not NOTHING:
             yield InputError("rival", None, "a ligand, as rival_nM is given", "use WAY-100635")
         if not (math.isfinite(self.days) and self.days > 0):
@@ -226,7 +226,7 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any)
     return made
 
 
-def _unbound(name: str, ligand: str, target: str) -> Iterator[InputError]:
+def ligand_faults(name: str, ligand: str, target: str) -> Iterator[InputError]:
     """That a ligand is not known, or does not bind."""
     try:
         record = pharmacology.ligand(ligand)
@@ -526,14 +526,7 @@ class Course:
 
     def _targets(self, read: Mapping[str, float]) -> F64:
         """What drives the slow variables, measured against the averages at rest."""
-        it, b = self.treatment.it, self.calibration.baseline
-        by_coupling = it.recovery == "coupling"
-        return np.array([
-            read["coupling_target"] / b.coupling if by_coupling else 1.0,
-            0.0 if by_coupling else 1 - read["rate_Hz"] / it.rate_Hz,
-            read["sensitivity_target"] / b.sensitivity,
-            (read["hill"] - b.hill) / (1 - b.hill),
-        ])  # fmt: skip
+        return slow_inputs(self.treatment.it, self.calibration.baseline, read)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -669,6 +662,20 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZip
 
 class CourseError(SynapseError, ValueError):
     """A saved course that cannot be resumed, and why."""
+
+
+def slow_inputs(it: Neuron, baseline: Baseline, read: Mapping[str, float]) -> F64:
+    """What drives the slow variables (:func:`advanced`), measured against the averages at rest.
+
+    ``read`` holds averages of coupling_target, hill, sensitivity_target and rate_Hz.
+    """
+    by_coupling = it.recovery == "coupling"
+    return np.array([
+        read["coupling_target"] / baseline.coupling if by_coupling else 1.0,
+        0.0 if by_coupling else 1 - read["rate_Hz"] / it.rate_Hz,
+        read["sensitivity_target"] / baseline.sensitivity,
+        (read["hill"] - baseline.hill) / (1 - baseline.hill),
+    ])  # fmt: skip
 
 
 def advanced(it: Neuron, slow: F64, inputs: F64, seconds: float) -> F64:
