@@ -126,12 +126,16 @@ def test_the_cases_touch_every_event() -> None:
      ("it.meta[NEXT_DRUG] += 1", "it.meta[NEXT_DRUG] += 2")],
 )  # fmt: skip
 def test_a_planted_difference_is_found(old: str, new: str) -> None:
-    """Who is in a vesicle and who is destroyed; the numbers of drug molecules."""
-    honest, planted = made(), made()
-    planted.simulation._kernels = plant(old, new, file="kernels_neuron.py", interpreted=True)
-    for model in (honest, planted):
+    """Who is in a vesicle and who is destroyed; the numbers of drug molecules. The control, which
+    is interpreted too, changes nothing.
+    """
+    honest = made(steps=2)
+    harmless = "n = max(vesicular(it, place), 1)", "n = max(1, vesicular(it, place))"
+    for change, equal in (((old, new), False), (harmless, True)):
+        model = made()
+        model.simulation._kernels = plant(*change, file="kernels_neuron.py", interpreted=True)
         model.run(2)
-    assert not same(honest, planted)
+        assert same(honest, model) is equal
 
 
 # --- the cycle ------------------------------------------------------------------------------------
@@ -226,6 +230,13 @@ def test_agent_sets_collectors_and_types(engine: Engine) -> None:
     assert set(SLOW) < set(standard)
     assert (len(series.seconds), series["spikes"].sum()) == (6, model.neuron.spikes)
     assert series["rate_Hz"].mean() == series.values[:, COLUMNS.index("rate_Hz")].mean()
+
+
+def test_a_neuron_without_transporters_and_a_place_by_its_name() -> None:
+    model = made(transporters=0.0, where="soma", steps=3)
+    assert math.isnan(model.neuron.terminal.occupancy)
+    assert not model.agents_by_type.get(NeuronTransporter)
+    assert model.exposure.terminal == 0.0 < model.exposure.soma
 
 
 def test_who_left_is_outside_and_no_longer_among_the_agents() -> None:

@@ -176,7 +176,7 @@ class NeuronModel(LazyModel):
         rival: str | None = None,
         rival_nM: float = 0.0,
         mao: float = 1.0,
-        where: tuple[str, ...] = PLACES,
+        where: str | tuple[str, ...] = PLACES,
         transporters: float = 1.0,
         brake: bool = True,
         dt_s: float = 1.0,
@@ -187,6 +187,7 @@ class NeuronModel(LazyModel):
         **changes: Any,
     ) -> None:
         faults, address, made = list[InputError](), None, None
+        where = (where,) if isinstance(where, str) else where
         try:
             made = changed(parameters, changes)
         except (InputError, InputErrors) as error:
