@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from synapse_abm.engine import kernels_neuron_grid as grid_kernels
 from synapse_abm.engine.invariants import InvariantError
 from synapse_abm.engine.layout import DEGRADE, KIND
 from synapse_abm.engine.planting import plant
+from synapse_abm.errors import InputError
 from synapse_abm.neuron.baseline import averaged, calibrate, relative
 from synapse_abm.neuron.meanfield import Exposure
 from synapse_abm.neuron.parameters import neuron
@@ -26,6 +28,7 @@ from synapse_abm.neuron.spatial import (
     inner_steps,
     scenario_of,
 )
+from synapse_abm.neuron.treatment import Course, CourseError, Treatment, constant
 from synapse_abm.scenario.definition import Kinetics
 from synapse_abm.statistics import Estimate, normal_quantile, student_quantile
 
@@ -216,6 +219,40 @@ def test_the_default_grid_rests_as_if_well_mixed() -> None:
     """
     limit = student_quantile(1e-6, 11, tests=5)
     assert far(rest(PlaceGrid(), 1200), 0.002) < limit
+
+
+# --- a course on the grid -------------------------------------------------------------------------
+
+
+def course(**changes: Any) -> Treatment:
+    given = {"it": IT, "concentration_nM": constant(6.8), "days": 42.0, "windows": 6,
+             "window_s": 5, "replicates": 2, "grid": COARSE}  # fmt: skip
+    return Treatment(**given | changes)
+
+
+def test_a_course_on_the_grid_is_resumed_bit_for_bit_and_follows_the_twin(tmp_path: Path) -> None:
+    own = calibrate(IT, 1)
+    whole = Course(course(), own).run()
+    Course(course(), own).run(2).save(tmp_path / "course")
+    resumed = Course.resume(course(), tmp_path / "course", own).run()
+    assert resumed.table().csv() == whole.table().csv()
+    for neuron_ in whole.neurons:
+        neuron_.check()
+    assert whole.mean("terminal_occupancy") == pytest.approx(0.835, abs=0.05)
+    assert whole.departure("rate_Hz") < 0.2 and whole.departure("coupling") < 0.1
+    with pytest.raises(CourseError, match="another treatment"):
+        Course.resume(course(grid=None), tmp_path / "course", own)
+
+
+def test_a_long_course_is_announced_and_a_wrong_grid_refused() -> None:
+    assert course().announcement == ""
+    long = course(windows=150, window_s=15, replicates=8, grid=PlaceGrid())
+    assert "on 64 x 64 cells will take about" in long.announcement
+    assert (
+        long.forecast_s > 100 * course(windows=150, window_s=15, replicates=8, grid=None).forecast_s
+    )
+    with pytest.raises(InputError, match="PlaceGrid"):
+        course(grid=64)
 
 
 # --- cost -----------------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ import numpy as np
 import numpy.typing as npt
 
 from synapse_abm import __version__, pharmacology
-from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError, InputErrors, SynapseError, raise_faults
 from synapse_abm.neuron import parameters
@@ -56,6 +55,7 @@ from synapse_abm.neuron.parameters import (
     receptor_occupancy,
 )
 from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.spatial import PlaceGrid, SpatialSimulation, cost_s
 from synapse_abm.results import Table, write_atomic
 from synapse_abm.statistics import student_quantile
 
@@ -124,6 +124,9 @@ class Treatment:
         When anything jumps: no step reaches across.
     windows, window_s, replicates, seed
         How many windows of how many seconds, for how many independent neurons.
+    grid
+        Places as grids on which molecules walk; None, the default, for well-mixed places. Slow:
+        ask for :attr:`announcement` first.
     """
 
     it: Neuron
@@ -141,6 +144,7 @@ class Treatment:
     window_s: int = 15
     replicates: int = 8
     seed: int = 1
+    grid: PlaceGrid | None = None
 
     def __post_init__(self) -> None:
         raise_faults(list(self._faults()))
@@ -153,6 +157,8 @@ class Treatment:
                 yield InputError(number, given, f"a whole number >= {fewest}")
         if not (math.isfinite(self.transporters) and self.transporters >= 0):
             yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
+        if not isinstance(self.grid, PlaceGrid | None):
+            yield InputError("grid", self.grid, "None, or a PlaceGrid", "use PlaceGrid()")
         for place in set(self.where) - set(PLACES):
             yield InputError("where", place, f"one of {', '.join(PLACES)}")
         yield from ligand_faults("drug", self.drug, "SERT")
@@ -185,7 +191,9 @@ class Treatment:
         events = np.mean([events_per_s(Setting(self.it, exposure(t))) for t in times.tolist()])
         treated = self.windows * self.replicates * (self.window_s + 2.0)
         resting = events_per_s(Setting(self.it)) * (CALIBRATION_S + SETTLE_AT_REST_S)
-        return SECONDS_PER_EVENT * float(events * treated + resting)
+        mixed = SECONDS_PER_EVENT * float(events)
+        each = mixed if self.grid is None else cost_s(self.it, self.grid)
+        return each * treated + SECONDS_PER_EVENT * resting
 
     @property
     def announcement(self) -> str:
@@ -193,9 +201,10 @@ class Treatment:
         seconds = self.forecast_s
         if seconds < LONG_S:
             return ""
+        on = "" if self.grid is None else f" on {self.grid.cells} x {self.grid.cells} cells"
         size, unit = (60.0, "min") if seconds < 7200 else (3600.0, "h")
         return (
-            f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s will take"
+            f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s{on} will take"
             f" about {seconds / size:.0f} {unit} on one core"
         )
 
@@ -373,10 +382,13 @@ class Course:
     def _neuron(self, replicate: int) -> NeuronSimulation:
         t = self.treatment
         drug = Drug(pharmacology.ligand(t.drug).kinetics("SERT"))
-        return NeuronSimulation(
-            t.it, t.seed, replicate, baseline=self.calibration.baseline, inhibitor=drug,
-            rival=_rival(t), transporters=t.transporters,
-        )  # fmt: skip
+        given: dict[str, Any] = {
+            "baseline": self.calibration.baseline, "inhibitor": drug, "rival": _rival(t),
+            "transporters": t.transporters,
+        }  # fmt: skip
+        if t.grid is not None:
+            return SpatialSimulation(t.it, t.seed, replicate, grid=t.grid, **given)
+        return NeuronSimulation(t.it, t.seed, replicate, **given)
 
     def _times(self) -> F64:
         """Time (s) of each window, (windows, replicates): spread over its step, by golden section
@@ -609,7 +621,7 @@ class Course:
             "edges": self.edges_s, "times": self.window_times_s,
         }  # fmt: skip
         for r, neuron in enumerate(self.neurons):
-            arrays |= {f"{name}{r}": a for name, a in neuron.state._asdict().items()}
+            arrays |= {f"{name}{r}": a for name, a in neuron.arrays().items()}
         header = json.dumps({"version": __version__, "done": self.done, "of": self._identity()})
         data = io.BytesIO()
         arrays["header"] = np.frombuffer(header.encode(), dtype=np.uint8)
@@ -623,7 +635,9 @@ class Course:
         tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
         plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
         baseline = list(astuple(self.calibration.baseline))
-        return [*plain, t.brake, t.windows, t.window_s, t.replicates, t.seed, tried, baseline]
+        grid = None if t.grid is None else t.grid.model_dump(mode="json")
+        size = [t.windows, t.window_s, t.replicates, t.seed]
+        return [*plain, t.brake, grid, *size, tried, baseline]
 
     @classmethod
     def resume(
@@ -652,7 +666,7 @@ class Course:
         made.done, made.values, made.slow = header["done"], arrays["values"], arrays["slow"]
         made._inputs = arrays["inputs"]
         for r, neuron in enumerate(made.neurons):
-            neuron.state = lay.Neuron(*(arrays[f"{name}{r}"] for name in lay.Neuron._fields))
+            neuron.restore({name: arrays[f"{name}{r}"] for name in neuron.arrays()})
         return made
 
 
