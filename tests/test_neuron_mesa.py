@@ -222,7 +222,10 @@ def test_agent_sets_collectors_and_types(engine: Engine) -> None:
     last = rows["bound"].groupby("Step").sum().iloc[-1]
     assert last == model.agents_by_type[NeuronTransporter].agg("is_bound", sum) > 0
     assert set(model.agents_by_type[Labelled].get("label")) == {"seen"}
-    groups = model.agents_by_type[NeuronSerotonin].groupby("state").count()
+    groups = model.agents_by_type[Serotonin].groupby("state").count()
+    assert set(model.agents_by_type[Serotonin]) == set(model.agents_by_type[NeuronSerotonin])
+    with pytest.raises(KeyError):
+        _ = model.agents_by_type[int]
     assert sum(groups.values()) == len(model.register.serotonin)
     standard = model.datacollector.get_model_vars_dataframe()
     assert standard["seconds"].tolist() == [2.0, 4.0, 6.0]

@@ -95,7 +95,7 @@ def test_the_neuron_is_braked_and_then_let_go(capsys: pytest.CaptureFixture[str]
     assert "transporter" in capsys.readouterr().out
     acute, late = (names[name]["rate_Hz"][-200:].mean() for name in ("acute", "late"))
     assert 0.48 < acute < 0.72 < 0.84 < late < 1.08
-    assert len(names["molecules"]) > 5000
+    assert len(names["model"].agents_by_type[names["Serotonin"]]) > 20_000
 
 
 def test_every_program_is_tried() -> None:

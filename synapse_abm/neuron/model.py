@@ -64,6 +64,16 @@ RULES: dict[type, tuple[str, ...]] = {
 }
 
 
+class ByType(dict[type, Any]):
+    """Agents by class; asked for one of a synapse (Serotonin), those derived from it."""
+
+    def __missing__(self, kind: type) -> mesa.agent.AgentSet:
+        found = [agents for each, agents in self.items() if issubclass(each, kind)]
+        if not found:
+            raise KeyError(kind)
+        return mesa.agent.AgentSet([a for agents in found for a in agents], found[0].random)
+
+
 @dataclass(frozen=True, slots=True)
 class NeuronSeries:
     """What was recorded: means over each step, and the slow variables after it.
@@ -337,6 +347,11 @@ class NeuronModel(LazyModel):
         agent = self._classes.get(name, stock)(self, *given)
         self.making = False
         return agent
+
+    @property
+    def agents_by_type(self) -> dict[type, mesa.agent.AgentSet]:
+        """Agents by class, our own or that of a synapse: ``agents_by_type[Serotonin]``."""
+        return ByType(super().agents_by_type)
 
     @property
     def register(self) -> Register:
