@@ -62,8 +62,11 @@ def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
     for _ in range(10):
         sim.run(1)
         sim.check()
-    sim.block(Exposure(1.0, 2.0))
+    sim.block(Exposure(1.0, 2.0, rival=0.5))
     sim.check()
+    sim.block(Exposure(0.0, 0.1))
+    sim.check()
+    assert sim.places[1].state.store.totals[grid_kernels.R_RIVAL] == 0
     for place in sim.places:
         pairs = len(place.names.pairs)
         assert (place.state.store.events[: 3 * pairs].reshape(3, pairs)[:, :2] > 0)[:, 0].all()

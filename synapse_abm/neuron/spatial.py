@@ -77,6 +77,7 @@ _PAIR_CHANNELS = {
 }
 _OWN = (lay.BIND, lay.R_BIND)  # of molecules in a cell; the others are of concentrations
 _RELEASE_CELLS, _BLOCK = 8, 9  # entities of random numbers for placing; targets have 0 and 1
+_DRUGS = {"SERT": "drug", "5-HT1A": "rival"}
 _DUMMY = Kinetics(kd_nM=1.0, koff_per_s=1.0)  # its rates are set to those of the neuron
 
 
@@ -230,22 +231,28 @@ class SpatialSimulation(NeuronSimulation):
                 chemistry.rate[c] = rate * cells if channel in _OWN else rate
 
     def block(self, exposure: Exposure) -> None:
-        """Bring the drug to its sites at once (see ``NeuronSimulation.block``)."""
-        a = self.address
-        for at, i in enumerate((exposure.terminal, exposure.soma)):
-            store, names = self.places[at].state.store, self.places[at].names
-            ours = np.flatnonzero((store.sites[TARGET] == 0) & (store.sites[LIGAND] != 0))
-            words = entity_words(
-                a.seed, a.replicate, ADDRESSES[at], Stream.PLACE_SITES, self.steps, _BLOCK,
-                ours.size,
-            )  # fmt: skip
-            blocked = uniforms(words) < i / (1 + i)
-            store.sites[LIGAND, ours] = np.where(blocked, names.ligands.index("drug"), -1)
-            more = int(blocked.sum()) - int(store.totals[compiled_kernels.BLOCKED])
-            store.totals[compiled_kernels.BLOCKED] += more
-            store.totals[len(names.pairs)] -= more
-            kind = BIND if more > 0 else UNBIND
-            store.events[pair_event(len(names.pairs), kind, compiled_kernels.BLOCKED)] += abs(more)
+        """Bring drugs to their sites at once (see ``NeuronSimulation.block``)."""
+        for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
+            self._spread_drug(at, "SERT", inhibition)
+        if self.rival is not None:
+            self._spread_drug(1, "5-HT1A", exposure.rival)
+
+    def _spread_drug(self, at: int, target: str, ratio: float) -> None:
+        """Draw which of a place's sites without serotonin hold their drug; ``ratio`` is c / Kd."""
+        a, names, store = self.address, self.places[at].names, self.places[at].state.store
+        number = names.targets.index(target)
+        ours = np.flatnonzero((store.sites[TARGET] == number) & (store.sites[LIGAND] != 0))
+        words = entity_words(
+            a.seed, a.replicate, ADDRESSES[at], Stream.PLACE_SITES, self.steps, _BLOCK + number,
+            ours.size,
+        )  # fmt: skip
+        taken = uniforms(words) < ratio / (1 + ratio)
+        pair = 2 * number + 1
+        store.sites[LIGAND, ours] = np.where(taken, names.ligands.index(_DRUGS[target]), -1)
+        more = int(taken.sum()) - int(store.totals[pair])
+        store.totals[pair] += more
+        store.totals[len(names.pairs) + number] -= more
+        store.events[pair_event(len(names.pairs), BIND if more > 0 else UNBIND, pair)] += abs(more)
 
     # --- running ----------------------------------------------------------------------------------
 
