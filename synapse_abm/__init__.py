@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from synapse_abm.agents.model import SynapseModel
     from synapse_abm.agents.views import Drug, Norepinephrine, Receptor, Serotonin, Transporter
     from synapse_abm.engine.simulation import Simulation
+    from synapse_abm.neuron.model import NeuronModel
+    from synapse_abm.neuron.treatment import Treatment
+    from synapse_abm.neuron.views import Neuron
     from synapse_abm.scenario.definition import Scenario
     from synapse_abm.scenario.file import read_scenario
 
@@ -22,6 +25,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Drug",
+    "Neuron",
+    "NeuronModel",
     "Norepinephrine",
     "Receptor",
     "Scenario",
@@ -29,6 +34,7 @@ __all__ = [
     "Simulation",
     "SynapseModel",
     "Transporter",
+    "Treatment",
     "__version__",
     "pharmacology",
     "read_scenario",
@@ -39,9 +45,12 @@ __all__ = [
 _MODULES = ("pharmacology", "statistics", "theory")
 _AGENTS = ("Drug", "Norepinephrine", "Receptor", "Serotonin", "Transporter")
 _HOMES = dict.fromkeys(_AGENTS, "synapse_abm.agents.views") | {
+    "Neuron": "synapse_abm.neuron.views",
+    "NeuronModel": "synapse_abm.neuron.model",
     "Scenario": "synapse_abm.scenario.definition",
     "Simulation": "synapse_abm.engine.simulation",
     "SynapseModel": "synapse_abm.agents.model",
+    "Treatment": "synapse_abm.neuron.treatment",
     "read_scenario": "synapse_abm.scenario.file",
 }
 

@@ -10,6 +10,7 @@ import pytest
 from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.neuron.baseline import calibrate
 from synapse_abm.neuron.parameters import neuron
+from synapse_abm.neuron.spatial import PlaceGrid
 from synapse_abm.neuron.treatment import Course, Treatment, stopped
 from synapse_abm.results import Result
 from synapse_abm.runs.experiment import find, silent
@@ -75,6 +76,24 @@ def test_a_course_without_desensitisation_would_be_noticed() -> None:
         "terminal serotonin, first day after the stop, of baseline",
         "coupling, six weeks after the stop, over that at the stop",
     }
+
+
+def test_on_the_grid_the_course_is_announced_with_its_time() -> None:
+    plan = lag.planned(neuron(), 6.8, "citalopram", 1, quick=False, grid=PlaceGrid(cells=64))
+    assert "240 windows x 8 neurons x 15 s on 64 x 64 cells will take about" in plan.announcement
+    coarse = lag.planned(neuron(), 6.8, "citalopram", 1, quick=False, grid=PlaceGrid(cells=16))
+    assert 60 < coarse.forecast_s < plan.forecast_s / 2
+    with pytest.raises(InputError, match="--cells"):
+        lag.run(seed=1, quick=True, progress=silent, grid=True, cells=0)
+
+
+@pytest.mark.slow
+def test_on_a_coarse_grid_the_lag_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three neurons at a quick size; the half day of plasticity varies by some hours."""
+    walked = lag.run(seed=3, quick=True, progress=silent, grid=True, cells=6)
+    assert "on 6 x 6 cells will take about" in capsys.readouterr().err
+    assert walked.scenario["half_day"] == pytest.approx(small().scenario["half_day"], abs=1.5)
+    assert all(check.passed for check in walked.checks if check.kind != "published")
 
 
 def test_the_rival_reading_keeps_the_brake_and_the_antagonist_as_strong() -> None:

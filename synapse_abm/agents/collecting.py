@@ -5,7 +5,7 @@ Mesa 4 replaces ``DataCollector`` by recorders; nothing of ours is built on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +46,12 @@ def _free(model: SynapseModel, ligand: str) -> float:
 
 
 class StandardCollector(mesa.DataCollector):  # type: ignore[misc]
-    """Collects :func:`reporters`, at most once at each time."""
+    """Collects what it was given, at most once at each time."""
 
     collects_when_looked_at = True
 
-    def __init__(self, model: SynapseModel) -> None:
-        ligands = model.synapse.ligands
-        clamped = frozenset(name for name, x in ligands.items() if x.clamped_nM is not None)
-        super().__init__(model_reporters=reporters(model.names, clamped))
+    def __init__(self, found: Mapping[str, Callable[[Any], float]]) -> None:
+        super().__init__(model_reporters=dict(found))
         self._latest: float | None = None
 
     def collect(self, model: Any) -> None:

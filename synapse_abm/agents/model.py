@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ import mesa
 import numpy as np
 
 from synapse_abm.agents import clock
+from synapse_abm.agents.lazy import LazyModel, address_of, interval_faults
 from synapse_abm.agents.readable import Draws, Readable
 from synapse_abm.agents.rules import rule_faults
 from synapse_abm.agents.views import MOLECULES, SITES, Molecule, Site
@@ -43,6 +43,7 @@ from synapse_abm.scenario.definition import Scenario
 from synapse_abm.scenario.variants import scenario_of
 
 if TYPE_CHECKING:
+    from synapse_abm.agents.collecting import StandardCollector
     from synapse_abm.agents.lattice import SynapseGrid, Whereabouts
 
 Engine = Literal["compiled", "agents"]
@@ -60,7 +61,7 @@ KEYWORDS = (
 )
 
 
-class SynapseModel(mesa.Model):  # type: ignore[misc]
+class SynapseModel(LazyModel):
     """One synapse (or soma): molecules and sites as agents on a grid.
 
     Parameters
@@ -131,11 +132,9 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         self._site_classes = {n: c for n, c in classes.items() if issubclass(c, Site)}
         self._views: list[dict[int, Molecule]] = [{} for _ in found.ligands]
         self._sites: list[Site] = []
-        self.making = False  # views are made by the model alone
         self._synced = -1
         self._grid: SynapseGrid | None = None
         self._whereabouts: Whereabouts | None = None
-        self._datacollector: Any = None
         self.rates = self._rates()
         self._draws: Draws | None = None
         self._readable = Readable(self) if engine == "agents" else None
@@ -150,19 +149,12 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
             scenario = scenario_of(given, changes, KEYWORDS)
         except (InputError, InputErrors) as error:
             faults += error.faults if isinstance(error, InputErrors) else [error]
-        if rng is None:
-            rng = secrets.randbits(64)
-        elif isinstance(rng, np.random.SeedSequence):
-            rng = int(rng.generate_state(1, np.uint64)[0])
         try:
-            address = Address(rng, replicate)
+            address = address_of(rng, replicate)
         except InputError as error:
-            name = "rng" if error.name == "seed" else error.name
-            more = ", a SeedSequence or None" if name == "rng" else ""
-            faults.append(InputError(name, error.value, error.allowed + more, error.fix))
+            faults.append(error)
         faults += rule_faults(scenario, engine, classes, type(self), SynapseModel)
-        if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 0:
-            faults.append(InputError("collect_every", every, "a whole number of steps >= 0"))
+        faults += interval_faults(every)
         raise_faults(faults)
         assert scenario is not None and address is not None
         return scenario, address
@@ -303,26 +295,6 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
     # --- agents and cells, made when asked for ----------------------------------------------------
 
     @property
-    def agents(self) -> mesa.agent.AgentSet:
-        """All molecules and sites as agents, and agents of the user's own."""
-        self._sync()
-        return super().agents
-
-    @property
-    def agents_by_type(self) -> dict[type, mesa.agent.AgentSet]:
-        """Agents by class."""
-        self._sync()
-        by_type: dict[type, mesa.agent.AgentSet] = super().agents_by_type
-        return by_type
-
-    @property
-    def agent_types(self) -> list[type]:
-        """Classes of agents."""
-        self._sync()
-        types: list[type] = super().agent_types
-        return types
-
-    @property
     def grid(self) -> SynapseGrid:
         """The cells as a grid of Mesa (von Neumann neighbours, a torus where walls are periodic).
 
@@ -354,24 +326,12 @@ class SynapseModel(mesa.Model):  # type: ignore[misc]
         if self._whereabouts is not None:
             self._whereabouts.move(row, old, new)
 
-    @property
-    def datacollector(self) -> Any:
-        """The user's own data collector, or a standard one: occupancies and free molecules.
+    def _standard_collector(self) -> StandardCollector:
+        """Occupancies and free molecules."""
+        from synapse_abm.agents.collecting import StandardCollector, reporters
 
-        The standard one collects when it is looked at, at most once at each time, and whenever
-        ``collect_every`` says.
-        """
-        if self._datacollector is None:
-            from synapse_abm.agents.collecting import StandardCollector
-
-            self._datacollector = StandardCollector(self)
-        if getattr(self._datacollector, "collects_when_looked_at", False):
-            self._datacollector.collect(self)
-        return self._datacollector
-
-    @datacollector.setter
-    def datacollector(self, collector: Any) -> None:
-        self._datacollector = collector
+        clamped = [name for name, x in self.synapse.ligands.items() if x.clamped_nM is not None]
+        return StandardCollector(reporters(self.names, frozenset(clamped)))
 
     @property
     def sites(self) -> list[Site]:

@@ -165,7 +165,7 @@ class OpenCell:
         kind, index = (int(v) for v in self.model.chemistry.channels[channel][:2])
         if isinstance(actor, Site):
             rate = actor.propensity(kind, self.model.names.pairs[index][1])
-            return _sound(rate, actor) if self.engine.overridden(actor) else rate
+            return sound(rate, actor) if self.engine.overridden(actor) else rate
         return self.engine.asked(actor, kind)
 
     def member(self, channel: int, rest: float) -> int:
@@ -277,7 +277,7 @@ def choose(propensity: list[float], x: float) -> tuple[int, float]:
     return chosen, rest
 
 
-def _sound(rate: object, agent: Molecule | Site) -> float:
+def sound(rate: object, agent: Molecule | Site) -> float:
     """What a user's rule answered, if it is a rate."""
     if isinstance(rate, int | float | np.number) and 0.0 <= rate < math.inf:
         return float(rate)
@@ -303,7 +303,7 @@ class Readable:
     def asked(self, molecule: Molecule, kind: int) -> float:
         """What a molecule answers when asked how fast an event happens to it."""
         rate = molecule.propensity(kind)
-        return _sound(rate, molecule) if self.overridden(molecule) else rate
+        return sound(rate, molecule) if self.overridden(molecule) else rate
 
     def step(self) -> None:
         """Hop, then react."""

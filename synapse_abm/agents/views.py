@@ -16,7 +16,7 @@ Random numbers of a rule's own come from ``self.random``, which Mesa seeds from 
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mesa
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from synapse_abm.agents.model import SynapseModel
 
 
-def _demand_made_by_model(model: SynapseModel, kind: type, name: str) -> None:
+def demand_made_by_model(model: Any, kind: type, name: str) -> None:
     """Nobody but the model makes a view: it would show what is not there."""
     if not model.making:
         allowed = "made by the model alone, from what the scenario says"
@@ -77,7 +77,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     model: SynapseModel
 
     def __init__(self, model: SynapseModel, ligand: str, id: int) -> None:
-        _demand_made_by_model(model, type(self), ligand)
+        demand_made_by_model(model, type(self), ligand)
         super().__init__(model)
         self.unique_id = 1 + model.n_sites + id
         self.ligand = ligand
@@ -231,7 +231,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
     model: SynapseModel
 
     def __init__(self, model: SynapseModel, target: str, id: int) -> None:
-        _demand_made_by_model(model, type(self), target)
+        demand_made_by_model(model, type(self), target)
         super().__init__(model)
         self.unique_id = 1 + id
         self.target = target

@@ -21,7 +21,10 @@ from platformdirs import user_cache_dir
 
 KERNEL_SOURCES = (
     "rng.py",
-    *(f"engine/{name}.py" for name in ("layout", "kernels", "kernels_neuron", "compiling")),
+    *(
+        f"engine/{name}.py"
+        for name in ("layout", "kernels", "kernels_neuron", "kernels_neuron_grid", "compiling")
+    ),
 )
 
 

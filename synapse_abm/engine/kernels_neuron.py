@@ -9,7 +9,10 @@ into pieces with addresses of their own: as waiting times have no memory, its le
 in law.
 
 Molecules keep their ids: each place has a list of those that are free and of those inside, and each
-site knows whom it holds. Propensities are rate x count x count, added up in one order, never a
+site knows whom it holds. Of those inside the first ``vesicular`` are in vesicles, the rest in the
+cytosol: what transporters carry in and what is made joins the end of the list, spikes take from
+vesicles, monoamine oxidase from the cytosol, and the last one in the cytosol takes a place that
+falls empty. Propensities are rate x count x count, added up in one order, never a
 running sum. Draw 2k of entity 0 is the k-th waiting time, draw 2k + 1 selects event and member;
 entity 1 rounds the contents of spikes and chooses who leaves the stock.
 """
@@ -84,7 +87,7 @@ I_ACTIVATION, I_COUPLING, I_HILL, I_SENSITIVITY, I_RATE, I_SPIKES = range(10, 16
 INTEGRALS = 16
 
 # Neuron.meta.
-STEP, NEXT_ID, SPIKES, FULL = range(4)
+STEP, NEXT_ID, SPIKES, FULL, NEXT_DRUG = range(5)
 
 u32, u64 = np.uint32, np.uint64
 SPIKE_STREAM = u32(Stream.SPIKE)
@@ -97,9 +100,9 @@ class Neuron(NamedTuple):
 
     counts: I64  # (2, LISTS)
     members: U32  # (2, LISTS, room) ids of molecules, numbers of sites
-    holds: U32  # (2, sites) molecule that a site holds
+    holds: U32  # (2, sites) molecule that a site holds: of serotonin, or of a drug, each numbered
     events: I64  # (2, CHANNELS + 1)
-    meta: I64  # (4)
+    meta: I64  # (5)
     rate: F64  # (1) of firing, Hz
     rates: F64  # (2, CHANNELS) constants, with concentrations of clamped ligands in them
     numbers: F64  # (NUMBERS)
@@ -232,9 +235,20 @@ def release_draw(plan, it, bench):
 
 
 @compiled
+def vesicular(it, place):
+    """How many of those inside are in vesicles: N N0 / (N0 + N), rounded down.
+
+    A spike releases a constant share of it, 2 CONTENT / N0: so saturating content per spike
+    (``neuron.filling``) reads as vesicles that fill from the cytosol at once, and saturate.
+    """
+    n, rest = float(it.counts[place, INSIDE]), it.numbers[STOCK + place]
+    return int(n * rest / (rest + n))
+
+
+@compiled
 def expel(plan, it, bench, place):
-    """A molecule of the stock, any, goes free."""
-    n = it.counts[place, INSIDE]
+    """A molecule in a vesicle, any, goes free."""
+    n = max(vesicular(it, place), 1)
     member = min(int(release_draw(plan, it, bench) * n), n - 1)
     put_in(it, place, FREE, take_out(it, place, INSIDE, member))
 
@@ -254,6 +268,23 @@ def spike(plan, it, bench):
 
 
 @compiled
+def destroy(it, place, m):
+    """Monoamine oxidase takes a molecule of the cytosol; ``m`` in [0, 1) says which."""
+    first = vesicular(it, place)
+    n = it.counts[place, INSIDE] - first
+    take_out(it, place, INSIDE, first + min(int(m * float(n)), n - 1))
+
+
+@compiled
+def bind_drug(it, place, empty, bound, member):
+    """A drug molecule from the reservoir takes an empty site, and gets a number."""
+    site = take_out(it, place, empty, member)
+    it.holds[place, site] = u32(it.meta[NEXT_DRUG])
+    it.meta[NEXT_DRUG] += 1
+    put_in(it, place, bound, site)
+
+
+@compiled
 def bind_serotonin(it, place, empty, bound, member):
     """A free molecule takes an empty site."""
     n = it.counts[place, empty]
@@ -264,7 +295,7 @@ def bind_serotonin(it, place, empty, bound, member):
 
 @compiled
 def free_site(it, place, bound, empty, member):
-    """A site lets go; returns the molecule it held (meaningless for a clamped ligand)."""
+    """A site lets go; returns the molecule it held."""
     site = take_out(it, place, bound, member)
     put_in(it, place, empty, site)
     return it.holds[place, site]
@@ -276,7 +307,7 @@ def happen(plan, it, bench, place, c, rest):
     n = it.counts[place]
     m = int(rest / it.rates[place, c])
     if c == DEGRADE:
-        take_out(it, place, INSIDE, min(m, n[INSIDE] - 1))
+        destroy(it, place, rest / (it.rates[place, c] * float(n[INSIDE])))
     elif c == SYNTHESISE:
         put_in(it, place, INSIDE, u32(it.meta[NEXT_ID]))
         it.meta[NEXT_ID] += 1
@@ -291,7 +322,7 @@ def happen(plan, it, bench, place, c, rest):
         molecule = free_site(it, place, R_SEROTONIN, R_OPEN, min(m, n[R_SEROTONIN] - 1))
         put_in(it, place, FREE, molecule)
     elif c == BLOCK:
-        put_in(it, place, BLOCKED, take_out(it, place, OPEN, min(m, n[OPEN] - 1)))
+        bind_drug(it, place, OPEN, BLOCKED, min(m, n[OPEN] - 1))
     elif c == UNBLOCK:
         free_site(it, place, BLOCKED, OPEN, min(m, n[BLOCKED] - 1))
     elif c == LOSE:
@@ -299,7 +330,7 @@ def happen(plan, it, bench, place, c, rest):
     elif c == LEAK:
         expel(plan, it, bench, place)
     elif c == R_BLOCK:
-        put_in(it, place, R_RIVAL, take_out(it, place, R_OPEN, min(m, n[R_OPEN] - 1)))
+        bind_drug(it, place, R_OPEN, R_RIVAL, min(m, n[R_OPEN] - 1))
     else:
         free_site(it, place, R_RIVAL, R_OPEN, min(m, n[R_RIVAL] - 1))
     it.events[place, c] += 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from synapse_abm.engine import kernels_neuron as compiled_kernels
 from synapse_abm.engine import kernels_neuron as lay
@@ -15,7 +18,15 @@ from synapse_abm.engine.layout import F64
 from synapse_abm.engine.network import Address
 from synapse_abm.neuron.meanfield import NO_DRUG, Exposure
 from synapse_abm.neuron.parameters import Neuron, free_parameters, receptor_occupancy
-from synapse_abm.rng import Stream, counter_high, entity_words, key_words, uniforms
+from synapse_abm.rng import (
+    MAX_ENTITY,
+    AddressError,
+    Stream,
+    counter_high,
+    entity_words,
+    key_words,
+    uniforms,
+)
 from synapse_abm.scenario.definition import Kinetics
 from synapse_abm.units import pair_rate_per_s
 
@@ -109,6 +120,14 @@ class NeuronSimulation:
         self.born = int(self.state.meta[lay.NEXT_ID])
         self.set(NO_DRUG)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles name the kernels."""
+        return self.__dict__ | {"_kernels": self._kernels.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+        self.__dict__.update(state, _kernels=sys.modules[state["_kernels"]])
+
     # --- building ---------------------------------------------------------------------------------
 
     def _first_state(self) -> lay.Neuron:
@@ -148,7 +167,7 @@ class NeuronSimulation:
             members=members,
             holds=holds,
             events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
-            meta=np.array([0, number, 0, 0], dtype=np.int64),
+            meta=np.array([0, number, 0, 0, 0], dtype=np.int64),
             rate=np.array([it.rate_Hz]),
             rates=np.zeros((2, lay.CHANNELS)),
             numbers=np.zeros(lay.NUMBERS),
@@ -222,6 +241,9 @@ class NeuronSimulation:
         for kind, group in ((held, sites[taken]), (empty, sites[~taken])):
             m[kind, : group.size] = group
             n[kind] = group.size
+        first = int(self.state.meta[lay.NEXT_DRUG])
+        self.state.holds[at, sites[taken]] = np.arange(first, first + n[held])
+        self.state.meta[lay.NEXT_DRUG] += n[held]
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -236,8 +258,16 @@ class NeuronSimulation:
         return self.steps * self.dt_s
 
     def run(self, steps: int) -> F64:
-        """Advance by ``steps`` steps; means over each, shape (steps, len(COLUMNS))."""
+        """Advance by ``steps`` steps; means over each, shape (steps, len(COLUMNS)).
+
+        Raises
+        ------
+        AddressError
+            If there are no more numbers for new molecules.
+        """
         a = self.address
+        if self.state.meta[[lay.NEXT_ID, lay.NEXT_DRUG]].max() > MAX_ENTITY - 2**24:
+            raise AddressError("molecule numbers are used up; start a new run with another seed")
         key0, key1 = key_words(a.seed)
         plan = lay.Plan(
             np.uint32(key0), np.uint32(key1),
@@ -272,6 +302,37 @@ class NeuronSimulation:
                 self.state.members[at, kind, : members.size] = members
         self.state = self.state._replace(**{n: a.copy() for n, a in kept.arrays.items()})
 
+    def vesicular(self, at: int) -> int:
+        """How many of the molecules inside place ``at`` are in vesicles: the first in the list."""
+        n = float(self.state.counts[at, lay.INSIDE])
+        rest = float(self.state.numbers[lay.STOCK + at])
+        return int(n * rest / (rest + n))
+
+    def make_room(self) -> None:
+        """Room in the lists for all that one step may bring, as ``advance`` asks for it."""
+        n, made = self.state.counts, self.state.rates[:, lay.SYNTHESISE] * self.dt_s
+        kinds = [lay.FREE, lay.INSIDE, lay.CARRYING, lay.R_SEROTONIN]
+        most = float((n[:, kinds].sum(axis=1) + made + 10 * np.sqrt(made) + 64).max())
+        while most >= self.state.members.shape[2]:
+            self.state = _roomier(self.state)
+
+    @property
+    def site_numbers(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Transporters and receptors of the terminal, and of the soma; numbered in this order."""
+        kinds = slice(lay.OPEN, lay.R_OPEN), slice(lay.R_OPEN, lay.LISTS)
+        terminal, soma = ([int(n[kind].sum()) for kind in kinds] for n in self.state.counts)
+        return (terminal[0], terminal[1]), (soma[0], soma[1])
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that changes, by name."""
+        return self.state._asdict()
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up what :meth:`arrays` gave."""
+        self.state = lay.Neuron(*(arrays[name] for name in lay.Neuron._fields))
+
     # --- checking ---------------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -282,7 +343,7 @@ class NeuronSimulation:
         ValueError
             If an invariant is broken.
         """
-        s, ids = self.state, []
+        s, ids, drugs = self.state, [], []
         for at, sites in enumerate(s.counts[:, lay.OPEN :].sum(axis=1)):
             n, m = s.counts[at], s.members[at]
             _require((n >= 0).all(), "counts", n)
@@ -294,8 +355,13 @@ class NeuronSimulation:
                 m[lay.INSIDE, : n[lay.INSIDE]],
                 s.holds[at, holding],
             ]
+            blocked = np.concatenate([m[r, : n[r]] for r in (lay.BLOCKED, lay.R_RIVAL)])
+            drugs.append(s.holds[at, blocked])
         every = np.concatenate(ids)
         _require(np.unique(every).size == every.size, "molecules in two places", every.size)
+        bound = np.concatenate(drugs)
+        _require(np.unique(bound).size == bound.size, "drug molecules in two sites", bound.size)
+        _require((bound < s.meta[lay.NEXT_DRUG]).all(), "numbers of drug molecules", bound)
         made = int(s.events[:, lay.SYNTHESISE].sum())
         gone = int(s.events[:, [lay.LOSE, lay.DEGRADE]].sum())
         _require(every.size == self.born + made - gone, "molecules", every.size)

@@ -28,7 +28,6 @@ import numpy as np
 import numpy.typing as npt
 
 from synapse_abm import __version__, pharmacology
-from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError, InputErrors, SynapseError, raise_faults
 from synapse_abm.neuron import parameters
@@ -55,7 +54,8 @@ from synapse_abm.neuron.parameters import (
     receptor_kd_nM,
     receptor_occupancy,
 )
-from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.spatial import PlaceGrid, SpatialSimulation, cost_s
 from synapse_abm.results import Table, write_atomic
 from synapse_abm.statistics import student_quantile
 
@@ -124,6 +124,9 @@ class Treatment:
         When anything jumps: no step reaches across.
     windows, window_s, replicates, seed
         How many windows of how many seconds, for how many independent neurons.
+    grid
+        Places as grids on which molecules walk; None, the default, for well-mixed places. Slow:
+        ask for :attr:`announcement` first.
     """
 
     it: Neuron
@@ -141,6 +144,7 @@ class Treatment:
     window_s: int = 15
     replicates: int = 8
     seed: int = 1
+    grid: PlaceGrid | None = None
 
     def __post_init__(self) -> None:
         raise_faults(list(self._faults()))
@@ -153,11 +157,13 @@ class Treatment:
                 yield InputError(number, given, f"a whole number >= {fewest}")
         if not (math.isfinite(self.transporters) and self.transporters >= 0):
             yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
+        if not isinstance(self.grid, PlaceGrid | None):
+            yield InputError("grid", self.grid, "None, or a PlaceGrid", "use PlaceGrid()")
         for place in set(self.where) - set(PLACES):
             yield InputError("where", place, f"one of {', '.join(PLACES)}")
-        yield from _unbound("drug", self.drug, "SERT")
+        yield from ligand_faults("drug", self.drug, "SERT")
         if self.rival is not None:
-            yield from _unbound("rival", self.rival, "5-HT1A")
+            yield from ligand_faults("rival", self.rival, "5-HT1A")
         elif self.rival_nM is not NOTHING:
             yield InputError("rival", None, "a ligand, as rival_nM is given", "use WAY-100635")
         if not (math.isfinite(self.days) and self.days > 0):
@@ -185,7 +191,9 @@ class Treatment:
         events = np.mean([events_per_s(Setting(self.it, exposure(t))) for t in times.tolist()])
         treated = self.windows * self.replicates * (self.window_s + 2.0)
         resting = events_per_s(Setting(self.it)) * (CALIBRATION_S + SETTLE_AT_REST_S)
-        return SECONDS_PER_EVENT * float(events * treated + resting)
+        mixed = SECONDS_PER_EVENT * float(events)
+        each = mixed if self.grid is None else cost_s(self.it, self.grid)
+        return each * treated + SECONDS_PER_EVENT * resting
 
     @property
     def announcement(self) -> str:
@@ -193,9 +201,10 @@ class Treatment:
         seconds = self.forecast_s
         if seconds < LONG_S:
             return ""
+        on = "" if self.grid is None else f" on {self.grid.cells} x {self.grid.cells} cells"
         size, unit = (60.0, "min") if seconds < 7200 else (3600.0, "h")
         return (
-            f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s will take"
+            f"{self.windows} windows x {self.replicates} neurons x {self.window_s} s{on} will take"
             f" about {seconds / size:.0f} {unit} on one core"
         )
 
@@ -226,7 +235,7 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any)
     return made
 
 
-def _unbound(name: str, ligand: str, target: str) -> Iterator[InputError]:
+def ligand_faults(name: str, ligand: str, target: str) -> Iterator[InputError]:
     """That a ligand is not known, or does not bind."""
     try:
         record = pharmacology.ligand(ligand)
@@ -373,10 +382,13 @@ class Course:
     def _neuron(self, replicate: int) -> NeuronSimulation:
         t = self.treatment
         drug = Drug(pharmacology.ligand(t.drug).kinetics("SERT"))
-        return NeuronSimulation(
-            t.it, t.seed, replicate, baseline=self.calibration.baseline, inhibitor=drug,
-            rival=_rival(t), transporters=t.transporters,
-        )  # fmt: skip
+        given: dict[str, Any] = {
+            "baseline": self.calibration.baseline, "inhibitor": drug, "rival": _rival(t),
+            "transporters": t.transporters,
+        }  # fmt: skip
+        if t.grid is not None:
+            return SpatialSimulation(t.it, t.seed, replicate, grid=t.grid, **given)
+        return NeuronSimulation(t.it, t.seed, replicate, **given)
 
     def _times(self) -> F64:
         """Time (s) of each window, (windows, replicates): spread over its step, by golden section
@@ -526,14 +538,7 @@ class Course:
 
     def _targets(self, read: Mapping[str, float]) -> F64:
         """What drives the slow variables, measured against the averages at rest."""
-        it, b = self.treatment.it, self.calibration.baseline
-        by_coupling = it.recovery == "coupling"
-        return np.array([
-            read["coupling_target"] / b.coupling if by_coupling else 1.0,
-            0.0 if by_coupling else 1 - read["rate_Hz"] / it.rate_Hz,
-            read["sensitivity_target"] / b.sensitivity,
-            (read["hill"] - b.hill) / (1 - b.hill),
-        ])  # fmt: skip
+        return slow_inputs(self.treatment.it, self.calibration.baseline, read)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -616,7 +621,7 @@ class Course:
             "edges": self.edges_s, "times": self.window_times_s,
         }  # fmt: skip
         for r, neuron in enumerate(self.neurons):
-            arrays |= {f"{name}{r}": a for name, a in neuron.state._asdict().items()}
+            arrays |= {f"{name}{r}": a for name, a in neuron.arrays().items()}
         header = json.dumps({"version": __version__, "done": self.done, "of": self._identity()})
         data = io.BytesIO()
         arrays["header"] = np.frombuffer(header.encode(), dtype=np.uint8)
@@ -630,7 +635,9 @@ class Course:
         tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
         plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
         baseline = list(astuple(self.calibration.baseline))
-        return [*plain, t.brake, t.windows, t.window_s, t.replicates, t.seed, tried, baseline]
+        grid = None if t.grid is None else t.grid.model_dump(mode="json")
+        size = [t.windows, t.window_s, t.replicates, t.seed]
+        return [*plain, t.brake, grid, *size, tried, baseline]
 
     @classmethod
     def resume(
@@ -659,7 +666,7 @@ class Course:
         made.done, made.values, made.slow = header["done"], arrays["values"], arrays["slow"]
         made._inputs = arrays["inputs"]
         for r, neuron in enumerate(made.neurons):
-            neuron.state = lay.Neuron(*(arrays[f"{name}{r}"] for name in lay.Neuron._fields))
+            neuron.restore({name: arrays[f"{name}{r}"] for name in neuron.arrays()})
         return made
 
 
@@ -669,6 +676,20 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZip
 
 class CourseError(SynapseError, ValueError):
     """A saved course that cannot be resumed, and why."""
+
+
+def slow_inputs(it: Neuron, baseline: Baseline, read: Mapping[str, float]) -> F64:
+    """What drives the slow variables (:func:`advanced`), measured against the averages at rest.
+
+    ``read`` holds averages of coupling_target, hill, sensitivity_target and rate_Hz.
+    """
+    by_coupling = it.recovery == "coupling"
+    return np.array([
+        read["coupling_target"] / baseline.coupling if by_coupling else 1.0,
+        0.0 if by_coupling else 1 - read["rate_Hz"] / it.rate_Hz,
+        read["sensitivity_target"] / baseline.sensitivity,
+        (read["hill"] - baseline.hill) / (1 - baseline.hill),
+    ])  # fmt: skip
 
 
 def advanced(it: Neuron, slow: F64, inputs: F64, seconds: float) -> F64:
