@@ -20,7 +20,7 @@ Expected answer
 Run time
     About 25 s on one core.
 Source
-    Serotonin by genotype: Mathews 2004, J Neurosci Methods 140:169 (abstract; zero net flux).
+    Serotonin by genotype: Mathews 2004, J Neurosci Methods (abstract; zero net flux).
     Firing: Lira 2003, Biol Psychiatry (abstract). Store: Bengel 1998, Mol Pharmacol 53:649
     (abstract). Brake in knock-outs: Araragi 2013, Front Pharmacol 4:97,
     doi:10.3389/fphar.2013.00097 (abstract).
@@ -105,7 +105,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
             "neuron": it.model_dump(mode="json"),
         },
         papers=[
-            "Mathews 2004, J Neurosci Methods 140:169", "Lira 2003, Biol Psychiatry",
+            "Mathews 2004, J Neurosci Methods", "Lira 2003, Biol Psychiatry",
             "Bengel 1998, Mol Pharmacol 53:649",
             "Araragi 2013, Front Pharmacol 4:97, doi:10.3389/fphar.2013.00097",
         ],

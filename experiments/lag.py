@@ -247,16 +247,23 @@ def _challenge_text(challenge: dict[float, Challenge]) -> str:
 
 # --- facts ----------------------------------------------------------------------------------------
 
-_LATE = (
-    "recovery waits for coupling alone here, which falls over 7 days (assumed) and must fall"
-    " further the higher serotonin climbs meanwhile. A faster loss of coupling, or a drive that"
-    " rises beside it (Commons & Linnros 2019), would bring firing back sooner"
-)
+_LATE = {
+    "coupling": (
+        "recovery waits for coupling alone here, which falls over 7 days (assumed) and must fall"
+        " further the higher serotonin climbs meanwhile. A faster loss of coupling, or a drive that"
+        " rises beside it (Commons & Linnros 2019), would bring firing back sooner"
+    ),
+    "drive": (
+        "the drive rises by what firing lacks, over 7 days (assumed), and slower the nearer firing"
+        " is to its baseline. A shorter time, or coupling that falls beside it, would bring it back"
+        " sooner"
+    ),
+}
 
 
 def _judged(course: Course, challenge: dict[float, Challenge]) -> list[Judged]:
     """Every fact with what the model gives."""
-    inf = float("inf")
+    inf, late_guess = float("inf"), _LATE[course.treatment.it.recovery]
 
     def rate(day: float) -> Estimate:
         return around(course, "rate_Hz", day)
@@ -280,16 +287,16 @@ def _judged(course: Course, challenge: dict[float, Challenge]) -> list[Judged]:
         (Fact("antagonist added on day 41: terminal serotonin, times", "emergent", 1.2, inf,
               "above 1.2"), challenge[41.0].factor),
         (Fact("firing, first day after the stop, of baseline", "emergent", 1.1, inf,
-              "above 1.1: the brake is weak"), rate(43.0)),
+              "above 1.1"), rate(43.0)),
         (Fact("terminal serotonin, first day after the stop, of baseline", "emergent", 1.1, inf,
               "above 1.1, with the default set"), _fold(course, "terminal", 43.0)),
         (Fact("coupling, six weeks after the stop, over that at the stop", "emergent", 1.5, inf,
               "above 1.5: recovers"),
          ratio(around(course, "coupling", 83.0), around(course, "coupling", 41.5))),
         (Fact("firing at day 14, of baseline", "published", 0.9, 1.1, "complete recovery",
-              "Chaput 1986; still reduced: El Mansari 2005", _LATE), rate(14.0)),
+              "Chaput 1986; still reduced: El Mansari 2005", late_guess), rate(14.0)),
         (Fact("firing at day 21, of baseline", "published", 0.9, 1.1, "returned to control",
-              "El Mansari 2005", _LATE), rate(21.0)),
+              "El Mansari 2005", late_guess), rate(21.0)),
         (Fact("cortical serotonin, day 2, of baseline", "published", 2.57, 3.06,
               "2.57 escitalopram, 3.06 citalopram, rat", "Ceglia 2004"),
          _fold(course, "terminal", 2.0)),
