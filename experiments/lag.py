@@ -77,8 +77,7 @@ class Options:
     occupancy: float = 0.85
     """Share of SERT that the drug would occupy alone, above 0 and at most 0.99."""
     recovery: Literal["coupling", "drive"] = "coupling"
-    """Why firing comes back: receptors lose their grip, or the drive rises against a brake that
-    works."""
+    """Why firing comes back: receptors lose their grip, or the drive rises and the brake works."""
     postsynaptic_strength: float = 0.0
     """How strongly the target cell adapts to serotonin, 0: not at all, at most 100."""
 
@@ -303,11 +302,11 @@ def _judged(course: Course, challenge: dict[float, Challenge]) -> list[Judged]:
         (Fact("cortical serotonin, day 13, of baseline", "published", 3.02, 4.22,
               "4.22 escitalopram, 3.02 citalopram, rat", "Ceglia 2004"),
          _fold(course, "terminal", 13.0)),
-        (Fact("antagonist added on day 2: terminal serotonin, times", "published", 1.38, 1.91,
-              "1.74 escitalopram, 1.53 citalopram, within 10 %", "Ceglia 2004"),
+        (Fact("antagonist added on day 2: terminal serotonin, times", "published", 1.53, 1.74,
+              "1.53 and 1.74 on day 2; four groups of rats together 1.53 to 1.74", "Ceglia 2004"),
          challenge[2.0].factor),
-        (Fact("antagonist added on day 13: terminal serotonin, times", "published", 1.48, 1.86,
-              "1.69 escitalopram, 1.64 citalopram, within 10 %", "Ceglia 2004"),
+        (Fact("antagonist added on day 13: terminal serotonin, times", "published", 1.53, 1.74,
+              "1.64 and 1.69 on day 13; four groups of rats together 1.53 to 1.74", "Ceglia 2004"),
          challenge[13.0].factor),
     ]  # fmt: skip
     if course.treatment.it.recovery == "drive":  # the brake works as ever: nothing to recover
