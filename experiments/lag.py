@@ -22,7 +22,8 @@ Expected answer
     Firing falls at once and recovers as coupling falls; serotonin rises in two stages, further at
     the soma than at the terminal; CREB, BDNF and plasticity follow in that order, and half of the
     index comes after the second week. An antagonist raises serotonin further, early and late. After
-    the stop coupling recovers, and until it has, firing and serotonin are above baseline.
+    the stop coupling recovers, and until it has, firing and serotonin are above baseline. (Mean
+    field was known when the ranges were set.)
 Run time
     About 25 s on one core.
 Source
