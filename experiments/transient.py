@@ -357,8 +357,8 @@ def _judged(shapes: dict[Case, Shape]) -> list[Judged]:
               "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
               "uptake at the terminal's density takes 0.7 of the free serotonin per second, too"
               " slow to eat much of a stimulus of 0.2 s; where it was measured, in the raphe, it is"
-              " about ten times as fast (Vmax 1300 nM/s, Bunin 1998), and an electrode that answers"
-              " slowly sees part of the decay as peak"), grown(MANY, NONE)[0]),
+              " about ten times as fast (Vmax 1300 nM/s, quoted from Bunin 1998), and an electrode"
+              " that answers slowly sees part of the decay as peak"), grown(MANY, NONE)[0]),
         (Fact("decay of 1 pulse, control, s", "published", 2.4, 3.8,
               "3.09 +- 0.34 s", "slice voltammetry, Mol Psychiatry 2025",
               "the spot is assumed; one of 40 um empties within a second even without SERT. A decay"

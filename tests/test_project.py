@@ -84,7 +84,7 @@ def test_experiments_do_without_mesa() -> None:
     """Importing it takes half a second, which is all that a short run has to spare."""
     program = (
         "from synapse_abm.runs.experiment import experiments\n"
-        "for name in ('hyperbola', 'competition', 'selectivity', 'saturation'):\n"
+        "for name in ('hyperbola', 'competition', 'transient', 'feedback', 'lag', 'gene'):\n"
         "    experiments()[name].load()"
     )
     assert "mesa" not in loaded_by(program)

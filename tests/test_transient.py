@@ -61,6 +61,11 @@ def test_blocked_sites_bind_less_and_the_drug_stays_in_balance() -> None:
     assert np.allclose(blocked, few, rtol=1e-5)
 
 
+def test_a_negative_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match="koff"):
+        UniformTissue(6, 1, 3.0, 4, kon_pair=0.7, koff=-2.0, kcat=3.0)
+
+
 # --- the experiment -------------------------------------------------------------------------------
 
 
