@@ -15,9 +15,12 @@ from synapse_abm.neuron.meanfield import (
     NO_DRUG,
     Exposure,
     Level,
+    Modes,
     activation,
     course,
     fast_rates,
+    jacobian,
+    relaxations_s,
     response_at,
     settled,
     slow_rates,
@@ -156,6 +159,25 @@ def test_a_spike_more_adds_what_the_equations_say() -> None:
         areas.append(solution.y[5:, -1])
     numeric = (areas[1] - areas[0]) / 1e-3
     assert response_at(IT, NO_DRUG, 1.0, 1.0, level) == pytest.approx(numeric, rel=2e-3)
+
+
+def test_deviations_relax_by_the_modes() -> None:
+    """Against the matrix exponential; and a time to settle after which little is left, not more."""
+    from scipy.linalg import expm
+
+    level = settled(IT, DRUG_85)
+    y = np.array([getattr(level, name) for name in FAST])
+    matrix = jacobian(IT, DRUG_85, 1.0, 1.0, y)
+    modes, away = Modes(matrix), 0.3 * np.array([y, -y, [0.0, *y[1:]]])
+    seconds = np.array([0.0, 3.0, 40.0])
+    expected = [expm(t * matrix) @ each for t, each in zip(seconds, away, strict=True)]
+    assert modes.after(away, seconds) == pytest.approx(np.array(expected), rel=1e-6, abs=1e-6)
+    times = modes.settling_s(away, 0.005 * y, 3600.0)
+    left = np.abs(modes.after(away, times)) / y
+    assert (left <= 0.005).all()
+    assert (np.abs(modes.after(away, 0.85 * times)) / y > 0.005).any(axis=1).all()
+    assert modes.settling_s(0.001 * away, 0.005 * y, 3600.0).tolist() == [0.0, 0.0, 0.0]
+    assert relaxations_s(IT)[-1] == pytest.approx(1 / 0.05, rel=0.01)
 
 
 def test_every_default_has_a_source_that_is_known() -> None:

@@ -17,6 +17,7 @@ from synapse_abm import pharmacology
 from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.planting import plant
 from synapse_abm.errors import InputErrors
+from synapse_abm.neuron import treatment as treatment_module
 from synapse_abm.neuron.baseline import averaged, calibrate
 from synapse_abm.neuron.meanfield import NO_DRUG, Exposure, settled
 from synapse_abm.neuron.moments import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
@@ -94,7 +95,7 @@ def test_the_brake_is_cut_by_a_dose_and_removed_altogether_as_another_thing() ->
 
 @pytest.mark.parametrize("day", [2.0, 36.0])
 def test_an_antagonist_raises_serotonin_further_early_and_after_weeks(day: float) -> None:
-    """80 % of receptors taken beside an 85 % block of SERT: by the half or more each time, as the
+    """80 % of receptors taken beside an 85 % block of SERT: by a third or more each time, as the
     twin says to 10 %. The control: nothing of the kind without it.
     """
     inhibitor = pharmacology.ligand("citalopram").kinetics("SERT")
@@ -116,7 +117,7 @@ def test_an_antagonist_raises_serotonin_further_early_and_after_weeks(day: float
         twin = course.twin["terminal_nM"]
         assert fold.mean() == pytest.approx(twin[after].mean() / twin[before].mean(), rel=0.1)
     (more, se), (same, other) = rises["WAY-100635"], rises[None]
-    assert more > 1.5 and more - same > strict * math.hypot(se, other)
+    assert more > 1.3 and more - same > strict * math.hypot(se, other)
 
 
 def test_release_without_spikes_is_off_unless_asked_for() -> None:
@@ -154,6 +155,30 @@ def test_a_spike_holds_more_where_the_stock_is_fuller_but_not_without_limit() ->
     drained = 0.004 * mean  # the stock falls by some 1 % within a second
     assert abs(released / spikes - mean) < LIMIT * math.sqrt(part * (1 - part) / spikes) + drained
     assert abs(released / spikes - 3 * mean / 1.5) > 10 * drained  # the control: in proportion
+
+
+def test_with_monoamine_oxidase_inhibited_a_window_waits_for_the_stock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stock then takes 200 s instead of 20. The control: a wait of 20 s, and serotonin is
+    read before it has risen.
+    """
+    plan = Treatment(
+        IT, constant(0.0), days=1.0, mao=lambda t: 0.1 if t >= 0.5 * DAY_S else 1.0,
+        breaks_days=(0.5,), windows=4, replicates=4,
+    )  # fmt: skip
+    risen = {}
+    for longest in (3600.0, 20.0):
+        monkeypatch.setattr(treatment_module, "LONGEST_SETTLE_S", longest)
+        course = Course(plan, calibrate(IT, 1, 500)).run()
+        jump = int(np.searchsorted(course.day, 0.5))
+        each = course.values[jump, :, QUANTITIES.index("terminal_nM")]
+        risen[longest] = each.mean(), each.std(ddof=1) / 2
+        twin = course.twin["terminal_nM"][jump].mean()
+    assert twin > 7.2
+    mean, se = risen[3600.0]
+    assert abs(mean - twin) < student_quantile(1e-3, 3) * max(se, 0.05)
+    assert risen[20.0][0] < 0.9 * mean
 
 
 # --- conservation ---------------------------------------------------------------------------------

@@ -16,14 +16,22 @@ import numpy as np
 
 from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError
-from synapse_abm.neuron.meanfield import FAST, NO_DRUG, jacobian, settled, spike_response
+from synapse_abm.neuron.meanfield import (
+    FAST,
+    NO_DRUG,
+    jacobian,
+    relaxations_s,
+    settled,
+    spike_response,
+)
 from synapse_abm.neuron.moments import MEAN_FIELD, Factors, Setting, moments
 from synapse_abm.neuron.parameters import Neuron, free_parameters
 from synapse_abm.neuron.simulation import COLUMNS, Baseline, NeuronSimulation
 from synapse_abm.statistics import Estimate, from_replicates
 
-SETTLE_S = 200  # ten turnovers of the stock
 STAGE_S = 8000
+FAR = 0.1  # never near, however noisy
+BATCHES = 16  # at least
 MOST_STAGES = 4
 NEAR = 0.02  # what Newton's rule may have to correct: its own error is then some 1e-4
 CALIBRATION_PLACE = 15  # of the random address: no course uses it
@@ -105,9 +113,22 @@ def relative(it: Neuron, record: F64) -> F64:
     return read / asked
 
 
+def seconds_of_stage(it: Neuron, stage_s: int = STAGE_S) -> tuple[int, int]:
+    """Seconds to settle and to record: ten relaxation times of the stock, and enough batches."""
+    slowest = float(relaxations_s(it)[-1])
+    return max(200, round(10 * slowest)), max(stage_s, BATCHES * batch_of(it))
+
+
+def batch_of(it: Neuron) -> int:
+    """Length (s) of a batch of records whose averages count as independent: five relaxation times
+    of the stock, which is the slowest.
+    """
+    return max(100, round(5 * float(relaxations_s(it)[-1])))
+
+
 def averaged(series: F64, batch_s: int = 100) -> Estimate:
     """Mean of records of one second each; its error from batches far longer than the slowest of the
-    fast loop's relaxation times, that of the stock (about 17 s by default).
+    fast loop's relaxation times, that of the stock (20 s by default; see :func:`batch_of`).
     """
     batches = series[series.size % batch_s :].reshape(-1, batch_s)
     return from_replicates(batches.mean(axis=1))
@@ -159,22 +180,23 @@ def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
     seed
         Of its random numbers; the same seed gives the same factors.
     stage_s
-        Length of a run, s, which decides how exact the factors are. There is one run, and a further
-        one for as long as the last was not near the baseline.
+        Least length of a run, s, which decides how exact the factors are. There is one run, and a
+        further one for as long as the last was not near the baseline.
 
     Raises
     ------
     InputError
         If no factors bring the averages to those that are asked for.
     """
-    slopes = gain(it)
+    slopes, batch = gain(it), batch_of(it)
     solve, factors = np.linalg.inv(slopes), np.array(factors_of_theory(it))
     for number in range(MOST_STAGES):
         record = _at_rest(it, seed, number, factors, stage_s)
-        found = [averaged(column) for column in relative(it, record).T]
+        found = [averaged(column, batch) for column in relative(it, record).T]
         off = np.log(np.maximum([each.value for each in found], 1e-3))
         used, factors = factors, factors * np.exp(-solve @ off)
-        if (np.abs(off) < NEAR + 4 * np.array([each.se for each in found])).all():
+        noise = np.array([each.se for each in found])
+        if (np.abs(off) < np.minimum(NEAR + 4 * noise, FAR)).all():
             break
     else:
         _give_up(it, found)
@@ -184,7 +206,7 @@ def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
         for each, by in zip(found, moved.tolist(), strict=True)
     )
     theory = moments(Setting(it)).fast / asked_for(it)
-    each = [averaged(column).se for column in (relative(it, record) @ solve.T).T]
+    each = [averaged(column, batch).se for column in (relative(it, record) @ solve.T).T]
     error = dict(zip(FACTORS, (np.array(each) * factors).tolist(), strict=True))
     baseline = Baseline(*factors.tolist(), **_averages(it, record, used, factors))
     return Calibration(
@@ -196,8 +218,9 @@ def _at_rest(it: Neuron, seed: int, number: int, factors: F64, seconds: int) -> 
     """A record of the neuron without a drug, once it has settled."""
     baseline = Baseline(*factors.tolist())
     simulation = NeuronSimulation(it, seed, number, CALIBRATION_PLACE, baseline=baseline)
-    simulation.run(SETTLE_S)
-    return simulation.run(seconds)
+    settle, recorded = seconds_of_stage(it, seconds)
+    simulation.run(settle)
+    return simulation.run(recorded)
 
 
 def _averages(it: Neuron, record: F64, used: F64, factors: F64) -> dict[str, float]:

@@ -176,6 +176,46 @@ def jacobian(it: Neuron, exposure: Exposure, coupling: float, drive: float, y: F
     return np.column_stack(columns)
 
 
+def relaxations_s(it: Neuron) -> F64:
+    """Relaxation times of the fast loop at the baseline, ascending, s; the last ones are those of
+    the stocks, about 1 / k_MAO.
+    """
+    y = np.array([getattr(settled(it), name) for name in FAST])
+    times: F64 = np.sort(-1 / np.linalg.eigvals(jacobian(it, NO_DRUG, 1.0, 1.0, y)).real)
+    return times
+
+
+class Modes:
+    """How small deviations from a settled state relax.
+
+    Parameters
+    ----------
+    jacobian : ndarray, shape (n, n)
+        Of the equations at that state.
+    """
+
+    def __init__(self, jacobian: F64) -> None:
+        self.rates, self.shapes = np.linalg.eig(jacobian)
+
+    def after(self, away: F64, seconds: F64) -> F64:
+        """Deviations ``away``, shape (k, n), once ``seconds``, shape (k,), have gone."""
+        parts = np.linalg.solve(self.shapes, away.T) * np.exp(np.outer(self.rates, seconds))
+        left: F64 = (self.shapes @ parts).real.T
+        return left
+
+    def settling_s(self, away: F64, least: F64, longest: float) -> F64:
+        """Time (s) until deviations ``away``, shape (k, n), are below ``least``, shape (n,), for
+        good; ``longest`` at most.
+        """
+        times = np.concatenate([[0.0], np.geomspace(1.0, longest, 80)])
+        parts, fading = np.linalg.solve(self.shapes, away.T), np.exp(np.outer(times, self.rates))
+        left = np.abs(np.einsum("nm,tm,mk->tkn", self.shapes, fading, parts).real)
+        open_ = (left > least).any(axis=2)
+        last = np.where(open_.any(axis=0), times.size - 1 - np.argmax(open_[::-1], axis=0), -1)
+        found: F64 = times[np.minimum(last + 1, times.size - 1)]
+        return found
+
+
 def spike_response(it: Neuron) -> F64:
     """:func:`response_at` of the baseline."""
     return response_at(it, NO_DRUG, 1.0, 1.0, settled(it))

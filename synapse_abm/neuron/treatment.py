@@ -31,16 +31,17 @@ from synapse_abm import __version__, pharmacology
 from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError, InputErrors, SynapseError, raise_faults
 from synapse_abm.neuron import parameters
-from synapse_abm.neuron.baseline import SETTLE_S as SETTLE_AT_REST_S
-from synapse_abm.neuron.baseline import STAGE_S as CALIBRATION_S
-from synapse_abm.neuron.baseline import Calibration, calibrate, factors_of_theory
+from synapse_abm.neuron.baseline import Calibration, calibrate, factors_of_theory, seconds_of_stage
 from synapse_abm.neuron.meanfield import (
     FAST,
     SLOW,
     Exposure,
     Level,
+    Modes,
     activation,
     course,
+    jacobian,
+    relaxations_s,
     response_at,
     settled,
 )
@@ -64,8 +65,7 @@ if TYPE_CHECKING:
 
 type Dosing = Callable[[float], float]
 
-LONGEST_SETTLE_S = 120  # before a window is read
-SLOWEST_S = 17.0  # relaxation of the stock, the slowest of the fast loop
+LONGEST_SETTLE_S = 3600.0  # before a window is read
 UNSETTLED = 0.005  # share of baseline that may be left of a change when a window is read
 SECONDS_PER_EVENT = 5e-8  # of one core (two noisy cores)
 SOON_S = 900.0  # after a jump, from where on hours can be read
@@ -190,10 +190,10 @@ class Treatment:
         exposure, times = acting(self), self.days * DAY_S * (np.arange(8) + 0.5) / 8
         events = np.mean([events_per_s(Setting(self.it, exposure(t))) for t in times.tolist()])
         treated = self.windows * self.replicates * (self.window_s + 2.0)
-        resting = events_per_s(Setting(self.it)) * (CALIBRATION_S + SETTLE_AT_REST_S)
+        resting = events_per_s(Setting(self.it)) * sum(seconds_of_stage(self.it))
         mixed = SECONDS_PER_EVENT * float(events)
         each = mixed if self.grid is None else cost_s(self.it, self.grid)
-        return each * treated + SECONDS_PER_EVENT * resting
+        return each * treated + SECONDS_PER_EVENT * float(resting)
 
     @property
     def announcement(self) -> str:
@@ -417,17 +417,27 @@ class Course:
 
     def _settle_s(self) -> npt.NDArray[np.int64]:
         """Time to wait before each window is read, (windows, replicates): until what changed since
-        the last one has relaxed to :data:`UNSETTLED`.
+        the last one has relaxed to :data:`UNSETTLED`, by the modes of the fast loop at that time.
+        A stock takes some 20 s, and minutes where monoamine oxidase is inhibited.
         """
+        it = self.treatment.it
         levels = np.stack([self.twin[name] for name in FAST], axis=-1)
-        start = settled(self.treatment.it)
+        start = settled(it)
         first = np.broadcast_to([getattr(start, name) for name in FAST], levels[:1].shape)
-        change = np.abs(np.diff(np.log(np.concatenate([first, levels])), axis=0)).max(axis=-1)
-        change[0] = max(change[0].max(), 1.0)  # from rounded means to a law
-        wait = SLOWEST_S * np.log(np.maximum(change, UNSETTLED) / UNSETTLED)
-        wait = np.minimum(np.ceil(wait), LONGEST_SETTLE_S)
-        found: npt.NDArray[np.int64] = wait.astype(np.int64)
-        return found
+        moved = np.diff(np.concatenate([first, levels]), axis=0)
+        waits, away = np.zeros(levels.shape[:2]), np.zeros(levels.shape[1:])
+        # At first all that is known is means, rounded; their noise builds up as slowly as it fades.
+        least = relaxations_s(it)[-1] * math.log(1 / UNSETTLED)
+        for w, level in enumerate(levels.mean(axis=1)):
+            exposure = self._exposure(float(self.window_times_s[w, 0]))
+            coupling = float(self.twin["coupling"][w, 0]) if self.treatment.brake else 0.0
+            drive = float(self.twin["drive"][w, 0])
+            modes, away = Modes(jacobian(it, exposure, coupling, drive, level)), away + moved[w]
+            waits[w] = np.maximum(
+                modes.settling_s(away, UNSETTLED * level, LONGEST_SETTLE_S), least
+            )
+            away, least = modes.after(away, waits[w] + self.treatment.window_s), 0.0
+        return np.ceil(waits).astype(np.int64)
 
     def run(
         self,
