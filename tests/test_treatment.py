@@ -131,6 +131,9 @@ def test_slow_variables_move_by_the_exact_exponential() -> None:
     for _ in range(30):
         many = advanced(it, many, inputs, 0.1 * DAY_S)
     assert one == pytest.approx(many, rel=1e-12)
+    both = advanced(it, np.stack([slow, 2 * slow]), np.stack([inputs, inputs]), 3 * DAY_S)
+    assert both[0] == pytest.approx(one, rel=1e-14)
+    assert both[1] == pytest.approx(advanced(it, 2 * slow, inputs, 3 * DAY_S), rel=1e-14)
     assert one[0] == pytest.approx(0.4 + 0.3 * math.exp(-3 / 7))
     matrix = np.random.default_rng(1).normal(size=(4, 4))
     assert exponential_action(matrix, slow[:4]) == pytest.approx(expm(matrix) @ slow[:4])
@@ -297,6 +300,19 @@ def test_all_faults_are_told_at_once() -> None:
     names = [fault.name for fault in caught.value.faults]
     assert names == ["windows", "transporters", "where", "rival", "concentration_nM at day 10.02",
                      "rival_nM at day 5.019"]  # fmt: skip
+
+
+def test_what_is_no_number_and_no_function_is_told_too() -> None:
+    with pytest.raises(InputErrors) as caught:
+        Treatment(
+            {}, 7.0, where="soma", transporters="1", windows="3", mao=None, breaks_days=(1.0,),  # type: ignore[arg-type]
+        )  # fmt: skip
+    names = [fault.name for fault in caught.value.faults]
+    assert names == ["it", "windows", "transporters", "where", "concentration_nM", "mao"]
+    with pytest.raises(InputError, match="days = '3'"):
+        treatment(days="3")
+    twice = treatment(breaks_days=(5.0, 5.0), days=10.0, windows=4)
+    assert (step_edges_s(twice) / DAY_S == 5.0).sum() == 1
 
 
 def test_faults_of_the_neuron_are_told_with_those_of_its_treatment() -> None:

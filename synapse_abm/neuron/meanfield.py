@@ -302,7 +302,7 @@ def course(
 
     start = settled(it)
     y = np.concatenate([[getattr(start, name) for name in FAST], AT_REST])
-    edges = [0.0, *(b for b in sorted(breaks_s) if 0 < b < times[-1]), float(times[-1])]
+    edges = [0.0, *(b for b in sorted({*breaks_s}) if 0 < b < times[-1]), float(times[-1])]
     found, at = np.empty((11, times.size)), 0
     for begin, end in itertools.pairwise(edges):
         upto = int(np.searchsorted(times, end))  # what lies at a jump comes after it

@@ -371,7 +371,7 @@ def noisy_course(
         ]) / DAY_S  # fmt: skip
 
     y, found = AT_REST, np.empty((len(FAST) + len(SLOW), times.size))
-    inside = [b for b in sorted(breaks_s) if 0 < b < times[-1]]
+    inside = [b for b in sorted({*breaks_s}) if 0 < b < times[-1]]
     for begin, end in itertools.pairwise([0.0, *inside, float(np.nextafter(times[-1], np.inf))]):
         here = (times >= begin) & (times < end)
         last = float(np.nextafter(end, 0.0))

@@ -21,6 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,32 +152,43 @@ class Treatment:
 
     def _faults(self) -> Iterator[InputError]:
         """All that is wrong, told at once."""
-        for number, fewest in (("windows", 2), ("window_s", 1), ("replicates", 2)):
-            given = getattr(self, number)
-            if not (isinstance(given, int) and given >= fewest):
-                yield InputError(number, given, f"a whole number >= {fewest}")
-        if not (math.isfinite(self.transporters) and self.transporters >= 0):
+        if not isinstance(self.it, Neuron):
+            yield InputError("it", self.it, "a neuron", "use parameters.neuron(...)")
+        for name, least in (("windows", 2), ("window_s", 1), ("replicates", 2)):
+            given: Any = getattr(self, name)
+            if not (isinstance(given, Integral) and int(given) >= least):
+                yield InputError(name, given, f"a whole number >= {least}")
+        if not _number(self.transporters) >= 0:
             yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
         if not isinstance(self.grid, PlaceGrid | None):
             yield InputError("grid", self.grid, "None, or a PlaceGrid", "use PlaceGrid()")
-        for place in set(self.where) - set(PLACES):
-            yield InputError("where", place, f"one of {', '.join(PLACES)}")
+        where: Any = self.where
+        if isinstance(where, str) or set(where) - set(PLACES):
+            yield InputError("where", self.where, f"a tuple of {' and '.join(PLACES)}")
         yield from ligand_faults("drug", self.drug, "SERT")
         if self.rival is not None:
             yield from ligand_faults("rival", self.rival, "5-HT1A")
         elif self.rival_nM is not NOTHING:
             yield InputError("rival", None, "a ligand, as rival_nM is given", "use WAY-100635")
-        if not (math.isfinite(self.days) and self.days > 0):
+        yield from self._faults_in_time()
+
+    def _faults_in_time(self) -> Iterator[InputError]:
+        """What is wrong with durations, jumps and functions of time."""
+        if not _number(self.days) > 0:
             yield InputError("days", self.days, "a number > 0")
             return
         for day in self.breaks_days:
-            if not 0 <= day <= self.days:
+            if not 0 <= _number(day) <= self.days:
                 yield InputError("breaks_days", day, f"days from 0 to {self.days:g}")
                 return
-        if 2 <= self.windows <= len(self.breaks_days):
+        if isinstance(self.windows, Integral) and 2 <= self.windows <= len(self.breaks_days):
             yield InputError("windows", self.windows, "more than there are breaks_days")
         for name, least in (("concentration_nM", 0.0), ("rival_nM", 0.0), ("mao", 1e-6)):
-            yield from _bad_times(name, getattr(self, name), self.looked_at, least)
+            function = getattr(self, name)
+            if callable(function):
+                yield from _bad_times(name, function, self.looked_at, least)
+            else:
+                yield InputError(name, function, "a function of time in s", "use constant(...)")
 
     @property
     def looked_at(self) -> F64:
@@ -261,14 +273,20 @@ def _bad_times(name: str, function: Dosing, times_s: F64, least: float) -> Itera
             return
 
 
+def _number(value: object) -> float:
+    """A finite number as it is, anything else as NaN, which no comparison lets pass."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+    return number if math.isfinite(number) and not isinstance(value, str) else math.nan
+
+
 def _value(name: str, function: Dosing, t_s: float, least: float) -> float:
     """A function of time at one time, if it is what it must be."""
     value = function(t_s)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= least):
+    number = _number(value)
+    if not number >= least:
         allowed = f"a number >= {least:g} at all times"
         raise InputError(f"{name} at day {t_s / DAY_S:.4g}", value, allowed)
     return number
@@ -507,13 +525,13 @@ class Course:
                 response = response_at(it, exposure, now[0], now[1], level)
             read = self._read(means, float(excess.mean()), response, level, now, exposure)
             self._inputs[r] = self._targets(read)
-            # Slow variables are told at the middle of the step, the same time for all replicates.
-            middle = advanced(it, self.slow[r], self._inputs[r], (end - begin) / 2)
-            self.slow[r] = advanced(it, self.slow[r], self._inputs[r], end - begin)
-            self.values[w, r] = [
+            self.values[w, r, : -len(SLOW)] = [
                 t.concentration_nM(time), read["terminal_occupancy"], read["soma_occupancy"],
-                read["receptors"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"], *middle,
+                read["receptors"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"],
             ]  # fmt: skip
+        # Slow variables are told at the middle of the step, the same time for all replicates.
+        self.values[w, :, -len(SLOW) :] = advanced(it, self.slow, self._inputs, (end - begin) / 2)
+        self.slow = advanced(it, self.slow, self._inputs, end - begin)
 
     def _read(
         self, means: F64, excess: float, response: F64, level: Level, now: F64, exposure: Exposure
@@ -666,14 +684,14 @@ class Course:
             with np.load(data, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             header = json.loads(arrays["header"].tobytes())
-            version, of = header["version"], header["of"]
+            version, of, done = header["version"], header["of"], header["done"]
         except UNREADABLE as error:
             raise CourseError(f"course {str(path)!r} cannot be read; start it again") from error
         if version != __version__:
             raise CourseError(f"course {str(path)!r} is of version {version}; start again")
         if of != json.loads(json.dumps(made._identity())):
             raise CourseError(f"course {str(path)!r} is of another treatment; give the same one")
-        made.done, made.values, made.slow = header["done"], arrays["values"], arrays["slow"]
+        made.done, made.values, made.slow = done, arrays["values"], arrays["slow"]
         made._inputs = arrays["inputs"]
         for r, neuron in enumerate(made.neurons):
             neuron.restore({name: arrays[f"{name}{r}"] for name in neuron.arrays()})
@@ -705,21 +723,22 @@ def slow_inputs(it: Neuron, baseline: Baseline, read: Mapping[str, float]) -> F6
 def advanced(it: Neuron, slow: F64, inputs: F64, seconds: float) -> F64:
     """The slow variables after ``seconds`` of constant inputs: exact, as the equations are linear.
 
-    ``slow`` holds coupling, drive, sensitivity, CREB, BDNF and plasticity; ``inputs`` the target
-    of coupling, the slope of drive, the target of sensitivity, and U.
+    ``slow``, of shape (6) or (n, 6), holds coupling, drive, sensitivity, CREB, BDNF and plasticity;
+    ``inputs``, (4) or (n, 4), the target of coupling, the slope of drive, the target of
+    sensitivity, and U.
     """
     h = seconds / DAY_S
-    coupling, drive, sensitivity = slow[:3]
-    aim, slope, feel, u = inputs
+    coupling, drive, sensitivity = (slow[..., k] for k in range(3))
+    aim, slope, feel, u = (inputs[..., k : k + 1] for k in range(4))
     a, b, c = 1 / it.creb_days, 1 / it.bdnf_days, 1 / it.plasticity_days
     chain = np.array([[-a, 0, 0, a], [b, -b, 0, 0], [0, c, -c, 0], [0, 0, 0, 0]])
-    stages = exponential_action(h * chain, np.append(slow[3:], u))[:3]
-    return np.array([
-        aim + (coupling - aim) * math.exp(-h / it.coupling_days),
-        max(drive + slope * h / it.coupling_days, 0.0),
-        feel + (sensitivity - feel) * math.exp(-h / it.postsynaptic_days),
-        *stages,
-    ])  # fmt: skip
+    stages = exponential_action(h * chain, np.concatenate([slow[..., 3:], u], axis=-1).T)[:3].T
+    first = [
+        aim[..., 0] + (coupling - aim[..., 0]) * math.exp(-h / it.coupling_days),
+        np.maximum(drive + slope[..., 0] * h / it.coupling_days, 0.0),
+        feel[..., 0] + (sensitivity - feel[..., 0]) * math.exp(-h / it.postsynaptic_days),
+    ]
+    return np.concatenate([np.stack(first, axis=-1), stages], axis=-1)
 
 
 def exponential_action(matrix: F64, vector: F64) -> F64:
