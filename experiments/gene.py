@@ -36,13 +36,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import pharmacology, sweep
+from synapse_abm import sweep
 from synapse_abm.neuron import acute
 from synapse_abm.neuron.acute import QUANTITIES, Condition, Subject
 from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.ligands import at_sert
 from synapse_abm.neuron.meanfield import Exposure, activation, settled
 from synapse_abm.neuron.parameters import Neuron, coupling_target, neuron
-from synapse_abm.neuron.simulation import Drug
 from synapse_abm.neuron.treatment import Course, Treatment, constant
 from synapse_abm.results import Result, Table, text_table
 from synapse_abm.runs import facts
@@ -74,8 +74,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     """Measure all SERT numbers, today and after a life, and hold them against what is known."""
     it = neuron()
     calibration = calibrate(it, seed)
-    inhibitor = Drug(pharmacology.ligand(DRUG).kinetics("SERT"))
-    subject = Subject(it, calibration.baseline, inhibitor)
+    subject = Subject(it, calibration.baseline, at_sert(DRUG))
     shares = QUICK_SHARES if quick else SHARES
     neurons, window_s = (3, 80) if quick else (5, WINDOW_S)
     conditions = [Condition(Exposure(transporters=share)) for share in shares]

@@ -48,9 +48,9 @@ from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError, raise_faults
 from synapse_abm.neuron.acute import Condition, Subject, measured
 from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield import Exposure
 from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron
-from synapse_abm.neuron.simulation import Drug
 from synapse_abm.neuron.spatial import PlaceGrid
 from synapse_abm.neuron.treatment import QUANTITIES, Course, Treatment, mean_field, stopped
 from synapse_abm.results import Result, Table, text_table
@@ -215,9 +215,8 @@ def challenged(
 ) -> dict[float, Challenge]:
     """The drug with and without an antagonist, at coupling and drive of the course on each day."""
     t = course.treatment
-    rival = Drug(pharmacology.ligand(ANTAGONIST).kinetics("5-HT1A"))
-    inhibitor = Drug(pharmacology.ligand(t.drug).kinetics("SERT"))
-    subject = Subject(t.it, calibration.baseline, inhibitor, rival)
+    rival = at_autoreceptor(ANTAGONIST)
+    subject = Subject(t.it, calibration.baseline, at_sert(t.drug), rival)
     share = occupancy / (1 - occupancy)
     conditions = [
         Condition(

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import mesa
 import numpy as np
 
-from synapse_abm import pharmacology
 from synapse_abm.agents.lazy import LazyModel, address_of, interval_faults
 from synapse_abm.agents.rules import overridden
 from synapse_abm.agents.views import Molecule, Site
@@ -34,12 +33,13 @@ from synapse_abm.engine.network import Address, Names
 from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
 from synapse_abm.neuron import parameters as par
 from synapse_abm.neuron.baseline import calibrate
+from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
 from synapse_abm.neuron.meanfield import SLOW, Exposure
 from synapse_abm.neuron.parameters import PLACES
 from synapse_abm.neuron.readable import ReadableNeuron
 from synapse_abm.neuron.register import Register
-from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
-from synapse_abm.neuron.treatment import advanced, ligand_faults, slow_inputs
+from synapse_abm.neuron.simulation import COLUMNS, Baseline, NeuronSimulation
+from synapse_abm.neuron.treatment import advanced, slow_inputs
 from synapse_abm.neuron.views import (
     Neuron,
     NeuronDrug,
@@ -242,17 +242,14 @@ class NeuronModel(LazyModel):
     def _simulation(
         self, address: Address, baseline: Baseline | None, dt_s: float, transporters: float
     ) -> NeuronSimulation:
-        it, rival = self.parameters, None
+        it = self.parameters
         if baseline is None:
             baseline = calibrate(it).baseline
         if math.isnan(baseline.hill):
             baseline = replace(baseline, hill=par.hill(it, 1.0))
-        if self.rival is not None:
-            record = pharmacology.ligand(self.rival)
-            rival = Drug(record.kinetics("5-HT1A"), record.efficacy("5-HT1A"))
         return NeuronSimulation(
             it, address.seed, address.replicate, address.place, baseline=baseline,
-            inhibitor=Drug(pharmacology.ligand(self.drug).kinetics("SERT")), rival=rival,
+            inhibitor=at_sert(self.drug), rival=at_autoreceptor(self.rival),
             dt_s=dt_s, transporters=transporters,
         )  # fmt: skip
 
@@ -296,13 +293,8 @@ class NeuronModel(LazyModel):
         """What acts on the neuron now: concentrations over affinities."""
         simulation = self.simulation
         assert simulation.inhibitor is not None
-        own = self.drug_nM * simulation.inhibitor.kinetics.kon / simulation.inhibitor.kinetics.koff
-        terminal, soma = (own if place in self.where else 0.0 for place in PLACES)
-        other, efficacy = 0.0, 0.0
-        if simulation.rival is not None:
-            kinetics, efficacy = simulation.rival.kinetics, simulation.rival.efficacy
-            other = self.rival_nM * kinetics.kon / kinetics.koff
-        return Exposure(terminal, soma, other, efficacy, self.mao, simulation.transporters)
+        doses = Doses(simulation.inhibitor, simulation.rival, self.where, simulation.transporters)
+        return doses.exposure(self.drug_nM, self.rival_nM, self.mao)
 
     def set_slow(self, name: str, value: float) -> None:
         """Set a slow variable; it acts from the next step on."""

@@ -71,6 +71,11 @@ class Drug:
     kinetics: Kinetics
     efficacy: float = 0.0
 
+    @property
+    def per_nM(self) -> float:
+        """Affinity, 1/nM: k_on over k_off."""
+        return self.kinetics.kon / self.kinetics.koff
+
 
 class Kept(NamedTuple):
     """A state put aside: its lists as far as they are filled, and its other arrays."""

@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from synapse_abm import __version__, pharmacology
+from synapse_abm import __version__
 from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError, InputErrors, SynapseError, raise_faults
 from synapse_abm.neuron import parameters
 from synapse_abm.neuron.baseline import Calibration, calibrate, factors_of_theory, seconds_of_stage
+from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
 from synapse_abm.neuron.meanfield import (
     FAST,
     SLOW,
@@ -56,7 +57,7 @@ from synapse_abm.neuron.parameters import (
     receptor_kd_nM,
     receptor_occupancy,
 )
-from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.simulation import COLUMNS, Baseline, NeuronSimulation
 from synapse_abm.neuron.spatial import PlaceGrid, SpatialSimulation, cost_s
 from synapse_abm.results import Table, write_atomic
 from synapse_abm.statistics import student_quantile
@@ -247,22 +248,6 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any)
     return made
 
 
-def ligand_faults(name: str, ligand: str, target: str) -> Iterator[InputError]:
-    """That a ligand is not known, or does not bind."""
-    try:
-        record = pharmacology.ligand(ligand)
-    except InputError as error:
-        yield error
-        return
-    fix = "see synapse-abm list --drugs"
-    if target not in record.bound_targets:
-        yield InputError(name, ligand, f"a ligand whose affinity at {target} is known", fix)
-    elif record.kinetics(target).kcat_per_s > 0:
-        yield InputError(name, ligand, "a drug, which binds and stays outside", fix)
-    elif target == "5-HT1A" and target not in record.efficacies:
-        yield InputError(name, ligand, f"a ligand whose efficacy at {target} is known", fix)
-
-
 def _bad_times(name: str, function: Dosing, times_s: F64, least: float) -> Iterator[InputError]:
     """The first time at which a function gives what it must not."""
     for t in times_s.tolist():
@@ -294,27 +279,17 @@ def _value(name: str, function: Dosing, t_s: float, least: float) -> float:
 
 def acting(treatment: Treatment) -> Callable[[float], Exposure]:
     """What acts on the neuron, as a function of time in s: concentrations over affinities."""
-    kinetics = pharmacology.ligand(treatment.drug).kinetics("SERT")
-    own = kinetics.kon / kinetics.koff
-    terminal, soma = (float(place in treatment.where) * own for place in PLACES)
-    rival = _rival(treatment)
-    affinity = rival.kinetics.kon / rival.kinetics.koff if rival else 0.0
-    efficacy = rival.efficacy if rival else 0.0
+    t = treatment
+    doses = Doses(at_sert(t.drug), at_autoreceptor(t.rival), t.where, t.transporters)
 
     def exposure(t_s: float) -> Exposure:
-        c = _value("concentration_nM", treatment.concentration_nM, t_s, 0.0)
-        r = _value("rival_nM", treatment.rival_nM, t_s, 0.0)
-        mao = _value("mao", treatment.mao, t_s, 1e-6)
-        return Exposure(terminal * c, soma * c, affinity * r, efficacy, mao, treatment.transporters)
+        return doses.exposure(
+            _value("concentration_nM", t.concentration_nM, t_s, 0.0),
+            _value("rival_nM", t.rival_nM, t_s, 0.0),
+            _value("mao", t.mao, t_s, 1e-6),
+        )
 
     return exposure
-
-
-def _rival(treatment: Treatment) -> Drug | None:
-    if treatment.rival is None:
-        return None
-    record = pharmacology.ligand(treatment.rival)
-    return Drug(record.kinetics("5-HT1A"), record.efficacy("5-HT1A"))
 
 
 # --- the grid of steps ----------------------------------------------------------------------------
@@ -399,10 +374,9 @@ class Course:
 
     def _neuron(self, replicate: int) -> NeuronSimulation:
         t = self.treatment
-        drug = Drug(pharmacology.ligand(t.drug).kinetics("SERT"))
         given: dict[str, Any] = {
-            "baseline": self.calibration.baseline, "inhibitor": drug, "rival": _rival(t),
-            "transporters": t.transporters,
+            "baseline": self.calibration.baseline, "inhibitor": at_sert(t.drug),
+            "rival": at_autoreceptor(t.rival), "transporters": t.transporters,
         }  # fmt: skip
         if t.grid is not None:
             return SpatialSimulation(t.it, t.seed, replicate, grid=t.grid, **given)
@@ -602,9 +576,9 @@ class Course:
         """What is expected with the effect of noise, to second order (see ``moments``), by step
         that is done, of the twin's quantities: half a second to compute, and no simulation.
         """
-        t, rival = self.treatment, _rival(self.treatment)
+        t, rival = self.treatment, at_autoreceptor(self.treatment.rival)
         unbinding = Unbinding(
-            pharmacology.ligand(t.drug).kinetics("SERT").koff,
+            at_sert(t.drug).kinetics.koff,
             rival.kinetics.koff if rival else Unbinding().rival_per_s,
         )
         breaks = tuple(day * DAY_S for day in t.breaks_days)

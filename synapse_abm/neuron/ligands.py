@@ -1,0 +1,69 @@
+"""Ligands that act on a neuron, by their names; what their doses amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from synapse_abm import pharmacology
+from synapse_abm.errors import InputError
+from synapse_abm.neuron.meanfield import Exposure
+from synapse_abm.neuron.parameters import PLACES
+from synapse_abm.neuron.simulation import Drug
+
+
+def at_sert(ligand: str) -> Drug:
+    """A drug at the transporter."""
+    return Drug(pharmacology.ligand(ligand).kinetics("SERT"))
+
+
+def at_autoreceptor(ligand: str | None) -> Drug | None:
+    """A ligand of the autoreceptor, which is an agonist in part or not at all; None for None."""
+    if ligand is None:
+        return None
+    record = pharmacology.ligand(ligand)
+    return Drug(record.kinetics("5-HT1A"), record.efficacy("5-HT1A"))
+
+
+def ligand_faults(name: str, ligand: str, target: str) -> Iterator[InputError]:
+    """That a ligand is not known, or does not bind."""
+    try:
+        record = pharmacology.ligand(ligand)
+    except InputError as error:
+        yield error
+        return
+    fix = "see synapse-abm list --drugs"
+    if target not in record.bound_targets:
+        yield InputError(name, ligand, f"a ligand whose affinity at {target} is known", fix)
+    elif record.kinetics(target).kcat_per_s > 0:
+        yield InputError(name, ligand, "a drug, which binds and stays outside", fix)
+    elif target == "5-HT1A" and target not in record.efficacies:
+        yield InputError(name, ligand, f"a ligand whose efficacy at {target} is known", fix)
+
+
+@dataclass(frozen=True)
+class Doses:
+    """What turns free concentrations into an exposure.
+
+    Attributes
+    ----------
+    inhibitor, rival
+        The drug at SERT, and the ligand of the autoreceptor if there is one.
+    where
+        Places that the drug reaches.
+    transporters
+        SERT number as a share of the wild type's.
+    """
+
+    inhibitor: Drug
+    rival: Drug | None
+    where: tuple[str, ...] = PLACES
+    transporters: float = 1.0
+
+    def exposure(self, drug_nM: float, rival_nM: float, mao: float) -> Exposure:
+        """Concentrations (nM) over affinities, and the share of monoamine oxidase that works."""
+        own = self.inhibitor.per_nM
+        terminal, soma = (float(place in self.where) * own * drug_nM for place in PLACES)
+        rival = self.rival
+        other, efficacy = (rival.per_nM * rival_nM, rival.efficacy) if rival else (0.0, 0.0)
+        return Exposure(terminal, soma, other, efficacy, mao, self.transporters)
