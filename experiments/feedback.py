@@ -36,7 +36,7 @@ import numpy as np
 
 from synapse_abm import pharmacology, sweep
 from synapse_abm.errors import InputError, raise_faults
-from synapse_abm.neuron.acute import Condition, Subject, measured
+from synapse_abm.neuron.acute import Condition, Subject, beside_twins, measured
 from synapse_abm.neuron.baseline import Calibration, calibrate
 from synapse_abm.neuron.meanfield import Exposure
 from synapse_abm.neuron.parameters import Neuron, neuron
@@ -245,13 +245,7 @@ def _table(it: Neuron, found: Found, twins: dict[tuple[str, float], dict[str, fl
         "occupancy": [_held(arm, each).value for (arm, _), each in found.items()],
         "occupancy_se": [_held(arm, each).se for (arm, _), each in found.items()],
     }
-    for name in READ:
-        intervals = [each[name].interval() for each in found.values()]
-        columns[name] = [each[name].value for each in found.values()]
-        columns[f"{name}_se"] = [each[name].se for each in found.values()]
-        columns[f"{name}_low_95"] = [low for low, _ in intervals]
-        columns[f"{name}_high_95"] = [high for _, high in intervals]
-        columns[f"{name}_mean_field"] = [twins[case][name] for case in found]
+    columns |= beside_twins(READ, found, twins)
     return Table("feedback", columns)
 
 

@@ -220,13 +220,7 @@ def _table(found: Found, twins: dict[tuple[str, float], dict[str, float]]) -> Ta
     columns: dict[str, list[Any]] = {
         "when": [when for when, _ in found], "sert_share": [share for _, share in found]
     }  # fmt: skip
-    for name in READ:
-        intervals = [each[name].interval() for each in found.values()]
-        columns[name] = [each[name].value for each in found.values()]
-        columns[f"{name}_se"] = [each[name].se for each in found.values()]
-        columns[f"{name}_low_95"] = [low for low, _ in intervals]
-        columns[f"{name}_high_95"] = [high for _, high in intervals]
-        columns[f"{name}_mean_field"] = [twins[case][name] for case in found]
+    columns |= acute.beside_twins(READ, found, twins)
     return Table("gene", columns)
 
 

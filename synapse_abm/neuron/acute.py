@@ -6,6 +6,7 @@ excess of spikes over their expectation explains taken out (a martingale, so thi
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from synapse_abm.statistics import Estimate, from_replicates
 
 if TYPE_CHECKING:
     from synapse_abm.runs.experiment import Progress
+
+type Case = tuple[str, float]  # an arm or a time, and a dose or a share
 
 ACUTE_PLACE = 14  # of the random address: no course and no calibration uses it
 SETTLE_S = 120  # seven relaxation times of the stock, the slowest of the fast loop
@@ -112,3 +115,20 @@ def measured(
         {name: from_replicates(each[:, at]) for at, name in enumerate(QUANTITIES)}
         for each in values
     ]
+
+
+def beside_twins(
+    names: Sequence[str],
+    found: Mapping[Case, Mapping[str, Estimate]],
+    twins: Mapping[Case, Mapping[str, float]],
+) -> dict[str, list[float]]:
+    """Columns of a table with a row for every case: value, standard error, 95 % interval, twin."""
+    columns = dict[str, list[float]]()
+    for name in names:
+        estimates = [each[name] for each in found.values()]
+        low, high = zip(*(each.interval() for each in estimates), strict=True)
+        columns[name] = [each.value for each in estimates]
+        columns[f"{name}_se"] = [each.se for each in estimates]
+        columns[f"{name}_low_95"], columns[f"{name}_high_95"] = list(low), list(high)
+        columns[f"{name}_mean_field"] = [twins[case][name] for case in found]
+    return columns
