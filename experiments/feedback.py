@@ -38,10 +38,11 @@ from synapse_abm import pharmacology, sweep
 from synapse_abm.errors import InputError, raise_faults
 from synapse_abm.neuron.acute import Condition, Subject, beside_twins, measured
 from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.course import QUANTITIES, Course
 from synapse_abm.neuron.meanfield import Exposure
 from synapse_abm.neuron.parameters import Neuron, neuron
 from synapse_abm.neuron.simulation import Drug
-from synapse_abm.neuron.treatment import QUANTITIES, Course, Treatment, constant
+from synapse_abm.neuron.treatment import Treatment, constant
 from synapse_abm.results import Result, Table, text_table
 from synapse_abm.runs import facts, titration
 from synapse_abm.runs.experiment import Progress

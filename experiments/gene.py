@@ -40,10 +40,11 @@ from synapse_abm import sweep
 from synapse_abm.neuron import acute
 from synapse_abm.neuron.acute import QUANTITIES, Condition, Subject
 from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.course import Course
 from synapse_abm.neuron.ligands import at_sert
 from synapse_abm.neuron.meanfield import Exposure, activation, settled
 from synapse_abm.neuron.parameters import Neuron, coupling_target, neuron
-from synapse_abm.neuron.treatment import Course, Treatment, constant
+from synapse_abm.neuron.treatment import Treatment, constant
 from synapse_abm.results import Result, Table, text_table
 from synapse_abm.runs import facts
 from synapse_abm.runs.experiment import Progress

@@ -48,11 +48,12 @@ from synapse_abm.engine.layout import F64
 from synapse_abm.errors import InputError, raise_faults
 from synapse_abm.neuron.acute import Condition, Subject, measured
 from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.course import QUANTITIES, Course
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield import Exposure
 from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron
 from synapse_abm.neuron.spatial import PlaceGrid
-from synapse_abm.neuron.treatment import QUANTITIES, Course, Treatment, mean_field, stopped
+from synapse_abm.neuron.treatment import Treatment, mean_field, stopped
 from synapse_abm.results import Result, Table, text_table
 from synapse_abm.runs import facts, titration
 from synapse_abm.runs.experiment import Progress

@@ -14,19 +14,11 @@ import pytest
 from synapse_abm import pharmacology
 from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.course import QUANTITIES, Course, CourseError, step_edges_s
 from synapse_abm.neuron.meanfield import course as mean_field_course
 from synapse_abm.neuron.parameters import DAY_S, neuron
 from synapse_abm.neuron.simulation import NeuronSimulation
-from synapse_abm.neuron.treatment import (
-    QUANTITIES,
-    Course,
-    CourseError,
-    Treatment,
-    acting,
-    constant,
-    step_edges_s,
-    stopped,
-)
+from synapse_abm.neuron.treatment import Treatment, acting, constant, stopped
 from synapse_abm.statistics import student_quantile
 
 KD = 1.2  # citalopram at SERT, nM

@@ -9,9 +9,10 @@ import pytest
 
 from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.neuron.baseline import calibrate
+from synapse_abm.neuron.course import Course
 from synapse_abm.neuron.parameters import neuron
 from synapse_abm.neuron.spatial import PlaceGrid
-from synapse_abm.neuron.treatment import Course, Treatment, stopped
+from synapse_abm.neuron.treatment import Treatment, stopped
 from synapse_abm.results import Result
 from synapse_abm.runs.experiment import find, silent
 from synapse_abm.statistics import Estimate

@@ -17,13 +17,14 @@ from synapse_abm import pharmacology
 from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.planting import plant
 from synapse_abm.errors import InputErrors
-from synapse_abm.neuron import treatment as treatment_module
+from synapse_abm.neuron import course as course_module
 from synapse_abm.neuron.baseline import averaged, calibrate
+from synapse_abm.neuron.course import QUANTITIES, Course
 from synapse_abm.neuron.meanfield import NO_DRUG, Exposure, settled
 from synapse_abm.neuron.moments import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
 from synapse_abm.neuron.parameters import DAY_S, filling, neuron
 from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.neuron.treatment import QUANTITIES, Course, Treatment, acting, constant
+from synapse_abm.neuron.treatment import Treatment, acting, constant
 from synapse_abm.scenario.definition import Kinetics
 from synapse_abm.statistics import student_quantile
 
@@ -169,7 +170,7 @@ def test_with_monoamine_oxidase_inhibited_a_window_waits_for_the_stock(
     )  # fmt: skip
     risen = {}
     for longest in (3600.0, 20.0):
-        monkeypatch.setattr(treatment_module, "LONGEST_SETTLE_S", longest)
+        monkeypatch.setattr(course_module, "LONGEST_SETTLE_S", longest)
         course = Course(plan, calibrate(IT, 1, 500)).run()
         jump = int(np.searchsorted(course.day, 0.5))
         each = course.values[jump, :, QUANTITIES.index("terminal_nM")]

@@ -18,6 +18,7 @@ from synapse_abm.engine.layout import DEGRADE, KIND
 from synapse_abm.engine.planting import plant
 from synapse_abm.errors import InputError
 from synapse_abm.neuron.baseline import averaged, calibrate, relative
+from synapse_abm.neuron.course import Course, CourseError
 from synapse_abm.neuron.meanfield import Exposure
 from synapse_abm.neuron.parameters import neuron
 from synapse_abm.neuron.simulation import COLUMNS, Drug
@@ -28,7 +29,7 @@ from synapse_abm.neuron.spatial import (
     inner_steps,
     scenario_of,
 )
-from synapse_abm.neuron.treatment import Course, CourseError, Treatment, constant
+from synapse_abm.neuron.treatment import Treatment, constant
 from synapse_abm.scenario.definition import Kinetics
 from synapse_abm.statistics import Estimate, normal_quantile, student_quantile
 

@@ -28,10 +28,10 @@ from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.planting import plant
 from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.neuron import parameters as par
+from synapse_abm.neuron.course import advanced, slow_inputs
 from synapse_abm.neuron.meanfield import SLOW, Exposure, course
 from synapse_abm.neuron.parameters import neuron
 from synapse_abm.neuron.simulation import COLUMNS, Baseline
-from synapse_abm.neuron.treatment import advanced, slow_inputs
 from synapse_abm.neuron.views import (
     STATES,
     NeuronDrug,

@@ -14,20 +14,11 @@ from scipy.linalg import expm
 from synapse_abm import pharmacology
 from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron.course import QUANTITIES, Course, advanced, exponential_action, step_edges_s
 from synapse_abm.neuron.meanfield import Exposure, response_at, settled
 from synapse_abm.neuron.parameters import DAY_S, neuron
 from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.neuron.treatment import (
-    QUANTITIES,
-    Course,
-    Treatment,
-    acting,
-    advanced,
-    constant,
-    exponential_action,
-    step_edges_s,
-    stopped,
-)
+from synapse_abm.neuron.treatment import Treatment, acting, constant, stopped
 from synapse_abm.neuron.treatment import treatment as of_values
 from synapse_abm.scenario.definition import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile

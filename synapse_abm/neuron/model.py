@@ -33,13 +33,13 @@ from synapse_abm.engine.network import Address, Names
 from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
 from synapse_abm.neuron import parameters as par
 from synapse_abm.neuron.baseline import calibrate
+from synapse_abm.neuron.course import advanced, slow_inputs
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
 from synapse_abm.neuron.meanfield import SLOW, Exposure
 from synapse_abm.neuron.parameters import PLACES
 from synapse_abm.neuron.readable import ReadableNeuron
 from synapse_abm.neuron.register import Register
 from synapse_abm.neuron.simulation import COLUMNS, Baseline, NeuronSimulation
-from synapse_abm.neuron.treatment import advanced, slow_inputs
 from synapse_abm.neuron.views import (
     Neuron,
     NeuronDrug,
