@@ -139,6 +139,17 @@ def test_the_same_command_gives_the_same_tables(say: Say, home: Path) -> None:
         assert json.loads((home / folder / "run.json").read_bytes())["command"].endswith("run demo")
 
 
+def test_a_record_of_an_experiment_without_options_is_run_again(say: Say, home: Path) -> None:
+    begin, end = DEMO.index("@dataclass"), DEMO.index("def run")
+    plain = DEMO[:begin] + "drug, seats, mistake = 'paroxetine', 10, 0\n\n\n" + DEMO[end:]
+    plain = plain.replace(', drug="paroxetine", seats=10, mistake=0', "")
+    (home.parent / "experiments" / "demo.py").write_text(plain)
+    assert say("run", "demo")[0] == 0
+    status, out, _ = say("rerun", "outputs/demo/run.json")
+    assert status == 0
+    assert "reproduced, byte for byte" in out
+
+
 def test_the_name_may_follow_the_options(say: Say, home: Path) -> None:
     assert say("run", "--out", "demo", "--drug", "paroxetine", "demo")[0] == 0
     assert (home / "demo" / "run.json").exists()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,9 @@ def _again(record: Mapping[str, Any], path: Path, progress: Progress) -> tuple[R
 
 def _as_declared(experiment: Experiment, options: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Options as the experiment takes them: JSON knows no tuples."""
-    declared = vars(experiment.load().Options())
-    if set(options) != set(declared):
-        names = ", ".join(sorted(set(options) ^ set(declared)))
+    declared = {option.name for option in fields(experiment.load().Options)}
+    if set(options) != declared:
+        names = ", ".join(sorted(set(options) ^ declared))
         why = f"a record of this version's {experiment.name}, whose options are others: {names}"
         raise InputError("record", str(path), why, "run the experiment again")
     return {name: tuple(x) if isinstance(x, list) else x for name, x in options.items()}
