@@ -182,7 +182,8 @@ class Course:
             for name, column in found.items()
         }
 
-    def _settle_s(self) -> npt.NDArray[np.int64]:
+    @functools.cached_property
+    def _waits_s(self) -> npt.NDArray[np.int64]:
         """Time to wait before each window is read, (windows, replicates): until what changed since
         the last one has relaxed to :data:`UNSETTLED`, by the modes of the fast loop at that time.
         A stock takes some 20 s, and minutes where monoamine oxidase is inhibited.
@@ -230,7 +231,7 @@ class Course:
         last = last if windows is None else min(self.done + windows, last)
         if text := self.treatment.announcement:
             announce(text)
-        waits = self._settle_s()
+        waits = self._waits_s
         ahead = range(self.done, last)
         try:
             for w in progress(ahead, label="windows") if progress else ahead:
