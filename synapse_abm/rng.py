@@ -25,6 +25,7 @@ This module is the readable account in plain integers; ``kernels`` holds its com
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum, unique
 
 import numpy as np
@@ -39,6 +40,11 @@ MAX_DRAW = 2**33 - 1
 
 PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
 PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
+
+ROOT_HALF = math.sqrt(0.5)
+LN2_HIGH = 0x162E42FEE * 2.0**-33  # leading bits of log(2): its products with exponents are exact
+LN2_LOW = 1.90821492927058770002e-10  # and the rest
+
 _WORD = 0xFFFFFFFF
 
 
@@ -116,6 +122,32 @@ def uniform(word: int) -> float:
     Neither 0 nor 1 can occur (53 bits would round up to exactly 1.0 in the last place).
     """
     return ((word >> 12) + 0.5) * 2.0**-52
+
+
+def exponential(u: float) -> float:
+    """Waiting time at rate one, -log(u), for a uniform number in (0, 1).
+
+    Made of additions, products and one division, which any machine rounds alike, within a unit in
+    the last place of the true logarithm; logarithms of C libraries differ between machines, and a
+    run would with them. With u = m 2**e and m = 1 + f in [sqrt(1/2), sqrt(2)):
+    log(m) = 2 atanh(s), s = f / (2 + f), by its series, arranged as in Sun's fdlibm (e_log.c,
+    1993) so that f, the largest part, is added last and whole.
+    """
+    m, e = math.frexp(u)
+    if m < ROOT_HALF:
+        m, e = m + m, e - 1
+    f = m - 1.0
+    s, half = f / (2.0 + f), 0.5 * f * f
+    tail = s * (half + atanh_tail(s * s)) + e * LN2_LOW
+    return half - tail - f - e * LN2_HIGH
+
+
+def atanh_tail(z: float) -> float:
+    """2 atanh(s) / s - 2 for z = s**2 < 0.03: the sum of 2 z**k / (2 k + 1) from k = 1 to 10."""
+    w = z * z
+    odd = z * (2 / 3 + w * (2 / 7 + w * (2 / 11 + w * (2 / 15 + w * (2 / 19)))))
+    even = w * (2 / 5 + w * (2 / 9 + w * (2 / 13 + w * (2 / 17 + w * (2 / 21)))))
+    return even + odd
 
 
 def entity_words(

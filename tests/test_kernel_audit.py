@@ -272,14 +272,14 @@ BUGS = {
     ),
     "both axes share a number": (
         "axes",
-        ("look_up(bench.offset_y, space, 1, ligand, words, HALF)",
-         "look_up(bench.offset_y, space, 1, ligand, words, u64(0))"),
+        ("direct_y[word >> HALF >> DIRECT_SHIFT]",
+         "direct_y[(word & WORD) >> DIRECT_SHIFT]"),
     ),
     "waits 2 % too short": (
         "wait", ("bench.wait[i] / total if", "bench.wait[i] / (1.02 * total) if"),
     ),
     "1 - u for u, and a wait cut off": (
-        "wait", ("bench.wait[i] = -math.log(", "bench.wait[i] = 0.8 - 0.8 * ("),
+        "wait", ("bench.wait[i] = exponential(", "bench.wait[i] = 0.8 - 0.8 * ("),
     ),
     "the first member is never chosen": (
         "choice", ("min(int(rest / chem.rate[c]),", "min(1 + int(rest / chem.rate[c]),"),

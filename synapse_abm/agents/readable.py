@@ -54,6 +54,7 @@ from synapse_abm.rng import (
     MAX_ENTITY,
     Stream,
     counter_high,
+    exponential,
     key_words,
     molecule_words,
     philox4x32,
@@ -190,7 +191,7 @@ class OpenCell:
             for x in a:
                 total += x
             u = self.model.draws.number(Stream.REACT, self.number, 2 * k)
-            wait = -math.log(u) / total if total > 0.0 else math.inf
+            wait = exponential(u) / total if total > 0.0 else math.inf
             limit = due[0][0] if due else dt
             if time + wait < limit:
                 time += wait
@@ -481,7 +482,7 @@ class _Numbers:
         """A Poisson number, by counting exponential waiting times."""
         n, reached = 0, 0.0
         while mean > 0.0:
-            reached -= math.log(self.next())
+            reached += exponential(self.next())
             if reached > mean:
                 break
             n += 1

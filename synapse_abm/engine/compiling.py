@@ -52,16 +52,18 @@ def cache_folder() -> Path | None:
 _FOLDER = cache_folder()
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], *, checks_divisors: bool = True) -> Any:
     """``function`` compiled without fast-math; cached if there is a folder to keep it in.
 
     The kernels allocate nothing, so reference counting is switched off (it costs a factor 5 in the
     event loop), and they are inlined into their one entry point (a factor 2).
+    A zero divisor raises, as in Python; the test for it keeps a loop from being vectorised.
     A function whose module has no file (a planted bug, compiled from a changed source) is not
     cached.
     """
     entry = function.__name__ == "advance"
     options: dict[str, Any] = {"_nrt": False, "nogil": entry, "forceinline": not entry}
+    options["error_model"] = "python" if checks_divisors else "numpy"
     has_file = Path(function.__code__.co_filename).is_file()
     if _FOLDER is None or not has_file:
         return numba.njit(**options)(function)

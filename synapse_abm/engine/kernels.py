@@ -9,9 +9,11 @@ fast-math is used.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
+from synapse_abm import rng
 from synapse_abm.engine.compiling import compiled
 from synapse_abm.engine.layout import ARRIVE as ARRIVE_EVENT
 from synapse_abm.engine.layout import (
@@ -62,18 +64,31 @@ from synapse_abm.engine.layout import (
     X,
     Y,
 )
-from synapse_abm.rng import PHILOX_M0, PHILOX_M1, PHILOX_W0, PHILOX_W1, Stream
+from synapse_abm.rng import (
+    LN2_HIGH,
+    LN2_LOW,
+    PHILOX_M0,
+    PHILOX_M1,
+    PHILOX_W0,
+    PHILOX_W1,
+    ROOT_HALF,
+    Stream,
+)
 
 BLOCK = 512  # rows per pass
+GROUP = np.uint64(8)  # offsets tested at a time; divides BLOCK
 BUFFER = 16  # blocks of random numbers drawn at a time by a clock
 
-u32, u64 = np.uint32, np.uint64
+u32, u64, f64 = np.uint32, np.uint64, np.float64
 M0, M1, W0, W1 = u64(PHILOX_M0), u64(PHILOX_M1), u32(PHILOX_W0), u32(PHILOX_W1)
-WORD, HALF, SHIFT12 = u64(0xFFFFFFFF), u64(32), u64(12)
+WORD, HALF, SHIFT12, SHIFT52 = u64(0xFFFFFFFF), u64(32), u64(12), u64(52)
+MANTISSA, EXPONENT_OF_HALF = u64((1 << 52) - 1), u64(0x3FE << 52)
 FIELD, SIXTEEN = u64(0xFFFF), u64(16)
 DIRECT_SHIFT, MIXED_OFFSET = u64(32 - DIRECT_BITS), u32(MIXED)
+UPPER, TOP_BITS = u32(16), u32(0x80008000)
 ZERO, ONE, FIVE, BITS = u32(0), u32(1), u32(5), u32(31)
 NONE, NEXT = u64(0), u64(1)
+atanh_tail = compiled(rng.atanh_tail)
 HOP_STREAM, REACT_STREAM = u32(Stream.HOP), u32(Stream.REACT)
 LEAVE_STREAM, ARRIVE_STREAM = u32(Stream.LEAVE), u32(Stream.ARRIVE)
 
@@ -124,6 +139,22 @@ def uniform(word):
     return (float(word >> SHIFT12) + 0.5) * 2.0**-52
 
 
+@partial(compiled, checks_divisors=False)
+def exponential(u):
+    """Waiting time at rate one (``rng.exponential``); without a branch, so that loops of it are
+    vectorised.
+    """
+    bits = f64(u).view(np.uint64)
+    m = u64(bits & MANTISSA | EXPONENT_OF_HALF).view(np.float64)
+    e = float(np.int64(bits >> SHIFT52)) - 1022.0
+    low = m < ROOT_HALF
+    m, e = m + m if low else m, e - 1.0 if low else e
+    f = m - 1.0
+    s, half = f / (2.0 + f), 0.5 * f * f
+    tail = s * (half + atanh_tail(s * s)) + e * LN2_LOW
+    return half - tail - f - e * LN2_HIGH
+
+
 # --- hop -----------------------------------------------------------------------------------------
 
 
@@ -155,41 +186,56 @@ def molecule_words(ids, words, plan, stream, step):
 
 
 @compiled
-def pick(table, shift, below, word):
+def pick(table, shift, word):
     """Ring offset from an alias table (``heat.offset``)."""
-    entry = table[word >> shift]
+    entry, below = table[word >> shift], (u64(1) << shift) - u64(1)
     return u32(entry & FIELD) if (word & below) < (entry >> HALF) else u32(entry >> SIXTEEN & FIELD)
 
 
 @compiled
-def look_up(offsets, space, axis, ligand, words, half):
-    """Ring offset of each molecule along one axis; most are found without a comparison."""
-    table, direct = space.hop[axis, ligand], space.direct[axis, ligand]
-    bits = u64(space.hop_shift[axis, ligand])
-    below = (u64(1) << bits) - u64(1)
-    for i in range(words.size):
-        word = (words[i] >> half) & WORD
-        offset = u32(direct[word >> DIRECT_SHIFT])
-        offsets[i] = pick(table, bits, below, word) if offset == MIXED_OFFSET else offset
+def pick_mixed(both, space, ligand, word):
+    """The same for the axes that the short cut left open."""
+    x, y = both & MIXED_OFFSET, both >> UPPER
+    if x == MIXED_OFFSET:
+        x = pick(space.hop[0, ligand], u64(space.hop_shift[0, ligand]), word & WORD)
+    if y == MIXED_OFFSET:
+        y = pick(space.hop[1, ligand], u64(space.hop_shift[1, ligand]), word >> HALF)
+    return u32(x | y << UPPER)
 
 
 @compiled
-def shift_axis(position, compartment, offsets, ring):
-    """Move free molecules along their ring; the wrap is one unsigned minimum."""
-    for i in range(position.size):
-        mask = u32(ZERO - u32(compartment[i] == FREE))
-        moved = u32(position[i] + (offsets[i] & mask))
-        position[i] = min(moved, u32(moved - ring))
+def look_up(offsets, space, ligand, words):
+    """Ring offsets of each molecule: along x in the lower, along y in the upper 16 bits.
+
+    Most are found without a comparison. One test serves a group of them: offsets on any but the
+    largest rings leave the top bits clear that ``MIXED`` sets.
+    """
+    direct_x, direct_y = space.direct[0, ligand], space.direct[1, ligand]
+    for first in range(NONE, u64(words.size), GROUP):
+        seen = ZERO
+        for i in range(first, u64(first + GROUP)):
+            word = words[i]
+            x = u32(direct_x[(word & WORD) >> DIRECT_SHIFT])
+            both = u32(x | u32(direct_y[word >> HALF >> DIRECT_SHIFT]) << UPPER)
+            offsets[i] = both
+            seen |= both
+        if seen & TOP_BITS:
+            for i in range(first, u64(first + GROUP)):
+                offsets[i] = pick_mixed(offsets[i], space, ligand, words[i])
 
 
 @compiled
-def locate(x, y, compartment, cell, ring_x, ring_y, width, fold):
-    """Cell of each free molecule; walls that reflect fold the ring, again by an unsigned
-    minimum.
+def displace(x, y, compartment, cell, offsets, ring_x, ring_y, width, fold):
+    """Move free molecules along their rings and find their cells.
+
+    The wrap is one unsigned minimum, and so is the fold of a ring with reflecting walls.
     """
     for i in range(x.size):
         mask = u32(ZERO - u32(compartment[i] == FREE))
-        column, row = x[i], y[i]
+        both = offsets[i] & mask
+        column, row = u32(x[i] + (both & MIXED_OFFSET)), u32(y[i] + (both >> UPPER))
+        column, row = min(column, u32(column - ring_x)), min(row, u32(row - ring_y))
+        x[i], y[i] = column, row
         if fold:
             column = min(column, u32(ring_x - ONE - column))
             row = min(row, u32(ring_y - ONE - row))
@@ -198,13 +244,11 @@ def locate(x, y, compartment, cell, ring_x, ring_y, width, fold):
 
 
 @compiled
-def gather(cell, first_row, bits, rows, cells, m):
-    """Append the rows that are in active cells, and their cells, without a branch."""
+def gather(cell, first_row, is_active, rows, m):
+    """Append the rows that are in active cells, without a branch."""
     for i in range(cell.size):
-        c = cell[i]
         rows[m] = u32(first_row + u32(i))
-        cells[m] = c
-        m += u64((bits[c >> FIVE] >> (c & BITS)) & ONE)
+        m += u64(is_active[cell[i]])
     return m
 
 
@@ -214,22 +258,17 @@ def hop(plan, store, space, landing, bench, ligand, landed):
     m = u64(landed)
     mol, seg = store.molecules, store.segments
     ring_x, ring_y, width = u32(plan.ring_x), u32(plan.ring_y), u32(plan.width)
-    shift_x, shift_y = space.hop_shift[0, ligand], space.hop_shift[1, ligand]
+    hops = space.hop_shift[0, ligand] >= 0 or space.hop_shift[1, ligand] >= 0
     for b in range(seg[ligand, START], seg[ligand, END], BLOCK):
         e = min(b + BLOCK, seg[ligand, END])
         ids, cell, compartment = mol[ID, b:e], mol[CELL, b:e], mol[COMPARTMENT, b:e]
-        if shift_x >= 0 or shift_y >= 0:
+        if hops:
             x, y = mol[X, b:e], mol[Y, b:e]
             start = molecule_words(ids, bench.words, plan, HOP_STREAM, store.meta[STEP])
-            words = bench.words[start : start + ids.size]
-            if shift_x >= 0:
-                look_up(bench.offset_x, space, 0, ligand, words, u64(0))
-                shift_axis(x, compartment, bench.offset_x, ring_x)
-            if shift_y >= 0:
-                look_up(bench.offset_y, space, 1, ligand, words, HALF)
-                shift_axis(y, compartment, bench.offset_y, ring_y)
-            locate(x, y, compartment, cell, ring_x, ring_y, width, plan.fold)
-        m = gather(cell, u32(b), space.active_bits, landing.rows, landing.cells, m)
+            words = bench.words[start : start + -(-ids.size // int(GROUP)) * int(GROUP)]
+            look_up(bench.offsets, space, ligand, words)
+            displace(x, y, compartment, cell, bench.offsets, ring_x, ring_y, width, plan.fold)
+        m = gather(cell, u32(b), space.is_active, landing.rows, m)
     return int(m)
 
 
@@ -251,9 +290,10 @@ def slot_of(space, cell):
 def sort_into_cells(mol, space, landing, first, last, free_row, inside_row, any_inside):
     """Count a ligand's molecules per active cell and chain them, ascending in id."""
     for i in range(last - 1, first - 1, -1):
-        at = slot_of(space, landing.cells[i])
+        row = u64(landing.rows[i])
+        at = slot_of(space, mol[CELL, row])
         counted = free_row
-        if any_inside and mol[COMPARTMENT, landing.rows[i]] == INSIDE:
+        if any_inside and mol[COMPARTMENT, row] == INSIDE:
             counted = inside_row
         landing.counts[counted, at] += 1
         landing.follow[i] = landing.head[at]
@@ -369,17 +409,14 @@ def propensities(chem, bench):
 def refill(bench, entity, k, c2, c3, key0, key1):
     """Draws of a clock from its ``k``-th event on: waiting times at rate one, and selections.
 
-    The logarithms are taken here, in one go, and not between two events that wait for each other;
-    in a loop of their own, because calls within a vectorised loop keep it from being one.
+    The logarithms are taken here, in one go, and not between two events that wait for each other.
     Most cells need two draws or none, so the first time two are made, then ``BUFFER`` at a time.
     """
     n = 2 if k == 0 else BUFFER
     fill_draws(bench.draws, n, entity, u32(k), c2, c3, key0, key1)
     for i in range(n):
-        bench.wait[i] = uniform(bench.draws[2 * i])
+        bench.wait[i] = exponential(uniform(bench.draws[2 * i]))
         bench.select[i] = uniform(bench.draws[2 * i + 1])
-    for i in range(n):
-        bench.wait[i] = -math.log(bench.wait[i])
     return n
 
 
@@ -571,10 +608,10 @@ def leave(plan, store, space, bench, ligand):
         words = bench.words[start : start + ids.size]
         for i in range(ids.size):
             u = uniform(words[i])
-            busy = (space.active_bits[cell[i] >> FIVE] >> (cell[i] & BITS)) & ONE
+            busy = space.is_active[cell[i]]
             bench.leaving[m] = u32(u32(b) + u32(i))
             bench.leaving_u[m] = u
-            m += u64((u < chance) & (compartment[i] == FREE) & (busy == ZERO))
+            m += u64((u < chance) & (compartment[i] == FREE) & (busy == 0))
     exits = 0
     for i in range(m):
         exits += int(bench.leaving_u[i] < chance * space.exchange[ligand, EXIT_SHARE])
@@ -600,7 +637,7 @@ def poisson(plan, draws, ligand, step, k, mean):
     """Poisson number by counting exponential gaps up to ``mean``; also the next free draw."""
     n, reached = 0, 0.0
     while mean > 0.0:
-        reached -= math.log(arrival_draw(plan, draws, ligand, step, k))
+        reached += exponential(arrival_draw(plan, draws, ligand, step, k))
         k += 1
         if reached > mean:
             break

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synapse_abm.engine.compiling import compiled
-from synapse_abm.engine.kernels import fill_draws, high_words, uniform
+from synapse_abm.engine.kernels import exponential, fill_draws, high_words, uniform
 from synapse_abm.engine.layout import F64, I64, U32, U64
 from synapse_abm.rng import Stream
 
@@ -357,7 +357,7 @@ def draw_ahead(plan, it, bench, k):
     c2, c3 = high_words(plan, SPIKE_STREAM, it.meta[STEP])
     fill_draws(bench.draws, BUFFER, CLOCK, u32(k), c2, c3, plan.key0, plan.key1)
     for i in range(BUFFER):
-        bench.wait[i] = -math.log(uniform(bench.draws[2 * i]))
+        bench.wait[i] = exponential(uniform(bench.draws[2 * i]))
         bench.select[i] = uniform(bench.draws[2 * i + 1])
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from synapse_abm.engine import kernels
 from synapse_abm.engine.compiling import compiled
-from synapse_abm.engine.kernels import arrival_draw, create, discard
+from synapse_abm.engine.kernels import arrival_draw, create, discard, exponential
 from synapse_abm.engine.kernels_neuron import (
     CHANNELS,
     CONTENT,
@@ -97,7 +97,7 @@ def poisson(plan, it, bench, mean):
     """Poisson number by counting exponential gaps."""
     n, reached = 0, 0.0
     while mean > 0.0:
-        reached -= math.log(draw(plan, it, bench))
+        reached += exponential(draw(plan, it, bench))
         if reached > mean:
             break
         n += 1
@@ -109,10 +109,10 @@ def destroyed(plan, it, bench, n, hazard):
     """How many of ``n`` are gone after a time of ``hazard``: binomial, by skipping survivors."""
     gone = 0
     if hazard > 0.0:
-        i = int(-math.log(draw(plan, it, bench)) / hazard)
+        i = int(exponential(draw(plan, it, bench)) / hazard)
         while i < n:
             gone += 1
-            i += 1 + int(-math.log(draw(plan, it, bench)) / hazard)
+            i += 1 + int(exponential(draw(plan, it, bench)) / hazard)
     return gone
 
 

@@ -8,11 +8,13 @@ counters. The tuples are small on purpose: a compiled function takes only the gr
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 I32 = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
@@ -29,7 +31,7 @@ UNBIND, TRANSPORT, BIND, RETURN, METABOLISE, EXIT, DEGRADE, ARRIVE, RELEASE = ra
 PAIR_EVENTS = ("unbound", "transported", "bound")
 LIGAND_EVENTS = ("returned", "metabolised", "exited", "degraded", "arrived", "released")
 
-# Rows of Store.molecules: x and y are ring coordinates (kernels.locate folds them onto the grid);
+# Rows of Store.molecules: x and y are ring coordinates (kernels.displace folds them onto the grid);
 # the cell is y * width + x, and the number of cells for a molecule that is bound or gone.
 ID, X, Y, CELL, COMPARTMENT, SITE = range(6)
 NO_SITE = 0xFFFFFFFF
@@ -112,7 +114,8 @@ class Space(NamedTuple):
     direct: U16  # (2, L, 4096) short cuts through them
     hop_shift: I64  # (2, L) bits below the slot number; -1: no hop along this axis
     active: U32  # (S) cells with sites or batches, ascending
-    active_bits: U32  # the same as a set of bits over all cells
+    is_active: U8  # 1 for each of them, over all cells and the place of those that are in none
+    active_bits: U32  # the same as a set of bits
     active_before: U32  # number of active cells before each 32 cells of that set
     first_site: I64  # (S + 1) offsets into site_order
     site_order: I32  # sites by active cell, ascending in id
@@ -126,7 +129,6 @@ class Landing(NamedTuple):
     """Scratch: who is in which active cell, and what may happen there."""
 
     rows: U32  # molecules in active cells, by ligand, ascending in id
-    cells: U32  # and the cells they are in
     end: I64  # (L)
     follow: I32  # next in the same cell
     head: I32  # (S) first in each cell
@@ -140,8 +142,7 @@ class Bench(NamedTuple):
     """Scratch: random words and offsets of a block of rows; the cell that is at work."""
 
     words: U64
-    offset_x: U32
-    offset_y: U32
+    offsets: U32
     here: I64  # (R) counts of the cell at work
     members: U32  # who they are, list by list
     first: I64  # (R) where each list begins
@@ -162,3 +163,18 @@ def pair_event(pairs: int, kind: int, pair: int) -> int:
 def ligand_event(pairs: int, ligands: int, kind: int, ligand: int) -> int:
     """Index into ``Store.events`` of RETURN ... RELEASE of a ligand."""
     return 3 * pairs + (kind - RETURN) * ligands + ligand
+
+
+LINE = 64  # bytes of a cache line, and of the widest vector
+
+
+def in_lines(shape: int | tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Zeros that begin a cache line.
+
+    NumPy promises 16 bytes, and a vector that lies across two lines is loaded as two (7 % of a
+    step).
+    """
+    size = math.prod((shape,) if isinstance(shape, int) else shape) * np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE, dtype=np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size].view(dtype).reshape(shape)

@@ -270,6 +270,7 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
         direct=direct,
         hop_shift=hop_shift,
         active=active,
+        is_active=np.isin(np.arange(cells + 1), active).astype(np.uint8),
         active_bits=_bit_set(active, cells + 1),
         active_before=np.searchsorted(active, first_cell_of_word).astype(np.uint32),
         first_site=np.searchsorted(np.sort(site_slot), np.arange(active.size + 1)).astype(np.int64),

@@ -29,7 +29,7 @@ cached = numba.njit(cache=not __file__.startswith("<"), _nrt=False)
 """
 PLAIN = """
 
-def compiled(function):
+def compiled(function, **options):
     return function
 
 

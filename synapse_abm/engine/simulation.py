@@ -272,30 +272,28 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Bench]:
     rows = int(seg[-1, LIMIT]) if seg.size else 0
     block = compiled_kernels.BLOCK
     landing = lay.Landing(
-        rows=np.zeros(rows + 1, dtype=np.uint32),
-        cells=np.zeros(rows + 1, dtype=np.uint32),
+        rows=lay.in_lines(rows + 1, np.uint32),
         end=np.zeros(max(len(net.names.ligands), 1), dtype=np.int64),
-        follow=np.zeros(rows + 1, dtype=np.int32),
+        follow=lay.in_lines(rows + 1, np.int32),
         head=np.full(active, -1, dtype=np.int32),
         counts=np.zeros((table.size, active), dtype=np.int32),
-        total=np.zeros(active),
-        waiting=np.zeros(active),
+        total=lay.in_lines(active, np.float64),
+        waiting=lay.in_lines(active, np.float64),
         ready=np.zeros(active + 1, dtype=np.int64),
     )
     room = _list_room(state, net)
     leaving = rows + 1 if (net.space.exchange[:, LEAVE] > 0).any() else 1
     bench = lay.Bench(
-        words=np.zeros(2 * block + 2, dtype=np.uint64),
-        offset_x=np.zeros(block, dtype=np.uint32),
-        offset_y=np.zeros(block, dtype=np.uint32),
+        words=lay.in_lines(2 * block + 2, np.uint64),
+        offsets=lay.in_lines(block, np.uint32),
         here=np.zeros(table.size, dtype=np.int64),
         members=np.zeros(sum(room) + 1, dtype=np.uint32),
         first=np.concatenate([[0], np.cumsum(room)]).astype(np.int64),
         propensity=np.zeros(net.chemistry.rate.size),
         rate=np.zeros(net.chemistry.rate.size),
-        draws=np.zeros(2 * compiled_kernels.BUFFER, dtype=np.uint64),
-        wait=np.zeros(compiled_kernels.BUFFER),
-        select=np.zeros(compiled_kernels.BUFFER),
+        draws=lay.in_lines(2 * compiled_kernels.BUFFER, np.uint64),
+        wait=lay.in_lines(compiled_kernels.BUFFER, np.float64),
+        select=lay.in_lines(compiled_kernels.BUFFER, np.float64),
         leaving=np.zeros(leaving, dtype=np.uint32),
         leaving_u=np.zeros(leaving),
     )

@@ -109,7 +109,9 @@ def point_sites_back(sites: I32, molecules: U32) -> None:
 
 
 def _empty_rows(room: list[int]) -> tuple[U32, I64]:
-    molecules = np.zeros((6, sum(room)), dtype=np.uint32)
+    a_line = lay.LINE // 4
+    room = [-(-n // a_line) * a_line for n in room]  # so that every field begins a cache line
+    molecules: U32 = lay.in_lines((6, sum(room)), np.uint32)
     molecules[COMPARTMENT], molecules[SITE] = GONE, NO_SITE
     segments = np.zeros((len(room), 4), dtype=np.int64)
     segments[:, LIMIT] = np.cumsum(room)

@@ -22,7 +22,7 @@ from synapse_abm.neuron.views import (
     NeuronSerotonin,
     NeuronTransporter,
 )
-from synapse_abm.rng import Stream
+from synapse_abm.rng import Stream, exponential
 
 if TYPE_CHECKING:
     from synapse_abm.neuron.model import NeuronModel
@@ -280,7 +280,7 @@ class ReadableNeuron:
             first, second = terminal.total, soma.total
             total = first + second + bound
             u = self.draws.number(Stream.SPIKE, int(lay.CLOCK), 2 * k)
-            wait = -math.log(u) / total if total > 0.0 else math.inf
+            wait = exponential(u) / total if total > 0.0 else math.inf
             if time + wait >= dt:
                 self.settle(dt)
                 return
