@@ -311,8 +311,8 @@ BUGS = {
         "                store.sites[ROW, mol[SITE, row]] = to\n", "                pass\n"
     ),
     "hopping while bound": (
-        "mask = u32(ZERO - u32(compartment[i] == FREE))\n        moved",
-        "mask = u32(ZERO - u32(compartment[i] <= BOUND))\n        moved",
+        "mask = u32(ZERO - u32(compartment[i] == FREE))\n        both",
+        "mask = u32(ZERO - u32(compartment[i] <= BOUND))\n        both",
     ),
     "a degraded molecule that is not counted": ("int(m) - exits, end)", "0, end)"),
 }  # fmt: skip
