@@ -75,7 +75,7 @@ from synapse_abm.rng import (
     Stream,
 )
 
-BLOCK = 512  # rows per pass
+BLOCK = 1024  # rows per pass
 GROUP = np.uint64(8)  # offsets tested at a time; divides BLOCK
 BUFFER = 16  # blocks of random numbers drawn at a time by a clock
 
