@@ -58,6 +58,7 @@ from synapse_abm.results import Result, Table, text_table
 from synapse_abm.runs import facts, titration
 from synapse_abm.runs.experiment import Progress
 from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.scenario import Kinetics
 from synapse_abm.statistics import Estimate, from_replicates
 
 if TYPE_CHECKING:
@@ -87,20 +88,21 @@ class Options:
     """How strongly the target cell adapts to serotonin, 0: not at all, at most 100."""
     grid: bool = False
     """Let molecules walk: terminal and soma are grids in the course. Announced with the time."""
-    cells: int = 64
-    """Cells along each edge of such a place, 1 to 512; fewer take less time."""
+    cells: int | None = None
+    """With --grid: cells along each edge of such a place, 1 to 512 (64 unless given); fewer take
+    less time."""
 
 
 def run(
     seed: int, quick: bool, progress: Progress, drug: str = "citalopram", occupancy: float = 0.85,
     recovery: Literal["coupling", "drive"] = "coupling", postsynaptic_strength: float = 0.0,
-    grid: bool = False, cells: int = 64,
+    grid: bool = False, cells: int | None = None,
 ) -> Result:  # fmt: skip
     """Treat for six weeks, stop, and hold what happens against what was stated beforehand."""
-    kinetics = _checked(drug, occupancy, recovery, postsynaptic_strength, cells)
+    kinetics, places = _checked(drug, occupancy, recovery, postsynaptic_strength, grid, cells)
     it = neuron(recovery=recovery, postsynaptic_strength=postsynaptic_strength)
     nM = kinetics.koff / kinetics.kon * occupancy / (1 - occupancy)
-    treatment = planned(it, nM, drug, seed, quick, PlaceGrid(cells=cells) if grid else None)
+    treatment = planned(it, nM, drug, seed, quick, places)
     calibration = calibrate(it, seed)
     course = Course(treatment, calibration).run(progress=progress)
     challenge = challenged(course, calibration, occupancy, quick, progress)
@@ -144,9 +146,12 @@ def planned(
     )  # fmt: skip
 
 
-def _checked(drug: str, occupancy: float, recovery: str, strength: float, cells: int) -> Any:
-    """The drug's rate constants, once everything that is wrong has been told."""
+def _checked(
+    drug: str, occupancy: float, recovery: str, strength: float, grid: bool, cells: int | None
+) -> tuple[Kinetics, PlaceGrid | None]:
+    """The drug's rate constants and the places' grid, once all that is wrong has been told."""
     faults, kinetics = list[InputError](), None
+    size = PlaceGrid().cells if cells is None else cells
     if not 0 < occupancy <= 0.99:
         allowed = "a share above 0, at most 0.99"
         faults.append(InputError("--occupancy", occupancy, allowed, "use 0.85"))
@@ -155,14 +160,18 @@ def _checked(drug: str, occupancy: float, recovery: str, strength: float, cells:
     if not 0 <= strength <= 100:
         allowed = "a number from 0 to 100"
         faults.append(InputError("--postsynaptic-strength", strength, allowed, "use 0 or 1"))
-    if not (isinstance(cells, int) and 1 <= cells <= 512):
+    if not (isinstance(size, int) and 1 <= size <= 512):
         faults.append(InputError("--cells", cells, "a whole number from 1 to 512", "use 16"))
+    if cells is not None and not grid:
+        allowed = "nothing without --grid, as places are well mixed then"
+        faults.append(InputError("--cells", cells, allowed, "add --grid, or leave out --cells"))
     try:
         kinetics = titration.inhibitor(drug, ["SERT"], "--drug").kinetics("SERT")
     except InputError as error:
         faults.append(error)
     raise_faults(faults)
-    return kinetics
+    assert kinetics is not None
+    return kinetics, PlaceGrid(cells=size) if grid else None
 
 
 # --- reading a course -----------------------------------------------------------------------------

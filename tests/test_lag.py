@@ -134,6 +134,17 @@ def test_what_cannot_be_is_refused_together() -> None:
     assert [fault.name for fault in caught.value.faults] == ["--occupancy", "--drug"]
 
 
+@pytest.mark.parametrize(("cells", "times"), [(16, 1), (64, 1), (0, 2)])
+def test_cells_without_the_grid_are_refused_with_what_else_is_wrong(cells: int, times: int) -> None:
+    """Also the usual number, if somebody gives it; with the grid it is taken (see above)."""
+    with pytest.raises(InputErrors) as caught:
+        lag.run(seed=1, quick=True, progress=silent, occupancy=0.0, cells=cells)
+    names = [fault.name for fault in caught.value.faults]
+    assert names == ["--occupancy", *(["--cells"] * times)]
+    assert "add --grid" in str(caught.value)
+    assert lag._checked("citalopram", 0.5, "coupling", 0.0, True, 64)[1] == PlaceGrid()
+
+
 @pytest.mark.parametrize("strength", [-1.0, float("nan"), 101.0])
 def test_a_strength_that_cannot_be_is_refused(strength: float) -> None:
     with pytest.raises(InputError, match="--postsynaptic-strength"):
