@@ -14,8 +14,8 @@ import numpy as np
 
 from synapse_abm import sweep
 from synapse_abm.neuron.meanfield import Exposure, response_at, settled
-from synapse_abm.neuron.parameters import PLACES, Neuron
-from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.parameters import Neuron
+from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation, in_units
 from synapse_abm.statistics import Estimate, from_replicates
 
 if TYPE_CHECKING:
@@ -87,15 +87,9 @@ def read(neuron: NeuronSimulation, condition: Condition, window_s: int) -> list[
     own = dict(zip(COLUMNS, neuron.run(window_s).mean(axis=0).tolist(), strict=True))
     level = settled(it, exposure, condition.coupling, condition.drive)
     response = response_at(it, exposure, condition.coupling, condition.drive, level)
-    rate, st, ss, nt, ns = -response * (own["spikes"] - it.trains * own["rate_Hz"])
-    sites = [max(round(p.transporters * exposure.transporters), 1) for p in it.places]
-    free = [own[f"{n}_free"] / p.molecules_per_nM for n, p in zip(PLACES, it.places, strict=True)]
-    return [
-        own["rate_Hz"] + rate, free[0] + st, free[1] + ss,
-        own["terminal_blocked"] / sites[0], own["soma_blocked"] / sites[1],
-        own["soma_receptors"] / it.receptors,
-        own["terminal_stock"] + nt, own["soma_stock"] + ns,
-    ]  # fmt: skip
+    excess = own["spikes"] - it.trains * own["rate_Hz"]
+    found = in_units(it, own, excess, response, exposure.transporters)
+    return [found[name] for name in QUANTITIES]
 
 
 def measured(

@@ -47,14 +47,13 @@ from synapse_abm.neuron.meanfield import (
 from synapse_abm.neuron.moments import Unbinding, noisy_course
 from synapse_abm.neuron.parameters import (
     DAY_S,
-    PLACES,
     Neuron,
     coupling_target,
     hill,
     receptor_kd_nM,
     receptor_occupancy,
 )
-from synapse_abm.neuron.simulation import COLUMNS, Baseline, NeuronSimulation
+from synapse_abm.neuron.simulation import COLUMNS, Baseline, NeuronSimulation, in_units
 from synapse_abm.neuron.spatial import SpatialSimulation
 from synapse_abm.neuron.treatment import Treatment, acting, mean_field
 from synapse_abm.results import Table, write_atomic
@@ -277,7 +276,7 @@ class Course:
             self._inputs[r] = self._targets(read)
             self.values[w, r, : -len(SLOW)] = [
                 t.concentration_nM(time), read["terminal_occupancy"], read["soma_occupancy"],
-                read["receptors"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"],
+                read["receptor_occupancy"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"],
             ]  # fmt: skip
         # Slow variables are told at the middle of the step, the same time for all replicates.
         self.values[w, :, -len(SLOW) :] = advanced(it, self.slow, self._inputs, (end - begin) / 2)
@@ -292,7 +291,7 @@ class Course:
         Coefficients: the response of rate and serotonin, times the slope of what follows them.
         """
         it, own = self.treatment.it, dict(zip(COLUMNS, means.tolist(), strict=True))
-        rate, terminal, soma = (response[:3] * excess).tolist()
+        terminal, soma = (response[1:3] * excess).tolist()
         kd, sensitivity = receptor_kd_nM(it), now[2] / it.terminal.serotonin_nM
 
         def activated(nM: float) -> float:
@@ -301,13 +300,9 @@ class Course:
         def bound(nM: float) -> float:
             return receptor_occupancy(nM, kd, exposure.rival)
 
-        found = {"rate_Hz": own["rate_Hz"] - rate}
-        for name, place, explained in zip(PLACES, it.places, (terminal, soma), strict=True):
-            found[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - explained
-            sites = max(round(place.transporters * self.treatment.transporters), 1)
-            found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
+        found = in_units(it, own, excess, response, self.treatment.transporters)
         at = level.soma_nM
-        found["receptors"] = own["soma_receptors"] / it.receptors - _slope(bound, at) * soma
+        found["receptor_occupancy"] -= _slope(bound, at) * soma
         found["coupling_target"] = own["coupling_target"] - _slope(activated, at) * soma
         steep = _slope(lambda nM: hill(it, sensitivity * nM), level.terminal_nM)
         found["hill"] = own["hill"] - steep * terminal

@@ -17,7 +17,7 @@ from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.layout import F64
 from synapse_abm.engine.network import Address
 from synapse_abm.neuron.meanfield import NO_DRUG, Exposure
-from synapse_abm.neuron.parameters import Neuron, free_parameters, receptor_occupancy
+from synapse_abm.neuron.parameters import PLACES, Neuron, free_parameters, receptor_occupancy
 from synapse_abm.rng import (
     MAX_ENTITY,
     AddressError,
@@ -38,6 +38,42 @@ COLUMNS = (
       for what in ("free", "stock", "carrying", "blocked", "receptors")),
     "activated", "coupling_target", "hill", "sensitivity_target", "rate_Hz", "spikes",
 )  # fmt: skip
+
+
+def in_units(
+    it: Neuron, own: Mapping[str, float], excess: float, response: F64, transporters: float
+) -> dict[str, float]:
+    """Averages of a record in units, with what an excess of spikes explains taken out.
+
+    Parameters
+    ----------
+    it
+        The neuron.
+    own
+        Averages over the record of all :data:`COLUMNS`, by name.
+    excess
+        Average of spikes less the integral of their rate, a martingale of mean zero.
+    response : ndarray, shape (5,)
+        What one spike adds to rate, serotonin and stocks (``meanfield.response_at``); known before
+        the record, so it brings no bias.
+    transporters
+        SERT number as a share of the wild type's.
+
+    Returns
+    -------
+    dict
+        rate_Hz; serotonin (``_nM``), stock (molecules) and occupancy of SERT by the drug at both
+        places; and receptor_occupancy, of receptors with serotonin, as recorded.
+    """
+    rate, *serotonin, nt, ns = (response * excess).tolist()
+    found = {"rate_Hz": own["rate_Hz"] - rate}
+    explained = zip(PLACES, it.places, serotonin, (nt, ns), strict=True)
+    for name, place, free, stock in explained:
+        sites = max(round(place.transporters * transporters), 1)
+        found[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - free
+        found[f"{name}_stock"] = own[f"{name}_stock"] - stock
+        found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
+    return found | {"receptor_occupancy": own["soma_receptors"] / it.receptors}
 
 
 @dataclass(frozen=True, slots=True)
