@@ -8,7 +8,9 @@ Method
     The baseline is the wild type's; all that it fixes (contents of spikes, synthesis, drive) stays
     when SERT number changes, at both places. "Today": coupling of the autoreceptors to the brake as
     in the wild type. "Life": ten time constants of coupling (70 days) by molecular windows, after
-    which every neuron is read for 200 s with the coupling that it has come to. Independent neurons,
+    which every neuron is read with the coupling that it has come to. Neurons settle first, until
+    the relaxations of the whole system at that SERT number have brought them within 0.5 % of where
+    they go (120 s at least, which suffices for all), and are read for 200 s. Independent neurons,
     each with a terminal and a soma of well-mixed molecules, transporters and receptors. Bands:
     95 %, Student's t over five neurons. Beside every curve its mean-field twin.
 Expected answer
@@ -58,7 +60,7 @@ SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 QUICK_SHARES = (0.0, 0.5, 1.0, 1.5)
 DRUG = "citalopram"  # only for comparison: a full block
 LIFE_DAYS = 70.0
-SETTLE_S, WINDOW_S = 30, 200
+WINDOW_S = 200
 TODAY, LIFE, BLOCKED = "today", "life", "full block"
 READ = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "soma_stock", "coupling")
 #: Extracellular serotonin, nM, and its error, of SERT +/+, +/- and -/- mice (Mathews 2004).
@@ -124,11 +126,13 @@ def life(
         replicates=neurons, seed=seed, drug=DRUG,
     )  # fmt: skip
     course = Course(treatment, calibration).run()
+    subject = Subject(treatment.it, calibration.baseline, at_sert(DRUG))
     exposure, values = Exposure(transporters=share), list[list[float]]()
     for each, (coupling, *_) in zip(course.neurons, course.slow, strict=True):
-        each.set(exposure, float(coupling))
-        each.run(SETTLE_S)
-        values.append([*acute.read(each, Condition(exposure, float(coupling)), window_s), coupling])
+        now = Condition(exposure, float(coupling))
+        each.set(exposure, now.coupling)
+        each.run(acute.settling_s(subject, now))
+        values.append([*acute.read(each, now, window_s), coupling])
     columns = np.array(values).T.tolist()
     return dict(zip((*QUANTITIES, "coupling"), columns, strict=True))
 

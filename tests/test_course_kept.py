@@ -226,3 +226,20 @@ def _never(items: Any, /, **about: Any) -> Any:
 def test_kinetics_are_those_that_the_tests_assume() -> None:
     rates = pharmacology.ligand("citalopram").kinetics("SERT")
     assert rates.koff / rates.kon == pytest.approx(KD)
+
+
+def test_the_first_window_after_a_jump_waits_for_a_slow_drug() -> None:
+    """Paroxetine lets go nine times as slowly as citalopram; when it is stopped, all of it goes at
+    once by assumption, so both wait alike.
+    """
+    waits = list[np.ndarray]()
+    for drug, kd in (("citalopram", KD), ("paroxetine", 0.13)):
+        plan = Treatment(
+            neuron(), stopped(kd * 0.85 / 0.15, 4), days=8.0, breaks_days=(4.0,), drug=drug,
+            windows=12, replicates=2,
+        )  # fmt: skip
+        course = Course(plan, rest())
+        jumps = [np.flatnonzero(course.edges_s == day * DAY_S)[0] for day in (0.0, 4.0)]
+        waits.append(course._waits_s[jumps].max(axis=1))
+    (first, stop), (slow, same) = waits
+    assert slow > 3 * first > 300 and same == stop

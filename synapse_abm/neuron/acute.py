@@ -1,11 +1,14 @@
 """What acts within hours: the fast loop settled under an exposure, before anything slow has moved.
 
-One piece is one independent neuron: settled at the exposure, then read over a window, with what an
-excess of spikes over their expectation explains taken out (a martingale, so this adds no bias).
+One piece is one independent neuron: settled at the exposure for as long as theory says that this
+takes (:func:`settling_s`), then read over a window, with what an excess of spikes over their
+expectation explains taken out (a martingale, so this adds no bias).
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synapse_abm import sweep
+from synapse_abm.neuron import moments
 from synapse_abm.neuron.meanfield import Exposure, response_at, settled
+from synapse_abm.neuron.moments import Setting, Unbinding
 from synapse_abm.neuron.parameters import Neuron
 from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation, in_units
 from synapse_abm.statistics import Estimate, from_replicates
@@ -24,7 +29,9 @@ if TYPE_CHECKING:
 type Case = tuple[str, float]  # an arm or a time, and a dose or a share
 
 ACUTE_PLACE = 14  # of the random address: no course and no calibration uses it
-SETTLE_S = 120  # seven relaxation times of the stock, the slowest of the fast loop
+LEAST_SETTLE_S = 120  # noise builds up from a state of means: six relaxation times of the stock
+LONGEST_SETTLE_S = 6 * 3600.0  # with 99 % of monoamine oxidase inhibited it takes three hours
+UNSETTLED = 0.005  # share by which averages may still be off when a window is read
 QUANTITIES = (
     "rate_Hz", "terminal_nM", "soma_nM", "terminal_occupancy", "soma_occupancy",
     "receptor_occupancy", "terminal_stock", "soma_stock",
@@ -66,8 +73,29 @@ class Subject:
     rival: Drug | None = None
 
 
+@functools.lru_cache(maxsize=256)
+def settling_s(subject: Subject, condition: Condition) -> int:
+    """Time (s) for which a neuron at rest is let settle in a condition before it is read.
+
+    Until rate, serotonin and stocks are within :data:`UNSETTLED` of their averages there, by the
+    relaxations of the whole system in that condition (``moments.settling_s``):
+    :data:`LEAST_SETTLE_S` at least, which nearly always suffices; minutes to hours where monoamine
+    oxidase is inhibited or the drug's exchange is slow, :data:`LONGEST_SETTLE_S` at most.
+    """
+    it, rival = subject.it, subject.rival
+    unbinding = Unbinding(
+        subject.inhibitor.kinetics.koff,
+        rival.kinetics.koff if rival else Unbinding().rival_per_s,
+    )
+    after = Setting(
+        it, condition.exposure, condition.coupling, condition.drive, unbinding=unbinding
+    )
+    found = moments.settling_s(Setting(it), after, UNSETTLED, LONGEST_SETTLE_S)
+    return max(LEAST_SETTLE_S, math.ceil(found))
+
+
 def averages(
-    subject: Subject, condition: Condition, window_s: int, seed: int, replicate: int
+    subject: Subject, condition: Condition, settle_s: int, window_s: int, seed: int, replicate: int
 ) -> list[float]:
     """Averages of one new neuron over a window, in the order of :data:`QUANTITIES`."""
     it, exposure = subject.it, condition.exposure
@@ -77,7 +105,7 @@ def averages(
     )  # fmt: skip
     neuron.set(exposure, condition.coupling, condition.drive)
     neuron.block(exposure)
-    neuron.run(SETTLE_S)
+    neuron.run(settle_s)
     return read(neuron, condition, window_s)
 
 
@@ -98,10 +126,11 @@ def measured(
 ) -> list[dict[str, Estimate]]:  # fmt: skip
     """Every condition on independent neurons: estimates by name, one dictionary per condition."""
     pieces = [
-        (subject, condition, window_s, seed, number * replicates + r)
+        (subject, condition, settling_s(subject, condition), window_s, seed,
+         number * replicates + r)
         for number, condition in enumerate(conditions)
         for r in range(replicates)
-    ]
+    ]  # fmt: skip
     names = [f"neuron {piece[-1]}, seed {seed}" for piece in pieces]
     found = sweep.map_pieces(averages, pieces, names=names, progress=progress, label="neurons")
     values = np.array(found).reshape(len(conditions), replicates, len(QUANTITIES))

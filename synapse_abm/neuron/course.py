@@ -44,7 +44,7 @@ from synapse_abm.neuron.meanfield import (
     response_at,
     settled,
 )
-from synapse_abm.neuron.moments import Unbinding, noisy_course
+from synapse_abm.neuron.moments import Setting, Unbinding, noisy_course, settling_s
 from synapse_abm.neuron.parameters import (
     DAY_S,
     Neuron,
@@ -185,7 +185,8 @@ class Course:
     def _waits_s(self) -> npt.NDArray[np.int64]:
         """Time to wait before each window is read, (windows, replicates): until what changed since
         the last one has relaxed to :data:`UNSETTLED`, by the modes of the fast loop at that time.
-        A stock takes some 20 s, and minutes where monoamine oxidase is inhibited.
+        A stock takes some 20 s, and minutes where monoamine oxidase is inhibited. Where the dose
+        jumps, also until a slow drug's exchange has followed (``moments.settling_s``).
         """
         it = self.treatment.it
         levels = np.stack([self.twin[name] for name in FAST], axis=-1)
@@ -195,10 +196,16 @@ class Course:
         waits, away = np.zeros(levels.shape[:2]), np.zeros(levels.shape[1:])
         # At first all that is known is means, rounded; their noise builds up as slowly as it fades.
         least = relaxations_s(it)[-1] * math.log(1 / UNSETTLED)
+        before = Setting(it)
+        jumps = {0.0, *(day * DAY_S for day in self.treatment.breaks_days)}
         for w, level in enumerate(levels.mean(axis=1)):
             exposure = self._exposure(float(self.window_times_s[w, 0]))
             coupling = float(self.twin["coupling"][w, 0]) if self.treatment.brake else 0.0
             drive = float(self.twin["drive"][w, 0])
+            now = Setting(it, exposure, coupling, drive, unbinding=self._unbinding)
+            if self.edges_s[w] in jumps:
+                least = max(least, settling_s(before, now, UNSETTLED, LONGEST_SETTLE_S))
+            before = now
             modes, away = Modes(jacobian(it, exposure, coupling, drive, level)), away + moved[w]
             waits[w] = np.maximum(
                 modes.settling_s(away, UNSETTLED * level, LONGEST_SETTLE_S), least
@@ -347,14 +354,20 @@ class Course:
         """What is expected with the effect of noise, to second order (see ``moments``), by step
         that is done, of the twin's quantities: half a second to compute, and no simulation.
         """
-        t, rival = self.treatment, at_autoreceptor(self.treatment.rival)
-        unbinding = Unbinding(
-            at_sert(t.drug).kinetics.koff,
-            rival.kinetics.koff if rival else Unbinding().rival_per_s,
-        )
+        t = self.treatment
         breaks = tuple(day * DAY_S for day in t.breaks_days)
         return noisy_course(
-            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), unbinding, t.brake
+            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), self._unbinding,
+            t.brake,
+        )  # fmt: skip
+
+    @property
+    def _unbinding(self) -> Unbinding:
+        """Rate constants of the treatment's ligands."""
+        rival = at_autoreceptor(self.treatment.rival)
+        return Unbinding(
+            at_sert(self.treatment.drug).kinetics.koff,
+            rival.kinetics.koff if rival else Unbinding().rival_per_s,
         )
 
     def departure(self, quantity: str) -> float:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from synapse_abm.neuron.meanfield import AT_REST, FAST, NO_DRUG, SLOW, Exposure, settled
+from synapse_abm.neuron.meanfield import AT_REST, FAST, NO_DRUG, SLOW, Exposure, Modes, settled
 from synapse_abm.neuron.parameters import (
     DAY_S,
     PLACES,
@@ -298,6 +298,31 @@ def events_per_s(setting: Setting) -> float:
     """Events per second of a settled neuron in mean field: what a run of it costs."""
     equations = _Equations(setting)
     return equations.events_per_s(equations.start())
+
+
+def settling_s(before: Setting, after: Setting, unsettled: float, longest: float) -> float:
+    """Time (s) that the fast loop takes to settle in a new setting, ``longest`` at most.
+
+    Settled is it when rate, serotonin and stocks are within a share ``unsettled`` of their averages
+    for good, and occupancy of SERT within as much of all sites. By the modes of the equations for
+    means about the new settled state, ligands' exchange at their sites included. Ligands come to
+    sites without serotonin at once (``NeuronSimulation.block``), so a slow ligand makes waiting
+    longer only as far as serotonin, once it has moved, asks for another occupancy.
+    """
+    equations, e = _Equations(after), after.exposure
+    end, away = equations.start(), _Equations(before).start()
+    least = unsettled * np.maximum(np.abs(end), 1e-9)
+    for first, inhibition, sites, own in zip(
+        (0, PER_PLACE), (e.terminal, e.soma), equations.sites, after.it.places, strict=True
+    ):
+        carrying, blocked = first + CARRYING, first + BLOCKED
+        away[carrying] *= sites / max(own.transporters * before.exposure.transporters, 1.0)
+        away[blocked] = (sites - away[carrying]) * inhibition / (1 + inhibition)
+        least[[carrying, blocked]] = unsettled * max(sites, 1)
+    away[RIVAL] = (after.it.receptors - away[BOUND]) * e.rival / (1 + e.rival)
+    least[[BOUND, RIVAL]] = np.inf  # they act by way of the rate
+    modes = Modes(equations.jacobian(end))
+    return float(modes.settling_s((away - end)[None], least, longest)[0])
 
 
 def moments(setting: Setting) -> Moments:
