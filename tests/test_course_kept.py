@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import pytest
 
 from synapse_abm import pharmacology
 from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.neuron.baseline import Calibration, calibrate
+from synapse_abm.neuron import treatment as treatment_module
+from synapse_abm.neuron.baseline import Calibration, calibrate, seconds_of_stage
 from synapse_abm.neuron.course import QUANTITIES, Course, CourseError, step_edges_s
 from synapse_abm.neuron.meanfield import course as mean_field_course
+from synapse_abm.neuron.moments import Setting, Unbinding, events_per_s
 from synapse_abm.neuron.parameters import DAY_S, neuron
 from synapse_abm.neuron.simulation import NeuronSimulation
 from synapse_abm.neuron.treatment import Treatment, acting, constant, stopped
@@ -202,21 +205,55 @@ def test_jumps_close_together_each_get_an_edge() -> None:
         Treatment(neuron(), stopped(7.0, 20), breaks_days=jumps, windows=3)
 
 
-def test_a_course_of_hours_is_announced_before_its_first_window() -> None:
+def test_a_course_of_hours_is_announced_before_its_first_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(treatment_module, "seconds_per_event", lambda: 5e-8)
     said: list[str] = []
-    long = Treatment(neuron(), constant(7.0), windows=4000, window_s=900)
+    long = Treatment(neuron(), constant(7.0), windows=4000, window_s=1800)
     course = Course(long, rest())
     with pytest.raises(KeyboardInterrupt):
         course.run(progress=_never, announce=said.append)
     assert course.done == 0
     assert len(said) == 1 and " h on one core" in said[0]
-    assert long.forecast_s == pytest.approx(
-        4000 * 8 * 902 / (150 * 8 * 17) * (short := Treatment(neuron(), constant(7.0))).forecast_s,
-        rel=0.35,
-    )  # in proportion but for the baseline
+    short, resting = Treatment(neuron(), constant(7.0)), 5e-8 * resting_events()
+    ratio = (long.forecast_s - resting) / (short.forecast_s - resting)
+    assert ratio == pytest.approx((4000 * 1801 + 120) / (150 * 16 + 120), rel=0.01)
     assert short.announcement == ""
     big = neuron(terminal={"transporters": 100_000}, soma={"transporters": 200_000})
     assert Treatment(big, constant(7.0)).forecast_s > 50 * short.forecast_s
+
+
+def resting_events() -> float:
+    """Of a calibration."""
+    return events_per_s(Setting(neuron())) * sum(seconds_of_stage(neuron()))
+
+
+@pytest.mark.parametrize(
+    ("kd", "given"),
+    [(KD, {}), (KD, {"windows": 60, "replicates": 3}), (0.13, {"drug": "paroxetine"}),
+     (KD, {"transporters": 0.0, "windows": 40})],
+    ids=["default", "short", "a slow drug", "no SERT"],
+)  # fmt: skip
+def test_the_forecast_counts_the_events_that_come(
+    kd: float, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a fifth; the time of an event is measured on the machine. The course announces what
+    its own waits make of it. The control: a drug that comes and goes 80 times as fast, as was
+    assumed once, would bring half as much again.
+    """
+    said: list[str] = []
+    monkeypatch.setattr(treatment_module, "seconds_per_event", lambda: 1.0)
+    size = {"windows": 100, "replicates": 2} | given
+    plan = Treatment(neuron(), constant(kd * 0.85 / 0.15), window_s=15, **size)
+    course = Course(plan, rest()).run(announce=said.append)
+    events = sum(int(each.state.events.sum()) for each in course.neurons)
+    hours = float(said[0].split(" will take about ")[1].split(" h ")[0])
+    assert 3600 * hours == pytest.approx(events, rel=0.2)
+    if plan.windows > 60:
+        assert plan.forecast_s - resting_events() == pytest.approx(events, rel=0.2)
+        monkeypatch.setattr(treatment_module, "unbinding", lambda drug, rival: Unbinding())
+        assert dataclasses.replace(plan).forecast_s - resting_events() > 1.4 * events
 
 
 def _never(items: Any, /, **about: Any) -> Any:

@@ -17,8 +17,9 @@ import numpy as np
 
 from synapse_abm import sweep
 from synapse_abm.neuron import moments
+from synapse_abm.neuron.ligands import unbinding
 from synapse_abm.neuron.meanfield import Exposure, response_at, settled
-from synapse_abm.neuron.moments import Setting, Unbinding
+from synapse_abm.neuron.moments import Setting
 from synapse_abm.neuron.parameters import Neuron
 from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation, in_units
 from synapse_abm.statistics import Estimate, from_replicates
@@ -82,14 +83,8 @@ def settling_s(subject: Subject, condition: Condition) -> int:
     :data:`LEAST_SETTLE_S` at least, which nearly always suffices; minutes to hours where monoamine
     oxidase is inhibited or the drug's exchange is slow, :data:`LONGEST_SETTLE_S` at most.
     """
-    it, rival = subject.it, subject.rival
-    unbinding = Unbinding(
-        subject.inhibitor.kinetics.koff,
-        rival.kinetics.koff if rival else Unbinding().rival_per_s,
-    )
-    after = Setting(
-        it, condition.exposure, condition.coupling, condition.drive, unbinding=unbinding
-    )
+    it, off = subject.it, unbinding(subject.inhibitor, subject.rival)
+    after = Setting(it, condition.exposure, condition.coupling, condition.drive, unbinding=off)
     found = moments.settling_s(Setting(it), after, UNSETTLED, LONGEST_SETTLE_S)
     return max(LEAST_SETTLE_S, math.ceil(found))
 

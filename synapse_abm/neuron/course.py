@@ -44,7 +44,7 @@ from synapse_abm.neuron.meanfield import (
     response_at,
     settled,
 )
-from synapse_abm.neuron.moments import Setting, Unbinding, noisy_course, settling_s
+from synapse_abm.neuron.moments import Setting, noisy_course, settling_s
 from synapse_abm.neuron.parameters import (
     DAY_S,
     Neuron,
@@ -202,8 +202,8 @@ class Course:
             exposure = self._exposure(float(self.window_times_s[w, 0]))
             coupling = float(self.twin["coupling"][w, 0]) if self.treatment.brake else 0.0
             drive = float(self.twin["drive"][w, 0])
-            now = Setting(it, exposure, coupling, drive, unbinding=self._unbinding)
-            if self.edges_s[w] in jumps:
+            now = Setting(it, exposure, coupling, drive, unbinding=self.treatment.unbinding)
+            if self.edges_s[w] in jumps and exposure.terminal + exposure.soma + exposure.rival > 0:
                 least = max(least, settling_s(before, now, UNSETTLED, LONGEST_SETTLE_S))
             before = now
             modes, away = Modes(jacobian(it, exposure, coupling, drive, level)), away + moved[w]
@@ -235,10 +235,10 @@ class Course:
         """
         last = self.treatment.windows
         last = last if windows is None else min(self.done + windows, last)
-        if text := self.treatment.announcement:
+        waits, ahead = self._waits_s, range(self.done, last)
+        simulated = float((waits[self.done : last] + self.treatment.window_s).sum())
+        if text := self.treatment.announced(len(ahead), self.treatment.pace * simulated):
             announce(text)
-        waits = self._waits_s
-        ahead = range(self.done, last)
         try:
             for w in progress(ahead, label="windows") if progress else ahead:
                 self._whole_window(w, waits[w])
@@ -357,18 +357,9 @@ class Course:
         t = self.treatment
         breaks = tuple(day * DAY_S for day in t.breaks_days)
         return noisy_course(
-            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), self._unbinding,
+            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), t.unbinding,
             t.brake,
         )  # fmt: skip
-
-    @property
-    def _unbinding(self) -> Unbinding:
-        """Rate constants of the treatment's ligands."""
-        rival = at_autoreceptor(self.treatment.rival)
-        return Unbinding(
-            at_sert(self.treatment.drug).kinetics.koff,
-            rival.kinetics.koff if rival else Unbinding().rival_per_s,
-        )
 
     def departure(self, quantity: str) -> float:
         """Root mean square departure from the twin, as a share of the twin's greatest value.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from synapse_abm import pharmacology
 from synapse_abm.errors import InputError
 from synapse_abm.neuron.meanfield import Exposure
+from synapse_abm.neuron.moments import Unbinding
 from synapse_abm.neuron.parameters import PLACES
 from synapse_abm.neuron.simulation import Drug
 
@@ -23,6 +24,14 @@ def at_autoreceptor(ligand: str | None) -> Drug | None:
         return None
     record = pharmacology.ligand(ligand)
     return Drug(record.kinetics("5-HT1A"), record.efficacy("5-HT1A"))
+
+
+def unbinding(inhibitor: Drug, rival: Drug | None) -> Unbinding:
+    """How fast both let go of their sites, for theory."""
+    none = Unbinding()
+    return Unbinding(
+        inhibitor.kinetics.koff, none.rival_per_s if rival is None else rival.kinetics.koff
+    )
 
 
 def ligand_faults(name: str, ligand: str, target: str) -> Iterator[InputError]:

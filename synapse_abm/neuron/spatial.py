@@ -12,7 +12,9 @@ should therefore be those of the well-mixed neuron, and that is what there is to
 
 from __future__ import annotations
 
+import functools
 import math
+import time
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Annotated, Any
@@ -78,6 +80,7 @@ _PAIR_CHANNELS = {
 _OWN = (lay.BIND, lay.R_BIND)  # of molecules in a cell; the others are of concentrations
 _RELEASE_CELLS, _BLOCK = 8, 9  # entities of random numbers for placing; targets have 0 and 1
 _DRUGS = {"SERT": "drug", "5-HT1A": "rival"}
+PROBE_STEPS, PROBES = 20, 8  # of the grid, for cost_s
 _DUMMY = Kinetics(kd_nM=1.0, koff_per_s=1.0)  # its rates are set to those of the neuron
 
 
@@ -132,18 +135,6 @@ def inner_steps(it: Neuron, grid: PlaceGrid, dt_s: float = 1.0, transporters: fl
     """Steps of the grid in ``dt_s``: as many as the stricter place needs."""
     longest = min(scenario_of(it, at, grid, transporters).dt_s for at in range(2))
     return max(1, math.ceil(dt_s / longest * (1 - 1e-9)))
-
-
-STEP_COST_S, CELL_COST_S = 3.5e-5, 1.1e-8  # of a step, and more for each cell with sites
-
-
-def cost_s(it: Neuron, grid: PlaceGrid) -> float:
-    """Time of one core for one simulated second, s (two noisy cores; within a factor of two)."""
-    busy = sum(
-        min(place.transporters + receptors, grid.cells**2)
-        for place, receptors in zip(it.places, (0, it.receptors), strict=True)
-    )
-    return inner_steps(it, grid) * (STEP_COST_S + CELL_COST_S * busy)
 
 
 class SpatialSimulation(NeuronSimulation):
@@ -382,3 +373,15 @@ def _bench() -> Bench:
         at=np.zeros(1, dtype=np.int64),
         blank=np.zeros((1, 1), dtype=np.int64),
     )
+
+
+@functools.lru_cache(maxsize=16)
+def cost_s(it: Neuron, grid: PlaceGrid) -> float:
+    """Time of one core for one simulated second on this machine, s: a probe of some steps at rest,
+    measured once in a process.
+    """
+    probe = SpatialSimulation(it, grid=grid, dt_s=PROBE_STEPS / inner_steps(it, grid))
+    probe.run(1)
+    begun = time.process_time()
+    probe.run(PROBES)
+    return (time.process_time() - begun) / (PROBES * probe.dt_s)
