@@ -173,10 +173,14 @@ class Treatment:
         """Time of one core for a simulated second of one of its neurons, s: the events that are
         expected on average, at the pace of this machine, which a short probe measures.
         """
-        if self.grid is not None:
-            return cost_s(self.it, self.grid)
         exposure, times = acting(self), self.days * DAY_S * (np.arange(8) + 0.5) / 8
         twin = mean_field(self, times)
+        if self.grid is not None:  # what walks is the serotonin that there is on average
+            there = {
+                name: place.model_copy(update={"serotonin_nM": float(twin[f"{name}_nM"].mean())})
+                for name, place in zip(PLACES, self.it.places, strict=True)
+            }
+            return cost_s(self.it.model_copy(update=there), self.grid)
         each = [
             events_per_s(Setting(self.it, exposure(t), c * self.brake, d, unbinding=self.unbinding))
             for t, c, d in zip(times.tolist(), twin["coupling"], twin["drive"], strict=True)
