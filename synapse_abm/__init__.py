@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from synapse_abm.agents.model import SynapseModel
     from synapse_abm.agents.views import Drug, Norepinephrine, Receptor, Serotonin, Transporter
     from synapse_abm.engine.simulation import Simulation
+    from synapse_abm.neuron.course import Course
     from synapse_abm.neuron.model import NeuronModel
-    from synapse_abm.neuron.treatment import Treatment
+    from synapse_abm.neuron.spatial import PlaceGrid
+    from synapse_abm.neuron.treatment import Treatment, constant, ramp, stopped
     from synapse_abm.neuron.views import Neuron
     from synapse_abm.scenario.definition import Scenario
     from synapse_abm.scenario.file import read_scenario
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Course",
     "Drug",
     "Neuron",
     "NeuronModel",
     "Norepinephrine",
+    "PlaceGrid",
     "Receptor",
     "Scenario",
     "Serotonin",
@@ -36,21 +40,27 @@ __all__ = [
     "Transporter",
     "Treatment",
     "__version__",
+    "constant",
     "pharmacology",
+    "ramp",
     "read_scenario",
     "statistics",
+    "stopped",
     "theory",
 ]
 
 _MODULES = ("pharmacology", "statistics", "theory")
 _AGENTS = ("Drug", "Norepinephrine", "Receptor", "Serotonin", "Transporter")
+_TREATMENT = ("Treatment", "constant", "ramp", "stopped")
 _HOMES = dict.fromkeys(_AGENTS, "synapse_abm.agents.views") | {
+    **dict.fromkeys(_TREATMENT, "synapse_abm.neuron.treatment"),
+    "Course": "synapse_abm.neuron.course",
     "Neuron": "synapse_abm.neuron.views",
     "NeuronModel": "synapse_abm.neuron.model",
+    "PlaceGrid": "synapse_abm.neuron.spatial",
     "Scenario": "synapse_abm.scenario.definition",
     "Simulation": "synapse_abm.engine.simulation",
     "SynapseModel": "synapse_abm.agents.model",
-    "Treatment": "synapse_abm.neuron.treatment",
     "read_scenario": "synapse_abm.scenario.file",
 }
 

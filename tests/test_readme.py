@@ -98,9 +98,23 @@ def test_the_neuron_is_braked_and_then_let_go(capsys: pytest.CaptureFixture[str]
     assert len(names["model"].agents_by_type[names["Serotonin"]]) > 20_000
 
 
+def test_weeks_are_run_saved_and_resumed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On day 26 or so the index is on its way; after the stop serotonin is still high."""
+    monkeypatch.chdir(tmp_path)
+    names = run("stopped(6.8")
+    rows = [[float(x) for x in line.split()] for line in capsys.readouterr().out.splitlines()]
+    (early, fallen, *_, none), (_, _, high, some), (late, *_) = rows
+    assert early < 1 and fallen < 0.75 and none < 0.01
+    assert high > 15 and some > 0.2 and late > 42
+    again = names["Course"].resume(names["plan"], "course.npz").run()
+    assert again.table().csv() == names["table"].csv()
+
+
 def test_every_program_is_tried() -> None:
-    assert len(PROGRAMS) == 5
-    assert sum(len(program.splitlines()) for program in PROGRAMS[1:]) <= 57
+    assert len(PROGRAMS) == 6
+    assert sum(len(program.splitlines()) for program in PROGRAMS[1:]) <= 67
 
 
 def test_links_lead_somewhere() -> None:
