@@ -11,9 +11,10 @@ Method
     relaxations of the whole system there have brought it within 0.5 % of where it goes (column
     ``settled_s``: 120 s at least, many minutes for a drug that lets go slowly), and is read over
     200 s, with coupling of the receptors to the brake as in the first hours (1). Bands: 95 %,
-    Student's t over five neurons. Beside every curve its mean-field twin. The brake is cut by a
-    ligand with a dose, 4 times its Kd; complete removal is reported apart. What six weeks make of
-    30, 40, 50 and 85 % comes from short courses (30 windows, four neurons).
+    Student's t over five neurons, each with its own estimate of the baseline, whose error is so in
+    them. Beside every curve its mean-field twin. The brake is cut by a ligand with a dose, 4 times
+    its Kd; complete removal is reported apart. What six weeks make of 30, 40, 50 and 85 % comes
+    from short courses (30 windows, four neurons).
 Expected answer
     Firing falls with occupancy. Without feedback (drug at the terminal only) serotonin follows what
     uptake is left; the brake takes away a fifth to a half of that rise at 30 to 50 %, where
@@ -98,8 +99,9 @@ def run(
     neurons, window_s = (3, 80) if quick else (5, 200)
     subject = Subject(it, calibration.baseline, inhibitor, rival)
     measurements = measured(
-        subject, conditions, seed=seed, replicates=neurons, window_s=window_s, progress=progress
-    )
+        subject, conditions, seed=seed, replicates=neurons, window_s=window_s, progress=progress,
+        calibration=calibration,
+    )  # fmt: skip
     found = dict(zip(cases, measurements, strict=True))
     twins = {case: c.twin(it) for case, c in zip(cases, conditions, strict=True)}
     pieces = [(drug, calibration, share, quick, seed) for share in (*LITTLE, ENOUGH)]

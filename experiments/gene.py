@@ -12,7 +12,8 @@ Method
     the relaxations of the whole system at that SERT number have brought them within 0.5 % of where
     they go (120 s at least, which suffices for all), and are read for 200 s. Independent neurons,
     each with a terminal and a soma of well-mixed molecules, transporters and receptors. Bands:
-    95 %, Student's t over five neurons. Beside every curve its mean-field twin.
+    95 %, Student's t over five neurons, each with its own estimate of the baseline, whose error is
+    so in them. Beside every curve its mean-field twin.
 Expected answer
     Fewer SERT: more serotonin, convex in the number, and less firing; more SERT: the reverse. A
     life restores firing, since receptors lose their grip, and serotonin rises further for it.
@@ -84,7 +85,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     blocked = Condition(Exposure(terminal=1e4, soma=1e4))
     first = acute.measured(
         subject, [*conditions, blocked], seed=seed, replicates=neurons, window_s=window_s,
-        progress=progress,
+        progress=progress, calibration=calibration,
     )  # fmt: skip
     pieces = [(calibration, share, neurons, 16 if quick else 40, window_s, seed)
               for share in shares]  # fmt: skip

@@ -9,8 +9,8 @@ Method
     and 5-HT1A autoreceptors; nobody writes occupancy or firing in. Molecular windows of 15 s, 240
     over six weeks with the drug and six without, drive the slow variables: coupling of receptors to
     the brake, then CREB, BDNF and plasticity, the last of which is the therapeutic index. Bands:
-    95 %, Student's t over the neurons; what is uncertain about the baseline (95 %: 0.3 % of firing,
-    0.4 % of serotonin) is common to all and not in them. Beside every curve its mean-field twin.
+    95 %, Student's t over the neurons, each of which starts from its own estimate of the baseline,
+    so that what is uncertain about that is in them. Beside every curve its mean-field twin.
     The drug's concentration is given, and constant from time zero to the stop; with its rate
     constants it takes and leaves the transporters within minutes, which the first window does not
     resolve.
@@ -239,7 +239,7 @@ def challenged(
     ]
     found = measured(
         subject, conditions, seed=t.seed, replicates=3 if quick else 5,
-        window_s=60 if quick else 200, progress=progress,
+        window_s=60 if quick else 200, progress=progress, calibration=calibration,
     )  # fmt: skip
     rest = Estimate(t.it.rate_Hz, 0.0)
     return {

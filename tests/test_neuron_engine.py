@@ -192,6 +192,30 @@ def test_the_baseline_is_the_users_numbers() -> None:
         assert abs(measured.value - rest) < limit * math.sqrt(2) * measured.se, name
 
 
+@pytest.mark.parametrize("n", [4, 8, 80, 160])
+def test_neurons_from_parts_of_the_record_scatter_by_what_is_uncertain_of_the_whole(n: int) -> None:
+    """Their mean is the whole, and its standard error that of the whole: exactly with a batch each
+    (or two neurons a batch), by chance within what few parts let it vary. That it is so between
+    calibrations too is shown by the coverage of bands (``test_treatment``, slow).
+    """
+    from scipy.stats import chi2
+
+    calibration = calibrate(IT, 1)
+    parts = calibration.baselines(n)
+    assert len(parts) == n
+    low, high = chi2.ppf([1e-7, 1 - 1e-7], n - 1) / (n - 1) if n < 80 else (0.98, 1.02)
+    for name, error in calibration.error.items():
+        own = np.log([getattr(each, name) / getattr(calibration.baseline, name) for each in parts])
+        assert own.mean() == pytest.approx(0.0, abs=1e-12)
+        claimed = own.var(ddof=1) / n / (error / getattr(calibration.baseline, name)) ** 2
+        assert low < claimed < high, name
+    # The control: parts of the whole's own error would claim n times too little.
+    assert 1 / n < low or n < 20
+    averages = np.array([[each.coupling, each.hill, each.sensitivity] for each in parts])
+    se = averages.std(axis=0, ddof=1) / math.sqrt(n) / averages.mean(axis=0)
+    assert 0.0003 < se[0] < 0.004 and 0.002 < se[1] < 0.02 and se[2] == 0.0
+
+
 def test_a_baseline_of_mean_field_values_is_refuted() -> None:
     """The control, with one train: the same test on factors of one."""
     it = neuron(trains=1)

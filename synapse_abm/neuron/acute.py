@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synapse_abm import sweep
 from synapse_abm.neuron import moments
+from synapse_abm.neuron.baseline import Calibration
 from synapse_abm.neuron.ligands import unbinding
 from synapse_abm.neuron.meanfield import Exposure, response_at, settled
 from synapse_abm.neuron.moments import Setting
@@ -117,11 +118,18 @@ def read(neuron: NeuronSimulation, condition: Condition, window_s: int) -> list[
 
 def measured(
     subject: Subject, conditions: list[Condition], *, seed: int, replicates: int, window_s: int,
-    progress: Progress,
+    progress: Progress, calibration: Calibration | None = None,
 ) -> list[dict[str, Estimate]]:  # fmt: skip
-    """Every condition on independent neurons: estimates by name, one dictionary per condition."""
+    """Every condition on independent neurons: estimates by name, one dictionary per condition.
+
+    With a ``calibration`` every replicate starts from a part's estimate of the baseline, so that
+    error bars hold what is uncertain about it; otherwise all start from the subject's.
+    """
+    subjects = [subject] * replicates
+    if calibration is not None:
+        subjects = [replace(subject, baseline=b) for b in calibration.baselines(replicates)]
     pieces = [
-        (subject, condition, settling_s(subject, condition), window_s, seed,
+        (subjects[r], condition, settling_s(subject, condition), window_s, seed,
          number * replicates + r)
         for number, condition in enumerate(conditions)
         for r in range(replicates)

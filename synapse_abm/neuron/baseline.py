@@ -10,6 +10,7 @@ corrects what is left. The run decides; theory only makes it short.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,8 @@ NEAR = 0.02  # what Newton's rule may have to correct: its own error is then som
 CALIBRATION_PLACE = 15  # of the random address: no course uses it
 
 FACTORS = Factors._fields
+AVERAGES = ("coupling", "hill", "sensitivity")
+_TARGETS = tuple(map(COLUMNS.index, ("coupling_target", "hill", "sensitivity_target")))
 _SPIKES, _RATE = COLUMNS.index("spikes"), COLUMNS.index("rate_Hz")
 _READ = tuple(
     map(COLUMNS.index, ("rate_Hz", "terminal_free", "soma_free", "terminal_stock", "soma_stock"))
@@ -62,6 +65,9 @@ class Calibration:
         starts from it.
     error
         Standard errors of the factors, by name.
+    scatter
+        How batches of the record depart from the whole, a row each: factors, then averages at rest,
+        as shares.
     """
 
     it: Neuron
@@ -70,6 +76,27 @@ class Calibration:
     theory: tuple[float, ...]
     off: tuple[float, ...]
     error: dict[str, float]
+    scatter: tuple[tuple[float, ...], ...]
+
+    def baselines(self, n: int) -> list[Baseline]:
+        """``n`` estimates of the baseline, each from a part of the record, around the whole's.
+
+        What is uncertain about the baseline is common to all neurons that start from it, and their
+        scatter does not show it. Neurons that start from one of these each do scatter by it, and
+        the standard error of their mean holds it: n parts vary n times as much as the whole.
+        """
+        rows = np.array(self.scatter)
+        few = min(n, len(rows))
+        parts = np.array([part.mean(axis=0) for part in np.array_split(rows, few)])
+        parts = parts[np.arange(n) % few] * math.sqrt(n / few)
+        names, own = (*FACTORS, *AVERAGES), self.baseline
+        return [
+            Baseline(**{
+                name: getattr(own, name) * math.exp(off)
+                for name, off in zip(names, row, strict=True)
+            })
+            for row in (parts - parts.mean(axis=0)).tolist()
+        ]  # fmt: skip
 
     @property
     def fixed(self) -> list[tuple[float, str]]:
@@ -210,8 +237,9 @@ def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
     error = dict(zip(FACTORS, (np.array(each) * factors).tolist(), strict=True))
     baseline = Baseline(*factors.tolist(), **_averages(it, record, used, factors))
     return Calibration(
-        it, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error
-    )
+        it, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error,
+        _scatter(it, record, batch, solve, factors),
+    )  # fmt: skip
 
 
 def _at_rest(it: Neuron, seed: int, number: int, factors: F64, seconds: int) -> F64:
@@ -237,6 +265,28 @@ def _averages(it: Neuron, record: F64, used: F64, factors: F64) -> dict[str, flo
         name: float(record[:, COLUMNS.index(column)].mean() * by)
         for name, (column, by) in moved.items()
     }
+
+
+def _resting(it: Neuron, factors: F64) -> F64:
+    """Logarithms of :data:`AVERAGES` by theory."""
+    there = moments(Setting(it, factors=Factors(*factors.tolist())))
+    return np.log([there.coupling_target, there.hill(), there.sensitivity_target])
+
+
+def _scatter(
+    it: Neuron, record: F64, batch: int, solve: F64, factors: F64
+) -> tuple[tuple[float, ...], ...]:
+    """What each batch alone would say of factors and averages, to first order, less the whole."""
+    read = np.column_stack([relative(it, record), record[:, _TARGETS]])
+    means = read[len(read) % batch :].reshape(-1, batch, read.shape[1]).mean(axis=1)
+    off = means / means.mean(axis=0) - 1
+    own, step = -off[:, :5] @ solve.T, 1e-3
+    slopes = np.column_stack([
+        (_resting(it, factors * np.exp(push)) - _resting(it, factors * np.exp(-push))) / (2 * step)
+        for push in step * np.eye(5)
+    ])  # fmt: skip
+    rows = np.column_stack([own, off[:, 5:] + own @ slopes.T])
+    return tuple(map(tuple, rows.tolist()))
 
 
 def _give_up(it: Neuron, found: list[Estimate]) -> None:

@@ -4,7 +4,9 @@ The fast loop settles within a minute, the slow one takes weeks. So the course i
 each, every replicate (an independent neuron) runs one window of the molecular simulation at that
 time's drug and slow variables. Averages over the window of the slow right-hand sides, not of their
 inputs, carry the slow variables over the step. The state of molecules and sites is carried from
-window to window. Error bands are those of the mean of independent replicates (Student's t).
+window to window. Error bands are those of the mean of independent replicates (Student's t). Each
+replicate starts from an estimate of the baseline of its own, from a part of the calibrating run, so
+that bands hold what is uncertain about the baseline too.
 
 Steps are short where the mean-field twin changes fast. Windows of a step are spread evenly over it,
 another phase for each replicate, so that a drug taken daily is met at all times of day.
@@ -136,6 +138,7 @@ class Course:
         t = treatment
         self.treatment = t
         self.calibration = calibration or calibrate(t.it, t.seed)
+        self.baselines = self.calibration.baselines(t.replicates)
         self.edges_s = step_edges_s(t)
         self.done = 0
         self.values = np.full((t.windows, t.replicates, len(QUANTITIES)), np.nan)
@@ -149,7 +152,7 @@ class Course:
     def _neuron(self, replicate: int) -> NeuronSimulation:
         t = self.treatment
         given: dict[str, Any] = {
-            "baseline": self.calibration.baseline, "inhibitor": at_sert(t.drug),
+            "baseline": self.baselines[replicate], "inhibitor": at_sert(t.drug),
             "rival": at_autoreceptor(t.rival), "transporters": t.transporters,
         }  # fmt: skip
         if t.grid is not None:
@@ -280,7 +283,7 @@ class Course:
             if r == 0:
                 response = response_at(it, exposure, now[0], now[1], level)
             read = self._read(means, float(excess.mean()), response, level, now, exposure)
-            self._inputs[r] = self._targets(read)
+            self._inputs[r] = slow_inputs(it, neuron.baseline, read)
             self.values[w, r, : -len(SLOW)] = [
                 t.concentration_nM(time), read["terminal_occupancy"], read["soma_occupancy"],
                 read["receptor_occupancy"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"],
@@ -315,10 +318,6 @@ class Course:
         found["hill"] = own["hill"] - steep * terminal
         found["sensitivity_target"] = own["sensitivity_target"]
         return found
-
-    def _targets(self, read: Mapping[str, float]) -> F64:
-        """What drives the slow variables, measured against the averages at rest."""
-        return slow_inputs(self.treatment.it, self.calibration.baseline, read)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -411,7 +410,7 @@ class Course:
         times = self.window_times_s.ravel().tolist()
         tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
         plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
-        baseline = list(astuple(self.calibration.baseline))
+        baseline = [list(astuple(each)) for each in self.baselines]
         grid = None if t.grid is None else t.grid.model_dump(mode="json")
         size = [t.windows, t.window_s, t.replicates, t.seed]
         return [*plain, t.brake, grid, *size, tried, baseline]
