@@ -18,8 +18,9 @@ Method
     41, to other neurons whose coupling is that of the course. The rival reading (firing recovers
     because the drive rises while the brake works as ever) is drawn in mean field, or simulated with
     ``--recovery drive``; ``--postsynaptic-strength 1`` lets the target cell adapt to serotonin.
-    With ``--grid`` terminal and soma are grids of cells: spikes release in given ones, molecules
-    walk. It changes nothing that can be seen, as serotonin crosses a place in 0.03 s.
+    With ``--grid`` terminal and soma are grids of cells, of the neurons with the antagonist too:
+    spikes release in given ones, molecules walk. It changes nothing that can be seen, as serotonin
+    crosses a place in 0.03 s.
 Expected answer
     Firing falls at once and recovers as coupling falls; serotonin rises in two stages, further at
     the soma than at the terminal; CREB, BDNF and plasticity follow in that order, and half of the
@@ -27,7 +28,8 @@ Expected answer
     the stop coupling recovers, and until it has, firing and serotonin are above baseline. (Mean
     field was known when the ranges were set.)
 Run time
-    About 25 s on one core; ``--grid`` about 40 min, with ``--cells 16`` 13 min.
+    About 20 s on one core; ``--grid`` about 30 min, with ``--cells 16`` 12 min, two thirds of which
+    are the course and announced.
 Source
     Parameters: ``synapse_abm/data/neuron.toml``, each with status. Firing: Chaput 1986; El Mansari
     2005. Serotonin, and the antagonist: Ceglia 2004, Br J Pharmacol 142:469,
@@ -226,7 +228,7 @@ def challenged(
     """The drug with and without an antagonist, at coupling and drive of the course on each day."""
     t = course.treatment
     rival = at_autoreceptor(ANTAGONIST)
-    subject = Subject(t.it, calibration.baseline, at_sert(t.drug), rival)
+    subject = Subject(t.it, calibration.baseline, at_sert(t.drug), rival, t.grid)
     share = occupancy / (1 - occupancy)
     conditions = [
         Condition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from pathlib import Path
@@ -17,9 +18,11 @@ from synapse_abm.engine.invariants import InvariantError
 from synapse_abm.engine.layout import DEGRADE, KIND
 from synapse_abm.engine.planting import plant
 from synapse_abm.errors import InputError
+from synapse_abm.neuron import acute
 from synapse_abm.neuron import treatment as treatment_module
 from synapse_abm.neuron.baseline import averaged, calibrate, relative
 from synapse_abm.neuron.course import Course, CourseError
+from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield import Exposure
 from synapse_abm.neuron.parameters import neuron
 from synapse_abm.neuron.simulation import COLUMNS, Drug
@@ -261,6 +264,21 @@ def test_a_long_course_is_announced_and_a_wrong_grid_refused(
     assert long.forecast_s > 100 * mixed.forecast_s
     with pytest.raises(InputError, match="PlaceGrid"):
         course(grid=64)
+
+
+def test_what_acts_within_hours_is_read_on_a_grid_too() -> None:
+    """Firing with an antagonist, of two neurons whose molecules walk: near the twin's 1.67 Hz, far
+    from the 1 Hz without it (their mean varies by 0.04), and not the well-mixed numbers.
+    """
+    inhibitor, rival = at_sert("citalopram"), at_autoreceptor("WAY-100635")
+    assert rival is not None
+    well_mixed = acute.Subject(IT, calibrate(IT, 1).baseline, inhibitor, rival)
+    walking = dataclasses.replace(well_mixed, grid=PlaceGrid(cells=3))
+    now = acute.Condition(Exposure(rival=4.0))
+    assert acute.settling_s(walking, now) == acute.settling_s(well_mixed, now)
+    each = [acute.averages(walking, now, 25, 25, 7, r)[0] for r in range(2)]
+    assert np.mean(each) == pytest.approx(now.twin(IT)["rate_Hz"], abs=0.3)
+    assert each[0] != acute.averages(well_mixed, now, 25, 25, 7, 0)[0]
 
 
 # --- cost -----------------------------------------------------------------------------------------

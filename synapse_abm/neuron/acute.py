@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from synapse_abm.neuron.meanfield import Exposure, response_at, settled
 from synapse_abm.neuron.moments import Setting
 from synapse_abm.neuron.parameters import Neuron
 from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation, in_units
+from synapse_abm.neuron.spatial import PlaceGrid, SpatialSimulation
 from synapse_abm.statistics import Estimate, from_replicates
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 type Case = tuple[str, float]  # an arm or a time, and a dose or a share
 
 ACUTE_PLACE = 14  # of the random address: no course and no calibration uses it
+ACUTE_REPLICATES = 2**17  # from here on, on a grid, which has places of its own
 LEAST_SETTLE_S = 120  # noise builds up from a state of means: six relaxation times of the stock
 LONGEST_SETTLE_S = 6 * 3600.0  # with 99 % of monoamine oxidase inhibited it takes three hours
 UNSETTLED = 0.005  # share by which averages may still be off when a window is read
@@ -67,12 +69,27 @@ class Condition:
 
 @dataclass(frozen=True)
 class Subject:
-    """The neuron that is measured: parameters, baseline, and the ligands that an exposure sets."""
+    """The neuron that is measured: parameters, baseline, and the ligands that an exposure sets.
+
+    With a ``grid`` its molecules walk.
+    """
 
     it: Neuron
     baseline: Baseline
     inhibitor: Drug
     rival: Drug | None = None
+    grid: PlaceGrid | None = None
+
+    def neuron(self, seed: int, replicate: int, transporters: float) -> NeuronSimulation:
+        """An independent one, at rest; none of a course has its random numbers."""
+        given: dict[str, Any] = {
+            "baseline": self.baseline, "inhibitor": self.inhibitor, "rival": self.rival,
+            "transporters": transporters,
+        }  # fmt: skip
+        if self.grid is None:
+            return NeuronSimulation(self.it, seed, replicate, ACUTE_PLACE, **given)
+        number = ACUTE_REPLICATES + replicate
+        return SpatialSimulation(self.it, seed, number, grid=self.grid, **given)
 
 
 @functools.lru_cache(maxsize=256)
@@ -94,11 +111,8 @@ def averages(
     subject: Subject, condition: Condition, settle_s: int, window_s: int, seed: int, replicate: int
 ) -> list[float]:
     """Averages of one new neuron over a window, in the order of :data:`QUANTITIES`."""
-    it, exposure = subject.it, condition.exposure
-    neuron = NeuronSimulation(
-        it, seed, replicate, ACUTE_PLACE, baseline=subject.baseline, inhibitor=subject.inhibitor,
-        rival=subject.rival, transporters=exposure.transporters,
-    )  # fmt: skip
+    exposure = condition.exposure
+    neuron = subject.neuron(seed, replicate, exposure.transporters)
     neuron.set(exposure, condition.coupling, condition.drive)
     neuron.block(exposure)
     neuron.run(settle_s)
