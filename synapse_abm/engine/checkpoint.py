@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,15 +76,25 @@ def to_bytes(simulation: Simulation, recorded: Recorded | None = None) -> bytes:
         "replicate": simulation.address.replicate,
         "place": simulation.address.place,
         "step": simulation.state.step,
-        "arrays": [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()],
+        "arrays": described(arrays),
     }
     if recorded is not None:
         header["digest"] = recorded.digest.hex()
+    return sealed(MAGIC, header, arrays)
+
+
+def sealed(magic: bytes, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """A file of any kind: the line that names its format, header, arrays, checksum."""
     # not sorted: the order of ligands and targets is part of the scenario
     text = json.dumps(header, separators=(",", ":")).encode()
-    body = MAGIC + len(text).to_bytes(8, "little") + text
+    body = magic + len(text).to_bytes(8, "little") + text
     body += b"".join(a.tobytes() for a in arrays.values())
     return body + hashlib.sha256(body).digest()
+
+
+def described(arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    """Name, type and shape of each, as a header holds them."""
+    return [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()]
 
 
 def load(path: str | Path, *, check_every_step: bool = False) -> Simulation:
@@ -95,7 +106,7 @@ def load(path: str | Path, *, check_every_step: bool = False) -> Simulation:
         If the file is missing, truncated, changed, or no checkpoint of a version this one can read.
     """
     path = Path(path)
-    return from_bytes(_read(path), path, check_every_step=check_every_step)
+    return from_bytes(contents(path), path, check_every_step=check_every_step)
 
 
 def load_recorded(path: str | Path) -> Recorded:
@@ -107,15 +118,21 @@ def load_recorded(path: str | Path) -> Recorded:
         As :func:`load`; also if nothing was kept with the state.
     """
     path = Path(path)
-    header, body = _opened(_read(path), path)
-    arrays = _unpacked(header, body)
+    header, arrays = opened(MAGIC, contents(path), path)
     if _RECORDED not in arrays:
         what = "it holds a state, and nothing that was recorded"
         raise CheckpointError(path, what, "use load, or start the run again")
     return Recorded(arrays[_RECORDED].astype(np.int64), bytes.fromhex(header["digest"]))
 
 
-def _read(path: Path) -> bytes:
+def contents(path: Path) -> bytes:
+    """The bytes of a checkpoint, or an error that says why not.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -135,8 +152,7 @@ def _unpacked(header: dict[str, Any], body: bytes) -> dict[str, np.ndarray]:
 
 def from_bytes(data: bytes, path: Path, *, check_every_step: bool = False) -> Simulation:
     """The inverse of :func:`to_bytes`; ``path`` is for messages."""
-    header, body = _opened(data, path)
-    arrays = _unpacked(header, body)
+    header, arrays = opened(MAGIC, data, path)
     arrays.pop(_RECORDED, None)
     simulation = Simulation(
         Scenario.model_validate_json(json.dumps(header["scenario"])),
@@ -149,23 +165,29 @@ def from_bytes(data: bytes, path: Path, *, check_every_step: bool = False) -> Si
     return simulation
 
 
-def _opened(data: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
-    """Header and arrays of a file that is what it should be."""
-    if not data.startswith(MAGIC):
-        newer = data.startswith(MAGIC[: MAGIC.index(b" 1")])
+def opened(magic: bytes, data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a file that :func:`sealed` wrote; ``path`` is for messages.
+
+    Raises
+    ------
+    CheckpointError
+        If it is truncated, changed, of another kind or of another version.
+    """
+    if not data.startswith(magic):
+        newer = data.startswith(magic[: magic.index(b" 1")])
         what = "its format is not known here" if newer else "this is something else"
         raise CheckpointError(path, what, "give a checkpoint written by this version")
     body, digest = data[:-_DIGEST], data[-_DIGEST:]
     if hashlib.sha256(body).digest() != digest:
         what = "its checksum does not fit: it is truncated or was changed"
         raise CheckpointError(path, what, "use an earlier checkpoint, or start the run again")
-    at = len(MAGIC)
+    at = len(magic)
     length = int.from_bytes(body[at : at + 8], "little")
     header = json.loads(body[at + 8 : at + 8 + length])
     if header["version"] != __version__:
         what = f"it was written by version {header['version']}, this is {__version__}"
         raise CheckpointError(path, what, "install the version that wrote it")
-    return header, body[at + 8 + length :]
+    return header, _unpacked(header, body[at + 8 + length :])
 
 
 def _arrays(state: State) -> dict[str, np.ndarray]:
@@ -195,5 +217,6 @@ def _room(simulation: Simulation, live: np.ndarray) -> list[int]:
 
 
 __all__ = [
-    "CheckpointError", "Recorded", "from_bytes", "load", "load_recorded", "save", "to_bytes",
+    "CheckpointError", "Recorded", "contents", "described", "from_bytes", "load", "load_recorded",
+    "opened", "save", "sealed", "to_bytes",
 ]  # fmt: skip

@@ -19,11 +19,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import mesa
 import numpy as np
 
+from synapse_abm.agents import clock
 from synapse_abm.agents.lazy import LazyModel, address_of, interval_faults
 from synapse_abm.agents.rules import overridden
 from synapse_abm.agents.views import Molecule, Site
@@ -31,6 +33,7 @@ from synapse_abm.engine.kernels_neuron import BLOCKED, FREE, LOSE
 from synapse_abm.engine.layout import F64
 from synapse_abm.engine.network import Address, Names
 from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.neuron import keeping
 from synapse_abm.neuron import parameters as par
 from synapse_abm.neuron.baseline import calibrate
 from synapse_abm.neuron.course import advanced, slow_inputs
@@ -47,6 +50,7 @@ from synapse_abm.neuron.views import (
     NeuronSerotonin,
     NeuronTransporter,
 )
+from synapse_abm.results import write_atomic
 from synapse_abm.rng import MAX_ENTITY
 
 if TYPE_CHECKING:
@@ -252,6 +256,45 @@ class NeuronModel(LazyModel):
             inhibitor=at_sert(self.drug), rival=at_autoreceptor(self.rival),
             dt_s=dt_s, transporters=transporters,
         )  # fmt: skip
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint (see ``keeping``); the file appears complete or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        write_atomic(path, keeping.to_bytes(self))
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        engine: Literal["compiled", "agents"] = "compiled",
+        agent_classes: AgentClasses | None = None,
+        collect_every: int = 0,
+        check_every_step: bool = False,
+    ) -> NeuronModel:
+        """The model whose checkpoint is at ``path``, on either engine, ready to go on bit for bit.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is not a whole checkpoint of this version.
+        """
+        given, arrays = keeping.read(Path(path))
+        model = cls(
+            engine=engine, agent_classes=agent_classes, collect_every=collect_every,
+            check_every_step=check_every_step, **given,
+        )  # fmt: skip
+        keeping.restore(model, arrays)
+        model.epoch += 1
+        clock.skip(model, model.simulation.steps)
+        return model
 
     # --- what acts --------------------------------------------------------------------------------
 
