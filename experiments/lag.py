@@ -52,7 +52,7 @@ from synapse_abm.neuron.acute import Condition, Subject, measured
 from synapse_abm.neuron.baseline import Calibration, calibrate
 from synapse_abm.neuron.course import QUANTITIES, Course
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.meanfield import Exposure
+from synapse_abm.neuron.meanfield import SLOW, Exposure
 from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron
 from synapse_abm.neuron.spatial import PlaceGrid
 from synapse_abm.neuron.treatment import Treatment, mean_field, stopped
@@ -180,10 +180,19 @@ def _checked(
 
 
 def around(course: Course, quantity: str, day: float) -> Estimate:
-    """Mean over the five windows nearest ``day``, on its side of the stop; errors over neurons."""
+    """What it is around ``day``, on its side of the stop; errors over neurons.
+
+    Mean over the five nearest windows; slow variables, which hardly vary from window to window, are
+    read on the line through the two nearest.
+    """
     side = np.flatnonzero((course.day < STOP_DAY) == (day < STOP_DAY))
-    near = side[np.argsort(np.abs(course.day[side] - day))[:5]]
-    return from_replicates(course.values[near, :, QUANTITIES.index(quantity)].mean(axis=0))
+    near = side[np.argsort(np.abs(course.day[side] - day))]
+    values = course.values[:, :, QUANTITIES.index(quantity)]
+    if quantity in SLOW:
+        first, second = course.day[near[:2]]
+        share = (day - first) / (second - first)
+        return from_replicates((1 - share) * values[near[0]] + share * values[near[1]])
+    return from_replicates(values[near[:5]].mean(axis=0))
 
 
 def crossing(course: Course, quantity: str, level: float) -> Estimate | None:

@@ -41,6 +41,21 @@ def test_firing_falls_at_once_and_plasticity_comes_last() -> None:
     assert np.mean(phase("rate_Hz", True)[:5]) < 0.65
 
 
+def test_slow_variables_are_read_on_their_curve_however_wide_the_windows() -> None:
+    """A straight line is read exactly, to the last window. The control: firing is averaged over
+    five windows, which at the end of six weeks lie days before.
+    """
+    plan = lag.planned(neuron(), 6.8, "citalopram", 3, quick=True)
+    course = Course(plan, calibrate(neuron(), 3))
+    course.done = plan.windows
+    course.values[:] = course.day[:, None, None]
+    for day in (1.0, 14.0, 41.0, 43.0, 60.0):
+        assert lag.around(course, "plasticity", day).value == pytest.approx(day, rel=1e-12)
+    assert lag.around(course, "rate_Hz", 41.5).value < 39
+    half = lag.around(course, "plasticity", 41.5).value / 2
+    assert lag.crossing(course, "plasticity", half).value == pytest.approx(half, rel=1e-12)
+
+
 def test_after_the_stop_all_returns_and_serotonin_from_above() -> None:
     assert (phase("concentration_nM", False) == 0).all()
     assert phase("terminal_occupancy", False).max() < 0.01
@@ -136,6 +151,8 @@ def test_what_cannot_be_is_refused_together() -> None:
     with pytest.raises(InputErrors, match="--occupancy") as caught:
         lag.run(seed=1, quick=True, progress=silent, drug="WAY-100635", occupancy=1.0)
     assert [fault.name for fault in caught.value.faults] == ["--occupancy", "--drug"]
+    with pytest.raises(InputError, match=r"--drug = 'citalopran'.*did you mean citalopram"):
+        lag.run(seed=1, quick=True, progress=silent, drug="citalopran")
 
 
 @pytest.mark.parametrize(("cells", "times"), [(16, 1), (64, 1), (0, 2)])

@@ -215,5 +215,9 @@ def test_baselines_that_nothing_can_produce_are_refused_together() -> None:
         neuron(terminal={"serotonin_nM": 1e9}, rate_Hz=1e-9)
     names = [fault.name for fault in caught.value.faults]
     assert names == ["terminal.serotonin_nM", "soma.mao_ratio"]
+    with pytest.raises(InputErrors) as caught:  # also beside single values that are wrong
+        neuron(trains=0, terminal={"mao_ratio": 0.01, "volume_um3": -1.0}, soma={"transporters": 0})
+    names = [fault.name for fault in caught.value.faults]
+    assert names == ["trains", "terminal.volume_um3", "terminal.mao_ratio", "soma.transporters"]
     with pytest.raises(InputError, match="share > 0"):
         settled(IT, Exposure(mao=0.0))

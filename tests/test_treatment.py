@@ -242,23 +242,23 @@ SHORT_COURSES = 200
 
 
 @functools.cache
-def short_courses(common: bool = False) -> np.ndarray:
+def short_courses() -> np.ndarray:
     """Values of independent short courses, (courses, windows, replicates, quantities), each with a
-    calibration of its own; ``common``: the neurons of a course start from the same baseline.
+    calibration of its own.
     """
-    found = []
-    for seed in range(SHORT_COURSES):
-        own = calibrate(IT, seed, 1600)
-        plan = treatment(days=3.0, windows=6, replicates=4, seed=seed)
-        found.append(Course(plan, exactly(own) if common else own).run().values)
-    return np.array(found)
+    return np.array([
+        Course(
+            treatment(days=3.0, windows=6, replicates=4, seed=s), calibrate(IT, s, 1600)
+        ).run().values
+        for s in range(SHORT_COURSES)
+    ])  # fmt: skip
 
 
 def covered(name: str, window: int, quantile: float, pooled: int = 1, common: bool = False) -> int:
     """In how many courses the band holds the common mean; ``pooled`` windows are taken for
     independent ones, which they are not.
     """
-    values = short_courses(common)[:, :, :, QUANTITIES.index(name)]
+    values = short_courses()[:, :, :, QUANTITIES.index(name)]
     off = values - values.mean(axis=(0, 2), keepdims=True)
     each = off[:, window + 1 - pooled : window + 1].reshape(SHORT_COURSES, -1)
     halves = quantile * each.std(axis=1, ddof=1) / math.sqrt(each.shape[1])
@@ -270,8 +270,7 @@ def test_bands_cover_as_often_as_they_say() -> None:
     """95 % bands of 200 short courses against their common mean, of every quantity that varies in
     an early, a middle and the last window: each binomial, family-wise false alarm 1e-3. Each course
     has a baseline of its own, found by a short run, so what is uncertain about it counts. The
-    controls: a normal quantile for Student's, windows pooled as if they were independent, and
-    neurons that start from one and the same baseline.
+    controls: a normal quantile for Student's, and windows pooled as if they were independent.
     """
     from scipy.stats import binom
 
@@ -285,8 +284,6 @@ def test_bands_cover_as_often_as_they_say() -> None:
             assert low <= found <= high, (name, window, found)
     assert covered("terminal_nM", 5, normal_quantile(0.05)) < low
     assert covered("plasticity", 5, student_quantile(0.05, 11), pooled=3) < low
-    assert covered("coupling", 5, student, common=True) < low
-    assert covered("plasticity", 5, student, common=True) < low
 
 
 @pytest.mark.slow

@@ -90,10 +90,7 @@ class Place(Frozen):
 
 def default_place(name: str, **changes: Any) -> Place:
     """The terminal or the soma of the data file, with some numbers changed."""
-    known = provenance()[name]
-    values: dict[str, Any] = {each: entry.value for each, entry in known.items()}
-    values["transporters"] = int(values["transporters"])
-    return Place(**values | changes)
+    return Place(**_complete(name, changes))
 
 
 def serotonin_at(target: str) -> Kinetics:
@@ -154,16 +151,37 @@ def neuron(**given: Any) -> Neuron:
     """
     for place in PLACES:
         if isinstance(given.get(place), Mapping):
-            known = {each: entry.value for each, entry in provenance()[place].items()}
-            known["transporters"] = int(known["transporters"])
-            given[place] = known | dict(given[place])
+            given[place] = _complete(place, given[place])
     try:
         made = Neuron(**given)
     except ValidationError as error:
-        raise_faults(field_faults(error, Neuron))
+        raise_faults([*field_faults(error, Neuron), *_faults_beside(error, given)])
         raise  # pragma: no cover - a validation error always has a fault
     raise_faults(list(baseline_faults(made)))
     return made
+
+
+def _faults_beside(error: ValidationError, given: Mapping[str, Any]) -> list[InputError]:
+    """What is wrong with the baseline besides single values: found with defaults for those."""
+    sound = dict(given)
+    for each in error.errors(include_url=False):
+        name, *rest = each["loc"]
+        if name in PLACES and rest and isinstance(sound.get(name), Mapping):
+            place = {key: value for key, value in sound[name].items() if key != rest[0]}
+            sound[name] = _complete(str(name), place)
+        else:
+            sound.pop(str(name), None)
+    try:
+        return list(baseline_faults(Neuron(**sound)))
+    except ValidationError:  # pragma: no cover - what was wrong has been left out
+        return []
+
+
+def _complete(name: str, place: Mapping[str, Any]) -> dict[str, Any]:
+    """A place's values with defaults for those that are not given."""
+    known: dict[str, Any] = {each: entry.value for each, entry in provenance()[name].items()}
+    known["transporters"] = int(known["transporters"])
+    return known | dict(place)
 
 
 def baseline_faults(it: Neuron) -> Iterator[InputError]:

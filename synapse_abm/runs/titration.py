@@ -10,7 +10,7 @@ import numpy as np
 
 from synapse_abm import pharmacology, sweep
 from synapse_abm.engine.simulation import Series, Simulation
-from synapse_abm.errors import InputError
+from synapse_abm.errors import InputError, UnknownName
 from synapse_abm.pharmacology import LigandRecord
 from synapse_abm.results import Check, z_score
 from synapse_abm.scenario.definition import Scenario
@@ -30,7 +30,11 @@ def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
     InputError
         If there is no such drug, it is carried, or its affinity at a target is not known.
     """
-    drug = pharmacology.ligand(name)
+    try:
+        drug = pharmacology.ligand(name)
+    except UnknownName as error:
+        raise UnknownName(option if error.name == "ligand" else error.name, str(error.value),
+                          error.known) from None  # fmt: skip
     for target in targets:
         if target not in drug.bound_targets:
             raise InputError(option, name, f"a drug whose affinity at {target} is known",
