@@ -45,6 +45,10 @@ class InputError(SynapseError, ValueError):
     def __reduce__(self) -> tuple[type[InputError], tuple[object, ...]]:
         return type(self), (self.name, self.value, self.allowed, self.fix)
 
+    def within(self, place: str) -> InputError:
+        """The same fault, of a file that is named at ``place``."""
+        return InputError(f"{place}, {self.name}", self.value, self.allowed, self.fix)
+
 
 class UnknownName(InputError):
     """A name that is not in a list of known names; the nearest ones are offered.

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from synapse_abm.errors import InputError, UnknownName
-from synapse_abm.quantity import unit_of
+from synapse_abm.quantity import EXAMPLES, unit_of
 
 
 class _Missing:
@@ -45,13 +45,16 @@ def read_toml(path: Path, name: str, contents: str, fix: str) -> Mapping[str, An
     if not path.is_file():
         raise InputError(name, str(path), "an existing TOML file", "check the path")
     try:
-        tables = tomllib.loads(path.read_bytes().decode("utf-8"))
+        tables = tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors leave a mark
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError(name, str(path), f"a file that can be read ({reason})") from error
     except RecursionError as error:
         raise InputError(name, str(path), "TOML with a few levels of nesting") from error
-    except ValueError as error:  # not TOML, or not UTF-8
+    except UnicodeDecodeError as error:
+        allowed = f"text in UTF-8 ({error.reason} at byte {error.start})"
+        raise InputError(name, str(path), allowed, "save it as UTF-8 in your editor") from error
+    except ValueError as error:
         raise InputError(name, str(path), f"valid TOML ({error})") from error
     if not tables:
         raise InputError(name, str(path), contents, fix)
@@ -119,6 +122,9 @@ def _field_fault(error: Mapping[str, Any], model: type[BaseModel], origin: Origi
         return UnknownName(path, value, error["ctx"]["known"])
     allowed = description(model, location)
     if error["type"] == "missing":
+        unit = unit_of(str(last))
+        if unit and place[-1] != last:  # a file that leaves out the unit has it in the value
+            allowed = f"a number with its unit, such as {EXAMPLES[unit]}"
         return InputError(path, MISSING, allowed, f"add {place[-1]}")
     choices = _choices(owner, last)
     if isinstance(value, str) and choices:
@@ -150,7 +156,7 @@ def _at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
     """The type that belongs to a place in a ``model``."""
     here: Any = model
     for part in location:
-        if isinstance(here, type) and issubclass(here, BaseModel):
+        if _is_model(here):
             field = here.model_fields.get(str(part))
             here = _inner(field.annotation) if field else None
         else:  # a dict's values, or a tuple's members
@@ -162,7 +168,7 @@ def _at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
 
 def _model_at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
     here = _at(model, location)
-    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
+    return here if _is_model(here) else None
 
 
 def description(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
@@ -177,7 +183,22 @@ def description(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
             if getattr(each, "description", None):
                 unit = unit_of(str(location[-1])) if "number >" in each.description else None
                 return f"{each.description}, in {unit}" if unit else str(each.description)
-    return "a table" if _model_at(model, location) else "another value"
+    return _of_type(_at(model, location))
+
+
+def _of_type(kind: Any) -> str:
+    """What is allowed where nothing but the type says it."""
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
+    if typing.get_origin(kind) is tuple:
+        return "a list of tables" if _is_model(_inner(typing.get_args(kind)[0])) else "a list"
+    if _is_model(kind):
+        return "a table"
+    return {str: "text in quotes", bool: "true or false"}.get(kind, "another value")
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _choices(owner: Any, name: object) -> tuple[str, ...]:

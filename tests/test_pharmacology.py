@@ -542,7 +542,7 @@ def test_a_file_that_is_none_is_explained(file: Path, tmp_path: Path) -> None:
         b"# nothing\n": "a file with a [ligand.NAME] table",
         b"a = [": "valid TOML",
         b"a = 1\na = 2": "valid TOML",
-        b"\xff\xfe": "valid TOML",
+        b"\xff\xfe": "text in UTF-8",
         b"a = " + b"9" * 5000: "valid TOML",
         b"a = " + b"[" * 100_000: "nesting",
         b"drug = 3": "a key of the file = 'drug'",

@@ -173,7 +173,7 @@ def test_what_is_exact_at_any_step_is_not_limited(free: Scenario) -> None:
 def test_a_senseless_step_is_refused_and_the_largest_sensible_one_named() -> None:
     largest = limits(parse_scenario(SMALL)).senseless_s
     message = told(changed("run", {"duration": "60 s", "dt": "6 s"}))
-    assert f"run.dt = 6.0: allowed is at most {largest:.3g} s" in message
+    assert f"run.dt = '6 s': allowed is at most {largest:.3g} s" in message
 
 
 # --- wrong input ----------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "late": (
         changed("ligand.serotonin.batches.0.times", ["9 s"]),
-        ["times = 9.0", "before the end"],
+        ["times = '9 s'", "before the end"],
     ),
     "target": (changed("ligand.way.binding.SERTT", {"kd": "1 nM", "koff": "1 /s"}), ["mean SERT?"]),
     "drug": (changed("ligand.citalopram.ligand", "citalopran"), ["did you mean citalopram"]),
@@ -221,7 +221,20 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "engine": (changed("run.engine", "compild"), ["run.engine = 'compild'", "mean compiled?"]),
     "seed": (changed("run.seed", -1), ["run.seed = -1", "from 0 to 18446744073709551615"]),
-    "no run": (changed("run"), ["run.duration = (missing)", "add duration"]),
+    "no run": (changed("run"), ["run.duration = (missing)", "'2 min'; add duration"]),
+    "own word": (
+        changed("ligand.way.clampd", 3),
+        ["degradation, diffusion, ligand", "mean clamped?"],
+    ),
+    "supplies": (
+        changed("ligand.serotonin.clamped", "1 nM"),
+        ["nothing beside count, start_cell, batches"],
+    ),
+    "walls": (changed("grid.walls", 3), ["one of 'reflecting', 'periodic'"]),
+    "no table": (changed("ligand.citalopram.reservoir", "1 nM"), ["a table such as { conc"]),
+    "no list": (changed("ligand.serotonin.batches", {"size": 1}), ["a list of tables such as [{"]),
+    "no batch": (changed("ligand.serotonin.batches.0", 7), ["batches[0] = 7", "a list of tables"]),
+    "below": (changed("target.R.cells", [[-1, 0]]), ["cells [x, y], whole numbers >= 0"]),
     "memory": (changed("ligand.serotonin.count", 2**32 - 1), ["memory of the run = 'about", "GB"]),
     "steps": (changed("run.duration", "1e10 s"), ["memory of the run"]),
     "dt": (changed("run.dt", "atuo"), ["run.dt = 'atuo'", "with its unit"]),
@@ -250,12 +263,34 @@ def test_all_faults_are_told_at_once() -> None:
     assert len(caught.value.faults) == 7
 
 
+def test_the_whole_is_judged_although_a_part_is_wrong() -> None:
+    """Step and memory are told beside what is wrong with single keys, as far as the sound parts
+    make them so; and nothing that is not so.
+    """
+    tables = changed("target.SERT.sits", 4)
+    tables["run"] |= {"duration": "60 s", "dt": "6 s"}
+    tables["ligand"]["big"] = {"count": 2**32 - 1}
+    said = told(tables)
+    for words in ("did you mean sites?", "run.dt = '6 s'", "memory of the run"):
+        assert words in said
+    tables = changed("ligand.serotonin.batches.0.cell", [9, 9])
+    tables["target"]["R"]["cells"] = [[9, 9]]
+    tables["run"] |= {"dt": "9 ms"}
+    assert told(tables).count("allowed is") == 2
+
+
+def test_a_mark_of_byte_order_is_no_fault(tmp_path: Path) -> None:
+    path, text = tmp_path / "x.toml", SHIPPED["binding"].read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
+    assert read_scenario(path) == read_scenario(SHIPPED["binding"]).model_copy(update={"name": "x"})
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "a file with [target.NAME]"),
         (b"[grid", "valid TOML"),
-        (b"\xff\xfe", "valid TOML"),
+        (b"\xff\xfe", "text in UTF-8 (invalid start byte at byte 0); save it as UTF-8"),
         (b"x = " + b"[" * 20000, "TOML"),
         (None, "an existing TOML file"),
     ],
@@ -350,6 +385,8 @@ def test_a_ligand_of_the_users_own_file(tmp_path: Path) -> None:
     with pytest.raises(InputErrors) as caught:
         read_scenario(path)
     assert len(caught.value.faults) == 2
+    for fault in caught.value.faults:
+        assert fault.name.startswith("ligand.x.ligand (mine.toml), ligand.foo.affinity[0].")
 
 
 def clean(tables: dict[str, Any]) -> None:

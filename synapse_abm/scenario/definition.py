@@ -88,7 +88,8 @@ class Target(Frozen):
     kind: Literal["transporter", "receptor"] = "transporter"
     sites: Count | None = None
     cells: Annotated[
-        tuple[Cell, ...] | None, Field(description="a list of cells [x, y], one for each site")
+        tuple[Cell, ...] | None,
+        Field(description="a list of cells [x, y], whole numbers >= 0, one for each site"),
     ] = None
 
     @model_validator(mode="after")
@@ -184,8 +185,14 @@ class Ligand(Frozen):
     count: Count = 0
     start_cell: Cell | None = None
     clamped_nM: NonNegative | None = None
-    reservoir: Reservoir | None = None
-    batches: tuple[Batch, ...] = ()
+    reservoir: Annotated[
+        Reservoir | None,
+        Field(description="a table such as { concentration = '1 nM', exchange = '0.3 /s' }"),
+    ] = None
+    batches: Annotated[
+        tuple[Batch, ...],
+        Field(description="a list of tables such as [{ size = 9, cell = [0, 0], rate = '1 /s' }]"),
+    ] = ()
     binding: dict[str, Kinetics] = Field(default_factory=dict)
     return_per_s: NonNegative = 0.0
     """Rate at which a transported molecule comes back out, in its transporter's cell."""

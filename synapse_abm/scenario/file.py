@@ -140,12 +140,17 @@ class _Reader:
         self.faults += _cells_outside(tables)
         if not self.faults and grid is not None:
             self.faults += part_faults(grid, good_targets, good_ligands)
-        if self.faults or grid is None or run is None:
+        if grid is None or run is None:
             return None
         settings = RunSettings(**run.model_dump(exclude={"dt_s"}, exclude_unset=True))
         dt = {} if run.dt_s is None else {"dt_s": run.dt_s}
-        parts = {"targets": good_targets, "ligands": good_ligands, "run": settings}
-        found = Scenario(name=title, grid=grid, **parts, **dt)  # type: ignore[arg-type]
+        good = _sound(grid, good_targets, good_ligands) if self.faults else good_ligands
+        parts = {"targets": good_targets, "ligands": good, "run": settings}
+        try:
+            found = Scenario(name=str(title), grid=grid, **parts, **dt)  # type: ignore[arg-type]
+        except ValidationError:
+            assert self.faults  # a cell of a target is outside, say: told already
+            return None
         self.faults += _whole_faults(found, settings)
         return found
 
@@ -176,7 +181,7 @@ class _Reader:
         before = len(self.faults)
         own = {key: value for key, value in raw.items() if key not in ("ligand", "binding")}
         if "taken_from" in own:
-            keys = {*map(bare_name, Ligand.model_fields), "ligand"} - {"taken_from"}
+            keys = map(_key, Ligand.model_fields)
             self.faults.append(UnknownName(f"a key of {dotted(here)}", "taken_from", keys))
         taken = self.taken(here, raw.get("ligand"), targets)
         binding = self.binding(here, raw.get("binding", {}))
@@ -201,11 +206,10 @@ class _Reader:
             where = path if error.name == "ligand" else f"{path} ({error.name})"
             self.faults.append(UnknownName(where, str(error.value), error.known))
             return {}
-        except InputError as error:
-            self.faults.append(InputError(f"{path}, {error.name}", error.value, error.allowed))
-            return {}
-        except InputErrors as error:
-            self.faults += error.faults
+        except (InputError, InputErrors) as error:
+            several = error.faults if isinstance(error, InputErrors) else [error]
+            place = f"{path} ({at[0]})" if at else path
+            self.faults += (each.within(place) for each in several)
             return {}
         found = record.in_scenario(each for each in targets if each in self.known.targets)
         fields = ("role", "diffusion_um2_per_s", "binding")
@@ -301,9 +305,14 @@ class _Reader:
         except ValidationError as error:
             if broken and error.errors()[0]["type"] == "value_error":
                 return None  # the same, told by the rule
-            origin = Origin(here, _written(raw), bare_name, _WRONG)
+            origin = Origin(here, _written(raw), _key, _WRONG)
             self.faults += field_faults(error, model, origin)
             return None
+
+
+def _key(field: str) -> str:
+    """The key that a file has for a field."""
+    return "ligand" if field == "taken_from" else bare_name(field)
 
 
 class _Wrong:
@@ -314,6 +323,19 @@ _WRONG = _Wrong()
 
 
 # --- rules between the keys of a table, which hold even if one of them is wrong by itself ---------
+
+
+def _sound(grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]) -> dict[str, Ligand]:
+    """The ligands that fit the rest, of a file with faults: what is wrong with the whole (the
+    step, the memory) can then be told with them, as far as these ligands make it so.
+    """
+    found = dict[str, Ligand]()
+    for name, ligand in ligands.items():
+        known = {each: k for each, k in ligand.binding.items() if each in targets}
+        fitting = ligand.model_copy(update={"binding": known})
+        if not list(part_faults(grid, targets, {name: fitting})):
+            found[name] = fitting
+    return found
 
 
 def _unknown_targets(tables: Tables, known: Iterable[str]) -> Iterator[InputError]:
@@ -383,7 +405,8 @@ def _kinetics_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError
 def _ligand_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
     explicit = [k for k in ("count", "start_cell", "reservoir", "batches") if given.get(k)]
     if explicit and given.get("clamped_nM") is not None:
-        allowed = f"nothing beside {explicit[0]}: a ligand is clamped or made of molecules"
+        beside = ", ".join(explicit)
+        allowed = f"nothing beside {beside}: a ligand is clamped or made of molecules"
         clamped = _as_written(raw, "clamped_nM")
         yield InputError(f"{path}.clamped", clamped, allowed, "leave out one of them")
 
@@ -442,19 +465,20 @@ def _whole_faults(scenario: Scenario, run: RunSettings) -> Iterable[InputError]:
             f"at most {found.senseless_s:.3g} s, because this scenario is driven; "
             f"{found.longest_s:.3g} s keeps its error small"
         )
-        yield InputError("run.dt", dt, allowed, "or write dt = 'auto'")
+        yield InputError("run.dt", f"{dt:g} s", allowed, "or write dt = 'auto'")
     if dt > run.duration_s:
-        yield InputError("run.dt", dt, f"at most the duration, {run.duration_s:g} s")
+        yield InputError("run.dt", f"{dt:g} s", f"at most the duration, {run.duration_s:g} s")
     for name, ligand in scenario.ligands.items():
         for number, batch in enumerate(ligand.batches):
             late = [time for time in batch.times_s if time >= run.duration_s]
             if late:
                 path = f"ligand.{name}.batches[{number}].times"
-                yield InputError(path, late[0], f"times before the end, {run.duration_s:g} s")
+                allowed = f"times before the end, {run.duration_s:g} s"
+                yield InputError(path, f"{late[0]:g} s", allowed)
     every, records = steps_per_sample(scenario, run), samples(scenario, run)
     if every * records > MAX_STEP:
         allowed = f"at most {MAX_STEP * dt:.3g} s with a step of {dt:.3g} s"
-        yield InputError("run.duration", run.duration_s, allowed)
+        yield InputError("run.duration", f"{run.duration_s:g} s", allowed)
     need, have = memory_bytes(scenario, run.duration_s, records, run.replicates), machine_bytes()
     if need > have or need > 24 * MAX_ENTITY:
         allowed = f"at most {have / 1e9:.0f} GB, the memory of this machine"
