@@ -299,7 +299,7 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
     from synapse_abm.scenario import file as scenario_file
 
     scenario = scenario_file.read_scenario(path)
-    print(f"{scenario}\n", flush=True)
+    print(f"{scenario.with_run(seed=seed, engine=command.engine)}\n", flush=True)
     out = Path("outputs", path.stem) if command.out is None else command.out
     found = simulate.write(
         scenario, out, seed=seed, engine=command.engine, progress=bar, workers=workers,

@@ -498,6 +498,8 @@ def test_what_cannot_be_done_by_hand_is_refused_with_the_reason(engine: Engine) 
         (lambda: model.free("serotonn"), "did you mean serotonin"),
         (lambda: Drug(model, "citalopram", 5), "made by the model alone"),
         (lambda: Transporter.create_agents(model, 2, "SERT", 5), "made by the model alone"),
+        (lambda: Drug.create_agents(model, 2), "made by the model alone"),
+        (lambda: Transporter.create_agents(model, 2), "made by the model alone"),
     ]
     free = next(m for m in model.agents if isinstance(m, Molecule) and m.is_free)
     attempts.append((lambda: free.move_to(elsewhere), "a cell of this model's grid"))

@@ -19,10 +19,19 @@ from synapse_abm.errors import InputError, InputErrors, SynapseError
 from synapse_abm.quantity import parse
 from synapse_abm.runs.experiment import scenario_summary
 from synapse_abm.runs.simulate import simulate
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Scenario, Target
+from synapse_abm.scenario import (
+    Batch,
+    Grid,
+    Kinetics,
+    Ligand,
+    Reservoir,
+    RunSettings,
+    Scenario,
+    Target,
+)
 from synapse_abm.scenario import definition as scenario
 from synapse_abm.scenario.file import parse_scenario, read_scenario
-from synapse_abm.scenario.forecast import forecast
+from synapse_abm.scenario.forecast import forecast, settling_s, unsettled
 from synapse_abm.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
 from synapse_abm.scenarios import scenarios
 
@@ -132,6 +141,61 @@ def test_the_table_shows_units_derived_numbers_and_warnings() -> None:
     crowded = changed("ligand.drug", {"count": 5, "binding": {"R": {"kd": "1 nM", "koff": "1 /s"}}})
     assert "depletion expected" in str(parse_scenario(crowded))
     assert "not well mixed: drug" in str(parse_scenario(crowded)), "it does not diffuse"
+
+
+def test_a_ligand_that_never_comes_is_named() -> None:
+    """An edit half done: the old supply is out, the new one not in; or a name is left over."""
+    text = str(parse_scenario(changed("ligand.way.clamped_nM")))
+    assert "! there is no way: give it a count" in text
+    never = [{"size": 2}, {"size": 2, "rate": "1 /s", "cell": [1, 1]}]
+    text = str(parse_scenario(changed("ligand.serotonin.batches", never)))
+    assert "! batches[0] of serotonin never comes" in text
+    assert "there is no serotonin" not in text
+    text = str(parse_scenario(changed("ligand.citalopram.ligand", "paroxetine@Habert1985")))
+    assert "! citalopram has the constants of paroxetine; call it [ligand.paroxetine]" in text
+    assert "has the constants" not in str(parse_scenario(SMALL))
+
+
+def _alone(burn_in_s: float, **supply: Any) -> Scenario:
+    """A ligand with Kd 1 nM that leaves at 1 /s, 40 sites in one cell, seen for 8 s."""
+    binding = {"R": Kinetics(kd_nM=1.0, koff_per_s=1.0)}
+    return Scenario(
+        grid=Grid.well_mixed(10.0),
+        targets={"R": Target(kind="receptor", sites=40)},
+        ligands={"L": Ligand(binding=binding, **supply)},
+        run=RunSettings(duration_s=8.0, burn_in_s=burn_in_s, replicates=200),
+    )
+
+
+def test_a_burn_in_that_is_too_short_is_told() -> None:
+    """1 - e^(-2 t) on the way to a half, averaged over 8 s: 1/16 is missing, and 1/16 is seen."""
+    short, long = _alone(0.0, clamped_nM=1.0), _alone(1.0, clamped_nM=1.0)
+    assert short.run is not None and long.run is not None
+    assert settling_s(short, "L", "R") == pytest.approx(0.5)
+    assert unsettled(long.run, 0.5) == pytest.approx((math.exp(-2) - math.exp(-16)) / 14)
+    lacking = unsettled(short.run, 0.5)
+    assert lacking == pytest.approx(1 / 16, rel=1e-6)
+    found = simulate(short).measured["occupancy", "R", "L"]
+    assert found.estimate is not None
+    limit = 5.05 * found.estimate.se  # false alarm 1e-6 with 199 degrees of freedom
+    assert abs(found.mean - (1 - lacking) / 2) < limit
+    assert abs(found.mean - 1 / 2) > limit, "a forecast of nothing missing would be noticed"
+    assert "not settled" not in str(long)
+    assert "not settled: L at R takes about 500 ms" in str(_alone(0.5, clamped_nM=1.0))
+    slow = _alone(2.0, reservoir=Reservoir(concentration_nM=1.0, exchange_per_s=0.5))
+    filling = (1 + 20 / slow.grid.molecules_per_nM) / 0.5
+    assert settling_s(slow, "L", "R") == pytest.approx(0.5 + filling)
+    assert "not settled" in str(slow)
+    shut = _alone(2.0, reservoir=Reservoir(concentration_nM=1.0, exchange_per_s=0.0))
+    assert "takes for ever" in str(shut)
+    rival = Ligand(clamped_nM=3.0, binding={"R": Kinetics(kd_nM=1.0, koff_per_s=50.0)})
+    held = short.model_copy(update={"ligands": short.ligands | {"rival": rival}})
+    assert settling_s(held, "L", "R") == pytest.approx(1 / (1 + 1 / 4)), "C/(1 + rival's C/K)"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_ready_made_scenarios_settle_before_they_are_averaged(name: str) -> None:
+    assert "not settled" not in str(read_scenario(SHIPPED[name]))
 
 
 # --- the step -------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     model: SynapseModel
 
-    def __init__(self, model: SynapseModel, ligand: str, id: int) -> None:
+    def __init__(self, model: SynapseModel, ligand: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), ligand)
         super().__init__(model)
         self.unique_id = 1 + model.n_sites + id
@@ -230,7 +230,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
 
     model: SynapseModel
 
-    def __init__(self, model: SynapseModel, target: str, id: int) -> None:
+    def __init__(self, model: SynapseModel, target: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), target)
         super().__init__(model)
         self.unique_id = 1 + id

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from synapse_abm.scenario.definition import Ligand, Scenario
-from synapse_abm.scenario.forecast import Forecast, forecast, regime_warnings
+from synapse_abm.scenario.forecast import (
+    Forecast,
+    comes,
+    forecast,
+    regime_warnings,
+    settling_s,
+    unsettled,
+)
 from synapse_abm.scenario.mesh import mesh_warnings
 from synapse_abm.scenario.timestep import in_cell_rate, reason, step_warnings
 
 type Row = tuple[str, str]
+
+#: Largest share of an occupancy that its average may lack without a warning.
+UNSETTLED = 0.01
 
 
 def scenario_text(scenario: Scenario) -> str:
@@ -28,11 +39,13 @@ def scenario_text(scenario: Scenario) -> str:
 
 
 def warnings(scenario: Scenario) -> list[str]:
-    """What to beware of: the step, the regime and the mesh."""
+    """What to beware of: names, the step, the regime, the mesh and the burn-in."""
     return [
+        *_misnamed(scenario),
         *step_warnings(scenario),
         *regime_warnings(scenario),
         *mesh_warnings(scenario),
+        *_unsettled(scenario),
         *_sampling(scenario),
     ]
 
@@ -128,6 +141,39 @@ def _work(estimates: Forecast) -> str:
         f"{estimates.events:.1e} events; about {_time(estimates.seconds, 1)} and "
         f"{estimates.bytes / 1e9:.1f} GB"
     )
+
+
+def _unsettled(scenario: Scenario) -> list[str]:
+    """Occupancies that have not settled when the burn-in is over.
+
+    Not of ligands that are released in batches: nothing is expected to settle there.
+    """
+    said, run = list[str](), scenario.run
+    for name, ligand in scenario.ligands.items() if run else ():
+        for target in ligand.binding if comes(ligand) and not ligand.batches else ():
+            settling = settling_s(scenario, name, target)
+            lacking = unsettled(run, settling) if run else 0.0
+            if lacking > UNSETTLED and scenario.targets[target].n_sites:
+                lasts = math.isfinite(settling)
+                much = f"; a burn-in of {_time(5 * settling, 2)} would do" if lasts else ""
+                time = f"about {_time(settling, 2)}" if lasts else "for ever"
+                said.append(
+                    f"not settled: {name} at {target} takes {time} to come to 63 % of its end, so "
+                    f"its average lacks some {100 * lacking:.2g} % of it{much}"
+                )
+    return said
+
+
+def _misnamed(scenario: Scenario) -> list[str]:
+    """A ligand called like one drug that has the constants of another: half of an edit."""
+    from synapse_abm.pharmacology.library import library, own_file
+
+    said = []
+    for name, ligand in scenario.ligands.items():
+        taken = (own_file(ligand.taken_from) or ("", ligand.taken_from))[1].partition("@")[0]
+        if taken and taken != name and name in library().ligands:
+            said.append(f"{name} has the constants of {taken}; call it [ligand.{taken}]")
+    return said
 
 
 def _sampling(scenario: Scenario) -> list[str]:

@@ -284,6 +284,13 @@ class Scenario(Frozen):
             object.__setattr__(copied, "dt_s", auto_dt(copied).dt_s)
         return copied
 
+    def with_run(self, **settings: Any) -> Self:
+        """A copy with some settings of the run replaced, not validated; None replaces nothing."""
+        given = {key: value for key, value in settings.items() if value is not None}
+        if self.run is None or not given:
+            return self
+        return self.model_copy(update={"run": self.run.model_copy(update=given)})
+
     @property
     def dt_is_auto(self) -> bool:
         """Whether the step was chosen by the program."""

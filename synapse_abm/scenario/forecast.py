@@ -168,12 +168,64 @@ def depletion(scenario: Scenario, name: str) -> float:
     return min(1.0, binding / total)
 
 
+def settling_s(scenario: Scenario, name: str, target: str) -> float:
+    """Time (s) in which an occupancy that starts at nothing has come to 1 - 1/e of its end, about.
+
+    Binding takes 1/(k_off + k_cat + k_on C / (1 + sum of C/K of the rivals)), longer where mixing
+    is slow; molecules that sites take have to come in through the exchange of a reservoir.
+    """
+    ligand, kinetics = scenario.ligands[name], scenario.ligands[name].binding[target]
+    rivals = 1 + sum(_strength(scenario, x, target) for x in scenario.ligands if x != name)
+    on = kinetics.kon * nominal_nM(scenario, ligand) / rivals
+    off = kinetics.koff + kinetics.kcat_per_s
+    found = (1 + mixing_ratio(scenario, name, target)) / (on + off) if on + off > 0 else math.inf
+    if ligand.reservoir is None or ligand.reservoir.concentration_nM == 0:
+        return found
+    taken = 0.0
+    for each in ligand.binding:
+        x = _strength(scenario, name, each)
+        taken += scenario.targets[each].n_sites * (x / (1 + x) if x < math.inf else 1.0)
+    there = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
+    exchange = ligand.reservoir.exchange_per_s
+    return found + ((1 + taken / there) / exchange if exchange > 0 else math.inf)
+
+
+def _strength(scenario: Scenario, name: str, target: str) -> float:
+    """C/K of a ligand at a target; 0 if it does not bind there."""
+    ligand = scenario.ligands[name]
+    kinetics = ligand.binding.get(target)
+    if kinetics is None or kinetics.kon == 0:
+        return 0.0
+    off = kinetics.koff + kinetics.kcat_per_s
+    on = kinetics.kon * nominal_nM(scenario, ligand)
+    return on / off if off > 0 else math.inf if on > 0 else 0.0
+
+
+def unsettled(run: RunSettings, settling: float) -> float:
+    """Share of the way up that an average after the burn-in still lacks, 0 to 1."""
+    window = run.duration_s - run.burn_in_s
+    if math.isinf(settling):
+        return 1.0
+    lacking = math.exp(-run.burn_in_s / settling) * -math.expm1(-window / settling)
+    return lacking * settling / window
+
+
+def comes(ligand: Ligand) -> bool:
+    """Whether there is any of it, ever."""
+    supplied = ligand.count or ligand.clamped_nM is not None or ligand.reservoir is not None
+    return bool(supplied) or any(each.rate_per_s or each.times_s for each in ligand.batches)
+
+
 def regime_warnings(scenario: Scenario) -> list[str]:
     """Where the textbook's assumptions fail: mixing, depletion, few copies of nothing to see."""
     said = []
     for name, ligand in scenario.ligands.items():
         if not ligand.binding:
             said.append(f"{name} binds to no target")
+        if not comes(ligand):
+            said.append(f"there is no {name}: give it a count, clamped, a reservoir or batches")
+        never = [n for n, x in enumerate(ligand.batches) if not (x.rate_per_s or x.times_s)]
+        said += [f"batches[{n}] of {name} never comes: give it a rate or times" for n in never]
         for target in ligand.binding:
             ratio = mixing_ratio(scenario, name, target)
             if ratio >= 0.1:
