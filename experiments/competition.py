@@ -365,7 +365,7 @@ def _draw(result: Result) -> Figure:
     plot.percent(top)
     top.legend(
         loc="upper left",
-        title="points: simulated, lines: theory\nK: half is held",
+        title="points: simulated, 95 % interval\nlines: theory; K: half is held",
         alignment="left",
     )
     most, shift = shifts["serotonin_nM"][-1], shifts["expected_nM"][-1] / ki

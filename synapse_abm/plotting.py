@@ -6,6 +6,7 @@ apart. Figures are made without pyplot: no window system is asked for, nothing g
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -14,11 +15,15 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, BLACK, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#6E6E6E"
 
+PNG_DPI = 200
+#: Replicates whose own lines a time series shows.
+SHOWN = 8
 STYLE: Any = {
     "font.size": 13,
     "axes.titlesize": 16,
@@ -35,7 +40,6 @@ STYLE: Any = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.hashsalt": "synapse_abm",  # the same figure gives the same bytes
-    "svg.fonttype": "none",
 }
 
 
@@ -48,6 +52,15 @@ def styled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return drawn
+
+
+@styled
+def saved(name: str, figure: Figure, dpi: int = PNG_DPI) -> dict[str, bytes]:
+    """A figure as PNG and as SVG, by file name; equal figures are equal files."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=dpi)
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    return {f"{name}.png": png.getvalue(), f"{name}.svg": svg.getvalue()}
 
 
 def slide(
@@ -109,28 +122,59 @@ def timeseries(found: Any) -> Figure:
 
     One panel for occupancies, one for free molecules, one for fluxes, as far as there are any: thin
     lines are single replicates, the thick one is their mean, the point at the right is the average
-    after the burn-in (shaded) with two standard errors. ``found`` is what ``simulate`` returns.
+    after the burn-in (shaded) with two standard errors; the legend says so. ``found`` is what
+    ``simulate`` returns.
     """
     kinds = list(dict.fromkeys(kind for kind, _, _ in found.measured))
     heights = [2.0 if kind == "occupancy" else 1.0 for kind in kinds] or [1.0]
     figure, panels = slide(heights, width=10.4)
     for panel, kind in zip(panels, kinds, strict=False):
         _panel(panel, found, kind)
-    _burn_in(panels, found.run.burn_in_s)
+    _burn_in(panels, found.run.burn_in_s / _time_unit(found.run.duration_s)[0])
     panels[0].set_title(found.scenario.name.replace("_", " "))
-    panels[-1].set_xlabel("time (s)")
-    panels[-1].set_xlim(0, 1.03 * found.run.duration_s)
+    _explain(panels[0], found)
+    seconds, unit = _time_unit(found.run.duration_s)
+    panels[-1].set_xlabel(f"time ({unit})")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
+    panels[-1].set_xlim(0, 1.03 * found.run.duration_s / seconds)
     return figure
 
 
-def _burn_in(panels: Sequence[Axes], end_s: float) -> None:
+def _time_unit(duration_s: float) -> tuple[float, str]:
+    """The unit, in seconds and by name, in which a person would read an axis of that length."""
+    units = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+    return next((each for each in units if duration_s >= 4 * each[0]), (1.0, "s"))
+
+
+def _explain(panel: Axes, found: Any) -> None:
+    """What the kinds of lines mean, at the end of a legend."""
+    several, entries = len(found.recordings), panel.get_legend_handles_labels()
+    handles, labels = list[Any](entries[0]), entries[1]
+    if several > 1:
+        shown = "each replicate" if several <= SHOWN else f"{SHOWN} of {several} replicates"
+        handles += [
+            Line2D([], [], color=GREY, alpha=0.4, lw=0.7),
+            Line2D([], [], color=GREY, lw=1.6),
+        ]
+        labels += [shown, f"mean of {several}"]
+    if any(it.se is not None for it in found.measured.values()):
+        handles.append(panel.errorbar([], [], [], color=GREY, fmt="o", ms=5, capsize=4))
+        labels.append("average, 2 std. errors")
+    _legend(panel, handles, labels)
+
+
+def _legend(panel: Axes, *entries: Any) -> None:
+    panel.legend(*entries, loc="upper left", bbox_to_anchor=(1.0, 1.04), fontsize=11)
+
+
+def _burn_in(panels: Sequence[Axes], end: float) -> None:
     """Shade what was not averaged, and say so."""
-    if not end_s:
+    if not end:
         return
     for panel in panels:
-        panel.axvspan(0, end_s, color=GREY, alpha=0.12, lw=0)
+        panel.axvspan(0, end, color=GREY, alpha=0.12, lw=0)
     panels[0].text(
-        end_s / 2, 0.03, "burn-in", color=GREY, fontsize=11, ha="center",
+        end / 2, 0.03, "burn-in", color=GREY, fontsize=11, ha="center",
         transform=panels[0].get_xaxis_transform(),
     )  # fmt: skip
 
@@ -138,18 +182,19 @@ def _burn_in(panels: Sequence[Axes], end_s: float) -> None:
 def _panel(panel: Axes, found: Any, kind: str) -> None:
     colours = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
     here = [at for at in found.measured if at[0] == kind]
-    runs, end_s, top = found.recordings, 1.012 * found.run.duration_s, 0.0
+    (unit, _), runs, top = _time_unit(found.run.duration_s), found.recordings, 0.0
+    end = 1.012 * found.run.duration_s / unit
     for number, at in enumerate(here):
         colour, it = colours[number % len(colours)], found.measured[at]
         if len(runs) > 1:
-            for run in runs[:8]:
-                panel.plot(run.seconds, run.columns[at], color=colour, alpha=0.2, lw=0.7)
+            for run in runs[:SHOWN]:
+                panel.plot(run.seconds / unit, run.columns[at], color=colour, alpha=0.2, lw=0.7)
         mean = sum(run.columns[at] for run in runs) / len(runs)
         name = f"{at[2]} at {at[1]}" if at[1] else at[2]
-        panel.plot(runs[0].seconds, mean, color=colour, lw=1.6, label=name)
+        panel.plot(runs[0].seconds / unit, mean, color=colour, lw=1.6, label=name)
         if it.se is not None:
             panel.errorbar(
-                [end_s], [it.mean], [2 * it.se], color=colour, fmt="o", ms=5, capsize=4, zorder=5,
+                [end], [it.mean], [2 * it.se], color=colour, fmt="o", ms=5, capsize=4, zorder=5,
                 clip_on=False,
             )  # fmt: skip
         top = max(top, *(run.columns[at].max() for run in runs), it.formula or 0.0, it.exact or 0.0)
@@ -160,7 +205,7 @@ def _panel(panel: Axes, found: Any, kind: str) -> None:
     if kind == "occupancy":
         percent(panel)
     panel.set_ylim(0, 1.05 * top or 1.0)
-    panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.04), fontsize=11)
+    _legend(panel)
 
 
 def _theory(panel: Axes, measured: Sequence[Any]) -> None:

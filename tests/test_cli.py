@@ -244,7 +244,22 @@ def test_simulate_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
 def test_simulate_gives_the_same_trajectory_on_both_engines(say: Say) -> None:
     Path("mine.toml").write_text(SHORT)
     for engine in ("compiled", "agents"):
-        assert say("simulate", "mine.toml", "--engine", engine, "--json", engine)[0] == 0
+        run = (
+            "simulate",
+            "mine.toml",
+            "--engine",
+            engine,
+            "--json",
+            engine,
+            "--out",
+            f"o-{engine}",
+        )
+        status, out, _ = say(*run)
+        assert status == 0
+        assert f", {engine} engine" in out, "what is told beforehand is what was asked for"
+    for kind in ("csv", "parquet", "png", "svg"):
+        files = [Path(f"o-{each}", f"timeseries.{kind}") for each in ("compiled", "agents")]
+        assert files[0].read_bytes() == files[1].read_bytes(), "figures too"
     fast, plain = (json.loads(Path(e).read_bytes()) for e in ("compiled", "agents"))
     assert (fast.pop("engine"), plain.pop("engine")) == ("compiled", "agents")
     assert fast == plain

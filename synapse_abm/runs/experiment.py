@@ -30,7 +30,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
-import io
 import operator
 import shutil
 import sys
@@ -57,8 +56,6 @@ from synapse_abm.results import (
 
 #: The seed of a run for which none is given: the same command gives the same tables.
 DEFAULT_SEED = 1
-
-_PNG_DPI = 200
 
 
 class Progress(Protocol):
@@ -274,8 +271,7 @@ def _option_values(options: object) -> Mapping[str, Any]:
 
 
 def figure_files(name: str, figure: Any) -> dict[str, bytes]:
-    """The figure as PNG and as SVG, without a date so that equal figures are equal files."""
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=_PNG_DPI)
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    return {f"{name}.png": png.getvalue(), f"{name}.svg": svg.getvalue()}
+    """The figure as PNG and as SVG; equal figures are equal files."""
+    from synapse_abm.plotting import saved
+
+    return saved(name, figure)

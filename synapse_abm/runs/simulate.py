@@ -7,7 +7,6 @@ numbers and the same hash of the trajectory.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -541,11 +540,6 @@ def _papers(scenario: Scenario) -> list[str]:
 
 
 def _figure_files(found: Simulated) -> dict[str, bytes]:
-    from synapse_abm.plotting import timeseries
+    from synapse_abm.plotting import saved, timeseries
 
-    figure, files = timeseries(found), dict[str, bytes]()
-    for kind, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
-        sink = io.BytesIO()
-        figure.savefig(sink, format=kind, **options)
-        files[f"timeseries.{kind}"] = sink.getvalue()
-    return files
+    return saved("timeseries", timeseries(found), dpi=150)
