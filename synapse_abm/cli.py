@@ -15,13 +15,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
 from synapse_abm import __version__
-from synapse_abm.errors import EXIT_BAD_INPUT, InputError, SynapseError, raise_faults
+from synapse_abm.errors import (
+    EXIT_BAD_INPUT,
+    InputError,
+    InputErrors,
+    SynapseError,
+    UnknownName,
+    raise_faults,
+)
 from synapse_abm.results import (
     RECORD,
     Check,
@@ -53,9 +60,10 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Seeds are read as text and checked by check_seed, which explains better than a failed conversion.
-type Seed = Annotated[str | None, arg(metavar="N")]
-type Workers = Annotated[str | None, arg(metavar="N")]
-type File = Annotated[Path | None, arg(metavar="FILE")]
+# What is taken by default stands in their texts, so no "(default: None)" follows.
+type Seed = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
+type Workers = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
+type File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Simulate:
 
     scenario: Annotated[Positional[str], arg(metavar="SCENARIO")]
     """A scenario file (TOML), or the name of a ready-made one that `list` shows."""
-    engine: Literal["compiled", "agents"] | None = None
+    engine: Annotated[str | None, arg(metavar="{compiled,agents}", help_behavior_hint="")] = None
     """The fast engine or the plain Python agents; the trajectory is the same (default: as the
     scenario says)."""
     seed: Seed = None
@@ -290,19 +298,25 @@ def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int
 
 
 def _simulate(command: Simulate, arguments: list[str]) -> int:
-    path = find_scenario(command.scenario)
-    seed = None if command.seed is None else check_seed(command.seed, "--seed")
-    workers = check_workers(command.workers, "--workers")
-    if command.json is not None:
-        check_file(command.json)
     from synapse_abm.runs import simulate
     from synapse_abm.scenario import file as scenario_file
 
-    scenario = scenario_file.read_scenario(path)
-    print(f"{scenario.with_run(seed=seed, engine=command.engine)}\n", flush=True)
+    def read() -> tuple[Path, Any]:
+        path = find_scenario(command.scenario)
+        return path, scenario_file.read_scenario(path)
+
+    seed, workers, engine, (path, scenario) = _together(
+        lambda: None if command.seed is None else check_seed(command.seed, "--seed"),
+        lambda: check_workers(command.workers, "--workers"),
+        lambda: _engine(command.engine),
+        read,
+    )
+    if command.json is not None:
+        check_file(command.json)
+    print(f"{scenario.with_run(seed=seed, engine=engine)}\n", flush=True)
     out = Path("outputs", path.stem) if command.out is None else command.out
     found = simulate.write(
-        scenario, out, seed=seed, engine=command.engine, progress=bar, workers=workers,
+        scenario, out, seed=seed, engine=engine, progress=bar, workers=workers,
         command=_without_paths(
             arguments, {"--out", "--json", "--workers"}, command.scenario, path.stem
         ),
@@ -315,6 +329,26 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
     print(f"figure, time series and {RECORD} are in {out}{os.sep}")
     good = all(check.passed for check in checks) and not found.failures
     return 0 if good else EXIT_CHECK_FAILED
+
+
+def _together(*checks: Callable[[], Any]) -> list[Any]:
+    """What the checks give, or the faults of all of them."""
+    found, faults = list[Any](), list[InputError]()
+    for check in checks:
+        try:
+            found.append(check())
+        except InputErrors as error:
+            faults += error.faults
+        except InputError as fault:
+            faults.append(fault)
+    raise_faults(faults)
+    return found
+
+
+def _engine(name: str | None) -> str | None:
+    if name not in (None, "compiled", "agents"):
+        raise UnknownName("--engine", name, ("compiled", "agents"))
+    return name
 
 
 def _rerun(command: Rerun) -> int:

@@ -292,6 +292,14 @@ WRONG = {
     "no scenario file": (["simulate", "x/y.toml"], ["x/y.toml", "check the path"]),
     "empty scenario": (["simulate", "./f"], ["scenario = 'f'", "valid TOML"]),
     "scenario's seed": (["simulate", "binding", "--seed", "-1"], ["--seed = '-1'"]),
+    "engine": (
+        ["simulate", "binding", "--engine", "agnts"],
+        ["--engine = 'agnts'", "mean agents?"],
+    ),
+    "all of it": (
+        ["simulate", "bindin", "--engine", "x", "--seed", "-1", "--workers", "0"],
+        ["4 inputs", "--engine = 'x'", "--seed", "--workers", "scenario = 'bindin'"],
+    ),
     "two seeds": (["validate", "--fresh", "--seed", "1"], ["--seed", "--fresh"]),
     "no workers": (["run", "demo", "--workers", "0"], ["--workers = '0'", "from 1 to 256"]),
     "fewer workers": (["run", "demo", "--workers", "-1"], ["--workers"]),

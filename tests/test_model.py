@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import mesa
 import numpy as np
@@ -14,7 +15,7 @@ from synapse_abm.agents import Drug, Molecule, Receptor, Serotonin, Site, Transp
 from synapse_abm.agents.model import SynapseModel
 from synapse_abm.engine.checkpoint import to_bytes
 from synapse_abm.engine.invariants import InvariantError, check
-from synapse_abm.errors import InputError
+from synapse_abm.errors import InputError, InputErrors
 from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 SLOW_FOR_COUNT = 100_000
@@ -228,9 +229,17 @@ def test_numpy_integers_are_seeds() -> None:
     assert np.array_equal(one.store.molecules, other.store.molecules)
 
 
-def test_a_step_count_below_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match="steps = -1"):
-        SynapseModel(crowded()).run(-1)
+@pytest.mark.parametrize("engine", ["compiled", "agents"])
+def test_numbers_of_steps_are_whole_and_not_negative(engine: Any) -> None:
+    model = SynapseModel(crowded(), engine=engine)
+    with pytest.raises(InputErrors, match=r"steps = -1(.|\n)*every = 2.5"):
+        model.run(-1, 2.5)  # type: ignore[arg-type]
+    for every in (-1, True, "3"):
+        with pytest.raises(InputError, match=r"every = .* a whole number of steps >= 0"):
+            model.run(5, every)  # type: ignore[arg-type]
+    assert model.time == 0
+    with pytest.raises(ValueError, match="every = -1 is negative"):
+        SynapseModel(crowded()).simulation.run(5, -1)
 
 
 @pytest.mark.parametrize(

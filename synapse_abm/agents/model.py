@@ -447,9 +447,14 @@ class SynapseModel(LazyModel):
         ``collector`` (a ``mesa.DataCollector``) collects at each record. The steps are taken one
         by one, so that nothing is passed over, if events wait on Mesa's own schedule, if
         ``collect_every`` is given, or if a class derived from this one has a ``step`` of its own.
+
+        Raises
+        ------
+        InputError, InputErrors
+            If ``steps`` or ``every`` is no whole number >= 0.
         """
-        if steps < 0:
-            raise ValueError(f"steps = {steps} is negative; give a whole number >= 0")
+        faults = interval_faults(steps, "steps")
+        raise_faults(faults + (interval_faults(every, "every") if every is not None else []))
         if every is None:
             every = max(1, steps // 1000)
         if collector is None and self._in_one_call():

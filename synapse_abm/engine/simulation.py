@@ -185,6 +185,8 @@ class Simulation:
     def recorder(self, steps: int, every: int) -> Recorder:
         """An empty recording of the next ``steps`` steps."""
         self._require_addresses(steps)
+        if every < 0:  # compiled code would write beyond the table
+            raise ValueError(f"every = {every} is negative; give a whole number >= 0")
         width = self.state.store.totals.size + self.state.store.events.size
         table = np.zeros((max(steps // every if every else 0, 1), width), dtype=np.int64)
         return Recorder(self.scenario, self.names, self.state.step, steps, every, table)
