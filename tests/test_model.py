@@ -229,6 +229,26 @@ def test_numpy_integers_are_seeds() -> None:
     assert np.array_equal(one.store.molecules, other.store.molecules)
 
 
+def test_compiled_calls_grow_from_one_step_and_change_nothing() -> None:
+    """A first call of many long steps could not be interrupted."""
+    one, other = SynapseModel(crowded()).simulation, SynapseModel(crowded()).simulation
+    sizes, advance = list[int](), one._advance
+
+    def noting(steps: int, *rest: Any) -> int:
+        sizes.append(steps)
+        return advance(steps, *rest)
+
+    one._advance = noting  # type: ignore[method-assign]
+    one.run(40)
+    one.run(60)
+    assert sizes[0] == 1
+    assert all(sizes[n] <= 2 * max(sizes[:n]) for n in range(1, len(sizes)))
+    assert sum(sizes) == 100
+    for _ in range(100):
+        other.run(1)
+    assert to_bytes(one) == to_bytes(other)
+
+
 @pytest.mark.parametrize("engine", ["compiled", "agents"])
 def test_numbers_of_steps_are_whole_and_not_negative(engine: Any) -> None:
     model = SynapseModel(crowded(), engine=engine)

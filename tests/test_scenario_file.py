@@ -235,6 +235,20 @@ def test_what_is_exact_at_any_step_is_not_limited(free: Scenario) -> None:
     assert math.isinf(limits(free).longest_s)
 
 
+def test_a_step_of_free_length_takes_a_bounded_number_of_events() -> None:
+    """2 x 1000 sites x 5e5 /s are 1e9 events/s: 100 steps for each second's sample, not one."""
+    binding = {"R": Kinetics(kd_nM=1000.0, koff_per_s=1e6)}
+    busy = Scenario(
+        grid=Grid.well_mixed(10.0),
+        targets={"R": Target(kind="receptor", sites=1000)},
+        ligands={"L": Ligand(binding=binding, clamped_nM=1000.0)},
+        run=RunSettings(duration_s=8.0, sample_every_s=1.0),
+    )
+    assert busy.dt_s == pytest.approx(0.01)
+    assert "100 steps for each sample" in str(busy)
+    assert "! L binds R with k_on 1000 /(nM s), faster than diffusion allows" in str(busy)
+
+
 def test_a_senseless_step_is_refused_and_the_largest_sensible_one_named() -> None:
     largest = limits(parse_scenario(SMALL)).senseless_s
     message = told(changed("run", {"duration": "60 s", "dt": "6 s"}))
@@ -276,6 +290,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "contradiction": (
         changed("ligand.way.binding.R.kd", "9 nM"),
         ["ligand.way.binding.R.kd = '9 nM'", "k_off/k_on is 100 nM"],
+    ),
+    "k_on that follows": (
+        changed("ligand.way.binding.R", {"kd": "1e-6 nM", "koff": "1 /s"}),
+        ["R.koff = '1 /s'", "at most 0.001 /s, so that k_on = koff/kd is at most 1000 /(nM s)"],
     ),
     "one constant": (changed("ligand.way.binding.R.kon"), ["any two of kd, kon and koff"]),
     "clamped too": (changed("ligand.way.count", 3), ["ligand.way.clamped = 3:", "beside count"]),

@@ -144,10 +144,12 @@ class Simulation:
         self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
         self._scratch: tuple[lay.Landing, lay.Bench] | None = None
         self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
+        self._chunk = 1  # steps of a compiled call; it soon finds its size
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave out scratch memory and name the kernels."""
-        return self.__dict__ | {"_kernels": self._kernels.__name__, "_scratch": None}
+        fresh = {"_kernels": self._kernels.__name__, "_scratch": None, "_chunk": 1}
+        return self.__dict__ | fresh
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The inverse."""
@@ -172,12 +174,14 @@ class Simulation:
             If the run would need a step or molecule number beyond the generator's address.
         """
         recorder = self.recorder(steps, every)
-        done, chunk = 0, 256
+        done = 0
         while done < steps:
-            chunk = 1 if self.check_every_step else min(chunk, steps - done)
+            chunk = 1 if self.check_every_step else min(self._chunk, steps - done)
             start = time.perf_counter()
             done += self._advance(chunk, recorder.table, every, done)
-            chunk = _next_chunk(chunk, time.perf_counter() - start)
+            took_s = time.perf_counter() - start
+            if chunk == self._chunk or took_s > CALL_S:  # not a short rest
+                self._chunk = _next_chunk(chunk, took_s)
             if self.check_every_step:
                 check(self.state, self.scenario)
         return recorder.series()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from synapse_abm.pharmacology.records import FASTEST_KON
 from synapse_abm.scenario.definition import Ligand, Scenario
 from synapse_abm.scenario.forecast import (
     Forecast,
@@ -42,6 +43,7 @@ def warnings(scenario: Scenario) -> list[str]:
     """What to beware of: names, the step, the regime, the mesh and the burn-in."""
     return [
         *_misnamed(scenario),
+        *_faster_than_diffusion(scenario),
         *step_warnings(scenario),
         *regime_warnings(scenario),
         *mesh_warnings(scenario),
@@ -164,11 +166,22 @@ def _unsettled(scenario: Scenario) -> list[str]:
     return said
 
 
+def _faster_than_diffusion(scenario: Scenario) -> list[str]:
+    """Pairs that bind more often than molecules meet: a unit mistaken, most likely."""
+    return [
+        f"{name} binds {target} with k_on {_n(kinetics.kon)} /(nM s), faster than diffusion allows "
+        f"(below {FASTEST_KON:g}); check Kd and k_off"
+        for name, ligand in scenario.ligands.items()
+        for target, kinetics in ligand.binding.items()
+        if kinetics.kon > FASTEST_KON
+    ]
+
+
 def _misnamed(scenario: Scenario) -> list[str]:
     """A ligand called like one drug that has the constants of another: half of an edit."""
     from synapse_abm.pharmacology.library import library, own_file
 
-    said = []
+    said = list[str]()
     for name, ligand in scenario.ligands.items():
         taken = (own_file(ligand.taken_from) or ("", ligand.taken_from))[1].partition("@")[0]
         if taken and taken != name and name in library().ligands:

@@ -395,11 +395,21 @@ def _kinetics_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError
         missing = next(name for name in names if name not in given)
         allowed = "any two of kd, kon and koff (with kcat for transport)"
         yield InputError(f"{path}.{bare_name(missing)}", MISSING, allowed, "add one")
+    elif len(values) == 2 and "kon_per_nM_s" not in given:
+        yield from _fast_kon(given, raw, path)
     elif len(values) == 3 and all(isinstance(x, float) and 0 < x < math.inf for x in values):
         found = Kinetics.model_construct(**dict(zip(names, values, strict=True))).contradiction()
         if found:
             allowed = f"koff/kon, within 1 % ({found})"
             yield InputError(f"{path}.kd", _as_written(raw, "kd_nM"), allowed)
+
+
+def _fast_kon(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
+    """A k_on that follows from the other two, and is beyond the range of one that is given."""
+    kd, koff, high = given["kd_nM"], given["koff_per_s"], RANGES["1/(nM s)"][1]
+    if isinstance(kd, float) and isinstance(koff, float) and 0 < kd * high < koff < math.inf:
+        allowed = f"at most {kd * high:g} /s, so that k_on = koff/kd is at most {high:g} /(nM s)"
+        yield InputError(f"{path}.koff", _as_written(raw, "koff_per_s"), allowed)
 
 
 def _ligand_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:

@@ -35,6 +35,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synapse_abm.scenario.definition import Ligand, Scenario
+from synapse_abm.scenario.forecast import events_per_s
 from synapse_abm.units import pair_rate_per_s
 
 type Cell = tuple[int, int]
@@ -47,6 +48,8 @@ LARGEST_BIAS = 0.002
 #: Of 3800 random driven scenarios one erred by 1.02 times the bound without this margin; with it
 #: the largest error of 14000 others was 0.175 %.
 MARGIN = 1.1
+#: Events that a step may take, about, where its length is free: a step cannot be interrupted.
+MOST_EVENTS = 1e7
 #: Standard deviations by which scattered sites of two targets may share cells more than expected.
 CHANCE = 5.0
 #: A driven scenario with a step this many times longer than rule 1 allows is refused: within one
@@ -234,14 +237,17 @@ def _lumpiness(amounts: Mapping[Cell, float], cells: int) -> float:
 
 def auto_dt(scenario: Scenario) -> Choice:
     """The longest step that keeps both rules and fits the sampling interval a whole number of
-    times.
+    times; where neither limits it, one that takes about :data:`MOST_EVENTS` events at most.
     """
     found = limits(scenario)
     sample_s = scenario.run.sample_s if scenario.run else math.inf
     if math.isinf(found.longest_s):
         why = _why_any(scenario)
         if scenario.run:
-            return Choice(sample_s, f"{why}: one step for each sample")
+            rate = events_per_s(scenario, scenario.run.duration_s)
+            pieces = max(1, math.ceil(rate * sample_s / MOST_EVENTS))
+            many = "one step" if pieces == 1 else f"{pieces} steps"
+            return Choice(sample_s / pieces, f"{why}: {many} for each sample")
         return Choice(0.1 / (_fastest(scenario) or 0.1), f"{why}: a tenth of the fastest time")
     dt = found.longest_s
     if sample_s < math.inf:
