@@ -297,6 +297,19 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         assert part in said, part
 
 
+@pytest.mark.parametrize("first", [3, 0.5, "x", [["y"]], [0, "z"], None, {"serotonin": 4}])
+def test_a_change_within_what_is_no_table_is_refused(first: Any) -> None:
+    changes = {"ligand": first, "ligand.serotonin.batches.0.size": 5}
+    with pytest.raises((InputError, InputErrors), match="allowed is"):
+        SynapseModel("release", **changes)
+
+
+def test_a_table_given_by_keyword_stays_as_it_is() -> None:
+    grid = {"width": 3, "height": 2}
+    model = SynapseModel("binding", **{"grid": grid, "grid.width": 1, "grid.height": 1})  # type: ignore[arg-type]
+    assert (model.plan.width, grid) == (1, {"width": 3, "height": 2})
+
+
 def test_every_class_that_does_not_fit_is_named() -> None:
     scenario = everything()
     with pytest.raises(InputErrors) as caught:

@@ -96,7 +96,9 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
     here: Any = tables
     if len(above) > 1 and above[0] in ("ligand", "target"):
         known = tables.get(above[0], {})
-        if above[1] not in known:  # a table of that name would be made, and change nothing
+        if (
+            isinstance(known, dict) and above[1] not in known
+        ):  # a table of that name would be made, and change nothing
             yield UnknownName(f"{above[0]} in {key!r}", above[1], known)
             return
     for part in above:
@@ -118,4 +120,6 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
 def _plain(value: Any) -> Any:
     """NumPy's numbers and arrays, and tuples, as a file would have them."""
     value = value.tolist() if hasattr(value, "tolist") else value
-    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return copy.deepcopy(value)  # a table may be changed by the next key
