@@ -507,6 +507,14 @@ def test_a_fault_names_its_place_and_the_remedy(
     assert any(where in fault.name and told in str(fault) for fault in faults_of(file))
 
 
+def test_what_an_affinity_lacks_is_told_beside_what_is_wrong_with_it(file: Path) -> None:
+    wrong = OWN.replace('"Kd"', '"Km"').replace("value = 2", "value = -2")
+    file.write_text(wrong.replace("efficacy.5-HT1A", "efficacy.SERT"))
+    named = {fault.name.removeprefix("ligand.foozepine.") for fault in faults_of(file)}
+    lacking = {"affinity[1].kcat_per_s", "efficacy.5-HT1A"}
+    assert lacking | {"affinity[1].koff_per_s.value"} < named
+
+
 def test_rates_may_not_contradict_the_affinity(file: Path) -> None:
     kon = "[ligand.foozepine.affinity.kon_per_nM_s]\nvalue = {}\nstatus = 'assumed'\n"
     kon += "source = 'ModelChoice'\n[ligand.foozepine.efficacy"

@@ -120,20 +120,22 @@ def _ligand_faults(
     if old is None and not entry.get("affinity"):
         yield InputError(f"{path}.affinity", MISSING, "at least one affinity", "add one")
 
-    raw = entry.get("affinity")
-    numbered = enumerate(raw if isinstance(raw, list) else [])
-    good = {place: valid(Affinity, each, known) for place, each in numbered}
+    given = entry.get("affinity")
+    raw: list[Any] = given if isinstance(given, list) else []
+    good = {place: valid(Affinity, each, known) for place, each in enumerate(raw)}
     affinities = {place: each for place, each in good.items() if each is not None}
     yield from _doubled(path, affinities)
     if len(affinities) == len(good):
         yield from _no_default(path, affinities, old)
+    for place, each in enumerate(raw):
+        yield from _missing_rates(f"{path}.affinity[{place}]", each)
     for place, affinity in affinities.items():
         yield from _rate_faults(f"{path}.affinity[{place}]", affinity)
 
     efficacy = _tables(entry.get("efficacy"))
     for target in sorted(efficacy.keys() - receptors):
         yield UnknownName(f"a key of {path}.efficacy", target, receptors)
-    bound = {each.target for each in affinities.values()} & receptors
+    bound = receptors & {str(each.get("target")) for each in raw if isinstance(each, dict)}
     for target in sorted(bound - efficacy.keys() - set(old.efficacy if old else ())):
         allowed = "a number from 0 (antagonist) to 1 (full agonist), as it binds to this receptor"
         yield InputError(f"{path}.efficacy.{target}", MISSING, allowed, "add it")
@@ -168,16 +170,21 @@ def _no_default(
             yield InputError(f"{path}.affinity[{found[0]}].default", MISSING, allowed, "mark one")
 
 
+def _missing_rates(path: str, raw: Any) -> Iterator[InputError]:
+    """Rate constants that a Km cannot do without, whatever else is wrong with the affinity."""
+    if not isinstance(raw, dict) or raw.get("quantity") != "Km":
+        return
+    why = "as Km = (k_off + k_cat)/k_on"
+    if "kcat_per_s" not in raw:
+        yield InputError(f"{path}.kcat_per_s", MISSING, f"a rate in 1/s, {why}", "add it")
+    if not {"kon_per_nM_s", "koff_per_s"} & raw.keys():
+        allowed = f"a rate in 1/s, or kon_per_nM_s, {why}"
+        yield InputError(f"{path}.koff_per_s", MISSING, allowed, "add one of them")
+
+
 def _rate_faults(path: str, affinity: Affinity) -> Iterator[InputError]:
-    """Rate constants that are missing, or contradict the affinity."""
+    """Rate constants that contradict the affinity."""
     kon, koff = affinity.kon_per_nM_s, affinity.koff_per_s
-    if affinity.quantity == "Km":
-        why = "as Km = (k_off + k_cat)/k_on"
-        if affinity.kcat_per_s is None:
-            yield InputError(f"{path}.kcat_per_s", MISSING, f"a rate in 1/s, {why}", "add it")
-        if kon is None and koff is None:
-            allowed = f"a rate in 1/s, or kon_per_nM_s, {why}"
-            yield InputError(f"{path}.koff_per_s", MISSING, allowed, "add one of them")
     rate = koff or kon
     if rate is None or (affinity.quantity == "Km" and affinity.kcat_per_s is None):
         return
