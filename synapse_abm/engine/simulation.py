@@ -25,6 +25,8 @@ from synapse_abm.scenario.definition import Scenario
 
 #: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
 CALL_S = 0.2
+#: Steps of the first call, when nobody knows yet how long a step takes.
+FIRST_CALL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +146,11 @@ class Simulation:
         self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
         self._scratch: tuple[lay.Landing, lay.Bench] | None = None
         self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
-        self._chunk = 1  # steps of a compiled call; it soon finds its size
+        self._chunk = FIRST_CALL  # steps of a compiled call; it soon finds its size
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave out scratch memory and name the kernels."""
-        fresh = {"_kernels": self._kernels.__name__, "_scratch": None, "_chunk": 1}
+        fresh = {"_kernels": self._kernels.__name__, "_scratch": None, "_chunk": FIRST_CALL}
         return self.__dict__ | fresh
 
     def __setstate__(self, state: dict[str, Any]) -> None:
