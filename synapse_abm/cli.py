@@ -168,7 +168,7 @@ class Bench:
 
     json: File = None
     """Write the measurements to this file as JSON."""
-    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Write bench.json and a figure into this folder."""
 
 

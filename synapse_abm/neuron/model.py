@@ -487,9 +487,13 @@ class NeuronModel(LazyModel):
         """Advance by ``steps`` steps and record them; a ``collector`` collects after each.
 
         Events that wait on Mesa's schedule come in time.
+
+        Raises
+        ------
+        InputErrors
+            If ``steps`` is no whole number >= 0.
         """
-        if steps < 0:
-            raise ValueError(f"steps = {steps} is negative; give a whole number >= 0")
+        raise_faults(interval_faults(steps, "steps"))
         seconds, values = np.zeros(steps), np.zeros((steps, len(NeuronSeries.names)))
         for i in range(steps):
             self.run_for(1)
