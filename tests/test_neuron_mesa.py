@@ -422,7 +422,7 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(InputError, match=r"neuron\.coupling"):
         model.neuron.coupling = math.inf
     for steps in (2.5, "3", math.nan, True, -1):
-        with pytest.raises(InputErrors, match="a whole number of steps >= 0"):
+        with pytest.raises(InputError, match="a whole number of steps >= 0"):
             model.run(steps)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="did you mean rate_Hz"):
         _ = model.run(1)["rate_HZ"]

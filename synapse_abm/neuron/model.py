@@ -490,7 +490,7 @@ class NeuronModel(LazyModel):
 
         Raises
         ------
-        InputErrors
+        InputError
             If ``steps`` is no whole number >= 0.
         """
         raise_faults(interval_faults(steps, "steps"))
