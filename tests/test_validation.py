@@ -206,17 +206,52 @@ UNKNOWN = [
 
 def test_what_would_be_left_out_of_account_is_not_run(tmp_path: Path) -> None:
     """A start, a leak, a drift that nobody here knows: listed by name, and no verdict."""
+    run = CASES["A2"]
     cases = [deepcopy(CASES[name]) for name, _ in UNKNOWN]
     for case, (_, more) in zip(cases, UNKNOWN, strict=True):
         case["params"] |= more
-    found = validate(write(tmp_path, *cases), seed=0)
-    assert not found.rows
-    assert not found.passed, "nothing was run, which is no pass"
+    found = validate(write(tmp_path, run, *cases), seed=0)
+    assert {row.id for row in found.rows} == {"A2"}
     for (name, why), (case, more) in zip(
         sorted(found.not_expressible), sorted(UNKNOWN), strict=True
     ):
         assert name == case
         assert repr(next(iter(more))) in why
+
+
+def test_a_file_of_which_nothing_is_known_is_refused(tmp_path: Path) -> None:
+    """Parameters that keep every case from being run are faults, all told, the nearest named."""
+    cases = [deepcopy(CASES[name]) for name, _ in UNKNOWN]
+    for case, (_, more) in zip(cases, UNKNOWN, strict=True):
+        case["params"] |= more
+    with pytest.raises(SynapseError) as caught:
+        validate(write(tmp_path, CASES["J1_3d"], *cases), seed=0)
+    told = str(caught.value)
+    for name, more in UNKNOWN:
+        key = next(iter(more))
+        assert f"a parameter of cases.json: {name} = {key!r}: allowed is one of" in told
+    approach = CASES["F1"] | {"params": {"koof": 1.0, **CASES["F1"]["params"]}}
+    with pytest.raises(InputError, match=r"F1 = 'koof': .*did you mean koff"):
+        validate(write(tmp_path, approach), seed=0)
+
+
+def test_where_nothing_can_be_judged_nothing_is_claimed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a pass nor a failure, and the last line says so; the exit status is 0."""
+    cases, out = write(tmp_path, CASES["J1_3d"], CASES["L1"]), tmp_path / "out.json"
+    page = tmp_path / "out.html"
+    options = ["--cases", str(cases), "--json", str(out), "--html", str(page)]
+    assert main(["validate", *options]) == 0
+    told = capsys.readouterr().out
+    assert "J1_3d: three dimensions" in told
+    last = told.splitlines()[-1]
+    assert last.startswith("nothing was judged: 0 cases run, 2 not run for the reasons above")
+    record = json.loads(out.read_text())
+    assert record["passed"] is None
+    assert {each["id"] for each in record["not_expressible"]} == {"J1_3d", "L1"}
+    assert re.search(r'class="verdict INCONCLUSIVE">nothing was judged<', page.read_text())
+    assert not re.search(r'class="verdict [A-Z]+">(PASS|FAIL)</span></h1>', page.read_text())
 
 
 def test_a_thorough_run_leaves_nothing_out_that_takes_long() -> None:

@@ -13,6 +13,9 @@ PASS
 INCONCLUSIVE
     neither, even at the last look. That is not a pass.
 
+A case that cannot be run is listed with the reason and has no verdict. If none can, nothing was
+judged: neither a pass nor a failure.
+
 Standard errors are exact where the law is known and observations are independent, from
 independent replicates or batch means elsewhere.
 """
@@ -80,7 +83,8 @@ def validate(
     Raises
     ------
     InputError, InputErrors
-        If the file cannot be used; nothing has been run then.
+        If the file cannot be used; nothing has been run then. Parameters that are not known keep
+        a case from being run, which is listed; they are a fault if they leave nothing to run.
     """
     began = time.perf_counter()
     seed = DEFAULT_SEED if seed is None else check_seed(seed)
@@ -88,6 +92,8 @@ def validate(
     source = None if cases is None else Source(cases.name, sha256(cases.read_bytes()))
     found = assign(read)
     raise_faults(faults_of(read))
+    if not found.trials:
+        raise_faults(found.unknown)
     if thorough:
         found = thoroughly(found, read)
     trials = found.trials

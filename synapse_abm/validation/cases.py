@@ -29,16 +29,15 @@ _TIMES = ("t", "T", "lags")
 
 
 class Noticed(Mapping[str, Any]):
-    """What a case holds, and which of it was looked at."""
+    """What a case holds, and which names were looked for, held or not."""
 
     def __init__(self, held: Mapping[str, Any]) -> None:
         self._held = held
         self.looked_at: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
-        value = self._held[key]
         self.looked_at.add(key)
-        return value
+        return self._held[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._held)
@@ -74,6 +73,10 @@ class Case:
         if not isinstance(self.params, Noticed):
             return []
         return [key for key in self.params if key not in self.params.looked_at]
+
+    def known(self) -> set[str]:
+        """Names of parameters that were looked for, given or not, but for those not known."""
+        return set() if not isinstance(self.params, Noticed) else set(self.params.looked_at)
 
     def fault(self, key: str, value: object, allowed: str) -> None:
         """Note that something given under ``params`` or ``exact`` cannot be used."""

@@ -86,8 +86,8 @@ def assign(cases: Sequence[Case]) -> Found:
 def _of_one(case: Case, found: Found) -> Found:
     if case.faults:
         return found
-    if found.trials and (why := unknown_parameters(case)):
-        return Found(left_out=[(case.id, why)])
+    if found.trials and (unknown := unknown_parameters(case)).unknown:
+        return unknown
     if not found.trials and not found.left_out:
         found.left_out.append((case.id, "it gives no number that is measured here"))
     return found
