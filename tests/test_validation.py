@@ -235,6 +235,49 @@ def test_a_file_of_which_nothing_is_known_is_refused(tmp_path: Path) -> None:
         validate(write(tmp_path, approach), seed=0)
 
 
+def test_exact_numbers_that_nobody_knows_are_not_passed_over(tmp_path: Path) -> None:
+    """Beside others they are named; if there are no others, the file is refused."""
+    case = CASES["A1"] | {"exact": {"p": 0.5, "mean_bond": 7.0}}
+    found = validate(write(tmp_path, case), seed=0)
+    assert found.passed
+    assert "not compared with anything:\n  A1: mean_bond\n" in found.text()
+    alone = CASES["A1"] | {"exact": {"mean_bond": 7.0}}
+    with pytest.raises(InputError, match=r"A1 = 'mean_bond': .*did you mean mean_bound"):
+        validate(write(tmp_path, alone), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "why"),
+    [
+        ("I2b", {"N_S": 1_000_000}, "verdict takes"),
+        ("I2b", {"N_S": 200, "N_T": 20, "N_D": 20}, "44891 states"),
+        ("I3b", {"alpha": 1e6}, "too far apart"),
+        ("I3", {"gamma": 1e-6}, "too far apart"),
+        ("K1a", {"D": 1e-6}, "verdict takes"),
+        ("A2", {"N": 1_000_000}, "verdict takes"),
+    ],
+)
+def test_what_cannot_even_be_planned_is_listed(
+    name: str, changes: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    """These once took minutes or a traceback before anything was run."""
+    case = deepcopy(CASES[name])
+    case["params"] |= changes
+    found = validate(write(tmp_path, case), seed=0)
+    assert not found.rows
+    assert not found.failed
+    assert {each for each, _ in found.not_expressible} == {name}
+    assert all(why in reason for _, reason in found.not_expressible)
+
+
+def test_every_test_takes_its_share_of_the_false_alarm(tmp_path: Path) -> None:
+    """A law is several: chi-square, and the mean of each of its counts."""
+    found = validate(write(tmp_path, CASES["A2"]), seed=0)
+    laws = [row for row in found.rows if row.frequencies is not None]
+    assert laws
+    assert found.rule.tests == len(found.rows) + len(laws)
+
+
 def test_where_nothing_can_be_judged_nothing_is_claimed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

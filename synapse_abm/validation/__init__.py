@@ -83,8 +83,9 @@ def validate(
     Raises
     ------
     InputError, InputErrors
-        If the file cannot be used; nothing has been run then. Parameters that are not known keep
-        a case from being run, which is listed; they are a fault if they leave nothing to run.
+        If the file cannot be used; nothing has been run then. Parameters that are not known, or no
+        number that is, keep a case from being run, which is listed; they are a fault if they leave
+        nothing to run.
     """
     began = time.perf_counter()
     seed = DEFAULT_SEED if seed is None else check_seed(seed)
@@ -97,7 +98,8 @@ def validate(
     if thorough:
         found = thoroughly(found, read)
     trials = found.trials
-    rule = Rule(tests=max(sum(len(t.quantities) for t in trials), 1), false_alarm=_DESIGNED)
+    tests = sum(quantity.tests for trial in trials for quantity in trial.quantities)
+    rule = Rule(tests=max(tests, 1), false_alarm=_DESIGNED)
     announce(_forecast(trials))
     rows = _in_order(read, _judge_all(trials, rule, seed, progress))
     bugs = [] if cases is not None and not planted else _try_out(planted, rule, seed, progress)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.errors import InputError
+from synapse_abm.errors import InputError, UnknownName
 
 type Array = NDArray[np.float64]
 
@@ -74,9 +74,15 @@ class Case:
             return []
         return [key for key in self.params if key not in self.params.looked_at]
 
+    def unmeasured(self) -> list[InputError]:
+        """Its exact numbers, each as a name that nobody knows: for a case of which none is."""
+        known = self.exact.looked_at if isinstance(self.exact, Noticed) else ()
+        place = f"an exact number of {self.source}: {self.id}"
+        return [UnknownName(place, key, set(known)) for key in self.exact]
+
     def known(self) -> set[str]:
-        """Names of parameters that were looked for, given or not, but for those not known."""
-        return set() if not isinstance(self.params, Noticed) else set(self.params.looked_at)
+        """Names of parameters that were looked for, given or not."""
+        return set(self.params.looked_at) if isinstance(self.params, Noticed) else set()
 
     def fault(self, key: str, value: object, allowed: str) -> None:
         """Note that something given under ``params`` or ``exact`` cannot be used."""
@@ -335,4 +341,4 @@ def _case(source: str, at: int, found: Any) -> Case:
             group = "?"
     params, exact = ({} if group == "?" else found[key] for key in ("params", "exact"))
     title = str(found.get("title") or "")
-    return Case(source, name, group, Noticed(params), exact, title, faults)
+    return Case(source, name, group, Noticed(params), Noticed(exact), title, faults)

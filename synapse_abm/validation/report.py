@@ -175,6 +175,7 @@ class Verdicts:
             self._cases(),
             self._troubles(),
             self._left_out(),
+            self._not_compared(),
             self._planted(),
             self._verdict(),
         ]
@@ -209,6 +210,13 @@ class Verdicts:
             reasons.setdefault(why, []).append(name)
         lines = [f"  {', '.join(names)}: {why}" for why, names in reasons.items()]
         return "\n".join(["Not run:", *lines]) if lines else ""
+
+    def _not_compared(self) -> str:
+        """Numbers of a user's file that no verdict is about; the program's own are known."""
+        if self.source is None or not self.not_compared:
+            return ""
+        lines = [f"  {name}: {', '.join(keys)}" for name, keys in self.not_compared.items()]
+        return "\n".join(["In the file, and not compared with anything:", *lines])
 
     def _planted(self) -> str:
         if not self.planted:

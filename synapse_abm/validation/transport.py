@@ -58,6 +58,8 @@ from synapse_abm.validation.trials import (
 #: First looks at replicates: the law of a count over a window is nearly normal, that of a
 #: completion time is not.
 FIRST_COUNTS, FIRST_TIMES = 1600, 4000
+#: States of a law in time that the theory takes.
+MOST_STATES = 1200
 _TRANSPORTED: Columns = {"flux": lambda series: series.count("transported", "S", "T")}
 
 
@@ -235,14 +237,21 @@ def _clearance(case: Case) -> Found:
         return Found(left_out=[(case.id, "its times have no common step")])
     if case.faults:
         return Found()
-    substrates = molecules["S"].count
-    exact = clearance(rates, sites, substrates, molecules["D"].count)
-    quantities = _clearance_claims(case, times, exact)
-    watched = _Clearance(well_mixed(sites, molecules, step), times, substrates)
-    events = (substrates + molecules["D"].count) * 4
+    substrates, drugs = molecules["S"].count, molecules["D"].count
+    events = (substrates + drugs) * 4
     cost = DECIDING * FIRST_TIMES * (events * 2 + 100)
     if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
+    states = sum(
+        (substrates - ts + 1) * (min(drugs, sites - ts) + 1)
+        for ts in range(min(sites, substrates) + 1)
+    )
+    if states > MOST_STATES:
+        why = f"its error bars come from a law with {states} states; at most {MOST_STATES} here"
+        return Found(left_out=[(case.id, why)])
+    exact = clearance(rates, sites, substrates, drugs)
+    quantities = _clearance_claims(case, times, exact)
+    watched = _Clearance(well_mixed(sites, molecules, step), times, substrates)
     return Found([Trial(quantities, FIRST_TIMES, watched.observe, cost)])
 
 

@@ -78,8 +78,8 @@ class Trial:
 class Found:
     """What became of a case: its trials, and what of it is not run, with the reason.
 
-    ``unknown`` are the parameters that kept a case from being run, as faults of the file: they are
-    told as such if they leave nothing to run.
+    ``unknown`` are names not known here that kept a case from being run, as faults of the file:
+    they are told as such if they leave nothing to run.
     """
 
     trials: list[Trial] = field(default_factory=list)
