@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from synapse_abm.cli import main
+from synapse_abm.engine.network import Address
 from synapse_abm.errors import InputError, SynapseError
 from synapse_abm.results import sha256
 from synapse_abm.statistics import Rule, Verdict
@@ -270,6 +271,19 @@ def test_what_cannot_even_be_planned_is_listed(
     assert all(why in reason for _, reason in found.not_expressible)
 
 
+def test_a_reset_after_all_that_is_affordable(tmp_path: Path) -> None:
+    """Batches so large that only what comes before the reset is run; once that was a traceback."""
+    case = deepcopy(CASES["N_00028"])
+    case["params"]["batch"] = 20
+    found = assign(read_cases(write(tmp_path, case)))
+    assert any("verdict takes" in why for _, why in found.left_out)
+    for trial in found.trials:
+        sample = trial.observe(Address(0, 0), None)
+        sample.grow(8)
+        for quantity in trial.quantities:
+            assert quantity.look(sample, RULE, 0).observations == 8
+
+
 def test_every_test_takes_its_share_of_the_false_alarm(tmp_path: Path) -> None:
     """A law is several: chi-square, and the mean of each of its counts."""
     found = validate(write(tmp_path, CASES["A2"]), seed=0)
@@ -486,7 +500,7 @@ def test_unseen_cases_of_known_groups_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value"),
     [("J6a", "target", [5, 0]), ("K1a", "receptor", [0]), ("J5_10", "t", [-1.0]),
-     ("F1", "C", -1), ("G3", "koff_L", "slow"), ("M4", "D", None)],
+     ("F1", "C", -1), ("G3", "koff_L", "slow"), ("M4", "D", None), ("I2b", "N_S", 0)],
 )  # fmt: skip
 def test_bad_parameters_of_a_grid_or_a_curve_are_named(
     name: str, key: str, value: Any, tmp_path: Path

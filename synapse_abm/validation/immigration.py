@@ -247,7 +247,7 @@ class _Split:
         until = np.append(early, self._reset) if process.reset else early
         self._before = _Part(process, process.start, until, clock, address, kernels)
         self._after = None
-        if process.reset is not None:
+        if process.reset is not None and ages.size:
             other = Address(address.seed, address.replicate, address.place + 1)
             self._after = _Part(process, process.reset[1], ages, clock, other, kernels)
         self.size = 0

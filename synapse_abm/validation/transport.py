@@ -227,6 +227,7 @@ def _drained_pool(case: Case) -> Found:
 def _clearance(case: Case) -> Found:
     """Nothing comes back: how long until all is inside, and how much is inside meanwhile."""
     molecules, sites = _molecules(case, 0.0), case.count("N_T", 1)
+    case.count("N_S", 1)  # of nothing there is no last one
     times = case.times("params") if "t" in case.params else np.zeros(0)
     rates = TransportRates(
         case.rate("kon_pair"), case.rate("koff", zero=True), case.rate("kcat"),
