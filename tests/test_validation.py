@@ -308,6 +308,7 @@ def test_where_nothing_can_be_judged_nothing_is_claimed(
     assert record["passed"] is None
     assert {each["id"] for each in record["not_expressible"]} == {"J1_3d", "L1"}
     assert re.search(r'class="verdict INCONCLUSIVE">nothing was judged<', page.read_text())
+    assert "<svg" not in page.read_text(), "there is no number to draw"
     assert not re.search(r'class="verdict [A-Z]+">(PASS|FAIL)</span></h1>', page.read_text())
 
 
