@@ -328,7 +328,7 @@ def lone_place(pair: theory.LonePair, dt_s: float) -> Scenario:
 
 #: Simulated places. a: sites, molecules, sites/Kd. b: copies, sites/Kd. c, e: x and y of the map.
 #: d: resistances, and times in relaxation times.
-A = ((100, 1000, 0.1), (100, 300, 0.03), (200, 60, 1.0), (100, 1000, 1.0), (200, 100, 10.0),
+A = ((100, 1000, 0.1), (100, 400, 0.03), (200, 60, 1.0), (100, 1000, 1.0), (200, 100, 10.0),
      (200, 20, 30.0), (100, 50, 0.3), (300, 600, 3.0))  # fmt: skip
 B = ((1, 1.0), (4, 1.0), (20, 1.0), (100, 1.0), (1, 10.0), (4, 30.0), (50, 3.0), (1, 0.2),
      (10, 0.3))  # fmt: skip
@@ -492,7 +492,7 @@ def landmarks(drug: str) -> list[Landmark]:
         ("b", "1 µm³ of cerebellum", "synapse", sparse * units.MOLECULES_PER_NM_UM3, sparse / kd,
          "derived", f"30; {per_tissue}; {ki}"),
         ("b", "PET voxel: 10⁹ →", "voxel", 2400.0, sparse / kd, "derived",
-         f"8 mm3, beyond the right edge; 30; {per_tissue}", "left"),
+         f"8 mm3, beyond the right edge; 30; {per_tissue}", "below"),
         ("c", "no-net-flux 2.8 nM", "synapse", 4.0, 2.8 / KM_NM, "published",
          f"{MATHEWS}; {BUNIN}"),
         ("c", "evoked peak 26 nM", "synapse", 4.0, 25.67 / KM_NM, "published", f"{FSCV}; {BUNIN}"),
@@ -509,7 +509,7 @@ def landmarks(drug: str) -> list[Landmark]:
         ("e", "vesicle of 4700", "synapse", 4700 / share.molecules_per_nM / KM_NM, 5 / KM_NM,
          "unverified", f"into 41 um3; Bruns & Jahn 1995 Nature 377:62 (leech), not read; {BUNIN}"),
         ("e", "PET voxel, evoked", "voxel", 25.67 / KM_NM, 64.9 / KM_NM, "published",
-         f"average over many shares: burst {FSCV}; mean {ABDALLA}", "left"),
+         f"average over many shares: burst {FSCV}; mean {ABDALLA}", "above"),
     ]  # fmt: skip
     return [Landmark(*row) for row in found]
 
@@ -729,6 +729,14 @@ def _draw(result: Result) -> Figure:
 MARKS = {"synapse": ("*", "#009E73", 17), "voxel": ("D", "#CC79A7", 10)}
 SIDES = {"right": ((11, -4), "left"), "left": ((-11, -4), "right"), "above": ((0, 12), "center"),
          "below": ((10, -21), "right")}  # fmt: skip
+#: Where the lines of 1, 5 and 10 points carry their numbers: clear of points and names.
+NUMBERED = {
+    "a": ((0.6, 0.07), (0.6, 0.37), (1.2, 0.9)),
+    "b": ((24.0, 60.0), (5.2, 4.0), (2.4, 5.0)),
+    "c": ((0.04, 0.8), (0.1, 0.8), (0.13, 5.0)),
+    "d": ((0.2, 0.11), (2.0, 0.18), (2.0, 0.37)),
+    "e": ((9.0, 0.06), (4.0, 0.5), (10.0, 0.8)),
+}
 SHADES = ("#FFFFFF", "#FBE9B7", "#F5B95F", "#D9703A")  # below 1, 5, 10 points, and above
 
 
@@ -744,8 +752,9 @@ def _draw_map(ax: Axes, key: str, result: Result) -> None:
     ax.set(xscale="log", yscale="log", xlabel=panel.x, ylabel=panel.y)
     ax.contourf(x, y, size, levels=[-1, *TOLERANCES, 1e3], colors=SHADES)
     lines = ax.contour(x, y, size, levels=TOLERANCES, colors="black", linewidths=1.2)
-    ax.clabel(lines, fmt=lambda level: f"{level:g}", fontsize=12)
-    ax.set_xlim(0.8 if key == "b" else x[0], x[-1])
+    for level, at in zip(TOLERANCES, NUMBERED[key], strict=True):
+        ax.clabel(lines, [level], fmt=f"{level:g}", fontsize=12, manual=[at])
+    ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
     ax.grid(visible=False)
     caption = textwrap.fill(panel.caption, 60)
@@ -759,8 +768,9 @@ def _draw_map(ax: Axes, key: str, result: Result) -> None:
     for k, px, py, e, se in zip(table["panel"], table["x"], table["y"], table[_judged(key)],
                                 table["error_se_points"], strict=True):  # fmt: skip
         if k == key:
-            ax.plot([px], [py], "o", color=plot.BLUE, ms=7, mec="white", zorder=5)
-            told = f"{e:+.1f}\n± {se:.1g}".replace("-", "\N{MINUS SIGN}")
+            ax.plot([px], [py], "o", color=plot.BLUE, ms=7, mec="white", zorder=7, clip_on=False)
+            digits = 1 if se >= 0.095 else 2
+            told = f"{e:+.{digits}f}\n± {se:.{digits}f}".replace("-", "\N{MINUS SIGN}")
             shift, align = _beside_edges(ax, px)
             ax.annotate(told, (px, py), (shift, 5), textcoords="offset points", fontsize=11,
                         color=plot.BLUE, ha=align, zorder=5, linespacing=0.95,
@@ -809,14 +819,14 @@ def _draw_legend(fig: Figure) -> None:
 
     from synapse_abm import plotting as plot
 
-    words = ("below 1 point", "1 to 5", "5 to 10", "above 10 points")
+    words = ("error below 1 point of occupancy", "1 to 5", "5 to 10", "above 10")
     patches = [Patch(fc=c, ec="black", label=w) for c, w in zip(SHADES, words, strict=True)]
 
     def mark(symbol: str, colour: str, size: int, label: str) -> Line2D:
         return Line2D([], [], marker=symbol, color=colour, ls="", ms=size, mec="black", label=label)
 
     marks = [
-        mark("o", plot.BLUE, 7, "simulated: formula minus simulation ± standard error, in points"),
+        mark("o", plot.BLUE, 7, "formula minus simulation ± standard error"),
         mark(*MARKS["synapse"], "real synapse"),
         mark(*MARKS["voxel"], "PET-like voxel"),
     ]

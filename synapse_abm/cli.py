@@ -1,7 +1,7 @@
 """The command line: ``synapse-abm list | run | simulate | rerun | export | validate | bench``.
 
-Exit status: 0 if every exact check passed, 1 if one failed, 2 for input that cannot be used, 130
-after Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
+Exit status: 0 if no exact check failed, 1 if one did, 2 for input that cannot be used, 130 after
+Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
 parsing happens here; what a command needs is imported when it is chosen, so that help is quick.
 """
 
@@ -146,7 +146,8 @@ class Validate:
     """Hold the simulator against exact results, at a stated rate of false alarms."""
 
     cases: File = None
-    """Cases to judge, as JSON; the ones of the program by default."""
+    """Cases to judge, as JSON; the ones of the program by default. Those that cannot be run are
+    listed with the reason; if none can, nothing is judged, and the exit status is 0."""
     fresh: bool = False
     """Draw a new seed instead of the fixed one; it is printed."""
     seed: Seed = None
@@ -471,4 +472,4 @@ def _report(
         write_atomic(json, json_bytes(report.record()))
     if keep is not None:
         keep(report)
-    return 0 if report.passed else EXIT_CHECK_FAILED
+    return EXIT_CHECK_FAILED if report.failed else 0

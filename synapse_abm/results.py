@@ -231,8 +231,8 @@ class Report(Protocol):
     """What ``validate`` and ``bench`` hand to the command line."""
 
     @property
-    def passed(self) -> bool:
-        """Whether every exact case passed (always true where nothing is judged)."""
+    def failed(self) -> bool:
+        """Whether anything that was judged failed: the exit status is 1."""
 
     def text(self) -> str:
         """The table for people."""

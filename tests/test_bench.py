@@ -130,7 +130,7 @@ def test_the_table_names_everything(report: BenchReport) -> None:
     text = report.text()
     for word in (*(row.title for row in report.rows), "1e6 molecule-steps/s", "bytes", "built in"):
         assert word in text
-    assert report.passed
+    assert not report.failed
 
 
 def test_quick_leaves_out_only_size() -> None:

@@ -367,8 +367,8 @@ def test_a_reader_that_goes_away_is_no_error(home: Path) -> None:
 
 
 class FakeReport:
-    def __init__(self, passed: bool) -> None:
-        self.passed = passed
+    def __init__(self, failed: bool) -> None:
+        self.failed = failed
 
     def text(self) -> str:
         return "a table"
@@ -377,15 +377,15 @@ class FakeReport:
         return {"false_alarm": 1e-6, "cases": []}
 
 
-@pytest.mark.parametrize(("passed", "status"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(("failed", "status"), [(False, 0), (True, 1)])
 def test_validate_passes_its_input_on(
-    say: Say, monkeypatch: pytest.MonkeyPatch, passed: bool, status: int
+    say: Say, monkeypatch: pytest.MonkeyPatch, failed: bool, status: int
 ) -> None:
     given: dict[str, object] = {}
 
     def validate(**arguments: object) -> FakeReport:
         given.update(arguments)
-        return FakeReport(passed)
+        return FakeReport(failed)
 
     fake = ModuleType("synapse_abm.validation")
     fake.validate = validate  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from scenarios import everything
 
 from synapse_abm import sweep
@@ -450,12 +451,27 @@ def test_another_version_with_the_same_tables_passes(record: Path, say: Say) -> 
         (lambda it: it.pop("input_sha256"), False, "lacks input_sha256"),
         (lambda it: it["scenario"]["grid"].update(width=7), False, "was edited"),
         (lambda it: it.update(seed=4), False, "was edited"),
-        (lambda it: it["scenario"]["grid"].update(widht=7), True, "grid.widht"),
+        (
+            lambda it: it["scenario"]["grid"].update(widht=7),
+            True,
+            "scenario.grid = 'widht'",
+        ),
         (lambda it: it.update(experiment="hyperbole"), True, "did you mean hyperbola?"),
         (lambda it: it.update(experiment="hyperbola"), True, "whose options are others"),
         (lambda it: it.update(seed=-1), True, "seed of the record"),
         (lambda it: it["options"].update(engine="warp"), True, "engine"),
         (lambda it: it["options"].pop("engine"), True, "engine"),
+        (lambda it: it["scenario"].update(run=None), True, "scenario.run = None"),
+        (
+            lambda it: it["scenario"]["run"].update(duration_s=1e300),
+            True,
+            "scenario.run.duration_s = 1e+300: allowed is a number > 0 and at most 1e+10, in s",
+        ),
+        (lambda it: it["scenario"]["run"].update(sample_every_s=2e10), True, "sample_every_s = 2"),
+        (lambda it: it["scenario"].update(dt_s=1e300), True, "run.dt = 1e+300"),
+        (lambda it: it["scenario"].update(dt_s=1e-300), True, "run.duration = "),
+        (lambda it: it["scenario"].update(dt_s=1e6), True, "run.dt = 1000000.0"),
+        (lambda it: it["scenario"]["run"].update(duration_s=1e9, sample_every_s=1e-4), True, "GB"),
     ],
 )
 def test_records_that_cannot_be_rerun_are_refused(
@@ -465,6 +481,15 @@ def test_records_that_cannot_be_rerun_are_refused(
     assert (status, out) == (2, "")
     assert told in err
     assert "Traceback" not in err
+
+
+def test_python_is_held_to_the_same_limits() -> None:
+    """A run that would never end is refused before anything is made."""
+    with pytest.raises(ValidationError, match="duration_s"):
+        RunSettings(duration_s=1e300)
+    endless = short().model_copy(update={"dt_s": 1e-300})
+    with pytest.raises(InputError, match=r"run\.duration = 0\.9"):
+        simulate.simulate_series([short(), endless])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm import sweep
+from synapse_abm import crew, sweep
 from synapse_abm.errors import InputError, OutputError
 from synapse_abm.rng import Stream, molecule_words
 from synapse_abm.runs.experiment import find, perform
@@ -29,14 +29,14 @@ STARTS = pytest.mark.parametrize("fork", [True, False], ids=["fork", "spawn"])
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers from the first piece, and everything kept at once."""
-    monkeypatch.setattr(sweep, "_HEAD_START_S", 0.0)
+    monkeypatch.setattr(crew, "_HEAD_START_S", 0.0)
     monkeypatch.setattr(sweep, "_KEEP_S", 0.0)
 
 
 def start(monkeypatch: pytest.MonkeyPatch, fork: bool) -> None:
     if fork and sys.platform != "linux":
         pytest.skip("only Linux copies processes")
-    monkeypatch.setattr(sweep, "_can_fork", lambda: fork)
+    monkeypatch.setattr(crew, "_can_fork", lambda: fork)
 
 
 # --- pieces: functions that workers can find ------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from synapse_abm.cli import main
+from synapse_abm.engine.network import Address
 from synapse_abm.errors import InputError, SynapseError
 from synapse_abm.results import sha256
 from synapse_abm.statistics import Rule, Verdict
@@ -206,17 +207,109 @@ UNKNOWN = [
 
 def test_what_would_be_left_out_of_account_is_not_run(tmp_path: Path) -> None:
     """A start, a leak, a drift that nobody here knows: listed by name, and no verdict."""
+    run = CASES["A2"]
     cases = [deepcopy(CASES[name]) for name, _ in UNKNOWN]
     for case, (_, more) in zip(cases, UNKNOWN, strict=True):
         case["params"] |= more
-    found = validate(write(tmp_path, *cases), seed=0)
-    assert not found.rows
-    assert not found.passed, "nothing was run, which is no pass"
+    found = validate(write(tmp_path, run, *cases), seed=0)
+    assert {row.id for row in found.rows} == {"A2"}
     for (name, why), (case, more) in zip(
         sorted(found.not_expressible), sorted(UNKNOWN), strict=True
     ):
         assert name == case
         assert repr(next(iter(more))) in why
+
+
+def test_a_file_of_which_nothing_is_known_is_refused(tmp_path: Path) -> None:
+    """Parameters that keep every case from being run are faults, all told, the nearest named."""
+    cases = [deepcopy(CASES[name]) for name, _ in UNKNOWN]
+    for case, (_, more) in zip(cases, UNKNOWN, strict=True):
+        case["params"] |= more
+    with pytest.raises(SynapseError) as caught:
+        validate(write(tmp_path, CASES["J1_3d"], *cases), seed=0)
+    told = str(caught.value)
+    for name, more in UNKNOWN:
+        key = next(iter(more))
+        assert f"a parameter of cases.json: {name} = {key!r}: allowed is one of" in told
+    approach = CASES["F1"] | {"params": {"koof": 1.0, **CASES["F1"]["params"]}}
+    with pytest.raises(InputError, match=r"F1 = 'koof': .*did you mean koff"):
+        validate(write(tmp_path, approach), seed=0)
+
+
+def test_exact_numbers_that_nobody_knows_are_not_passed_over(tmp_path: Path) -> None:
+    """Beside others they are named; if there are no others, the file is refused."""
+    case = CASES["A1"] | {"exact": {"p": 0.5, "mean_bond": 7.0}}
+    found = validate(write(tmp_path, case), seed=0)
+    assert found.passed
+    assert "not compared with anything:\n  A1: mean_bond\n" in found.text()
+    alone = CASES["A1"] | {"exact": {"mean_bond": 7.0}}
+    with pytest.raises(InputError, match=r"A1 = 'mean_bond': .*did you mean mean_bound"):
+        validate(write(tmp_path, alone), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "why"),
+    [
+        ("I2b", {"N_S": 1_000_000}, "verdict takes"),
+        ("I2b", {"N_S": 200, "N_T": 20, "N_D": 20}, "44891 states"),
+        ("I3b", {"alpha": 1e6}, "too far apart"),
+        ("I3", {"gamma": 1e-6}, "too far apart"),
+        ("K1a", {"D": 1e-6}, "verdict takes"),
+        ("A2", {"N": 1_000_000}, "verdict takes"),
+    ],
+)
+def test_what_cannot_even_be_planned_is_listed(
+    name: str, changes: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    """These once took minutes or a traceback before anything was run."""
+    case = deepcopy(CASES[name])
+    case["params"] |= changes
+    found = validate(write(tmp_path, case), seed=0)
+    assert not found.rows
+    assert not found.failed
+    assert {each for each, _ in found.not_expressible} == {name}
+    assert all(why in reason for _, reason in found.not_expressible)
+
+
+def test_a_reset_after_all_that_is_affordable(tmp_path: Path) -> None:
+    """Batches so large that only what comes before the reset is run; once that was a traceback."""
+    case = deepcopy(CASES["N_00028"])
+    case["params"]["batch"] = 20
+    found = assign(read_cases(write(tmp_path, case)))
+    assert any("verdict takes" in why for _, why in found.left_out)
+    for trial in found.trials:
+        sample = trial.observe(Address(0, 0), None)
+        sample.grow(8)
+        for quantity in trial.quantities:
+            assert quantity.look(sample, RULE, 0).observations == 8
+
+
+def test_every_test_takes_its_share_of_the_false_alarm(tmp_path: Path) -> None:
+    """A law is several: chi-square, and the mean of each of its counts."""
+    found = validate(write(tmp_path, CASES["A2"]), seed=0)
+    laws = [row for row in found.rows if row.frequencies is not None]
+    assert laws
+    assert found.rule.tests == len(found.rows) + len(laws)
+
+
+def test_where_nothing_can_be_judged_nothing_is_claimed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a pass nor a failure, and the last line says so; the exit status is 0."""
+    cases, out = write(tmp_path, CASES["J1_3d"], CASES["L1"]), tmp_path / "out.json"
+    page = tmp_path / "out.html"
+    options = ["--cases", str(cases), "--json", str(out), "--html", str(page)]
+    assert main(["validate", *options]) == 0
+    told = capsys.readouterr().out
+    assert "J1_3d: three dimensions" in told
+    last = told.splitlines()[-1]
+    assert last.startswith("nothing was judged: 0 cases run, 2 not run for the reasons above")
+    record = json.loads(out.read_text())
+    assert record["passed"] is None
+    assert {each["id"] for each in record["not_expressible"]} == {"J1_3d", "L1"}
+    assert re.search(r'class="verdict INCONCLUSIVE">nothing was judged<', page.read_text())
+    assert "<svg" not in page.read_text(), "there is no number to draw"
+    assert not re.search(r'class="verdict [A-Z]+">(PASS|FAIL)</span></h1>', page.read_text())
 
 
 def test_a_thorough_run_leaves_nothing_out_that_takes_long() -> None:
@@ -408,7 +501,7 @@ def test_unseen_cases_of_known_groups_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value"),
     [("J6a", "target", [5, 0]), ("K1a", "receptor", [0]), ("J5_10", "t", [-1.0]),
-     ("F1", "C", -1), ("G3", "koff_L", "slow"), ("M4", "D", None)],
+     ("F1", "C", -1), ("G3", "koff_L", "slow"), ("M4", "D", None), ("I2b", "N_S", 0)],
 )  # fmt: skip
 def test_bad_parameters_of_a_grid_or_a_curve_are_named(
     name: str, key: str, value: Any, tmp_path: Path

@@ -83,9 +83,9 @@ class BenchReport:
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
     @property
-    def passed(self) -> bool:
+    def failed(self) -> bool:
         """A measurement cannot fail."""
-        return True
+        return False
 
     @property
     def ratios(self) -> dict[str, float]:

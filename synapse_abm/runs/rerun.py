@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from synapse_abm import sweep
-from synapse_abm.errors import InputError
+from synapse_abm.errors import InputError, raise_faults
+from synapse_abm.faults import Origin, field_faults
 from synapse_abm.results import Result, code_version, input_sha256, sha256, source_sha256, versions
 from synapse_abm.runs import simulate
 from synapse_abm.runs.experiment import (
@@ -26,6 +27,7 @@ from synapse_abm.runs.experiment import (
     silent,
 )
 from synapse_abm.scenario.definition import Scenario
+from synapse_abm.scenario.forecast import run_faults
 
 _NEEDED: Mapping[str, type] = {
     "experiment": str, "seed": int, "options": dict, "versions": dict, "code_version": str,
@@ -139,12 +141,7 @@ def _again(record: Mapping[str, Any], path: Path, progress: Progress) -> tuple[R
     name, options = record["experiment"], dict(record["options"])
     seed = check_seed(record["seed"], "seed of the record")
     if name.startswith(_SIMULATE):
-        try:
-            scenario = Scenario.model_validate_json(json.dumps(record["scenario"]))
-        except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            why = f"a record whose scenario this version understands; {told}"
-            raise InputError("record", str(path), why) from None
+        scenario = _scenario(record["scenario"])
         if "engine" not in options:
             why = "a record whose options name the engine"
             raise InputError("record", str(path), why, "run the command in it again")
@@ -154,6 +151,21 @@ def _again(record: Mapping[str, Any], path: Path, progress: Progress) -> tuple[R
     quick = bool(options.pop("quick", False))
     chosen = _as_declared(experiment, options, path)
     return run_experiment(experiment, seed, quick, chosen, progress), source_sha256(experiment.path)
+
+
+def _scenario(held: Mapping[str, Any]) -> Scenario:
+    """The scenario of a record, held to what a scenario file is held to."""
+    try:
+        scenario = Scenario.model_validate_json(json.dumps(held))
+    except ValidationError as error:
+        faults = field_faults(error, Scenario, Origin(within=("scenario",)))
+    else:
+        faults = [InputError("scenario.run", None, "settings of the run, in a record")]
+        if scenario.run is not None:
+            faults = list(run_faults(scenario))
+    fix = "run the scenario anew; this program did not write this record"
+    raise_faults([InputError(x.name, x.value, x.allowed, x.fix or fix) for x in faults])
+    return scenario
 
 
 def _as_declared(experiment: Experiment, options: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from synapse_abm.engine import checkpoint
 from synapse_abm.engine.checkpoint import CheckpointError, Recorded
 from synapse_abm.engine.network import Address, Names
 from synapse_abm.engine.simulation import Recorder, Series, Simulation
-from synapse_abm.errors import InputError, InputErrors
+from synapse_abm.errors import InputError, InputErrors, raise_faults
 from synapse_abm.results import (
     RECORD,
     Check,
@@ -42,7 +42,7 @@ from synapse_abm.runs.experiment import Progress, silent
 from synapse_abm.scenario import expected
 from synapse_abm.scenario.briefing import warnings
 from synapse_abm.scenario.definition import RunSettings, Scenario
-from synapse_abm.scenario.forecast import samples, steps_per_sample
+from synapse_abm.scenario.forecast import run_faults, samples, steps_per_sample
 from synapse_abm.statistics import (
     Estimate,
     TooShort,
@@ -201,6 +201,8 @@ def simulate(
 
     Raises
     ------
+    InputError, InputErrors
+        If its step, times or size cannot be run.
     PiecesFailed
         If every replicate failed; if only some did, ``failures`` tells.
     """
@@ -218,8 +220,9 @@ def simulate_series(
 
     Raises
     ------
-    InputError
-        If ``workers`` is no whole number from 1 to 256.
+    InputError, InputErrors
+        If ``workers`` is no whole number from 1 to 256, or a scenario's step, times or size cannot
+        be run.
     PiecesFailed
         If every replicate of a scenario failed.
     """
@@ -247,8 +250,9 @@ def _simulate(
 ) -> list[Simulated]:
     started, pieces, owners = time.perf_counter(), list[Replicate](), list[int]()
     cache = sweep.current_cache()
-    for owner, scenario in enumerate(scenarios):
-        run = _settings_of(scenario)
+    settings = [_settings_of(scenario) for scenario in scenarios]
+    raise_faults([fault for scenario in scenarios for fault in run_faults(scenario)])
+    for owner, (scenario, run) in enumerate(zip(scenarios, settings, strict=True)):
         for _ in range(run.replicates):
             number = len(pieces)
             pieces.append(Replicate(

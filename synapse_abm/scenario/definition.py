@@ -18,6 +18,8 @@ from synapse_abm.units import molecules_per_nM
 
 #: Limits of the generator's addresses (those of ``rng``, which needs NumPy; a test compares).
 MAX_SEED, MAX_REPLICATE, MAX_ENTITY = 2**64 - 1, 2**18 - 1, 2**32 - 1
+#: The longest time of a run, s: 300 years. Beyond it nothing would ever end.
+LONGEST_S = 1e10
 
 
 def _whole(low: int, high: int) -> Any:
@@ -27,6 +29,9 @@ def _whole(low: int, high: int) -> Any:
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number > 0")]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number >= 0")]
+Seconds = Annotated[
+    float, Field(gt=0, le=LONGEST_S, description=f"a number > 0 and at most {LONGEST_S:g}")
+]
 Count = Annotated[int, _whole(0, MAX_ENTITY)]
 Side = Annotated[int, _whole(1, 32767)]
 Cell = Annotated[tuple[Count, Count], Field(description="a cell [x, y], whole numbers >= 0")]
@@ -218,9 +223,9 @@ class RunSettings(Frozen):
     The duration counts from time zero and includes the burn-in, which is recorded but not averaged.
     """
 
-    duration_s: Positive
+    duration_s: Seconds
     burn_in_s: NonNegative = 0.0
-    sample_every_s: Positive | None = None
+    sample_every_s: Seconds | None = None
     """Time between records; a 200th of what follows the burn-in unless given."""
     replicates: Annotated[int, _whole(1, MAX_REPLICATE)] = 1
     seed: Annotated[int, _whole(0, MAX_SEED)] = 1

@@ -31,23 +31,22 @@ from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_fault
 from synapse_abm.faults import MISSING, Location, Origin, dotted, field_faults, read_toml, valid
 from synapse_abm.pharmacology.library import Library, library, own_file
 from synapse_abm.quantity import bare_name, parse, unit_of
-from synapse_abm.rng import MAX_ENTITY, MAX_STEP
 from synapse_abm.scenario.definition import (
     AUTO,
+    LONGEST_S,
     Batch,
     Frozen,
     Grid,
     Kinetics,
     Ligand,
-    Positive,
     Reservoir,
     RunSettings,
     Scenario,
+    Seconds,
     Target,
     part_faults,
 )
-from synapse_abm.scenario.forecast import machine_bytes, memory_bytes, samples, steps_per_sample
-from synapse_abm.scenario.timestep import limits
+from synapse_abm.scenario.forecast import run_faults
 
 type Tables = Mapping[str, Any]
 
@@ -59,7 +58,7 @@ RANGES = {
     "1/s": (1e-12, 1e9),
     "um": (1e-4, 1e6),
     "nM": (1e-9, 1e12),
-    "s": (1e-9, 1e10),
+    "s": (1e-9, LONGEST_S),
 }
 
 #: What stands at the top of a file.
@@ -70,7 +69,7 @@ _START = "start from one that `synapse-abm list` names"
 class _RunTable(RunSettings):
     """``[run]`` of a file: the settings of the run, and the step."""
 
-    dt_s: Positive | None = None
+    dt_s: Seconds | None = None
 
 
 def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> Scenario:
@@ -151,7 +150,7 @@ class _Reader:
         except ValidationError:
             assert self.faults  # a cell of a target is outside, say: told already
             return None
-        self.faults += _whole_faults(found, settings)
+        self.faults += run_faults(found)
         return found
 
     def named(self, tables: Tables, kind: str) -> Tables:
@@ -465,32 +464,3 @@ def _written(raw: Any) -> Callable[[Location], tuple[Location, Any]]:
         return tuple(names), here
 
     return find
-
-
-def _whole_faults(scenario: Scenario, run: RunSettings) -> Iterable[InputError]:
-    """What can only be judged of the whole: the step, and how much is asked for."""
-    found, dt = limits(scenario), scenario.dt_s
-    if dt > found.senseless_s:
-        allowed = (
-            f"at most {found.senseless_s:.3g} s, because this scenario is driven; "
-            f"{found.longest_s:.3g} s keeps its error small"
-        )
-        yield InputError("run.dt", f"{dt:g} s", allowed, "or write dt = 'auto'")
-    if dt > run.duration_s:
-        yield InputError("run.dt", f"{dt:g} s", f"at most the duration, {run.duration_s:g} s")
-    for name, ligand in scenario.ligands.items():
-        for number, batch in enumerate(ligand.batches):
-            late = [time for time in batch.times_s if time >= run.duration_s]
-            if late:
-                path = f"ligand.{name}.batches[{number}].times"
-                allowed = f"times before the end, {run.duration_s:g} s"
-                yield InputError(path, f"{late[0]:g} s", allowed)
-    every, records = steps_per_sample(scenario, run), samples(scenario, run)
-    if every * records > MAX_STEP:
-        allowed = f"at most {MAX_STEP * dt:.3g} s with a step of {dt:.3g} s"
-        yield InputError("run.duration", f"{run.duration_s:g} s", allowed)
-    need, have = memory_bytes(scenario, run.duration_s, records, run.replicates), machine_bytes()
-    if need > have or need > 24 * MAX_ENTITY:
-        allowed = f"at most {have / 1e9:.0f} GB, the memory of this machine"
-        fix = "use fewer molecules, sites, cells or records"
-        yield InputError("memory of the run", f"about {need / 1e9:.3g} GB", allowed, fix)

@@ -13,6 +13,9 @@ PASS
 INCONCLUSIVE
     neither, even at the last look. That is not a pass.
 
+A case that cannot be run is listed with the reason and has no verdict. If none can, nothing was
+judged: neither a pass nor a failure.
+
 Standard errors are exact where the law is known and observations are independent, from
 independent replicates or batch means elsewhere.
 """
@@ -80,7 +83,9 @@ def validate(
     Raises
     ------
     InputError, InputErrors
-        If the file cannot be used; nothing has been run then.
+        If the file cannot be used; nothing has been run then. Parameters that are not known, or no
+        number that is, keep a case from being run, which is listed; they are a fault if they leave
+        nothing to run.
     """
     began = time.perf_counter()
     seed = DEFAULT_SEED if seed is None else check_seed(seed)
@@ -88,10 +93,13 @@ def validate(
     source = None if cases is None else Source(cases.name, sha256(cases.read_bytes()))
     found = assign(read)
     raise_faults(faults_of(read))
+    if not found.trials:
+        raise_faults(found.unknown)
     if thorough:
         found = thoroughly(found, read)
     trials = found.trials
-    rule = Rule(tests=max(sum(len(t.quantities) for t in trials), 1), false_alarm=_DESIGNED)
+    tests = sum(quantity.tests for trial in trials for quantity in trial.quantities)
+    rule = Rule(tests=max(tests, 1), false_alarm=_DESIGNED)
     announce(_forecast(trials))
     rows = _in_order(read, _judge_all(trials, rule, seed, progress))
     bugs = [] if cases is not None and not planted else _try_out(planted, rule, seed, progress)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.errors import InputError
+from synapse_abm.errors import InputError, UnknownName
 
 type Array = NDArray[np.float64]
 
@@ -29,16 +29,15 @@ _TIMES = ("t", "T", "lags")
 
 
 class Noticed(Mapping[str, Any]):
-    """What a case holds, and which of it was looked at."""
+    """What a case holds, and which names were looked for, held or not."""
 
     def __init__(self, held: Mapping[str, Any]) -> None:
         self._held = held
         self.looked_at: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
-        value = self._held[key]
         self.looked_at.add(key)
-        return value
+        return self._held[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._held)
@@ -74,6 +73,16 @@ class Case:
         if not isinstance(self.params, Noticed):
             return []
         return [key for key in self.params if key not in self.params.looked_at]
+
+    def unmeasured(self) -> list[InputError]:
+        """Its exact numbers, each as a name that nobody knows: for a case of which none is."""
+        known = self.exact.looked_at if isinstance(self.exact, Noticed) else ()
+        place = f"an exact number of {self.source}: {self.id}"
+        return [UnknownName(place, key, set(known)) for key in self.exact]
+
+    def known(self) -> set[str]:
+        """Names of parameters that were looked for, given or not."""
+        return set(self.params.looked_at) if isinstance(self.params, Noticed) else set()
 
     def fault(self, key: str, value: object, allowed: str) -> None:
         """Note that something given under ``params`` or ``exact`` cannot be used."""
@@ -332,4 +341,4 @@ def _case(source: str, at: int, found: Any) -> Case:
             group = "?"
     params, exact = ({} if group == "?" else found[key] for key in ("params", "exact"))
     title = str(found.get("title") or "")
-    return Case(source, name, group, Noticed(params), exact, title, faults)
+    return Case(source, name, group, Noticed(params), Noticed(exact), title, faults)

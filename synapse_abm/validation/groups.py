@@ -13,6 +13,7 @@ from synapse_abm.validation.immigration import immigration
 from synapse_abm.validation.kinetics import approach, race
 from synapse_abm.validation.passage import first_passage
 from synapse_abm.validation.rebinding import any_step, single_site
+from synapse_abm.validation.relaxation import Unplannable
 from synapse_abm.validation.transport import clamped as clamped_cycle
 from synapse_abm.validation.transport import coupled
 from synapse_abm.validation.trials import Found, unknown_parameters
@@ -78,18 +79,23 @@ def assign(cases: Sequence[Case]) -> Found:
     for case in cases:
         if case.group[0] in RUN:
             check_derived(case)
-            found.add(_of_one(case, RUN[case.group[0]](case)(case)))
+            found.add(_of_one(case, RUN[case.group[0]](case)))
     found.add(immigration([case for case in cases if case.group[0] == "N"]))
     return found
 
 
-def _of_one(case: Case, found: Found) -> Found:
+def _of_one(case: Case, run: Run) -> Found:
+    try:
+        found = run(case)
+    except Unplannable as why:
+        found = Found(left_out=[(case.id, str(why))])
     if case.faults:
         return found
-    if found.trials and (why := unknown_parameters(case)):
-        return Found(left_out=[(case.id, why)])
+    if found.trials and (unknown := unknown_parameters(case)).unknown:
+        return unknown
     if not found.trials and not found.left_out:
         found.left_out.append((case.id, "it gives no number that is measured here"))
+        found.unknown += case.unmeasured()
     return found
 
 

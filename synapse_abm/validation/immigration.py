@@ -81,8 +81,8 @@ def immigration(cases: Sequence[Case]) -> Found:
         later = times if process.reset is None else after(times, process.reset[0])
         if common_step(times, MOST_STEPS) is None or common_step(later, MOST_STEPS) is None:
             found.left_out.append((case.id, f"its times have no step that fits {MOST_STEPS} times"))
-        elif why := unknown_parameters(case):
-            found.left_out.append((case.id, why))
+        elif (unknown := unknown_parameters(case)).unknown:
+            found.add(unknown)
         else:
             shared.setdefault(process, []).append((case, times))
     for process, members in shared.items():
@@ -247,7 +247,7 @@ class _Split:
         until = np.append(early, self._reset) if process.reset else early
         self._before = _Part(process, process.start, until, clock, address, kernels)
         self._after = None
-        if process.reset is not None:
+        if process.reset is not None and ages.size:
             other = Address(address.seed, address.replicate, address.place + 1)
             self._after = _Part(process, process.reset[1], ages, clock, other, kernels)
         self.size = 0

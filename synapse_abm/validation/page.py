@@ -72,8 +72,12 @@ def _head(found: Verdicts) -> str:
     failed = any(row.verdict is Verdict.FAIL for row in found.rows)
     failed |= any(each.caught is False for each in found.planted)
     overall = _badge("PASS" if found.passed else "FAIL" if failed else "INCONCLUSIVE")
-    if not found.rows:
-        overall = _badge("INCONCLUSIVE", "nothing was run")
+    if not found.rows and not failed:
+        overall = _badge("INCONCLUSIVE", "nothing was judged")
+        return (
+            f"<h1>A synapse held against exact theory {overall}</h1><p>None of the cases given can "
+            "be run here, for the reasons below. This is no PASS and no FAIL.</p>"
+        )
     return (
         f"<h1>A synapse held against exact theory {overall}</h1>"
         f"<p>The simulator synapse_abm lets molecules and binding sites meet at random. Here "
@@ -84,6 +88,8 @@ def _head(found: Verdicts) -> str:
 
 
 def _summary(found: Verdicts) -> str:
+    if not found.rows and not found.planted:
+        return ""
     counts = {v: sum(row.verdict is v for row in found.rows) for v in Verdict}
     told = " ".join(_badge(str(v), f"{n} {v}") for v, n in counts.items() if n)
     bugs = found.planted

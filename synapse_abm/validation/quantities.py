@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,7 @@ class Number:
     margin: float
     measure: Measure
     finer: float = FINER
+    tests: ClassVar[int] = 1
 
     def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
         """Estimate it and compare."""
@@ -102,6 +104,11 @@ class Distribution:
     columns: Sequence[str]
     margin: float
     finer: float = FINER_OCCUPANCY
+
+    @property
+    def tests(self) -> int:
+        """Tests that share the false-alarm rate: chi-square, and the mean of each count."""
+        return 1 + self.law.ndim
 
     def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
         """Compare the observed frequencies with the law."""

@@ -39,6 +39,8 @@ COPIES = 64
 WINDOW, FIRST, FIRST_MEANS = 10, 36, 10
 #: Hops per direction, and events in the cell, within one step.
 HOPS, EVENTS = 0.2, 0.15
+#: A multiplication in a product of matrices takes as long as so many events.
+PRODUCT = 0.02
 
 
 def single_site(case: Case) -> Found:
@@ -56,12 +58,16 @@ def single_site(case: Case) -> Found:
     theory = Rebinding(place.grid, diffusion, place.number(at), binding, leaving)
     dt = min(HOPS * place.grid.spacing_um**2 / diffusion, EVENTS / max(binding, leaving))
     window = max(2, math.ceil(WINDOW * theory.relaxation_s() / dt))
-    numbers = _numbers(case, theory, dt, window)
     found = binding_times(case, place, place.number(at))
-    if numbers:
-        noisy = any(number.name == "noise0" for number in numbers)
+    wanted = [key for key in _MEASURED if case.number(key) is not None]
+    first = FIRST if "noise0" in wanted else FIRST_MEANS
+    cost = max(_cost(place.grid, window, first), PRODUCT * window * (place.grid.cells + 1) ** 2)
+    if wanted and cost > affordable(case):  # the law of a window takes as long as the window
+        found.left_out.append((case.id, f"{wanted[0]}...: {too_long(cost)}"))
+    elif wanted:
+        numbers = _numbers(case, theory, dt, window)
         scenario = _scenario(place, at, diffusion, binding, leaving, dt)
-        found.add(_windows(case, scenario, numbers, window, FIRST if noisy else FIRST_MEANS))
+        found.add(_windows(case, scenario, numbers, window, first))
     return found
 
 
@@ -117,6 +123,9 @@ def _scenario(
     return Scenario(grid=place.grid, targets={"T": site}, ligands={"L": molecule}, dt_s=dt)
 
 
+_MEASURED = ("p_bound", "mean_unbound_time", "noise0")
+
+
 def _numbers(case: Case, theory: Rebinding, dt: float, window: int) -> list[Number]:
     found = []
     if (exact := case.number("p_bound")) is not None:
@@ -160,8 +169,7 @@ def _noise(window_s: float, shift: float) -> Measure:
 def _windows(
     case: Case, scenario: Scenario, numbers: list[Number], window: int, first: int
 ) -> Found:  # fmt: skip
-    grid = scenario.grid
-    cost = DECIDING * first * window * _step_cost(grid)
+    cost = _cost(scenario.grid, window, first)
     if cost > affordable(case):
         return Found(left_out=[(case.id, f"{numbers[0].name}...: {too_long(cost)}")])
 
@@ -171,9 +179,13 @@ def _windows(
     return Found([Trial(tuple(numbers), first, observe, cost)])
 
 
-def _step_cost(grid: Grid) -> float:
-    """Events that a step of all copies is worth: each that is awake adds up all channels."""
-    return 40 + 0.2 * COPIES * min(10, COPIES / grid.cells + 1)
+def _cost(grid: Grid, window: int, first: int) -> float:
+    """Events that the windows up to the deciding look are worth.
+
+    In a step of all copies each that is awake adds up all channels.
+    """
+    step = 40 + 0.2 * COPIES * min(10, COPIES / grid.cells + 1)
+    return DECIDING * first * window * step
 
 
 class Windows:

@@ -7,6 +7,7 @@ is good enough for a plan: nothing here enters an estimate or its error.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,17 @@ type Array = NDArray[np.float64]
 type Species = tuple[str, ...]
 
 
+#: Evaluations of the rate equations that a plan may take: some seconds.
+MOST_EVALUATIONS = 50_000
+
+
+APART = "its rates lie too far apart to plan a sample"
+
+
+class Unplannable(Exception):
+    """No sample can be planned for a system; says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Relaxation time (s), and events per s in the steady state."""
@@ -30,13 +42,25 @@ class Pace:
 
 
 def pace(scenario: Scenario) -> Pace:
-    """The pace of a scenario on one cell."""
+    """The pace of a scenario on one cell.
+
+    Raises
+    ------
+    Unplannable
+        If the steady state cannot be found in reasonable time.
+    """
     from scipy.integrate import solve_ivp
 
     system = _System(list(_reactions(scenario)), _start(scenario))
     state, span = system.start, 10.0 / min(each.rate for each in system.reactions)
     for _ in range(12):
-        run = solve_ivp(lambda _, y: system.change(y), (0, span), state, method="LSODA", rtol=1e-8)
+        with warnings.catch_warnings():  # what it has to say is told by its success
+            warnings.simplefilter("ignore")
+            run = solve_ivp(
+                lambda _, y: system.change(y), (0, span), state, method="LSODA", rtol=1e-8
+            )
+        if not run.success:
+            raise Unplannable(APART)
         state, span = run.y[:, -1], 3 * span
         events = float(system.propensities(state).sum())
         if np.abs(system.change(state)).max() <= 1e-6 * events:
@@ -105,6 +129,7 @@ class _System:
         self.start = np.array([amounts.get(each, 0.0) for each in species])
         self._by = [[species.index(s) for s in r.by] for r in reactions]
         self._matrix = np.zeros((len(species), len(reactions)))
+        self._evaluations = 0
         for at, reaction in enumerate(reactions):
             for each in reaction.taken:
                 self._matrix[species.index(each), at] -= 1
@@ -118,6 +143,9 @@ class _System:
 
     def change(self, y: Array) -> Array:
         """d(amounts)/dt."""
+        self._evaluations += 1
+        if self._evaluations > MOST_EVALUATIONS:
+            raise Unplannable(APART)
         return self._matrix @ self.propensities(y)
 
     def slowest_rate(self, y: Array) -> float:

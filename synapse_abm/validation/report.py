@@ -87,8 +87,13 @@ class Verdicts:
     @property
     def passed(self) -> bool:
         """Whether something was run, all of it passed, and every planted bug tried was caught."""
-        agreed = all(row.verdict is Verdict.PASS for row in self.rows) and len(self.rows) > 0
-        return agreed and all(each.caught is not False for each in self.planted)
+        return len(self.rows) > 0 and not self.failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything that was run did not pass, or a planted bug was tried in vain."""
+        missed = any(each.caught is False for each in self.planted)
+        return missed or any(row.verdict is not Verdict.PASS for row in self.rows)
 
     @property
     def command(self) -> str:
@@ -126,7 +131,7 @@ class Verdicts:
             "false_alarm": self.false_alarm,
             "seed": self.seed,
             "thorough": self.thorough,
-            "passed": self.passed,
+            "passed": self.passed if self.rows or self.failed else None,
             "wall_s": round(self.wall_s, 3),
             "command": self.command,
             "file": None if self.source is None else asdict(self.source),
@@ -170,6 +175,7 @@ class Verdicts:
             self._cases(),
             self._troubles(),
             self._left_out(),
+            self._not_compared(),
             self._planted(),
             self._verdict(),
         ]
@@ -205,6 +211,13 @@ class Verdicts:
         lines = [f"  {', '.join(names)}: {why}" for why, names in reasons.items()]
         return "\n".join(["Not run:", *lines]) if lines else ""
 
+    def _not_compared(self) -> str:
+        """Numbers of a user's file that no verdict is about; the program's own are known."""
+        if self.source is None or not self.not_compared:
+            return ""
+        lines = [f"  {name}: {', '.join(keys)}" for name, keys in self.not_compared.items()]
+        return "\n".join(["In the file, and not compared with anything:", *lines])
+
     def _planted(self) -> str:
         if not self.planted:
             return ""
@@ -225,8 +238,14 @@ class Verdicts:
         counts = {v: sum(row.verdict is v for row in self.rows) for v in _ORDER}
         told = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
         cases = len({row.id for row in self.rows})
+        if not self.rows:
+            count = len({name for name, _ in self.not_expressible})
+            return (
+                f"nothing was judged: 0 cases run, {count} not run for the reasons above; this is "
+                f"no PASS and no FAIL (seed {self.seed}, {self.wall_s:.0f} s)"
+            )
         return (
-            f"{told or 'nothing was run'}: {len(self.rows)} quantities of {cases} cases, false "
+            f"{told}: {len(self.rows)} quantities of {cases} cases, false "
             f"alarm of all together {self.false_alarm:g}, seed {self.seed}, {self.wall_s:.0f} s"
         )
 

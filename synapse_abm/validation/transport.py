@@ -58,6 +58,8 @@ from synapse_abm.validation.trials import (
 #: First looks at replicates: the law of a count over a window is nearly normal, that of a
 #: completion time is not.
 FIRST_COUNTS, FIRST_TIMES = 1600, 4000
+#: States of a law in time that the theory takes.
+MOST_STATES = 1200
 _TRANSPORTED: Columns = {"flux": lambda series: series.count("transported", "S", "T")}
 
 
@@ -225,6 +227,7 @@ def _drained_pool(case: Case) -> Found:
 def _clearance(case: Case) -> Found:
     """Nothing comes back: how long until all is inside, and how much is inside meanwhile."""
     molecules, sites = _molecules(case, 0.0), case.count("N_T", 1)
+    case.count("N_S", 1)  # of nothing there is no last one
     times = case.times("params") if "t" in case.params else np.zeros(0)
     rates = TransportRates(
         case.rate("kon_pair"), case.rate("koff", zero=True), case.rate("kcat"),
@@ -235,14 +238,21 @@ def _clearance(case: Case) -> Found:
         return Found(left_out=[(case.id, "its times have no common step")])
     if case.faults:
         return Found()
-    substrates = molecules["S"].count
-    exact = clearance(rates, sites, substrates, molecules["D"].count)
-    quantities = _clearance_claims(case, times, exact)
-    watched = _Clearance(well_mixed(sites, molecules, step), times, substrates)
-    events = (substrates + molecules["D"].count) * 4
+    substrates, drugs = molecules["S"].count, molecules["D"].count
+    events = (substrates + drugs) * 4
     cost = DECIDING * FIRST_TIMES * (events * 2 + 100)
     if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
+    states = sum(
+        (substrates - ts + 1) * (min(drugs, sites - ts) + 1)
+        for ts in range(min(sites, substrates) + 1)
+    )
+    if states > MOST_STATES:
+        why = f"its error bars come from a law with {states} states; at most {MOST_STATES} here"
+        return Found(left_out=[(case.id, why)])
+    exact = clearance(rates, sites, substrates, drugs)
+    quantities = _clearance_claims(case, times, exact)
+    watched = _Clearance(well_mixed(sites, molecules, step), times, substrates)
     return Found([Trial(quantities, FIRST_TIMES, watched.observe, cost)])
 
 

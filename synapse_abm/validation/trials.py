@@ -15,6 +15,7 @@ from typing import Any
 
 from synapse_abm.engine.network import Address
 from synapse_abm.engine.simulation import Series
+from synapse_abm.errors import InputError, UnknownName
 from synapse_abm.scenario.definition import Scenario
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.quantities import (
@@ -75,15 +76,21 @@ class Trial:
 
 @dataclass(slots=True)
 class Found:
-    """What became of a case: its trials, and what of it is not run, with the reason."""
+    """What became of a case: its trials, and what of it is not run, with the reason.
+
+    ``unknown`` are names not known here that kept a case from being run, as faults of the file:
+    they are told as such if they leave nothing to run.
+    """
 
     trials: list[Trial] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[InputError] = field(default_factory=list)
 
     def add(self, other: Found) -> None:
         """Take in what another case became."""
         self.trials += other.trials
         self.left_out += other.left_out
+        self.unknown += other.unknown
 
 
 class Claims:
@@ -218,13 +225,21 @@ _IDLE = {
 }  # fmt: skip
 
 
-def unknown_parameters(case: Case) -> str:
-    """Why a case cannot be trusted: parameters that would be left out of account; else empty."""
-    unknown = [repr(key) for key in case.unread() if key not in _IDLE.get(case.group[0], ())]
+def unknown_parameters(case: Case) -> Found:
+    """What keeps a case from being run: parameters that would be left out of account; or nothing.
+
+    To be asked when all of the case has been read.
+    """
+    idle = _IDLE.get(case.group[0], set())
+    unknown = [key for key in case.unread() if key not in idle]
     if not unknown:
-        return ""
+        return Found()
     what = "parameter" if len(unknown) == 1 else "parameters"
-    return f"its {what} {', '.join(unknown)} would be left out of account: not known here"
+    names = ", ".join(map(repr, unknown))
+    why = f"its {what} {names} would be left out of account: not known here"
+    known = case.known() | idle
+    place = f"a parameter of {case.source}: {case.id}"
+    return Found([], [(case.id, why)], [UnknownName(place, key, known) for key in unknown])
 
 
 def affordable(case: Case) -> float:
