@@ -27,7 +27,7 @@ from synapse_abm.runs.experiment import (
     silent,
 )
 from synapse_abm.scenario.definition import Scenario
-from synapse_abm.scenario.forecast import run_faults
+from synapse_abm.scenario.whole import run_faults
 
 _NEEDED: Mapping[str, type] = {
     "experiment": str, "seed": int, "options": dict, "versions": dict, "code_version": str,

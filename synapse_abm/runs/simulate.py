@@ -42,7 +42,8 @@ from synapse_abm.runs.experiment import Progress, silent
 from synapse_abm.scenario import expected
 from synapse_abm.scenario.briefing import warnings
 from synapse_abm.scenario.definition import RunSettings, Scenario
-from synapse_abm.scenario.forecast import run_faults, samples, steps_per_sample
+from synapse_abm.scenario.forecast import samples, steps_per_sample
+from synapse_abm.scenario.whole import run_faults
 from synapse_abm.statistics import (
     Estimate,
     TooShort,

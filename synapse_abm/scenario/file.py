@@ -46,7 +46,7 @@ from synapse_abm.scenario.definition import (
     Target,
     part_faults,
 )
-from synapse_abm.scenario.forecast import run_faults
+from synapse_abm.scenario.whole import run_faults
 
 type Tables = Mapping[str, Any]
 
