@@ -20,7 +20,7 @@ from synapse_abm.engine import kernels_neuron as lay
 from synapse_abm.engine.checkpoint import contents, described, opened, sealed
 from synapse_abm.neuron.meanfield import SLOW
 from synapse_abm.neuron.parameters import Neuron
-from synapse_abm.neuron.simulation import Baseline, NeuronSimulation
+from synapse_abm.neuron.simulation import Baseline, Kept, NeuronSimulation
 
 if TYPE_CHECKING:
     from synapse_abm.neuron.model import NeuronModel
@@ -82,19 +82,12 @@ def restore(model: NeuronModel, arrays: Mapping[str, np.ndarray]) -> None:
     model.latest = arrays.pop("latest")
     model.slow = dict(zip(SLOW, arrays.pop("slow").tolist(), strict=True))
     listed, counts = arrays.pop("listed"), arrays["counts"]
-    members = model.simulation.state.members
-    while members.shape[2] < counts.max() + 1:
-        members = np.zeros((*members.shape[:2], 2 * members.shape[2]), dtype=members.dtype)
-    ends = np.cumsum(counts.ravel())
-    for row, part in zip(members.reshape(-1, members.shape[2]), np.split(listed, ends[:-1]),
-                         strict=True):  # fmt: skip
-        row[: part.size] = part
-    model.simulation.restore(arrays | {"members": members})
+    parts = np.split(listed, np.cumsum(counts.ravel())[:-1])
+    model.simulation.room_for(counts.max())
+    model.simulation.go_back(Kept([parts[: lay.LISTS], parts[lay.LISTS :]], arrays))
 
 
 def _filled(simulation: NeuronSimulation) -> dict[str, np.ndarray]:
     """All that changes; of the lists of members only as much as is filled."""
-    arrays = dict(simulation.arrays())
-    members, counts = arrays.pop("members"), arrays["counts"]
-    filled = [members[at, kind, : counts[at, kind]] for at in range(2) for kind in range(lay.LISTS)]
-    return arrays | {"listed": np.concatenate(filled)}
+    kept = simulation.kept()
+    return kept.arrays | {"listed": np.concatenate([m for place in kept.lists for m in place])}

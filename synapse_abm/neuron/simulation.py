@@ -353,7 +353,10 @@ class NeuronSimulation:
         """Room in the lists for all that one step may bring, as ``advance`` asks for it."""
         n, made = self.state.counts, self.state.rates[:, lay.SYNTHESISE] * self.dt_s
         kinds = [lay.FREE, lay.INSIDE, lay.CARRYING, lay.R_SEROTONIN]
-        most = float((n[:, kinds].sum(axis=1) + made + 10 * np.sqrt(made) + 64).max())
+        self.room_for(float((n[:, kinds].sum(axis=1) + made + 10 * np.sqrt(made) + 64).max()))
+
+    def room_for(self, most: float) -> None:
+        """Room for lists of so many."""
         while most >= self.state.members.shape[2]:
             self.state = _roomier(self.state)
 
