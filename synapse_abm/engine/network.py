@@ -260,7 +260,9 @@ def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
 
 def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
     cells = scenario.grid.cells
-    inactive = np.setdiff1d(np.arange(cells, dtype=np.uint32), active, assume_unique=True)
+    flags = np.zeros(32 * (cells // 32 + 1), dtype=np.uint8)  # whole words of the set of bits
+    flags[active] = 1
+    inactive = np.flatnonzero(flags[:cells] == 0).astype(np.uint32)
     site_slot = np.searchsorted(active, site_cell)
     first_cell_of_word = 32 * np.arange(cells // 32 + 1)
     hop, direct, hop_shift = _hop_tables(scenario)
@@ -270,8 +272,8 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
         direct=direct,
         hop_shift=hop_shift,
         active=active,
-        is_active=np.isin(np.arange(cells + 1), active).astype(np.uint8),
-        active_bits=_bit_set(active, cells + 1),
+        is_active=flags[: cells + 1],
+        active_bits=np.packbits(flags, bitorder="little").view("<u4").astype(np.uint32),
         active_before=np.searchsorted(active, first_cell_of_word).astype(np.uint32),
         first_site=np.searchsorted(np.sort(site_slot), np.arange(active.size + 1)).astype(np.int64),
         site_order=np.argsort(site_slot, kind="stable").astype(np.int32),
@@ -314,12 +316,6 @@ def _active_cells(scenario: Scenario, site_cell: I32) -> U32:
         for batch in ligand.batches
     ]
     return np.unique(np.concatenate([site_cell, sources])).astype(np.uint32)
-
-
-def _bit_set(members: U32, size: int) -> U32:
-    bits = np.zeros((size + 31) // 32, dtype=np.uint32)
-    np.bitwise_or.at(bits, members >> np.uint32(5), np.uint32(1) << (members & np.uint32(31)))
-    return bits
 
 
 def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:
