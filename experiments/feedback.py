@@ -37,20 +37,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import pharmacology, sweep
-from synapse_abm.errors import InputError, raise_faults
-from synapse_abm.neuron.acute import Condition, Subject, beside_twins, measured, settling_s
-from synapse_abm.neuron.baseline import Calibration, calibrate
-from synapse_abm.neuron.course import QUANTITIES, Course
-from synapse_abm.neuron.meanfield import Exposure
-from synapse_abm.neuron.parameters import Neuron, neuron
-from synapse_abm.neuron.simulation import Drug
-from synapse_abm.neuron.treatment import Treatment, constant
-from synapse_abm.results import Result, Table, text_table
-from synapse_abm.runs import facts, titration
-from synapse_abm.runs.experiment import Progress
+from synapse_abm import pharmacology
+from synapse_abm.core.errors import InputError, raise_faults
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
+from synapse_abm.neuron.calibration import Calibration, calibrate
+from synapse_abm.neuron.engine.simulation import Drug
+from synapse_abm.neuron.meanfield.ode import Exposure
+from synapse_abm.neuron.scenario import Neuron, neuron
+from synapse_abm.runs import facts, sweep, titration
 from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
+from synapse_abm.treatment.acute import Condition, Subject, beside_twins, measured, settling_s
+from synapse_abm.treatment.course import QUANTITIES, Course
+from synapse_abm.treatment.treatment import Treatment, constant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -39,20 +39,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import sweep
-from synapse_abm.neuron import acute
-from synapse_abm.neuron.acute import QUANTITIES, Condition, Subject
-from synapse_abm.neuron.baseline import Calibration, calibrate
-from synapse_abm.neuron.course import Course
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
+from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.ligands import at_sert
-from synapse_abm.neuron.meanfield import Exposure, activation, settled
-from synapse_abm.neuron.parameters import Neuron, coupling_target, neuron
-from synapse_abm.neuron.treatment import Treatment, constant
-from synapse_abm.results import Result, Table, text_table
-from synapse_abm.runs import facts
-from synapse_abm.runs.experiment import Progress
+from synapse_abm.neuron.meanfield.ode import Exposure, activation, settled
+from synapse_abm.neuron.scenario import Neuron, coupling_target, neuron
+from synapse_abm.runs import facts, sweep
 from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
+from synapse_abm.treatment import acute
+from synapse_abm.treatment.acute import QUANTITIES, Condition, Subject
+from synapse_abm.treatment.course import Course
+from synapse_abm.treatment.treatment import Treatment, constant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

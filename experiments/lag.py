@@ -46,22 +46,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from synapse_abm import pharmacology
-from synapse_abm.engine.layout import F64
-from synapse_abm.errors import InputError, raise_faults
-from synapse_abm.neuron.acute import Condition, Subject, measured
-from synapse_abm.neuron.baseline import Calibration, calibrate
-from synapse_abm.neuron.course import QUANTITIES, Course
+from synapse_abm.core.errors import InputError, raise_faults
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
+from synapse_abm.neuron.calibration import Calibration, calibrate
+from synapse_abm.neuron.engine.simulation_grid import PlaceGrid
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.meanfield import SLOW, Exposure
-from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron
-from synapse_abm.neuron.spatial import PlaceGrid
-from synapse_abm.neuron.treatment import Treatment, mean_field, stopped
-from synapse_abm.results import Result, Table, text_table
+from synapse_abm.neuron.meanfield.ode import SLOW, Exposure
+from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron
 from synapse_abm.runs import facts, titration
-from synapse_abm.runs.experiment import Progress
 from synapse_abm.runs.facts import Fact, Judged, ratio
-from synapse_abm.scenario import Kinetics
+from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
+from synapse_abm.synapse.engine.layout import F64
+from synapse_abm.synapse.scenario import Kinetics
+from synapse_abm.treatment.acute import Condition, Subject, measured
+from synapse_abm.treatment.course import QUANTITIES, Course
+from synapse_abm.treatment.treatment import Treatment, mean_field, stopped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

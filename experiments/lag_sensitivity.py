@@ -31,14 +31,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import sweep
-from synapse_abm.neuron.meanfield import Exposure, course
-from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron, provenance, serotonin_at
-from synapse_abm.results import Result, Table, text_table
-from synapse_abm.runs import facts
-from synapse_abm.runs.experiment import Progress
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
+from synapse_abm.neuron.meanfield.ode import Exposure, course
+from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron, provenance, serotonin_at
+from synapse_abm.runs import facts, sweep
 from synapse_abm.runs.facts import Fact, Judged
-from synapse_abm.scenario import Kinetics
+from synapse_abm.runs.results import Result, Table
+from synapse_abm.synapse.scenario import Kinetics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -40,13 +40,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import Scenario, pharmacology, statistics, theory
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.errors import InputError
-from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
 from synapse_abm.runs import titration
-from synapse_abm.runs.experiment import Progress
-from synapse_abm.scenario import Grid, Ligand, Target
-from synapse_abm.scenario.timestep import in_cell_rate
+from synapse_abm.runs.results import Check, Result, Table
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Grid, Ligand, Target
+from synapse_abm.synapse.scenario.timestep import in_cell_rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

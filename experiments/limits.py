@@ -42,13 +42,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, sweep, theory, units
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.results import Check, Result, Table, text_table
-from synapse_abm.runs import titration
-from synapse_abm.runs.experiment import Progress
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Target, forecast
+from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, theory
+from synapse_abm.core import units
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
+from synapse_abm.runs import sweep, titration
+from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Target, forecast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -30,14 +30,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import statistics, sweep
-from synapse_abm.engine.network import Address, arrivals_per_cell_s, place_sites
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.results import Check, Result, Table, text_table
-from synapse_abm.runs import titration
-from synapse_abm.runs.experiment import Progress
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
-from synapse_abm.scenario.timestep import LARGEST_BIAS, in_cell_rate, limits
+from synapse_abm import statistics
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
+from synapse_abm.runs import sweep, titration
+from synapse_abm.runs.results import Check, Result, Table
+from synapse_abm.synapse.engine.network import Address, arrivals_per_cell_s, place_sites
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.synapse.scenario.timestep import LARGEST_BIAS, in_cell_rate, limits
 from synapse_abm.theory.stepping import HELD, MoleculeFlow, Sink, Split, TinyGrid
 
 if TYPE_CHECKING:

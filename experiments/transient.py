@@ -37,17 +37,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import Scenario, Simulation, pharmacology, theory
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine.layout import F64
-from synapse_abm.errors import InputError, raise_faults
-from synapse_abm.neuron.parameters import Neuron, free_parameters, neuron
-from synapse_abm.results import Check, Result, Table, text_table
+from synapse_abm.core.errors import InputError, raise_faults
+from synapse_abm.core.progress import Progress
+from synapse_abm.core.text import text_table
+from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
+from synapse_abm.neuron.scenario import Neuron, free_parameters, neuron
 from synapse_abm.runs import facts, titration
-from synapse_abm.runs.experiment import Progress
 from synapse_abm.runs.facts import Fact, Judged, ratio
-from synapse_abm.scenario import Batch, Grid, Ligand, Target
+from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate, normal_quantile
-from synapse_abm.units import molecules_per_nM, pair_rate_per_s
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.layout import F64
+from synapse_abm.synapse.scenario import Batch, Grid, Ligand, Target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

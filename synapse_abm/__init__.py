@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synapse_abm import pharmacology, statistics, theory
-    from synapse_abm.agents.model import SynapseModel
-    from synapse_abm.agents.views import Drug, Norepinephrine, Receptor, Serotonin, Transporter
-    from synapse_abm.engine.simulation import Simulation
-    from synapse_abm.neuron.course import Course
-    from synapse_abm.neuron.model import NeuronModel
-    from synapse_abm.neuron.spatial import PlaceGrid
-    from synapse_abm.neuron.treatment import Treatment, constant, ramp, stopped
-    from synapse_abm.neuron.views import Neuron
-    from synapse_abm.scenario.definition import Scenario
-    from synapse_abm.scenario.file import read_scenario
+    from synapse_abm.neuron.agents.agents import Neuron
+    from synapse_abm.neuron.agents.model import NeuronModel
+    from synapse_abm.neuron.engine.simulation_grid import PlaceGrid
+    from synapse_abm.synapse.agents.agents import (
+        Drug,
+        Norepinephrine,
+        Receptor,
+        Serotonin,
+        Transporter,
+    )
+    from synapse_abm.synapse.agents.model import SynapseModel
+    from synapse_abm.synapse.engine.simulation import Simulation
+    from synapse_abm.synapse.scenario.definition import Scenario
+    from synapse_abm.synapse.scenario.file import read_scenario
+    from synapse_abm.treatment.course import Course
+    from synapse_abm.treatment.treatment import Treatment, constant, ramp, stopped
 
 __version__ = "0.1.0"
 
@@ -52,16 +58,16 @@ __all__ = [
 _MODULES = ("pharmacology", "statistics", "theory")
 _AGENTS = ("Drug", "Norepinephrine", "Receptor", "Serotonin", "Transporter")
 _TREATMENT = ("Treatment", "constant", "ramp", "stopped")
-_HOMES = dict.fromkeys(_AGENTS, "synapse_abm.agents.views") | {
-    **dict.fromkeys(_TREATMENT, "synapse_abm.neuron.treatment"),
-    "Course": "synapse_abm.neuron.course",
-    "Neuron": "synapse_abm.neuron.views",
-    "NeuronModel": "synapse_abm.neuron.model",
-    "PlaceGrid": "synapse_abm.neuron.spatial",
-    "Scenario": "synapse_abm.scenario.definition",
-    "Simulation": "synapse_abm.engine.simulation",
-    "SynapseModel": "synapse_abm.agents.model",
-    "read_scenario": "synapse_abm.scenario.file",
+_HOMES = dict.fromkeys(_AGENTS, "synapse_abm.synapse.agents.agents") | {
+    **dict.fromkeys(_TREATMENT, "synapse_abm.treatment.treatment"),
+    "Course": "synapse_abm.treatment.course",
+    "Neuron": "synapse_abm.neuron.agents.agents",
+    "NeuronModel": "synapse_abm.neuron.agents.model",
+    "PlaceGrid": "synapse_abm.neuron.engine.simulation_grid",
+    "Scenario": "synapse_abm.synapse.scenario.definition",
+    "Simulation": "synapse_abm.synapse.engine.simulation",
+    "SynapseModel": "synapse_abm.synapse.agents.model",
+    "read_scenario": "synapse_abm.synapse.scenario.file",
 }
 
 

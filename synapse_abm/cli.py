@@ -21,7 +21,8 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
 from synapse_abm import __version__
-from synapse_abm.errors import (
+from synapse_abm.core.arguments import DEFAULT_SEED, check_seed
+from synapse_abm.core.errors import (
     EXIT_BAD_INPUT,
     InputError,
     InputErrors,
@@ -29,30 +30,21 @@ from synapse_abm.errors import (
     UnknownName,
     raise_faults,
 )
-from synapse_abm.results import (
-    RECORD,
-    Check,
-    Report,
-    check_file,
-    json_bytes,
-    output_folder,
-    write_atomic,
-    write_folder,
-)
+from synapse_abm.core.files import RECORD, check_file, output_folder, write_atomic, write_folder
+from synapse_abm.core.progress import bar
+from synapse_abm.core.text import json_bytes
 from synapse_abm.runs.experiment import (
-    DEFAULT_SEED,
     Experiment,
     NoOptions,
-    bar,
-    check_seed,
     experiments,
     figure_files,
     find,
     perform,
     scenario_summary,
 )
-from synapse_abm.scenarios import find_scenario, scenarios
-from synapse_abm.sweep import check_workers
+from synapse_abm.runs.results import Check, Report
+from synapse_abm.runs.sweep import check_workers
+from synapse_abm.synapse.scenarios import find_scenario, scenarios
 
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1
@@ -300,7 +292,7 @@ def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int
 
 def _simulate(command: Simulate, arguments: list[str]) -> int:
     from synapse_abm.runs import simulate
-    from synapse_abm.scenario import file as scenario_file
+    from synapse_abm.synapse.scenario import file as scenario_file
 
     def read() -> tuple[Path, Any]:
         path = find_scenario(command.scenario)
@@ -364,8 +356,8 @@ def _rerun(command: Rerun) -> int:
 def _export(command: Export) -> int:
     path = find_scenario(command.scenario)
     check_file(command.sbml)
-    from synapse_abm.scenario import file as scenario_file
-    from synapse_abm.scenario import sbml
+    from synapse_abm.synapse.scenario import file as scenario_file
+    from synapse_abm.synapse.scenario import sbml
 
     scenario = scenario_file.read_scenario(path)
     sbml.write_sbml(scenario, command.sbml, well_mixed=command.well_mixed)

@@ -16,16 +16,16 @@ import time
 import numpy as np
 
 from synapse_abm import pharmacology
-from synapse_abm.neuron.baseline import calibrate
-from synapse_abm.neuron.course import Course
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.neuron.treatment import Treatment, constant
+from synapse_abm.neuron.calibration import calibrate
+from synapse_abm.neuron.scenario import neuron
+from synapse_abm.treatment.course import Course
+from synapse_abm.treatment.treatment import Treatment, constant
 
 WINDOWS = (75, 150, 300, 600)
 WHOLE = """
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.neuron.course import Course
-from synapse_abm.neuron.treatment import Treatment, constant
+from synapse_abm.neuron.scenario import neuron
+from synapse_abm.treatment.course import Course
+from synapse_abm.treatment.treatment import Treatment, constant
 Course(Treatment(neuron(), constant(6.8))).run().table()
 import time
 print(time.process_time())

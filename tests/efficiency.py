@@ -10,8 +10,9 @@ from __future__ import annotations
 import resource
 import time
 
-from synapse_abm import sweep
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.core.progress import silent
+from synapse_abm.runs import sweep
+from synapse_abm.runs.experiment import find
 
 
 def cpu_s() -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synapse_abm.scenario import (
+from synapse_abm.synapse.scenario import (
     Batch,
     Grid,
     Kinetics,

@@ -7,10 +7,10 @@ from types import ModuleType
 import numpy as np
 from scipy import linalg
 
-from synapse_abm.engine.planting import plant
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.rng import Stream
-from synapse_abm.scenario import Grid, Ligand, Scenario
+from synapse_abm.core.rng import Stream
+from synapse_abm.synapse.engine.planting import plant
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Grid, Ligand, Scenario
 
 # A seed says what is audited. Low word: number of strata, n. High word: bits 0-3 the stream, bits
 # 4-7 the draw k that is stratified (clocks and arrivals), bits 8-23 draws that come close to 1 (a

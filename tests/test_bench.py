@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm import plotting, rng
-from synapse_abm.agents.model import SynapseModel
+from synapse_abm import plotting
 from synapse_abm.bench import FULL, QUICK, BenchReport, Effort, Row, measure, peers
 from synapse_abm.bench import contenders as names
 from synapse_abm.bench.generator import _KEY, _fill_blocks, draw_words
 from synapse_abm.bench.plain_mesa import Molecule, PlainMesa, Transporter
 from synapse_abm.bench.scenarios import LIGAND, TARGET, half_bound, koff_dt_of, one_cell
 from synapse_abm.cli import main
-from synapse_abm.engine.kernels import BLOCK, HOP_STREAM
-from synapse_abm.errors import InputError
-from synapse_abm.results import json_bytes
+from synapse_abm.core import rng
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.text import json_bytes
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.engine.kernels import BLOCK, HOP_STREAM
 
 TINY = Effort(
     molecules=(40, 100, 200),

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from synapse_abm import pharmacology, theory
-from synapse_abm.errors import InputError, UnknownName
-from synapse_abm.results import Result
+from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.progress import silent
 from synapse_abm.runs import titration
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate, from_replicates, student_quantile
 
 competition = find("competition").load()

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from scenarios import everything
 
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.engine import checkpoint
-from synapse_abm.engine.checkpoint import CheckpointError
-from synapse_abm.engine.simulation import Simulation
+from synapse_abm.core.sealed import CheckpointError
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.engine import checkpoint
+from synapse_abm.synapse.engine.simulation import Simulation
 
 STEPS = 60
 
@@ -39,7 +39,8 @@ def test_equal_in_a_new_process(uninterrupted: bytes, tmp_path: Path) -> None:
     first.run(17)
     checkpoint.save(first, tmp_path / "half")
     script = (
-        "import sys; from synapse_abm.engine import checkpoint; s = checkpoint.load(sys.argv[1]);"
+        "import sys; from synapse_abm.synapse.engine import checkpoint;"
+        "s = checkpoint.load(sys.argv[1]);"
         f"s.run({STEPS - 17}); checkpoint.save(s, sys.argv[2])"
     )
     files = [str(tmp_path / "half"), str(tmp_path / "whole")]

@@ -17,10 +17,12 @@ from types import ModuleType
 import pytest
 
 from synapse_abm.cli import main
-from synapse_abm.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.arguments import check_seed
+from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.progress import bar
 from synapse_abm.runs import experiment
-from synapse_abm.runs.experiment import check_seed, find, perform
-from synapse_abm.scenarios import scenarios
+from synapse_abm.runs.experiment import find, perform
+from synapse_abm.synapse.scenarios import scenarios
 
 DEMO = '''"""How many of ten seats does the drug take?
 
@@ -31,8 +33,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from synapse_abm.errors import InputError, UnknownName
-from synapse_abm.results import Check, Result, Table
+from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.runs.results import Check, Result, Table
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def test_a_bar_shows_on_a_terminal_if_it_takes_over_a_second(pause_s: float, sho
     import pty
 
     program = (
-        "import time; from synapse_abm.runs.experiment import bar\n"
+        "import time; from synapse_abm.core.progress import bar\n"
         f"for _ in bar(range(4), label='seats'): time.sleep({pause_s})"
     )
     leader, follower = pty.openpty()
@@ -395,7 +397,7 @@ def test_validate_passes_its_input_on(
     assert ended == (status, "a table\n", "")
     assert given.pop("announce")  # a function that tells how long it will take
     assert given == {
-        "cases": Path("cases.json"), "seed": 7, "progress": experiment.bar,
+        "cases": Path("cases.json"), "seed": 7, "progress": bar,
         "planted": False, "thorough": False,
     }  # fmt: skip
     assert json.loads(Path("verdicts.json").read_bytes()) == {"false_alarm": 1e-6, "cases": []}

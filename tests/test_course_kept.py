@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from synapse_abm import pharmacology
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.neuron import treatment as treatment_module
-from synapse_abm.neuron.baseline import Calibration, calibrate, seconds_of_stage
-from synapse_abm.neuron.course import QUANTITIES, Course, CourseError, step_edges_s
-from synapse_abm.neuron.meanfield import course as mean_field_course
-from synapse_abm.neuron.moments import Setting, Unbinding, events_per_s
-from synapse_abm.neuron.parameters import DAY_S, neuron
-from synapse_abm.neuron.simulation import NeuronSimulation
-from synapse_abm.neuron.treatment import Treatment, acting, constant, stopped
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.neuron.calibration import Calibration, calibrate, seconds_of_stage
+from synapse_abm.neuron.engine.simulation import NeuronSimulation
+from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
+from synapse_abm.neuron.meanfield.ode import course as mean_field_course
+from synapse_abm.neuron.scenario import DAY_S, neuron
 from synapse_abm.statistics import student_quantile
+from synapse_abm.treatment import treatment as treatment_module
+from synapse_abm.treatment.course import QUANTITIES, Course, CourseError, step_edges_s
+from synapse_abm.treatment.treatment import Treatment, acting, constant, stopped
 
 KD = 1.2  # citalopram at SERT, nM
 HALF_LIFE_H = 35.0

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from scenarios import ALL, crowded, everything
 
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.engine.planting import plant
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.scenario import Scenario
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.engine.planting import plant
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Scenario
 
 
 def same(a: SynapseModel, b: SynapseModel) -> bool:
     """Every number of the state, rows in use only: ids, cells, sites, counts, times of events."""
-    from synapse_abm.engine.checkpoint import to_bytes
+    from synapse_abm.synapse.engine.checkpoint import to_bytes
 
     return to_bytes(a.simulation) == to_bytes(b.simulation)
 
@@ -75,7 +75,9 @@ def test_replicates_and_seeds_differ() -> None:
 def test_full_rows_grow_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that run full are doubled and the steps taken again: same draws, same trajectory."""
     roomy = Simulation(everything(), 6)
-    monkeypatch.setattr("synapse_abm.engine.simulation.expected_rows", lambda scenario: [21, 1, 1])
+    monkeypatch.setattr(
+        "synapse_abm.synapse.engine.simulation.expected_rows", lambda scenario: [21, 1, 1]
+    )
     tight = Simulation(everything(), 6)
     assert tight.trajectory_sha256(200, 50) == roomy.trajectory_sha256(200, 50)
     assert tight.state.store.molecules.shape[1] > 23
@@ -92,7 +94,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
 from scenarios import ALL
-from synapse_abm.engine.simulation import Simulation
+from synapse_abm.synapse.engine.simulation import Simulation
 for name, scenario in ALL.items():
     print(Simulation(scenario, 9).trajectory_sha256({steps}, 2))
 """

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from synapse_abm.errors import InputError, UnknownName
-from synapse_abm.results import Result
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.progress import silent
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Result
 from synapse_abm.statistics import from_replicates, student_quantile
 from synapse_abm.theory import occupancy
 

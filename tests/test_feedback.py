@@ -8,18 +8,19 @@ import math
 import numpy as np
 import pytest
 
-from synapse_abm.errors import InputErrors
-from synapse_abm.neuron import acute
-from synapse_abm.neuron.baseline import calibrate
-from synapse_abm.neuron.meanfield import Exposure
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.neuron.simulation import Drug
+from synapse_abm.core.errors import InputErrors
+from synapse_abm.core.progress import silent
+from synapse_abm.neuron.calibration import calibrate
+from synapse_abm.neuron.engine.simulation import Drug
+from synapse_abm.neuron.meanfield.ode import Exposure
+from synapse_abm.neuron.scenario import neuron
 from synapse_abm.pharmacology import ligand
-from synapse_abm.results import Result
 from synapse_abm.runs import facts
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.runs.experiment import find
 from synapse_abm.runs.facts import Fact
+from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate, student_quantile
+from synapse_abm.treatment import acute
 
 feedback = find("feedback").load()
 

@@ -7,9 +7,10 @@ import functools
 import numpy as np
 import pytest
 
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.results import Result
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.core.progress import silent
+from synapse_abm.neuron.scenario import neuron
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate
 
 gene = find("gene").load()

@@ -8,12 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, stats
 
-from synapse_abm.engine.heat import alias_table, heat_kernel, hop_table, integer_weights, offset
-from synapse_abm.engine.layout import DIRECT_BITS, MIXED, X
-from synapse_abm.engine.planting import plant
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.scenario import Grid, Ligand, Scenario
 from synapse_abm.statistics import normal_quantile
+from synapse_abm.synapse.engine.heat import (
+    alias_table,
+    heat_kernel,
+    hop_table,
+    integer_weights,
+    offset,
+)
+from synapse_abm.synapse.engine.layout import DIRECT_BITS, MIXED, X
+from synapse_abm.synapse.engine.planting import plant
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Grid, Ligand, Scenario
 
 UNIT = 2.0**-32
 

@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenarios import everything, no_sites
 
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine.checkpoint import to_bytes
-from synapse_abm.engine.invariants import InvariantError, check
-from synapse_abm.engine.layout import Store
-from synapse_abm.engine.network import Names
-from synapse_abm.engine.planting import extended, plant
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.engine.state import State
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.checkpoint import to_bytes
+from synapse_abm.synapse.engine.invariants import InvariantError, check
+from synapse_abm.synapse.engine.layout import Store
+from synapse_abm.synapse.engine.network import Names
+from synapse_abm.synapse.engine.planting import extended, plant
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.engine.state import State
+from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 #: Same examples on every run.
 repeatable = settings(

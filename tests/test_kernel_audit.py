@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from strata import INTERVALS, audited, hopped, seed, simulation, walk
 
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine import network
-from synapse_abm.rng import Stream
-from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.core.rng import Stream
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine import network
+from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 
 @pytest.fixture(scope="module")

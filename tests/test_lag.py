@@ -7,16 +7,17 @@ import functools
 import numpy as np
 import pytest
 
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.neuron import treatment as treatment_module
-from synapse_abm.neuron.baseline import calibrate
-from synapse_abm.neuron.course import Course
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.neuron.spatial import PlaceGrid
-from synapse_abm.neuron.treatment import Treatment, stopped
-from synapse_abm.results import Result
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.core.progress import silent
+from synapse_abm.neuron.calibration import calibrate
+from synapse_abm.neuron.engine.simulation_grid import PlaceGrid
+from synapse_abm.neuron.scenario import neuron
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate
+from synapse_abm.treatment import treatment as treatment_module
+from synapse_abm.treatment.course import Course
+from synapse_abm.treatment.treatment import Treatment, stopped
 
 lag = find("lag").load()
 

@@ -7,10 +7,11 @@ import functools
 import numpy as np
 import pytest
 
-from synapse_abm.neuron.parameters import DAY_S, neuron
-from synapse_abm.neuron.treatment import Treatment, constant, mean_field
-from synapse_abm.results import Result
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.core.progress import silent
+from synapse_abm.neuron.scenario import DAY_S, neuron
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Result
+from synapse_abm.treatment.treatment import Treatment, constant, mean_field
 
 sensitivity = find("lag_sensitivity").load()
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from synapse_abm import theory
-from synapse_abm.engine import kernels
-from synapse_abm.engine.planting import plant
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.errors import InputError
-from synapse_abm.results import Check, Result
-from synapse_abm.runs.experiment import find, silent
-from synapse_abm.scenario import Scenario
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.progress import silent
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Check, Result
+from synapse_abm.synapse.engine import kernels
+from synapse_abm.synapse.engine.planting import plant
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Scenario
 
 life = find("life").load()
 TESTS = life.TESTS_EACH * 2

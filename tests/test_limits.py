@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm import sweep, theory
-from synapse_abm.errors import InputError
-from synapse_abm.results import Result
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm import theory
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.progress import silent
+from synapse_abm.runs import sweep
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Result
 from synapse_abm.statistics import student_quantile
 
 limits = find("limits").load()

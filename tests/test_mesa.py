@@ -16,13 +16,14 @@ from mesa.discrete_space import Cell, CellAgent, OrthogonalVonNeumannGrid
 from scenarios import crowded, everything, no_sites
 from scipy import stats
 
-from synapse_abm.agents import BIND, EXIT, Drug, Molecule, Serotonin, Site, Transporter, clock
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.agents.readable import Readable
-from synapse_abm.engine.checkpoint import to_bytes
-from synapse_abm.engine.invariants import check
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.core import mesa_clock as clock
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.synapse.agents import BIND, EXIT, Drug, Molecule, Serotonin, Site, Transporter
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.agents.stepper import Readable
+from synapse_abm.synapse.engine.checkpoint import to_bytes
+from synapse_abm.synapse.engine.invariants import check
+from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 Engine = Literal["compiled", "agents"]
 both = pytest.mark.parametrize("engine", ["compiled", "agents"])

@@ -11,9 +11,9 @@ import pytest
 from scipy.special import k0
 
 import synapse_abm
-from synapse_abm.scenario import Grid, Kinetics, Ligand, Scenario, Target
-from synapse_abm.scenario.file import read_scenario
-from synapse_abm.scenario.mesh import (
+from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Scenario, Target
+from synapse_abm.synapse.scenario.file import read_scenario
+from synapse_abm.synapse.scenario.mesh import (
     DISC,
     FACE,
     LARGEST,
@@ -25,7 +25,7 @@ from synapse_abm.scenario.mesh import (
 )
 from synapse_abm.theory.stepping import MoleculeFlow, Sink
 
-READY_MADE = sorted((Path(synapse_abm.__file__).parent / "scenarios").glob("*.toml"))
+READY_MADE = sorted((Path(synapse_abm.__file__).parent / "synapse" / "scenarios").glob("*.toml"))
 
 
 def place(

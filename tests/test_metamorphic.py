@@ -18,10 +18,10 @@ from scenarios import everything
 from strata import INTERVALS, audited, hopped
 from tiny import ASK, Cell, Key, Tiny, differ, two_transporters
 
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine.planting import extended, plant
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.scenario import Grid, Kinetics, Ligand, Scenario, Target
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.planting import extended, plant
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Scenario, Target
 
 type Rename = Callable[[Key], Key]
 

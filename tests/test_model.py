@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scenarios import crowded, everything
 
-from synapse_abm.agents import Drug, Molecule, Receptor, Serotonin, Site, Transporter
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.engine.checkpoint import to_bytes
-from synapse_abm.engine.invariants import InvariantError, check
-from synapse_abm.engine.simulation import FIRST_CALL
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.synapse.agents import Drug, Molecule, Receptor, Serotonin, Site, Transporter
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.engine.checkpoint import to_bytes
+from synapse_abm.synapse.engine.invariants import InvariantError, check
+from synapse_abm.synapse.engine.simulation import FIRST_CALL
+from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 SLOW_FOR_COUNT = 100_000
 

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from synapse_abm.neuron import moments as moments_module
-from synapse_abm.neuron.baseline import averaged, factors_of_theory, relative
-from synapse_abm.neuron.meanfield import FAST, NO_DRUG, Exposure, course, settled
-from synapse_abm.neuron.moments import (
+from synapse_abm.neuron.calibration import averaged, factors_of_theory, relative
+from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.meanfield.lna import (
     BLOCKED,
     BOUND,
     FREE,
@@ -28,10 +27,11 @@ from synapse_abm.neuron.moments import (
     normal_average,
     settling_s,
 )
-from synapse_abm.neuron.parameters import DAY_S, coupling_target, neuron
-from synapse_abm.neuron.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
-from synapse_abm.scenario.definition import Kinetics
+from synapse_abm.neuron.meanfield.ode import FAST, NO_DRUG, Exposure, course, settled
+from synapse_abm.neuron.meanfield.ode import lna as moments_module
+from synapse_abm.neuron.scenario import DAY_S, coupling_target, neuron
 from synapse_abm.statistics import student_quantile
+from synapse_abm.synapse.scenario.definition import Kinetics
 
 IT = neuron()
 DRUG_85 = Exposure.of_occupancy(0.85)
@@ -69,7 +69,7 @@ def test_batches_lost_one_by_one_have_the_exact_variance() -> None:
 
 
 def _loss(it: Any) -> float:
-    from synapse_abm.neuron.parameters import free_parameters
+    from synapse_abm.neuron.scenario import free_parameters
 
     return free_parameters(it.terminal, it.sert, it.rate_Hz).loss_per_s
 

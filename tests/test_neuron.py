@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.neuron.meanfield import (
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.neuron.meanfield.ode import (
     AT_REST,
     FAST,
     NO_DRUG,
@@ -25,7 +25,7 @@ from synapse_abm.neuron.meanfield import (
     settled,
     slow_rates,
 )
-from synapse_abm.neuron.parameters import DAY_S, Neuron, neuron, provenance
+from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron, provenance
 
 IT = neuron()
 DRUG_85 = Exposure.of_occupancy(0.85)

@@ -14,19 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synapse_abm import pharmacology
-from synapse_abm.engine import kernels_neuron as lay
-from synapse_abm.engine.planting import plant
-from synapse_abm.errors import InputErrors
-from synapse_abm.neuron import course as course_module
-from synapse_abm.neuron.baseline import averaged, calibrate
-from synapse_abm.neuron.course import QUANTITIES, Course
-from synapse_abm.neuron.meanfield import NO_DRUG, Exposure, settled
-from synapse_abm.neuron.moments import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
-from synapse_abm.neuron.parameters import DAY_S, filling, neuron
-from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.neuron.treatment import Treatment, acting, constant
-from synapse_abm.scenario.definition import Kinetics
+from synapse_abm.core.errors import InputErrors
+from synapse_abm.neuron.calibration import averaged, calibrate
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.neuron.meanfield.lna import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
+from synapse_abm.neuron.meanfield.ode import NO_DRUG, Exposure, settled
+from synapse_abm.neuron.scenario import DAY_S, filling, neuron
 from synapse_abm.statistics import student_quantile
+from synapse_abm.synapse.engine.planting import plant
+from synapse_abm.synapse.scenario.definition import Kinetics
+from synapse_abm.treatment import course as course_module
+from synapse_abm.treatment.course import QUANTITIES, Course
+from synapse_abm.treatment.treatment import Treatment, acting, constant
 
 IT = neuron()
 LIMIT = student_quantile(1e-6, 11, tests=20)  # of all tests of this file together
@@ -229,7 +229,7 @@ def test_a_planted_leak_is_noticed() -> None:
         "put_in(it, place, INSIDE if c == TRANSPORT else FREE, molecule)",
         "put_in(it, place, INSIDE if c == TRANSPORT else FREE, molecule)\n"
         "        it.counts[place, INSIDE] -= 1 if c == TRANSPORT else 0",
-        file="kernels_neuron.py", interpreted=True,
+        file="neuron/engine/kernels.py", interpreted=True,
     )  # fmt: skip
     small = neuron(terminal={"transporters": 50}, soma={"transporters": 50})
     right = NeuronSimulation(small, 1)

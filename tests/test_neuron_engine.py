@@ -8,15 +8,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from synapse_abm.engine import kernels_neuron as lay
-from synapse_abm.engine.planting import plant
-from synapse_abm.errors import InputError
-from synapse_abm.neuron.baseline import averaged, calibrate, factors_of_theory, relative
-from synapse_abm.neuron.meanfield import FAST, Exposure
-from synapse_abm.neuron.parameters import Neuron, neuron
-from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.scenario.definition import Kinetics
+from synapse_abm.core.errors import InputError
+from synapse_abm.neuron.calibration import averaged, calibrate, factors_of_theory, relative
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.neuron.meanfield.ode import FAST, Exposure
+from synapse_abm.neuron.scenario import Neuron, neuron
 from synapse_abm.statistics import normal_quantile, student_quantile
+from synapse_abm.synapse.engine.planting import plant
+from synapse_abm.synapse.scenario.definition import Kinetics
 
 IT = neuron()
 FAST_DRUG = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
@@ -122,7 +122,7 @@ def test_spikes_at_a_falling_rate_are_poisson() -> None:
 
 
 def test_spikes_without_thinning_are_caught() -> None:
-    kernels = plant("< trains * it.rate[0]:", "< bound:", file="kernels_neuron.py")
+    kernels = plant("< trains * it.rate[0]:", "< bound:", file="neuron/engine/kernels.py")
     assert falling(2000, kernels).mean() - EXACT > LIMIT * math.sqrt(EXACT / 2000)
 
 
@@ -227,7 +227,7 @@ def test_a_baseline_of_mean_field_values_is_refuted() -> None:
 
 def test_a_baseline_that_is_out_of_reach_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stood in for by runs that stay a third off, whatever the factors."""
-    from synapse_abm.neuron import baseline
+    from synapse_abm.neuron import calibration as baseline
 
     real = baseline.relative
 

@@ -12,30 +12,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm.engine import kernels_neuron as lay
-from synapse_abm.engine import kernels_neuron_grid as grid_kernels
-from synapse_abm.engine.invariants import InvariantError
-from synapse_abm.engine.layout import DEGRADE, KIND
-from synapse_abm.engine.planting import plant
-from synapse_abm.errors import InputError
-from synapse_abm.neuron import acute
-from synapse_abm.neuron import treatment as treatment_module
-from synapse_abm.neuron.baseline import averaged, calibrate, relative
-from synapse_abm.neuron.course import Course, CourseError
-from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.meanfield import Exposure
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.neuron.simulation import COLUMNS, Drug
-from synapse_abm.neuron.spatial import (
+from synapse_abm.core.errors import InputError
+from synapse_abm.neuron.calibration import averaged, calibrate, relative
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import kernels_grid as grid_kernels
+from synapse_abm.neuron.engine.simulation import COLUMNS, Drug
+from synapse_abm.neuron.engine.simulation_grid import (
     PlaceGrid,
     SpatialSimulation,
     cost_s,
     inner_steps,
     scenario_of,
 )
-from synapse_abm.neuron.treatment import Treatment, constant
-from synapse_abm.scenario.definition import Kinetics
+from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
+from synapse_abm.neuron.meanfield.ode import Exposure
+from synapse_abm.neuron.scenario import neuron
 from synapse_abm.statistics import Estimate, normal_quantile, student_quantile
+from synapse_abm.synapse.engine.invariants import InvariantError
+from synapse_abm.synapse.engine.layout import DEGRADE, KIND
+from synapse_abm.synapse.engine.planting import plant
+from synapse_abm.synapse.scenario.definition import Kinetics
+from synapse_abm.treatment import acute
+from synapse_abm.treatment import treatment as treatment_module
+from synapse_abm.treatment.course import Course, CourseError
+from synapse_abm.treatment.treatment import Treatment, constant
 
 IT = neuron()
 FAST_DRUG = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
@@ -46,7 +46,7 @@ LEAKY = neuron(terminal={"leak_share": 0.3}, soma={"leak_share": 0.2})
 
 
 def planted(old: str, new: str) -> ModuleType:
-    return plant(old, new, file="kernels_neuron_grid.py", interpreted=True)
+    return plant(old, new, file="neuron/engine/kernels_grid.py", interpreted=True)
 
 
 def busy(seed: int = 1, **options: Any) -> SpatialSimulation:
@@ -186,7 +186,7 @@ def test_batches_that_are_lost_one_by_one_have_the_exact_mean() -> None:
     settle = "\n        settle_all(tplan, terminal, splan, soma, it, row)"
     start = f"turn_over(tplan, it, bench, splan, soma, 1){settle}"
     bug = plant(start, start.replace(settle, ""), (end, end + settle),
-                file="kernels_neuron_grid.py", interpreted=True)  # fmt: skip
+                file="neuron/engine/kernels_grid.py", interpreted=True)  # fmt: skip
     assert batches(30, bug) > LIMIT
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from synapse_abm import NeuronModel, Serotonin, SynapseModel
-from synapse_abm.agents import BIND
-from synapse_abm.engine.checkpoint import CheckpointError
-from synapse_abm.neuron import keeping
-from synapse_abm.neuron.simulation import Baseline
+from synapse_abm.core.sealed import CheckpointError
+from synapse_abm.neuron.agents import checkpoint as keeping
+from synapse_abm.neuron.engine.simulation import Baseline
+from synapse_abm.synapse.agents import BIND
 
 Engine = Literal["compiled", "agents"]
 #: A twentieth of the default neuron with every channel open, and days that pass in minutes.
@@ -96,7 +96,7 @@ def test_what_is_not_kept_would_be_noticed(whole: bytes, tmp_path: Path) -> None
 
 
 def test_rules_of_ones_own_are_given_again(tmp_path: Path) -> None:
-    from synapse_abm.neuron.views import NeuronTransporter
+    from synapse_abm.neuron.agents.agents import NeuronTransporter
 
     class Sluggish(NeuronTransporter):
         def propensity(self, event: int, ligand: str) -> float:

@@ -23,22 +23,22 @@ from synapse_abm import (
     Transporter,
     pharmacology,
 )
-from synapse_abm.agents import BIND, METABOLISE
-from synapse_abm.engine import kernels_neuron as lay
-from synapse_abm.engine.planting import plant
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.neuron import parameters as par
-from synapse_abm.neuron.course import advanced, slow_inputs
-from synapse_abm.neuron.meanfield import SLOW, Exposure, course
-from synapse_abm.neuron.parameters import neuron
-from synapse_abm.neuron.simulation import COLUMNS, Baseline
-from synapse_abm.neuron.views import (
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.neuron import scenario as par
+from synapse_abm.neuron.agents.agents import (
     STATES,
     NeuronDrug,
     NeuronReceptor,
     NeuronSerotonin,
     NeuronTransporter,
 )
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline
+from synapse_abm.neuron.meanfield.ode import SLOW, Exposure, course
+from synapse_abm.neuron.scenario import neuron
+from synapse_abm.neuron.slow import advanced, slow_inputs
+from synapse_abm.synapse.agents import BIND, METABOLISE
+from synapse_abm.synapse.engine.planting import plant
 
 Engine = Literal["compiled", "agents"]
 ENGINES: tuple[Engine, Engine] = ("agents", "compiled")
@@ -133,7 +133,9 @@ def test_a_planted_difference_is_found(old: str, new: str) -> None:
     harmless = "n = max(vesicular(it, place), 1)", "n = max(1, vesicular(it, place))"
     for change, equal in (((old, new), False), (harmless, True)):
         model = made()
-        model.simulation._kernels = plant(*change, file="kernels_neuron.py", interpreted=True)
+        model.simulation._kernels = plant(
+            *change, file="neuron/engine/kernels.py", interpreted=True
+        )
         model.run(2)
         assert same(honest, model) is equal
 

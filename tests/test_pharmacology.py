@@ -20,9 +20,9 @@ from pydantic import ValidationError
 
 from synapse_abm import pharmacology
 from synapse_abm.cli import main
-from synapse_abm.errors import InputError, InputErrors, SynapseError, UnknownName
+from synapse_abm.core.errors import InputError, InputErrors, SynapseError, UnknownName
 from synapse_abm.pharmacology import LigandRecord, Value, library, ligand, load_ligands
-from synapse_abm.scenario import Grid, Kinetics, Reservoir, Scenario, Target
+from synapse_abm.synapse.scenario import Grid, Kinetics, Reservoir, Scenario, Target
 
 LIGANDS = [
     *("serotonin", "norepinephrine"),
@@ -131,14 +131,18 @@ def test_every_source_is_used() -> None:
     keys = {key for record in RECORDS for key in record.source_keys(everything=True)}
     texts = [str(record) for record in RECORDS]
     package = resources.files("synapse_abm")
-    texts += [(package / name).read_text() for name in ("data/neuron.toml", "neuron/parameters.py")]
+    texts += [
+        (package / name).read_text() for name in ("neuron/data/neuron.toml", "neuron/scenario.py")
+    ]
     for key in library().sources:
         assert key in keys or any(key in text for text in texts), key
 
 
 def test_data_files_hold_no_key_twice_and_fit_the_page() -> None:
     for name in ("ligands", "targets", "sources"):
-        text = (resources.files("synapse_abm") / "data" / f"{name}.toml").read_text("utf-8")
+        text = (resources.files("synapse_abm.pharmacology") / "data" / f"{name}.toml").read_text(
+            "utf-8"
+        )
         tomllib.loads(text)  # refuses a table or key given twice
         assert text.isascii()
         assert max(map(len, text.splitlines())) <= 100

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tiny import ASK, PLACES, TOLERANCE, Key, Tiny, differ, expected, two_transporters
 
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine import network
-from synapse_abm.engine.planting import extended, plant
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine import network
+from synapse_abm.synapse.engine.planting import extended, plant
 
 
 @pytest.fixture(scope="module", params=PLACES)

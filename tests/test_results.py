@@ -21,10 +21,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_abm import results
-from synapse_abm.errors import OutputError
-from synapse_abm.results import Check, Result, RunRecord, Table, output_folder, write_atomic
-from synapse_abm.results import write_folder as write_all
+from synapse_abm.core.errors import OutputError
+from synapse_abm.core.files import output_folder, write_atomic
+from synapse_abm.core.files import write_folder as write_all
+from synapse_abm.runs import results
+from synapse_abm.runs.results import Check, Result, RunRecord, Table
 
 OLD = {"a.csv": b"old a", "b.csv": b"old b", "run.json": b"old record"}
 NEW = {"run.json": b"new record", "a.csv": b"new a", "b.csv": b"new b"}

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from synapse_abm import rng
-from synapse_abm.engine import kernels
-from synapse_abm.rng import AddressError, Stream
+from synapse_abm.core import rng
+from synapse_abm.core.rng import AddressError, Stream
+from synapse_abm.synapse.engine import kernels
 
 # Known-answer vectors of Random123 (Salmon et al. 2011): philox4x32, 10 rounds.
 KNOWN = [

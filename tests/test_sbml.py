@@ -22,12 +22,21 @@ import scenarios as made
 
 from synapse_abm import statistics, theory
 from synapse_abm.cli import main
-from synapse_abm.engine.network import CountRows, Names, channels
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target, sbml
-from synapse_abm.scenario.file import read_scenario
-from synapse_abm.scenarios import scenarios as ready_made
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.synapse.engine.network import CountRows, Names, channels
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import (
+    Batch,
+    Grid,
+    Kinetics,
+    Ligand,
+    Reservoir,
+    Scenario,
+    Target,
+    sbml,
+)
+from synapse_abm.synapse.scenario.file import read_scenario
+from synapse_abm.synapse.scenarios import scenarios as ready_made
 
 FALSE_ALARM = 1e-6
 RUNS = 2000
@@ -190,7 +199,8 @@ def test_the_command_writes_a_file_or_nothing(
 def test_the_command_line_does_not_load_libsbml() -> None:
     import subprocess
 
-    code = "import sys, synapse_abm.cli, synapse_abm.scenario.sbml; print('libsbml' in sys.modules)"
+    code = "import sys, synapse_abm.cli, synapse_abm.synapse.scenario.sbml;"
+    code += "print('libsbml' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 
@@ -294,7 +304,7 @@ def test_every_propensity_is_the_engines(name: str) -> None:
 
 
 def _batch_rate(scenario: Scenario, channel: Any) -> float | None:
-    from synapse_abm.engine import layout
+    from synapse_abm.synapse.engine import layout
 
     if channel.kind != layout.RELEASE:
         return None

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synapse_abm import rng
 from synapse_abm.cli import main
-from synapse_abm.errors import InputError, InputErrors, SynapseError
-from synapse_abm.quantity import parse
+from synapse_abm.core import rng
+from synapse_abm.core.errors import InputError, InputErrors, SynapseError
+from synapse_abm.core.quantity import parse
 from synapse_abm.runs.experiment import scenario_summary
 from synapse_abm.runs.simulate import simulate
-from synapse_abm.scenario import (
+from synapse_abm.synapse.scenario import (
     Batch,
     Grid,
     Kinetics,
@@ -30,11 +30,11 @@ from synapse_abm.scenario import (
     Scenario,
     Target,
 )
-from synapse_abm.scenario import definition as scenario
-from synapse_abm.scenario.file import parse_scenario, read_scenario
-from synapse_abm.scenario.forecast import forecast, settling_s, unsettled
-from synapse_abm.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
-from synapse_abm.scenarios import scenarios
+from synapse_abm.synapse.scenario import definition as scenario
+from synapse_abm.synapse.scenario.file import parse_scenario, read_scenario
+from synapse_abm.synapse.scenario.forecast import forecast, settling_s, unsettled
+from synapse_abm.synapse.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
+from synapse_abm.synapse.scenarios import scenarios
 
 SHIPPED = scenarios()
 SMALL: dict[str, Any] = {

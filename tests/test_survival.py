@@ -17,16 +17,17 @@ import pytest
 from pydantic import ValidationError
 from scenarios import everything
 
-from synapse_abm import sweep
 from synapse_abm.cli import main
-from synapse_abm.engine import checkpoint
-from synapse_abm.engine.checkpoint import CheckpointError, Recorded
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.errors import InputError, OutputError
-from synapse_abm.results import input_sha256, sha256
-from synapse_abm.runs import simulate
+from synapse_abm.core.errors import InputError, OutputError
+from synapse_abm.core.files import sha256
+from synapse_abm.core.sealed import CheckpointError
+from synapse_abm.runs import simulate, sweep
 from synapse_abm.runs.experiment import find, perform
-from synapse_abm.scenario import RunSettings, Scenario
+from synapse_abm.runs.results import input_sha256
+from synapse_abm.synapse.engine import checkpoint
+from synapse_abm.synapse.engine.checkpoint import Recorded
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import RunSettings, Scenario
 
 ENGINES = pytest.mark.parametrize("engine", ["compiled", "agents"])
 
@@ -279,8 +280,8 @@ import os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_survival import short
-from synapse_abm import sweep
-from synapse_abm.engine import checkpoint
+from synapse_abm.runs import sweep
+from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.runs import simulate
 
 simulate.CHECKPOINT_S, simulate.CHECKPOINT_SHARE, sweep._KEEP_S = 0.002, 1.0, 0.0

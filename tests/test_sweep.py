@@ -15,13 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapse_abm import crew, sweep
-from synapse_abm.errors import InputError, OutputError
-from synapse_abm.rng import Stream, molecule_words
+from synapse_abm.core.errors import InputError, OutputError
+from synapse_abm.core.rng import Stream, molecule_words
+from synapse_abm.runs import crew, sweep
 from synapse_abm.runs.experiment import find, perform
 from synapse_abm.runs.simulate import simulate_series
-from synapse_abm.scenario import RunSettings
-from synapse_abm.sweep import Cache, Failure, Interrupted, PiecesFailed, check_workers, map_pieces
+from synapse_abm.runs.sweep import (
+    Cache,
+    Failure,
+    Interrupted,
+    PiecesFailed,
+    check_workers,
+    map_pieces,
+)
+from synapse_abm.synapse.scenario import RunSettings
 
 STARTS = pytest.mark.parametrize("fork", [True, False], ids=["fork", "spawn"])
 
@@ -277,8 +284,8 @@ def test_a_reader_without_a_checksum_would_be_caught(monkeypatch: pytest.MonkeyP
 SLOW = '''"""Thirty pieces that take their time."""
 import time
 from pathlib import Path
-from synapse_abm import sweep
-from synapse_abm.results import Result, Table
+from synapse_abm.runs import sweep
+from synapse_abm.runs.results import Result, Table
 
 def piece(seed, replicate):
     time.sleep(0.05)
@@ -301,7 +308,7 @@ def test_ctrl_c_on_the_command_line(tmp_path: Path) -> None:
     """The whole group gets the signal, as from a terminal; the same command then finishes it."""
     (tmp_path / "slow.py").write_text(SLOW)
     command = [sys.executable, "-m", "synapse_abm", "run", "slow.py", "--workers", "2"]
-    keep = "import synapse_abm.sweep as s; s._KEEP_S = 0.0; from synapse_abm.cli import main; "
+    keep = "import synapse_abm.runs.sweep as s; s._KEEP_S = 0.0; from synapse_abm.cli import main; "
     quick = [sys.executable, "-c", f"{keep}raise SystemExit(main({command[3:]!r}))"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(quick, cwd=tmp_path, start_new_session=True, **pipes)

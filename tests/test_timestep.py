@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synapse_abm.runs.experiment import find, silent
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
-from synapse_abm.scenario.timestep import LARGEST_BIAS, MARGIN, in_cell_rate, limits
+from synapse_abm.core.progress import silent
+from synapse_abm.runs.experiment import find
 from synapse_abm.statistics import student_quantile
+from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.synapse.scenario.timestep import LARGEST_BIAS, MARGIN, in_cell_rate, limits
 from synapse_abm.theory import closed_law
 from synapse_abm.theory.stepping import EMPTY, HELD, MoleculeFlow, Sink, Split, TinyGrid
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from synapse_abm.errors import InputErrors
-from synapse_abm.results import Check, Result
-from synapse_abm.runs.experiment import find, silent
+from synapse_abm.core.errors import InputErrors
+from synapse_abm.core.progress import silent
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Check, Result
 from synapse_abm.theory import UniformTissue
 from synapse_abm.theory.stepping import hop_generator
 

@@ -12,23 +12,17 @@ import pytest
 from scipy.linalg import expm
 
 from synapse_abm import pharmacology
-from synapse_abm.errors import InputError, InputErrors
-from synapse_abm.neuron.baseline import Calibration, calibrate
-from synapse_abm.neuron.course import (
-    QUANTITIES,
-    Course,
-    advanced,
-    exponential_action,
-    slow_inputs,
-    step_edges_s,
-)
-from synapse_abm.neuron.meanfield import Exposure, response_at, settled
-from synapse_abm.neuron.parameters import DAY_S, neuron
-from synapse_abm.neuron.simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.neuron.treatment import Treatment, acting, constant, stopped
-from synapse_abm.neuron.treatment import treatment as of_values
-from synapse_abm.scenario.definition import Kinetics
+from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.neuron.calibration import Calibration, calibrate
+from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.neuron.meanfield.ode import Exposure, response_at, settled
+from synapse_abm.neuron.scenario import DAY_S, neuron
+from synapse_abm.neuron.slow import advanced, exponential_action, slow_inputs
 from synapse_abm.statistics import normal_quantile, student_quantile
+from synapse_abm.synapse.scenario.definition import Kinetics
+from synapse_abm.treatment.course import QUANTITIES, Course, step_edges_s
+from synapse_abm.treatment.treatment import Treatment, acting, constant, stopped
+from synapse_abm.treatment.treatment import treatment as of_values
 
 IT = neuron()
 _RATES = pharmacology.ligand("citalopram").kinetics("SERT")

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from synapse_abm.cli import main
-from synapse_abm.engine.network import Address
-from synapse_abm.errors import InputError, SynapseError
-from synapse_abm.results import sha256
+from synapse_abm.core.errors import InputError, SynapseError
+from synapse_abm.core.files import sha256
 from synapse_abm.statistics import Rule, Verdict
+from synapse_abm.synapse.engine.network import Address
 from synapse_abm.validation import thoroughly, validate
 from synapse_abm.validation.cases import SHIPPED, read_cases
 from synapse_abm.validation.geometry import place_of

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synapse_abm import statistics, theory, units
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm import statistics, theory
+from synapse_abm.core import units
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 from synapse_abm.theory import FormulaChoice, formulas, which_formula
 
 FALSE_ALARM = 1e-6  # over all settings of one test together

@@ -15,15 +15,15 @@ from types import ModuleType
 
 import numpy as np
 
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.agents.readable import OpenCell
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine.layout import Store
-from synapse_abm.engine.network import CountRows, Names
-from synapse_abm.engine.planting import extended
-from synapse_abm.engine.simulation import Simulation, scratch
-from synapse_abm.engine.state import State, point_sites_back
-from synapse_abm.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.agents.stepper import OpenCell
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.layout import Store
+from synapse_abm.synapse.engine.network import CountRows, Names
+from synapse_abm.synapse.engine.planting import extended
+from synapse_abm.synapse.engine.simulation import Simulation, scratch
+from synapse_abm.synapse.engine.state import State, point_sites_back
+from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 type Cell = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 type Key = tuple[Cell, ...]

@@ -19,8 +19,8 @@ from synapse_abm.bench.report import BenchReport
 from synapse_abm.bench.scenarios import half_bound, hop_alone, one_cell
 from synapse_abm.bench.startup import build, second_process
 from synapse_abm.bench.timing import Row, race
-from synapse_abm.runs.experiment import Progress, silent
-from synapse_abm.scenario.definition import Scenario
+from synapse_abm.core.progress import Progress, silent
+from synapse_abm.synapse.scenario.definition import Scenario
 
 __all__ = ["FULL", "QUICK", "BenchReport", "Effort", "Row", "bench", "measure"]
 

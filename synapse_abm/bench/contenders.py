@@ -12,13 +12,13 @@ from typing import Protocol
 
 import mesa
 
-from synapse_abm.agents.model import Engine, SynapseModel
 from synapse_abm.bench.generator import draw_words
 from synapse_abm.bench.plain_mesa import PlainMesa
 from synapse_abm.bench.scenarios import LIGAND, TARGET, koff_dt_of, molecules_of, sites_of
-from synapse_abm.engine.layout import BIND, PAIR_EVENTS, UNBIND
-from synapse_abm.scenario.definition import Scenario
-from synapse_abm.units import pair_rate_per_s
+from synapse_abm.core.units import pair_rate_per_s
+from synapse_abm.synapse.agents.model import Engine, SynapseModel
+from synapse_abm.synapse.engine.layout import BIND, PAIR_EVENTS, UNBIND
+from synapse_abm.synapse.scenario.definition import Scenario
 
 GENERATOR, COMPILED, HOP_ALONE = "generator alone", "compiled engine", "hop alone"
 ONE_CELL, ONE_CELL_CLAMPED = "one cell", "one cell, clamped"

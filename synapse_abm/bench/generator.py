@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from synapse_abm.engine.compiling import compiled
-from synapse_abm.engine.kernels import BLOCK, HOP_STREAM, fill_entities
-from synapse_abm.rng import key_words
+from synapse_abm.core.compiling import compiled
+from synapse_abm.core.rng import key_words
+from synapse_abm.synapse.engine.kernels import BLOCK, HOP_STREAM, fill_entities
 
 _KEY = tuple(np.uint32(word) for word in key_words(1))
 

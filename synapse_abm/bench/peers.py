@@ -25,9 +25,9 @@ import numpy as np
 
 from synapse_abm.bench.contenders import Contender, Label
 from synapse_abm.bench.scenarios import LIGAND, TARGET, sites_of
-from synapse_abm.errors import InputError
-from synapse_abm.scenario.definition import Scenario
-from synapse_abm.units import pair_rate_per_s
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.units import pair_rate_per_s
+from synapse_abm.synapse.scenario.definition import Scenario
 
 READDY, SMOLDYN, SMOLDYN_DEFAULT = "ReaDDy", "Smoldyn", "Smoldyn, accuracy 10"
 GILLESPY2 = "GillesPy2"

@@ -16,7 +16,8 @@ from typing import Any
 from synapse_abm.bench.contenders import AGENTS, COMPILED, GENERATOR, ONE_CELL, PLAIN_MESA
 from synapse_abm.bench.peers import GILLESPY2, READDY, SMOLDYN, SMOLDYN_DEFAULT
 from synapse_abm.bench.timing import Row
-from synapse_abm.results import text_table, versions
+from synapse_abm.core.text import text_table
+from synapse_abm.runs.results import versions
 
 PEERS = (GENERATOR, AGENTS, PLAIN_MESA, SMOLDYN, SMOLDYN_DEFAULT, READDY, GILLESPY2)
 

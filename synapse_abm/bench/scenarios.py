@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from synapse_abm.scenario.definition import Grid, Kinetics, Ligand, Scenario, Target
+from synapse_abm.synapse.scenario.definition import Grid, Kinetics, Ligand, Scenario, Target
 
 TARGET, LIGAND = "transporter", "drug"
 

@@ -8,18 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from synapse_abm.agents.model import SynapseModel
 from synapse_abm.bench.scenarios import half_bound
 from synapse_abm.bench.timing import seconds
-from synapse_abm.engine.compiling import cache_folder
-from synapse_abm.scenario.definition import Scenario
+from synapse_abm.core.compiling import cache_folder
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.scenario.definition import Scenario
 
 _NEW_PROCESS = """
 import sys
 from time import perf_counter
 start = perf_counter()
-from synapse_abm.agents.model import SynapseModel
-from synapse_abm.scenario.definition import Scenario
+from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.scenario.definition import Scenario
 imported = perf_counter()
 model = SynapseModel(Scenario.model_validate_json(sys.argv[1]))
 built = perf_counter()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from synapse_abm.bench.contenders import Contender
-from synapse_abm.runs.experiment import Progress
+from synapse_abm.core.progress import Progress
 
 #: Steps of a repetition, at least: a lucky moment of a slow contender is averaged out.
 MIN_STEPS = 20

@@ -1,1 +1,1 @@
-"""The neuron: two places joined by spikes, its mean-field twin, and weeks of treatment."""
+"""The neuron: two places joined by spikes, and its mean field."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from synapse_abm import pharmacology
-from synapse_abm.errors import InputError
-from synapse_abm.neuron.meanfield import Exposure
-from synapse_abm.neuron.moments import Unbinding
-from synapse_abm.neuron.parameters import PLACES
-from synapse_abm.neuron.simulation import Drug
+from synapse_abm.core.errors import InputError
+from synapse_abm.neuron.engine.simulation import Drug
+from synapse_abm.neuron.meanfield.lna import Unbinding
+from synapse_abm.neuron.meanfield.ode import Exposure
+from synapse_abm.neuron.scenario import PLACES
 
 
 def at_sert(ligand: str) -> Drug:

@@ -15,7 +15,7 @@ status         meaning
 `calibrated`   tuned to a fact that the note names
 =============  ==================================================================================
 
-The numbers lie in ``synapse_abm/data/*.toml``, in the format of your own files. Concentrations are
+The numbers lie in ``pharmacology/data/*.toml``, in the format of your own files. Concentrations are
 nM, times s, lengths um. This is no guide for prescribing.
 """
 

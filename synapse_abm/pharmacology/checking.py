@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from synapse_abm.errors import InputError, UnknownName
-from synapse_abm.faults import MISSING, description, field_faults, valid
+from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.faults import MISSING, description, field_faults, valid
 from synapse_abm.pharmacology.records import (
     Affinity,
     AssociationRate,
@@ -20,7 +20,7 @@ from synapse_abm.pharmacology.records import (
     TargetRecord,
     Text,
 )
-from synapse_abm.scenario.definition import Frozen
+from synapse_abm.synapse.scenario.definition import Frozen
 
 Kind = Literal[
     "transmitter",

@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from synapse_abm.errors import UnknownName, raise_faults
-from synapse_abm.faults import read_toml
+from synapse_abm.core.errors import UnknownName, raise_faults
+from synapse_abm.core.faults import read_toml
 from synapse_abm.pharmacology.checking import LigandEntry, LigandFile, checked
 from synapse_abm.pharmacology.records import (
     Affinity,
@@ -21,7 +21,7 @@ from synapse_abm.pharmacology.records import (
     Source,
     TargetRecord,
 )
-from synapse_abm.scenario.definition import Frozen, Ligand
+from synapse_abm.synapse.scenario.definition import Frozen, Ligand
 
 _FILES = ("sources.toml", "targets.toml", "ligands.toml")
 
@@ -135,7 +135,7 @@ def _merged(old: LigandEntry, new: LigandEntry) -> LigandEntry:
 @functools.cache
 def library() -> Library:
     """The ligands that come with the program; read on first use."""
-    folder = resources.files("synapse_abm") / "data"
+    folder = resources.files("synapse_abm.pharmacology") / "data"
     tables: dict[str, Any] = {}
     for name in _FILES:
         tables |= tomllib.loads((folder / name).read_text("utf-8"))

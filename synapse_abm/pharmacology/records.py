@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from synapse_abm.errors import UnknownName
-from synapse_abm.scenario.definition import Frozen, Kinetics, Ligand
+from synapse_abm.core.errors import UnknownName
+from synapse_abm.synapse.scenario.definition import Frozen, Kinetics, Ligand
 
 Status = Literal["published", "derived", "assumed", "calibrated"]
 
@@ -322,7 +322,7 @@ class LigandRecord(Frozen):
             Names among ``target_names()``; at one without an affinity it does not bind.
         supply
             Where the molecules come from: ``count``, ``clamped_nM``, ``reservoir``, ``batches``,
-            ``return_per_s``, ... (see :class:`synapse_abm.scenario.definition.Ligand`).
+            ``return_per_s``, ... (see :class:`synapse_abm.synapse.scenario.definition.Ligand`).
 
         Raises
         ------

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from synapse_abm.core.text import text_table
 from synapse_abm.pharmacology.records import (
     Affinity,
     LigandRecord,
@@ -13,7 +14,6 @@ from synapse_abm.pharmacology.records import (
     Value,
     with_originals,
 )
-from synapse_abm.results import text_table
 
 if TYPE_CHECKING:
     from synapse_abm.pharmacology.library import Library

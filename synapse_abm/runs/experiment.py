@@ -11,8 +11,8 @@ An experiment is one file, ``experiments/NAME.py``; in an installed wheel the sa
 ``run(seed, quick, progress, **options) -> Result``
     computes and writes nothing. ``quick`` is the same question at a small size. Loops over what
     takes time go through ``progress``, series of independent pieces through
-    :func:`synapse_abm.sweep.map_pieces`, which uses all cores. Bad options raise
-    :class:`~synapse_abm.errors.InputError`.
+    :func:`synapse_abm.runs.sweep.map_pieces`, which uses all cores. Bad options raise
+    :class:`~synapse_abm.core.errors.InputError`.
 ``figure(result) -> matplotlib.figure.Figure``
     draws and computes nothing; without pyplot, so that no window system is asked for.
 
@@ -30,58 +30,20 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
-import operator
-import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
-from synapse_abm import sweep
-from synapse_abm.errors import InputError, UnknownName
-from synapse_abm.results import (
-    RECORD,
-    Result,
-    RunRecord,
-    code_version,
-    output_folder,
-    sha256,
-    source_sha256,
-    versions,
-    write_folder,
-)
-
-#: The seed of a run for which none is given: the same command gives the same tables.
-DEFAULT_SEED = 1
-
-
-class Progress(Protocol):
-    """Passes ``items`` on, one by one, and may tell somebody how far it got."""
-
-    def __call__[T](
-        self, items: Iterable[T], /, *, total: int | None = None, label: str = ""
-    ) -> Iterable[T]:
-        """The same items; ``total`` is their number if ``items`` cannot tell it."""
-
-
-def silent[T](items: Iterable[T], /, *, total: int | None = None, label: str = "") -> Iterable[T]:
-    """A :class:`Progress` that says nothing."""
-    return items
-
-
-def bar[T](items: Iterable[T], /, *, total: int | None = None, label: str = "") -> Iterable[T]:
-    """A :class:`Progress` bar on a terminal, for what takes over a second; elsewhere nothing."""
-    from tqdm import tqdm
-
-    # A terminal that reports no size (some containers) would get an invisible bar from tqdm.
-    width, height = shutil.get_terminal_size()
-    return tqdm(
-        items, total=total, desc=label or None, disable=None, delay=1.0, leave=False,
-        ncols=min(width, 100), nrows=height,
-    )  # fmt: skip
+from synapse_abm.core.arguments import DEFAULT_SEED, check_seed
+from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.files import RECORD, output_folder, sha256, write_folder
+from synapse_abm.core.progress import Progress, silent
+from synapse_abm.runs import sweep
+from synapse_abm.runs.results import Result, RunRecord, code_version, source_sha256, versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,27 +144,6 @@ def scenario_summary(path: Path) -> str:
     """The first comment of a scenario file: what it shows."""
     lines = (line for line in path.read_text("utf-8").splitlines() if line.startswith("#"))
     return next(lines, "# (no description)").lstrip("# ")
-
-
-def check_seed(value: object, name: str = "seed") -> int:
-    """``value`` as a seed: a whole number in 0..2**64-1, given as an integer or as digits.
-
-    Raises
-    ------
-    InputError
-        If it is anything else.
-    """
-    from synapse_abm.rng import MAX_SEED  # brings NumPy with it: not before it is needed
-
-    seed = -1
-    if isinstance(value, str):
-        if value.isascii() and value.isdigit() and len(value) <= len(str(MAX_SEED)):
-            seed = int(value)
-    elif hasattr(value, "__index__") and not isinstance(value, bool):
-        seed = operator.index(value)
-    if not 0 <= seed <= MAX_SEED:
-        raise InputError(name, value, f"a whole number from 0 to {MAX_SEED}", "use 1, say")
-    return seed
 
 
 def perform(

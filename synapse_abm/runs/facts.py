@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from synapse_abm.results import Check, Kind, Table
+from synapse_abm.runs.results import Check, Kind, Table
 from synapse_abm.statistics import Estimate
 
 

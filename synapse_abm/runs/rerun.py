@@ -13,21 +13,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from synapse_abm import sweep
-from synapse_abm.errors import InputError, raise_faults
-from synapse_abm.faults import Origin, field_faults
-from synapse_abm.results import Result, code_version, input_sha256, sha256, source_sha256, versions
-from synapse_abm.runs import simulate
-from synapse_abm.runs.experiment import (
-    Experiment,
-    Progress,
-    check_seed,
-    find,
-    run_experiment,
-    silent,
-)
-from synapse_abm.scenario.definition import Scenario
-from synapse_abm.scenario.whole import run_faults
+from synapse_abm.core.arguments import check_seed
+from synapse_abm.core.errors import InputError, raise_faults
+from synapse_abm.core.faults import Origin, field_faults
+from synapse_abm.core.files import sha256
+from synapse_abm.core.progress import Progress, silent
+from synapse_abm.runs import simulate, sweep
+from synapse_abm.runs.experiment import Experiment, find, run_experiment
+from synapse_abm.runs.results import Result, code_version, input_sha256, source_sha256, versions
+from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario.whole import run_faults
 
 _NEEDED: Mapping[str, type] = {
     "experiment": str, "seed": int, "options": dict, "versions": dict, "code_version": str,

@@ -18,32 +18,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm import sweep
-from synapse_abm.engine import checkpoint
-from synapse_abm.engine.checkpoint import CheckpointError, Recorded
-from synapse_abm.engine.network import Address, Names
-from synapse_abm.engine.simulation import Recorder, Series, Simulation
-from synapse_abm.errors import InputError, InputErrors, raise_faults
-from synapse_abm.results import (
-    RECORD,
+from synapse_abm.core.errors import InputError, InputErrors, raise_faults
+from synapse_abm.core.files import RECORD, output_folder, sha256, write_folder
+from synapse_abm.core.progress import Progress, silent
+from synapse_abm.core.sealed import CheckpointError
+from synapse_abm.core.text import text_table
+from synapse_abm.runs import sweep
+from synapse_abm.runs.results import (
     Check,
     Result,
     RunRecord,
     Table,
     code_version,
-    output_folder,
-    sha256,
     source_sha256,
-    text_table,
     versions,
-    write_folder,
 )
-from synapse_abm.runs.experiment import Progress, silent
-from synapse_abm.scenario import expected
-from synapse_abm.scenario.briefing import warnings
-from synapse_abm.scenario.definition import RunSettings, Scenario
-from synapse_abm.scenario.forecast import samples, steps_per_sample
-from synapse_abm.scenario.whole import run_faults
+from synapse_abm.runs.sweep import Failure, PiecesFailed
 from synapse_abm.statistics import (
     Estimate,
     TooShort,
@@ -51,7 +41,15 @@ from synapse_abm.statistics import (
     from_replicates,
     student_quantile,
 )
-from synapse_abm.sweep import Failure, PiecesFailed
+from synapse_abm.synapse.engine import checkpoint
+from synapse_abm.synapse.engine.checkpoint import Recorded
+from synapse_abm.synapse.engine.network import Address, Names
+from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation
+from synapse_abm.synapse.scenario import expected
+from synapse_abm.synapse.scenario.briefing import warnings
+from synapse_abm.synapse.scenario.definition import RunSettings, Scenario
+from synapse_abm.synapse.scenario.forecast import samples, steps_per_sample
+from synapse_abm.synapse.scenario.whole import run_faults
 
 type Array = NDArray[np.float64]
 type Engine = Literal["compiled", "agents"]
@@ -166,7 +164,7 @@ class Simulated:
             limit = student_quantile(FALSE_ALARM, x.estimate.dof, tests=len(good))
             check = Check.against(
                 label(at), "exact", x.estimate.value, x.estimate.se, x.exact,
-                source="stationary law (see synapse_abm.scenario.expected)", z_limit=limit,
+                source="stationary law (see synapse_abm.synapse.scenario.expected)", z_limit=limit,
             )  # fmt: skip
             found.append(check)
         return found
@@ -350,7 +348,7 @@ def _begin(
         else:
             simulation = Simulation(piece.scenario, piece.seed, piece.replicate)
         return lambda: simulation, simulation.run, earlier or _nothing(simulation)
-    from synapse_abm.agents.model import SynapseModel  # brings Mesa with it
+    from synapse_abm.synapse.agents.model import SynapseModel  # brings Mesa with it
 
     if earlier is not None and at is not None:
         model = SynapseModel.resume(at, engine=piece.engine)

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm import pharmacology, sweep
-from synapse_abm.engine.simulation import Series, Simulation
-from synapse_abm.errors import InputError, UnknownName
+from synapse_abm import pharmacology
+from synapse_abm.core.errors import InputError, UnknownName
 from synapse_abm.pharmacology import LigandRecord
-from synapse_abm.results import Check, z_score
-from synapse_abm.scenario.definition import Scenario
+from synapse_abm.runs import sweep
+from synapse_abm.runs.results import Check, z_score
 from synapse_abm.statistics import Estimate
+from synapse_abm.synapse.engine.simulation import Series, Simulation
+from synapse_abm.synapse.scenario.definition import Scenario
 
 if TYPE_CHECKING:
-    from synapse_abm.runs.experiment import Progress
+    from synapse_abm.core.progress import Progress
 
 
 def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:

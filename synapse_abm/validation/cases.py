@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.errors import InputError, UnknownName
+from synapse_abm.core.errors import InputError, UnknownName
 
 type Array = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from types import ModuleType
 
 import numpy as np
 
-from synapse_abm.engine.network import Address
-from synapse_abm.engine.simulation import Series
-from synapse_abm.scenario.definition import Ligand, Scenario, Target
+from synapse_abm.synapse.engine.network import Address
+from synapse_abm.synapse.engine.simulation import Series
+from synapse_abm.synapse.scenario.definition import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.geometry import place_of, why_not
 from synapse_abm.validation.places import per_pair, side_by_side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from synapse_abm.errors import InputError
+from synapse_abm.core.errors import InputError
 from synapse_abm.validation.binding import clamped, clamped_pair, closed, closed_pair, pool
 from synapse_abm.validation.cases import Case
 from synapse_abm.validation.diffusion import counts, displacement, modes

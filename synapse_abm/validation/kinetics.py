@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine.network import Address, CountRows, Names
-from synapse_abm.engine.simulation import Series, Simulation
-from synapse_abm.engine.state import State
-from synapse_abm.scenario.definition import Ligand, Scenario
 from synapse_abm.statistics import Estimate
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.network import Address, CountRows, Names
+from synapse_abm.synapse.engine.simulation import Series, Simulation
+from synapse_abm.synapse.engine.state import State
+from synapse_abm.synapse.scenario.definition import Ligand, Scenario
 from synapse_abm.theory import (
     Law,
     closed_transient_law,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from synapse_abm.results import code_version, versions
+from synapse_abm.runs.results import code_version, versions
 from synapse_abm.statistics import Verdict
 from synapse_abm.validation.pictures import picture, z_histogram, z_strip
 from synapse_abm.validation.quantities import Row

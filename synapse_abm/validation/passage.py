@@ -16,12 +16,12 @@ from types import ModuleType
 
 import numpy as np
 
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine.network import Address
-from synapse_abm.engine.simulation import Series, Simulation
-from synapse_abm.engine.state import State
-from synapse_abm.scenario.definition import Ligand, Scenario, Target
 from synapse_abm.statistics import Estimate
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.network import Address
+from synapse_abm.synapse.engine.simulation import Series, Simulation
+from synapse_abm.synapse.engine.state import State
+from synapse_abm.synapse.scenario.definition import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.geometry import Place, place_of, why_not
 from synapse_abm.validation.places import per_pair

@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synapse_abm.scenario.definition import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
+from synapse_abm.synapse.scenario.definition import (
+    Grid,
+    Kinetics,
+    Ligand,
+    Reservoir,
+    Scenario,
+    Target,
+)
 
 ONE_CELL = Grid.well_mixed(1.0)
 

@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from synapse_abm.engine.network import Address
-from synapse_abm.engine.planting import is_compiled, plant
-from synapse_abm.engine.simulation import Simulation
-from synapse_abm.scenario.definition import Scenario
 from synapse_abm.statistics import Rule, Verdict
+from synapse_abm.synapse.engine.network import Address
+from synapse_abm.synapse.engine.planting import is_compiled, plant
+from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.theory import morrison_mean
 from synapse_abm.validation import samples
 from synapse_abm.validation.cases import Case

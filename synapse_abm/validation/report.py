@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from synapse_abm.results import code_version, text_table, versions
+from synapse_abm.core.text import text_table
+from synapse_abm.runs.results import code_version, versions
 from synapse_abm.statistics import Rule, Verdict, chances
 from synapse_abm.validation.quantities import (
     FINER,

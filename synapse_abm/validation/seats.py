@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from synapse_abm.engine import layout as lay
-from synapse_abm.engine.network import Names
-from synapse_abm.engine.state import State
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.network import Names
+from synapse_abm.synapse.engine.state import State
 
 
 class Seats:

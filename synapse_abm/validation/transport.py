@@ -9,9 +9,9 @@ from types import ModuleType
 
 import numpy as np
 
-from synapse_abm.engine.network import Address, Names
-from synapse_abm.engine.simulation import Series, Simulation, event_index
-from synapse_abm.scenario.definition import Ligand, Scenario
+from synapse_abm.synapse.engine.network import Address, Names
+from synapse_abm.synapse.engine.simulation import Series, Simulation, event_index
+from synapse_abm.synapse.scenario.definition import Ligand, Scenario
 from synapse_abm.theory import (
     Clearance,
     TransportRates,

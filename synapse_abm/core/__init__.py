@@ -1,0 +1,1 @@
+"""Knows nothing of the subject: random numbers, units, errors, files, progress, compiling."""

@@ -1,0 +1,207 @@
+"""What pydantic found wrong with the contents of a file, in words of ours (``core.errors``):
+path in the file, value, what is allowed, and the nearest known name.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.quantity import EXAMPLES, unit_of
+
+
+class _Missing:
+    """Stands for a value that is not there."""
+
+    def __repr__(self) -> str:
+        return "(missing)"
+
+
+MISSING = _Missing()
+
+
+type Location = tuple[str | int, ...]
+
+
+def read_toml(path: Path, name: str, contents: str, fix: str) -> Mapping[str, Any]:
+    """The tables of a TOML file, called ``name`` in messages.
+
+    ``contents`` says what an empty file should have held, ``fix`` how to come by it.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be read, is no TOML or is empty.
+    """
+    if not path.is_file():
+        raise InputError(name, str(path), "an existing TOML file", "check the path")
+    try:
+        tables = tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors leave a mark
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise InputError(name, str(path), f"a file that can be read ({reason})") from error
+    except RecursionError as error:
+        raise InputError(name, str(path), "TOML with a few levels of nesting") from error
+    except UnicodeDecodeError as error:
+        allowed = f"text in UTF-8 ({error.reason} at byte {error.start})"
+        raise InputError(name, str(path), allowed, "save it as UTF-8 in your editor") from error
+    except ValueError as error:
+        raise InputError(name, str(path), f"valid TOML ({error})") from error
+    if not tables:
+        raise InputError(name, str(path), contents, fix)
+    return tables
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where checked values came from, if keys and values of the file were translated before.
+
+    Attributes
+    ----------
+    within
+        Place of the checked table in the file.
+    written
+        From a place among the fields to the place and value that stand in the file.
+    spell
+        From a field to the key that a file has for it.
+    noted
+        Stands for values whose faults were told already.
+    """
+
+    within: Location = ()
+    written: Callable[[Location], tuple[Location, Any]] | None = None
+    spell: Callable[[str], str] = str
+    noted: object = None
+
+    def at(self, location: Location, value: object) -> tuple[Location, Any]:
+        """Place and value in the file."""
+        if self.written is not None:
+            location, value = self.written(location)
+        return (*self.within, *location), value
+
+
+def field_faults(
+    error: ValidationError, model: type[BaseModel], origin: Origin | None = None
+) -> list[InputError]:
+    """What pydantic found wrong with a ``model``, in words of ours (``core.errors``)."""
+    found, origin = error.errors(include_url=False), origin or Origin()
+    told = (each for each in found if origin.noted is None or each["input"] is not origin.noted)
+    return [_field_fault(each, model, origin) for each in told]
+
+
+def valid[Model: BaseModel](
+    model: type[Model], value: object, context: Mapping[str, set[str]] | None = None
+) -> Model | None:
+    """``value`` as a ``model``, or None if that cannot be (:func:`field_faults` says why)."""
+    try:
+        return model.model_validate(value, context=context)
+    except ValidationError:
+        return None
+
+
+def _field_fault(error: Mapping[str, Any], model: type[BaseModel], origin: Origin) -> InputError:
+    location: Location = error["loc"]
+    above, last = location[:-1], location[-1] if location else ""
+    place, value = origin.at(location, error["input"])
+    path, owner = dotted(place), _model_at(model, above)
+    if error["type"] == "value_error":
+        return InputError(path, value, str(error["ctx"]["error"]))
+    if error["type"] == "extra_forbidden":
+        keys = map(origin.spell, owner.model_fields) if owner else ()
+        return UnknownName(f"a key of {dotted(place[:-1]) or 'the file'}", str(last), keys)
+    if error["type"] == "unknown_name":
+        return UnknownName(path, value, error["ctx"]["known"])
+    allowed = description(model, location)
+    if error["type"] == "missing":
+        unit = unit_of(str(last))
+        if unit and place[-1] != last:  # a file that leaves out the unit has it in the value
+            allowed = f"a number with its unit, such as {EXAMPLES[unit]}"
+        return InputError(path, MISSING, allowed, f"add {place[-1]}")
+    choices = _choices(owner, last)
+    if isinstance(value, str) and choices:
+        return UnknownName(path, value, choices)
+    return InputError(path, value, allowed, _bare_number(value) if "number" in allowed else "")
+
+
+def dotted(location: typing.Iterable[str | int]) -> str:
+    """``("ligand", "foo", "affinity", 0, "nM")`` as ``ligand.foo.affinity[0].nM``."""
+    parts = [f"[{each}]" if isinstance(each, int) else f".{each}" for each in location]
+    return "".join(parts).removeprefix(".")
+
+
+def _bare_number(value: object) -> str:
+    found = re.match(r"\s*([0-9.]+([eE][+-]?[0-9]+)?)", value) if isinstance(value, str) else None
+    return f"write {found[1]}, without quotes and unit" if found else ""
+
+
+def _inner(annotation: Any) -> Any:
+    """``X`` of ``X | None`` and of ``Annotated[X, ...]``."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return _inner(next(a for a in typing.get_args(annotation) if a is not type(None)))
+    if typing.get_origin(annotation) is Annotated:
+        return _inner(typing.get_args(annotation)[0])
+    return annotation
+
+
+def _at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
+    """The type that belongs to a place in a ``model``."""
+    here: Any = model
+    for part in location:
+        if _is_model(here):
+            field = here.model_fields.get(str(part))
+            here = _inner(field.annotation) if field else None
+        else:  # a dict's values, or a tuple's members
+            arguments = typing.get_args(here)
+            wanted = arguments[1:] if typing.get_origin(here) is dict else arguments
+            here = _inner(wanted[0]) if wanted else None
+    return here
+
+
+def _model_at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
+    here = _at(model, location)
+    return here if _is_model(here) else None
+
+
+def description(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
+    """What is allowed at a place, as the field (or its type) describes itself."""
+    while location and isinstance(location[-1], int):  # a member of a list: the list says it
+        location = location[:-1]
+    owner = _model_at(model, location[:-1])
+    field = owner.model_fields.get(str(location[-1])) if owner and location else None
+    if field is not None:
+        within = (a for x in typing.get_args(field.annotation) for a in typing.get_args(x))
+        for each in (field, *within):
+            if getattr(each, "description", None):
+                unit = unit_of(str(location[-1])) if "number >" in each.description else None
+                return f"{each.description}, in {unit}" if unit else str(each.description)
+    return _of_type(_at(model, location))
+
+
+def _of_type(kind: Any) -> str:
+    """What is allowed where nothing but the type says it."""
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
+    if typing.get_origin(kind) is tuple:
+        return "a list of tables" if _is_model(_inner(typing.get_args(kind)[0])) else "a list"
+    if _is_model(kind):
+        return "a table"
+    return {str: "text in quotes", bool: "true or false"}.get(kind, "another value")
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _choices(owner: Any, name: object) -> tuple[str, ...]:
+    field = owner.model_fields.get(str(name)) if owner else None
+    literal = _inner(field.annotation) if field else None
+    return typing.get_args(literal) if typing.get_origin(literal) is Literal else ()

@@ -1,0 +1,210 @@
+"""Files and folders that appear whole or not at all: written aside, flushed, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from synapse_abm.core.errors import OutputError
+
+#: The record of a run, written last.
+RECORD = "run.json"
+#: How names of files end that are still being written.
+TEMPORARY = ".partial"
+_STALE_S = 3600.0  # a temporary file this old belongs to a run that was killed
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of ``data`` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folder ``path``, made and shown to be writable before any work starts.
+
+    If the body fails, folders made here are removed again as long as they are empty.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made or written to, or the disk is full.
+    """
+    folder = Path(os.path.abspath(path))
+    made = _make_folders(folder)
+    try:
+        try:
+            _probe(folder)
+        except OSError as error:
+            raise OutputError.from_os(folder, error) from error
+        yield folder
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], record: str = RECORD) -> None:
+    """Put ``files`` into ``folder``: all complete, or the folder as it was.
+
+    All are on disk under temporary names before the first takes its place. An older record goes
+    first and the new one comes last, so that a record never describes files of another run; should
+    the machine stop between two renames, the folder holds complete files and no record.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written; names the file and the remedy.
+    """
+    in_order = sorted(files, key=lambda name: name == record)
+    staged: dict[str, Path] = {}
+    name = record
+    try:
+        _remove_stale(folder)
+        for name in in_order:
+            _refuse_folder(folder / name)
+            staged[name] = _stage(folder / name, files[name])
+        name = record
+        if record in files:
+            (folder / record).unlink(missing_ok=True)
+            _sync_folder(folder)
+        for name in in_order:
+            staged[name].replace(folder / name)
+        _sync_folder(folder)
+    except OSError as error:
+        raise OutputError.from_os(folder / name, error) from error
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write one file: complete, or not at all, an older one staying as it was.
+
+    A link is followed; a device or pipe (``/dev/stdout``) is written to as it is.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; names the file and the remedy.
+    """
+    target = Path(path)
+    try:
+        if _is_stream(target):
+            with target.open("wb") as stream:
+                stream.write(data)
+            return
+        target = Path(os.path.realpath(target))
+        _refuse_folder(target)
+        temporary = _stage(target, data)
+        try:
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError.from_os(path, error) from error
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Make sure that :func:`write_atomic` can write ``path``, before a long computation.
+
+    Raises
+    ------
+    OutputError
+        If its folder is missing or cannot be written to.
+    """
+    target = Path(path)
+    if _is_stream(target):
+        return
+    target = Path(os.path.realpath(target))
+    try:
+        _refuse_folder(target)
+        _probe(target.parent)
+    except OSError as error:
+        raise OutputError.from_os(path, error) from error
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make ``folder`` and its parents; the ones that were missing, outermost first."""
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    made: list[Path] = []
+    try:
+        for each in reversed(missing):
+            each.mkdir()
+            made.append(each)
+            _sync_folder(each.parent)
+        if not folder.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    except OSError as error:
+        _remove_empty(made)
+        raise OutputError.from_os(folder, error) from error
+    return made
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    for each in reversed(made):
+        with suppress(OSError):
+            each.rmdir()
+
+
+def _probe(folder: Path) -> None:
+    """Write a block to ``folder`` and remove it again."""
+    _stage(folder / "probe", bytes(4096)).unlink()
+
+
+def _stage(target: Path, data: bytes) -> Path:
+    """A complete temporary file beside ``target`` holding ``data``, safe on disk."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` outlast a power cut, where the file system lets us."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder one may write to but not list
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove temporary files left by a run that was killed outright."""
+    now = time.time()
+    for path in folder.glob(f".*{TEMPORARY}"):
+        with suppress(OSError):
+            if now - path.stat().st_mtime > _STALE_S:
+                path.unlink()
+
+
+def _refuse_folder(target: Path) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether ``path`` is a device or pipe, which a rename would replace instead of filling."""
+    named = str(path).startswith(("/dev/std", "/dev/fd/"))
+    return named or (path.exists() and not path.is_file() and not path.is_dir())

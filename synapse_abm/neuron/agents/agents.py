@@ -1,0 +1,400 @@
+"""The agents of a neuron: itself, its molecules and its sites, as views of the state.
+
+They are those of a synapse (``agents.views``) in two well-mixed places. Serotonin goes round: from
+a ``vesicle`` to the ``cleft``, to a ``transporter`` (or a ``receptor`` and back), to the
+``cytosol``, to a vesicle. A drug is a concentration outside; a molecule of it is an agent while it
+sits in a site.
+
+What a student may override (agents engine only):
+
+- :meth:`Neuron.braked_rate`, the rate that firing relaxes to;
+- ``propensity`` of a site or a molecule, as in a synapse. It may depend on what changes by events
+  in its own place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import mesa
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.rng import MAX_ENTITY
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.scenario import PLACES
+from synapse_abm.synapse.agents.agents import (
+    Drug,
+    Molecule,
+    Receptor,
+    Serotonin,
+    Site,
+    Transporter,
+    demand_made_by_model,
+)
+from synapse_abm.synapse.engine.layout import BIND, EXIT, METABOLISE, TRANSPORT, UNBIND
+
+if TYPE_CHECKING:
+    from synapse_abm.neuron.agents.index import Whereabouts
+    from synapse_abm.neuron.agents.model import NeuronModel
+
+#: What a list says of its members: the compartment, and where serotonin is on its way round.
+_COMPARTMENT = {
+    lay.FREE: "free", lay.INSIDE: "inside", lay.CARRYING: "bound", lay.BLOCKED: "bound",
+    lay.R_SEROTONIN: "bound", lay.R_RIVAL: "bound",
+}  # fmt: skip
+STATES = ("vesicle", "cleft", "transporter", "receptor", "cytosol", "outside")
+_HOLDER = {
+    lay.CARRYING: "transporter", lay.BLOCKED: "transporter",
+    lay.R_SEROTONIN: "receptor", lay.R_RIVAL: "receptor",
+}  # fmt: skip
+
+#: Channel of the engine for an event of a site, with serotonin or not; for one of a molecule.
+SITE_CHANNEL = {
+    "SERT": {
+        (UNBIND, True): lay.UNBIND, (TRANSPORT, True): lay.TRANSPORT, (BIND, True): lay.BIND,
+        (UNBIND, False): lay.UNBLOCK, (BIND, False): lay.BLOCK,
+    },
+    "5-HT1A": {
+        (UNBIND, True): lay.R_UNBIND, (BIND, True): lay.R_BIND,
+        (UNBIND, False): lay.R_UNBLOCK, (BIND, False): lay.R_BLOCK,
+    },
+}  # fmt: skip
+MOLECULE_CHANNEL = {EXIT: lay.LOSE, METABOLISE: lay.DEGRADE}
+
+
+class _InNeuron(Molecule):
+    """A molecule in one of two well-mixed places."""
+
+    model: NeuronModel
+
+    @property
+    def _whereabouts(self) -> Whereabouts | None:
+        raise NotImplementedError
+
+    @property
+    def place(self) -> str | None:
+        """``terminal`` or ``soma``; None once it is gone."""
+        at = self._whereabouts
+        return None if at is None else PLACES[at[0]]
+
+    @property
+    def compartment(self) -> str:
+        """``free``, ``bound``, ``inside`` or ``outside``."""
+        at = self._whereabouts
+        return "outside" if at is None else _COMPARTMENT[at[1]]
+
+    @property
+    def state(self) -> str:
+        """Where it is on its way round: one of :data:`STATES`."""
+        at = self._whereabouts
+        if at is None:
+            return "outside"
+        place, kind, number = at
+        if kind == lay.FREE:
+            return "cleft"
+        if kind == lay.INSIDE:
+            return "vesicle" if number < self.model.simulation.vesicular(place) else "cytosol"
+        return _HOLDER[kind]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is in the open."""
+        return self.compartment == "free"
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it sits in a site."""
+        return self.compartment == "bound"
+
+    @property
+    def site(self) -> Site | None:
+        """The site it is bound to, if any."""
+        at = self._whereabouts
+        return None if at is None or at[1] not in _HOLDER else self.model.site(at[0], at[2])
+
+    @property
+    def coordinate(self) -> tuple[int, int] | None:
+        """None: places are well mixed."""
+        return None
+
+    @property
+    def cell(self) -> None:
+        """None: places are well mixed."""
+        return None
+
+    @cell.setter
+    def cell(self, cell: object) -> None:
+        raise InputError("cell", cell, "none: the places of a neuron are well mixed")
+
+    def displacement(self) -> tuple[int, int]:
+        """Nowhere: places are well mixed."""
+        return 0, 0
+
+    def _hop(self, dx: int, dy: int) -> None:
+        if dx or dy:
+            self.cell = (dx, dy)
+
+    def __repr__(self) -> str:
+        where = f" at the {self.place}" if self.place else ""
+        return f"<{type(self).__name__} {self.ligand} {self.id}: {self.state}{where}>"
+
+
+class NeuronSerotonin(_InNeuron, Serotonin):
+    """A serotonin molecule of the terminal or the soma."""
+
+    def __init__(self, model: NeuronModel, ligand: str, id: int) -> None:
+        super().__init__(model, ligand, id)
+        self.unique_id = 2 + model.n_sites + id
+
+    @property
+    def _whereabouts(self) -> Whereabouts | None:
+        return self.model.register.serotonin.get(self.id)
+
+    def propensity(self, event: int) -> float:
+        """Rate (1/s) of EXIT, if free (diffusion away and other loss), or METABOLISE, inside."""
+        at = self._whereabouts
+        channel = MOLECULE_CHANNEL.get(event)
+        if at is None or channel is None:
+            return 0.0
+        return float(self.model.simulation.state.rates[at[0], channel])
+
+
+class NeuronDrug(_InNeuron, Drug):
+    """A drug molecule in a site. It comes from a fixed concentration and goes back there."""
+
+    def __init__(self, model: NeuronModel, ligand: str, id: int) -> None:
+        super().__init__(model, ligand, id)
+        self.unique_id = 2 + model.n_sites + MAX_ENTITY + 1 + id
+
+    @property
+    def _whereabouts(self) -> Whereabouts | None:
+        return self.model.register.drugs.get(self.id)
+
+    def propensity(self, event: int) -> float:
+        """None: its site is asked."""
+        return 0.0
+
+
+class _NeuronSite(Site):
+    """A site at the terminal or the soma."""
+
+    model: NeuronModel
+
+    def __init__(self, model: NeuronModel, target: str, id: int) -> None:
+        super().__init__(model, target, id)
+        self.unique_id = 2 + id
+        self.at, self.number = model.place_of_site(id)
+
+    def __repr__(self) -> str:
+        held = f"holds {self.ligand}" if self.is_bound else "empty"
+        return f"<{type(self).__name__} {self.target} {self.id}: {held} at the {self.place}>"
+
+    @property
+    def place(self) -> str:
+        """``terminal`` or ``soma``."""
+        return PLACES[self.at]
+
+    @property
+    def _list(self) -> int:
+        return self.model.register.sites[self.at][self.number]
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is occupied."""
+        return self._list in _HOLDER
+
+    @property
+    def ligand(self) -> str | None:
+        """Name of the ligand that occupies it, if any."""
+        kind = self._list
+        if kind in (lay.CARRYING, lay.R_SEROTONIN):
+            return "serotonin"
+        names = {lay.BLOCKED: self.model.drug, lay.R_RIVAL: self.model.rival}
+        return names.get(kind)
+
+    @property
+    def molecule(self) -> Molecule | None:
+        """The molecule it holds; None if it is empty."""
+        if not self.is_bound:
+            return None
+        number = int(self.model.simulation.state.holds[self.at, self.number])
+        return self.model.molecule(self.ligand or "", number)
+
+    @property
+    def coordinate(self) -> None:  # type: ignore[override]
+        """None: places are well mixed."""
+        return None
+
+    @property
+    def cell(self) -> None:  # type: ignore[override]
+        """None: places are well mixed."""
+        return None
+
+    @property
+    def neighbours(self) -> list[Site]:
+        """The other sites of its place."""
+        return [site for site in self.model.sites_of(self.at) if site is not self]
+
+    def propensity(self, event: int, ligand: str) -> float:
+        """Rate (1/s) of BIND (serotonin's for each free molecule), UNBIND or TRANSPORT."""
+        channel = SITE_CHANNEL[self.target].get((event, ligand == "serotonin"))
+        if channel is None:
+            return 0.0
+        return float(self.model.simulation.state.rates[self.at, channel])
+
+
+class NeuronTransporter(_NeuronSite, Transporter):
+    """A serotonin transporter."""
+
+
+class NeuronReceptor(_NeuronSite, Receptor):
+    """A 5-HT1A autoreceptor."""
+
+
+class NeuronPlace:
+    """The terminal or the soma, as it is now.
+
+    Attributes
+    ----------
+    name
+        ``terminal`` or ``soma``.
+    volume_um3
+        Its volume.
+    """
+
+    def __init__(self, model: NeuronModel, at: int) -> None:
+        self._model, self.at, self.name = model, at, PLACES[at]
+        self._it = model.parameters.places[at]
+        self.volume_um3 = self._it.volume_um3
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.serotonin_nM:.3g} nM, {self.stock} molecules inside>"
+
+    def count(self, *kinds: int) -> int:
+        """Members of lists of the state."""
+        return int(self._model.simulation.state.counts[self.at, list(kinds)].sum())
+
+    @property
+    def free(self) -> int:
+        """Free serotonin molecules."""
+        return self.count(lay.FREE)
+
+    @property
+    def serotonin_nM(self) -> float:
+        """Concentration of free serotonin, nM."""
+        return self.free / self._it.molecules_per_nM
+
+    @property
+    def stock(self) -> int:
+        """Serotonin molecules inside, in vesicles and in the cytosol."""
+        return self.count(lay.INSIDE)
+
+    @property
+    def vesicular(self) -> int:
+        """Those of them that are in vesicles."""
+        return self._model.simulation.vesicular(self.at)
+
+    @property
+    def occupancy(self) -> float:
+        """Share of transporters that the drug holds, 0 to 1; nan without transporters."""
+        sites = self.count(lay.OPEN, lay.CARRYING, lay.BLOCKED)
+        return self.count(lay.BLOCKED) / sites if sites else math.nan
+
+    @property
+    def receptor_occupancy(self) -> float:
+        """Share of autoreceptors that serotonin holds, 0 to 1; nan where there are none."""
+        sites = self.count(lay.R_OPEN, lay.R_SEROTONIN, lay.R_RIVAL)
+        return self.count(lay.R_SEROTONIN) / sites if sites else math.nan
+
+    @property
+    def sites(self) -> list[Site]:
+        """Its transporters, then its receptors."""
+        return self._model.sites_of(self.at)
+
+    @property
+    def agents(self) -> mesa.agent.AgentSet:
+        """All molecules and sites that are here."""
+        return self._model.agents.select(lambda agent: getattr(agent, "place", None) == self.name)
+
+
+class _Slow:
+    """A slow variable of the neuron, kept by the model."""
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, neuron: Any, owner: type) -> float:
+        if neuron is None:
+            return math.nan
+        found: float = neuron.model.slow[self.name]
+        return found
+
+    def __set__(self, neuron: Neuron, value: float) -> None:
+        neuron.model.set_slow(self.name, value)
+
+
+class Neuron(mesa.Agent):  # type: ignore[misc]
+    """The neuron: how fast it fires, and what happens to it over days.
+
+    Attributes
+    ----------
+    terminal, soma
+        Its two places.
+    """
+
+    model: NeuronModel
+    coupling = _Slow("Coupling of a bound receptor to the brake; 1 at baseline.")
+    drive = _Slow("Drive of firing; 1 at baseline.")
+    sensitivity = _Slow("Sensitivity of the target cell to serotonin; 1 at baseline.")
+    creb = _Slow("CREB; 0 at baseline, 1 at saturation.")
+    bdnf = _Slow("BDNF; 0 at baseline, 1 at saturation.")
+    plasticity = _Slow("Plasticity, which is the therapeutic index; 0 at baseline.")
+
+    def __init__(self, model: NeuronModel) -> None:
+        demand_made_by_model(model, type(self), "neuron")
+        super().__init__(model)
+        self.unique_id = 1
+        self.terminal, self.soma = NeuronPlace(model, 0), NeuronPlace(model, 1)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.rate_Hz:.3g} Hz, coupling {self.coupling:.3g}>"
+
+    @property
+    def places(self) -> tuple[NeuronPlace, NeuronPlace]:
+        """Terminal and soma."""
+        return self.terminal, self.soma
+
+    @property
+    def rate_Hz(self) -> float:
+        """Rate of firing of each spike train, Hz."""
+        return float(self.model.simulation.state.rate[0])
+
+    @property
+    def trains(self) -> int:
+        """Number of independent spike trains that the places hear."""
+        return self.model.parameters.trains
+
+    @property
+    def spikes(self) -> int:
+        """Spikes of all trains since the start."""
+        return int(self.model.simulation.state.meta[lay.SPIKES])
+
+    @property
+    def activation(self) -> float:
+        """Autoreceptors bound, weighted by efficacy: the brake's input."""
+        counts, numbers = self.model.simulation.state.counts, self.model.simulation.state.numbers
+        rival = float(numbers[lay.EFFICACY]) * float(counts[1, lay.R_RIVAL])
+        return float(counts[1, lay.R_SEROTONIN]) + rival
+
+    def braked_rate(self) -> float:
+        """The rate (Hz) that firing relaxes to. It may depend on receptors and on ``slow``."""
+        numbers = self.model.simulation.state.numbers
+        return float(numbers[lay.TOP]) / (1.0 + float(numbers[lay.GRIP]) * self.activation)
+
+    def remove(self) -> None:
+        """A model without its neuron is none."""
+        raise InputError("neuron", self, "left where it is", "set model.brake or drug_nM instead")

@@ -1,0 +1,85 @@
+"""Who is where in a neuron: the lists of its state turned around, made when somebody asks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synapse_abm.neuron.engine import kernels as lay
+
+#: Place, list, and position in the list (of molecules free or inside) or number of the site.
+type Whereabouts = tuple[int, int, int]
+
+
+class Register:
+    """Place and list of every molecule and site.
+
+    Attributes
+    ----------
+    sites
+        By place, the list that each site is in.
+    serotonin, drugs
+        Whereabouts of every molecule of serotonin, and of every bound drug molecule, by number.
+    """
+
+    def __init__(self, state: lay.Neuron) -> None:
+        self.state = state
+        self.sites: list[list[int]] = []
+        self.serotonin: dict[int, Whereabouts] = {}
+        self.drugs: dict[int, Whereabouts] = {}
+        for place in range(2):
+            self._read(place)
+
+    def _read(self, place: int) -> None:
+        n, m = self.state.counts[place], self.state.members[place]
+        kinds = np.zeros(int(n[lay.OPEN :].sum()), dtype=np.int64)
+        for kind in range(lay.LISTS):
+            members = m[kind, : n[kind]]
+            if kind in (lay.FREE, lay.INSIDE):
+                for at, number in enumerate(members.tolist()):
+                    self.serotonin[number] = place, kind, at
+                continue
+            kinds[members] = kind
+            held = self.held_by(kind)
+            if held is not None:
+                numbers = self.state.holds[place, members].tolist()
+                for site, number in zip(members.tolist(), numbers, strict=True):
+                    held[number] = place, kind, site
+        self.sites.append(kinds.tolist())
+
+    def held_by(self, kind: int) -> dict[int, Whereabouts] | None:
+        """The register of what sites in a list hold; None if they are empty."""
+        if kind in (lay.CARRYING, lay.R_SEROTONIN):
+            return self.serotonin
+        return self.drugs if kind in (lay.BLOCKED, lay.R_RIVAL) else None
+
+    # The agents engine changes lists one member at a time:
+
+    def put(self, place: int, kind: int, member: int) -> None:
+        """Append to a list."""
+        counts = self.state.counts
+        at = int(counts[place, kind])
+        self.state.members[place, kind, at] = member
+        counts[place, kind] += 1
+        if kind in (lay.FREE, lay.INSIDE):
+            self.serotonin[member] = place, kind, at
+            return
+        self.sites[place][member] = kind
+        held = self.held_by(kind)
+        if held is not None:
+            held[int(self.state.holds[place, member])] = place, kind, member
+
+    def take(self, place: int, kind: int, m: int) -> int:
+        """Remove member ``m`` of a list: the last one takes its place."""
+        counts, members = self.state.counts, self.state.members[place, kind]
+        counts[place, kind] -= 1
+        last = int(counts[place, kind])
+        member, moved = int(members[m]), int(members[last])
+        members[m] = moved
+        if kind in (lay.FREE, lay.INSIDE):
+            self.serotonin[moved] = place, kind, m
+            del self.serotonin[member]
+            return member
+        held = self.held_by(kind)
+        if held is not None:
+            del held[int(self.state.holds[place, member])]
+        return member

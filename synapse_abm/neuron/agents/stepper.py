@@ -1,0 +1,350 @@
+"""The neuron's step in plain Python: the readable account of what ``kernels_neuron`` does fast.
+
+Same state, same draws, same order, and therefore the same trajectory, molecule for molecule. Here
+the actors are agents: molecules and sites are asked how fast things happen to them, the neuron is
+asked for the rate that its firing relaxes to.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from synapse_abm.core.rng import Stream, exponential
+from synapse_abm.neuron.agents.agents import (
+    Neuron,
+    NeuronDrug,
+    NeuronReceptor,
+    NeuronSerotonin,
+    NeuronTransporter,
+)
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.synapse.agents.stepper import Draws, choose, sound
+from synapse_abm.synapse.engine.layout import BIND, EXIT, F64, METABOLISE, TRANSPORT, UNBIND
+
+if TYPE_CHECKING:
+    from synapse_abm.neuron.agents.model import NeuronModel
+
+
+class Event(NamedTuple):
+    """What a channel is: an event of the members of one list, of serotonin or not."""
+
+    kind: int
+    actors: int
+    own: bool = True  # serotonin's; otherwise the drug's or the rival's
+
+
+EVENTS = {
+    lay.UNBIND: Event(UNBIND, lay.CARRYING),
+    lay.TRANSPORT: Event(TRANSPORT, lay.CARRYING),
+    lay.UNBLOCK: Event(UNBIND, lay.BLOCKED, own=False),
+    lay.BIND: Event(BIND, lay.OPEN),
+    lay.BLOCK: Event(BIND, lay.OPEN, own=False),
+    lay.LOSE: Event(EXIT, lay.FREE),
+    lay.DEGRADE: Event(METABOLISE, lay.INSIDE),
+    lay.R_UNBIND: Event(UNBIND, lay.R_SEROTONIN),
+    lay.R_UNBLOCK: Event(UNBIND, lay.R_RIVAL, own=False),
+    lay.R_BIND: Event(BIND, lay.R_OPEN),
+    lay.R_BLOCK: Event(BIND, lay.R_OPEN, own=False),
+}
+STOCK = (NeuronSerotonin, NeuronDrug, NeuronTransporter, NeuronReceptor)
+
+
+class OpenPlace:
+    """Terminal or soma while the clock runs."""
+
+    def __init__(self, engine: ReadableNeuron, at: int) -> None:
+        self.engine, self.model, self.at = engine, engine.model, at
+        self.register, self.state = engine.model.register, engine.model.simulation.state
+        self.since = 0.0
+        self.propensities = [self.propensity(c) for c in range(lay.CHANNELS)]
+
+    # Lists of agents.
+
+    def count(self, kind: int) -> int:
+        """Members of a list."""
+        return int(self.state.counts[self.at, kind])
+
+    def agent(self, kind: int, m: int) -> Any:
+        """Member ``m`` of a list as an agent."""
+        number = int(self.state.members[self.at, kind, m])
+        if kind in (lay.FREE, lay.INSIDE):
+            return self.model.molecule("serotonin", number)
+        return self.model.site(self.at, number)
+
+    def put(self, kind: int, member: int) -> None:
+        """Append to a list."""
+        self.register.put(self.at, kind, member)
+
+    def take(self, kind: int, m: int) -> int:
+        """Remove a member of a list: the last one takes its place."""
+        return self.register.take(self.at, kind, m)
+
+    @property
+    def vesicular(self) -> int:
+        """The first so many of those inside are in vesicles."""
+        return self.model.simulation.vesicular(self.at)
+
+    # How fast.
+
+    def weigh(self) -> None:
+        """Ask everybody anew."""
+        self.propensities = [self.propensity(c) for c in range(lay.CHANNELS)]
+
+    @property
+    def total(self) -> float:
+        """Sum of the propensities, added up in their order."""
+        total = 0.0
+        for a in self.propensities:
+            total += a
+        return total
+
+    def rate(self, c: int, actor: Any) -> float:
+        """What an agent answers when asked how fast a channel happens to it."""
+        event = EVENTS[c]
+        if event.actors in (lay.FREE, lay.INSIDE):
+            rate = actor.propensity(event.kind)
+        else:
+            rate = actor.propensity(event.kind, self.ligand(c))
+        return sound(rate, actor) if self.engine.overridden(actor) else float(rate)
+
+    def ligand(self, c: int) -> str:
+        """Name of the ligand of a channel."""
+        if EVENTS[c].own:
+            return "serotonin"
+        return self.model.drug if c < lay.R_UNBIND else self.model.rival or ""
+
+    def partners(self, c: int) -> int:
+        """Molecules that each actor of a channel can choose from."""
+        return self.count(lay.FREE) if c in (lay.BIND, lay.R_BIND) else 1
+
+    def actors(self, c: int) -> range:
+        """Members of the list that a channel can happen to; monoamine oxidase finds the cytosol."""
+        first = self.vesicular if c == lay.DEGRADE else 0
+        return range(first, self.count(EVENTS[c].actors))
+
+    def crowd(self, c: int) -> float:
+        """By how much each actor counts for more, so that all of the stock counts."""
+        n = self.count(lay.INSIDE)
+        return n / len(self.actors(c)) if c == lay.DEGRADE else 1.0
+
+    def propensity(self, c: int) -> float:
+        """Rate of the first actor, times how many; a sum if a rule was overridden."""
+        if c == lay.SYNTHESISE:
+            return float(self.state.rates[self.at, c])
+        if c == lay.LEAK:
+            return float(self.state.rates[self.at, c]) if self.count(lay.INSIDE) else 0.0
+        kind, n = EVENTS[c].actors, self.partners(c)
+        if not self.count(kind) or not n or self.state.rates[self.at, c] == 0.0:
+            return 0.0
+        first = self.agent(kind, self.actors(c)[0])
+        if not self.engine.overridden(first):
+            return self.rate(c, first) * float(self.count(kind) * n)
+        rates = sum(self.rate(c, self.agent(kind, m)) for m in self.actors(c))
+        return rates * self.crowd(c) * n
+
+    def member(self, c: int, rest: float) -> int:
+        """Who: member of the list, or free molecule x empty sites + site for binding."""
+        kind, n, actors = EVENTS[c].actors, self.partners(c), self.actors(c)
+        first = self.agent(kind, actors[0])
+        if self.engine.overridden(first):
+            weight = n * self.crowd(c)
+            rates = [self.rate(c, self.agent(kind, m)) * weight for m in actors]
+            m, left = choose(rates, rest)
+            which = min(int(left / rates[m] * n), n - 1)
+            return which * len(actors) + actors[m]
+        if c == lay.DEGRADE:
+            share = rest / (self.rate(c, first) * float(self.count(kind)))
+            return actors[min(int(share * float(len(actors))), len(actors) - 1)]
+        return min(int(rest / self.rate(c, first)), len(actors) * n - 1)
+
+    # What happens.
+
+    def fire(self, c: int, rest: float) -> None:
+        """Carry out a channel; what is left of the draw selects the member."""
+        if c == lay.SYNTHESISE:
+            self.put(lay.INSIDE, self.engine.new_number(lay.NEXT_ID))
+        elif c == lay.LEAK:
+            self.expel()
+        elif c in (lay.LOSE, lay.DEGRADE):
+            number = self.take(EVENTS[c].actors, self.member(c, rest))
+            self.model.forget("serotonin", number)
+        elif c == lay.BIND:
+            self.bind(c, lay.CARRYING, self.member(c, rest))
+        elif c == lay.R_BIND:
+            self.bind(c, lay.R_SEROTONIN, self.member(c, rest))
+        elif c in (lay.BLOCK, lay.R_BLOCK):
+            site = self.take(EVENTS[c].actors, self.member(c, rest))
+            self.state.holds[self.at, site] = self.engine.new_number(lay.NEXT_DRUG)
+            self.put(lay.BLOCKED if c == lay.BLOCK else lay.R_RIVAL, site)
+        elif c in (lay.UNBLOCK, lay.R_UNBLOCK):
+            self.model.forget(self.ligand(c), self.let_go(c, rest))
+        else:
+            self.put(lay.INSIDE if c == lay.TRANSPORT else lay.FREE, self.let_go(c, rest))
+        self.state.events[self.at, c] += 1
+        self.weigh()
+
+    def bind(self, c: int, bound: int, member: int) -> None:
+        """A free molecule takes an empty site."""
+        n = self.count(EVENTS[c].actors)
+        site = self.take(EVENTS[c].actors, member % n)
+        self.state.holds[self.at, site] = self.take(lay.FREE, member // n)
+        self.put(bound, site)
+
+    def let_go(self, c: int, rest: float) -> int:
+        """A site lets go; returns the number of the molecule it held."""
+        site = self.take(EVENTS[c].actors, self.member(c, rest))
+        self.put(lay.OPEN if c < lay.R_UNBIND else lay.R_OPEN, site)
+        return int(self.state.holds[self.at, site])
+
+    def expel(self) -> None:
+        """A molecule in a vesicle, any, goes free."""
+        n = max(self.vesicular, 1)
+        self.put(lay.FREE, self.take(lay.INSIDE, min(int(self.engine.release_draw() * n), n - 1)))
+
+    def release(self) -> None:
+        """The content of a spike leaves, rounded up or down at random."""
+        n, numbers = float(self.count(lay.INSIDE)), self.state.numbers
+        rest = float(numbers[lay.STOCK + self.at])
+        mean = float(numbers[lay.CONTENT + self.at]) * 2.0 * n / (rest + n)
+        size = min(int(mean + self.engine.release_draw()), self.count(lay.INSIDE))
+        for _ in range(size):
+            self.expel()
+        self.state.events[self.at, lay.RELEASED] += size
+        self.weigh()
+
+    def settle(self, record: list[float], time: float) -> None:
+        """Bring the integrals of this place up to ``time``."""
+        d, self.since = time - self.since, time
+        kinds = lay.FREE, lay.INSIDE, lay.CARRYING, lay.BLOCKED, lay.R_SEROTONIN
+        for i, kind in enumerate(kinds):
+            record[lay.PER_PLACE * self.at + i] += d * float(self.count(kind))
+
+
+class ReadableNeuron:
+    """Steps a model's state with agents."""
+
+    def __init__(self, model: NeuronModel) -> None:
+        self.model = model
+        self._stock: dict[type, bool] = {}
+
+    def overridden(self, agent: Any) -> bool:
+        """Whether the agent's class has a ``propensity`` of its own."""
+        kind = type(agent)
+        if kind not in self._stock:
+            self._stock[kind] = any(kind.propensity is stock.propensity for stock in STOCK)
+        return not self._stock[kind]
+
+    def new_number(self, of: int) -> int:
+        """A number for a molecule that was never used before."""
+        meta = self.model.simulation.state.meta
+        meta[of] += 1
+        return int(meta[of]) - 1
+
+    def release_draw(self) -> float:
+        """Next uniform number of this step's releases."""
+        self.released += 1
+        return self.draws.number(Stream.SPIKE, int(lay.RELEASE), self.released - 1)
+
+    def target(self) -> float:
+        """Rate that firing relaxes to, Hz, as the neuron says."""
+        neuron = self.model.neuron
+        rate = neuron.braked_rate()
+        return rate if type(neuron).braked_rate is Neuron.braked_rate else sound(rate, neuron)
+
+    def step(self) -> F64:
+        """Exact stochastic simulation of neuron and places for one step; averages over it."""
+        simulation = self.model.simulation
+        simulation.make_room()
+        state, dt = simulation.state, simulation.dt_s
+        self.draws = Draws(simulation.address, simulation.steps, 0)
+        self.released = 0
+        self.since_drive = self.since_rate = 0.0
+        self.record = [0.0] * lay.INTEGRALS
+        self.places = OpenPlace(self, 0), OpenPlace(self, 1)
+        spikes, trains = int(state.meta[lay.SPIKES]), self.model.parameters.trains
+        self.run_clock(dt, float(trains))
+        self.record[lay.I_SPIKES] += float(int(state.meta[lay.SPIKES]) - spikes)
+        state.meta[lay.STEP] += 1
+        means = np.array(self.record)
+        means[: lay.I_SPIKES] /= dt
+        return means
+
+    def run_clock(self, dt: float, trains: float) -> None:
+        """Gillespie's clock at an upper bound of the rate of spikes; spikes are thinned."""
+        rate, (terminal, soma) = self.model.simulation.state.rate, self.places
+        bound, time, k = trains * max(float(rate[0]), self.target()), 0.0, 0
+        while True:
+            first, second = terminal.total, soma.total
+            total = first + second + bound
+            u = self.draws.number(Stream.SPIKE, int(lay.CLOCK), 2 * k)
+            wait = exponential(u) / total if total > 0.0 else math.inf
+            if time + wait >= dt:
+                self.settle(dt)
+                return
+            time += wait
+            x = self.draws.number(Stream.SPIKE, int(lay.CLOCK), 2 * k + 1) * total
+            k += 1
+            if x < first + second:
+                place = terminal if x < first else soma
+                c, rest = choose(place.propensities, x if x < first else x - first)
+                self.settle_before(place, c, time)
+                place.fire(c, rest)
+                if c >= lay.R_UNBIND:
+                    bound = trains * max(float(rate[0]), self.target())
+            else:
+                self.settle_rate(time)
+                if x - first - second < trains * float(rate[0]):
+                    self.spike(time)
+                bound = trains * max(float(rate[0]), self.target())
+
+    def spike(self, time: float) -> None:
+        """One train spikes, and releases at both places."""
+        for place in self.places:
+            place.settle(self.record, time)
+        self.settle_drive(time)
+        for place in self.places:
+            place.release()
+        self.model.simulation.state.meta[lay.SPIKES] += 1
+
+    # Integrals are brought up to a time before what they depend on changes.
+
+    def settle(self, time: float) -> None:
+        """All of them."""
+        for place in self.places:
+            place.settle(self.record, time)
+        self.settle_drive(time)
+        self.settle_rate(time)
+
+    def settle_before(self, place: OpenPlace, c: int, time: float) -> None:
+        """Those that channel ``c`` of a place will change."""
+        place.settle(self.record, time)
+        if place.at == 0 and c not in (lay.DEGRADE, lay.SYNTHESISE):
+            self.settle_drive(time)
+        if c >= lay.R_UNBIND:
+            self.settle_rate(time)
+
+    def settle_drive(self, time: float) -> None:
+        """What depends on free serotonin at the terminal."""
+        d, self.since_drive = time - self.since_drive, time
+        p = self.model.simulation.state.numbers.tolist()
+        fold = p[lay.FOLD] * float(self.places[0].count(lay.FREE))
+        powered = (p[lay.SENSITIVITY] * fold) ** p[lay.POWER]
+        self.record[lay.I_HILL] += d * powered / (powered + p[lay.THRESHOLD_POWER])
+        k = p[lay.POSTSYNAPTIC_STRENGTH]
+        self.record[lay.I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
+
+    def settle_rate(self, time: float) -> None:
+        """Relax the rate of firing, with the integrals of rate and activation."""
+        d, self.since_rate = time - self.since_rate, time
+        state, aim = self.model.simulation.state, self.target()
+        p, bound = state.numbers.tolist(), self.model.neuron.activation
+        gone = -math.expm1(-d / p[lay.RELAXATION])
+        away = float(state.rate[0]) - aim
+        self.record[lay.I_RATE] += aim * d + away * p[lay.RELAXATION] * gone
+        state.rate[0] -= away * gone
+        self.record[lay.I_ACTIVATION] += d * bound
+        k = p[lay.COUPLING_STRENGTH]
+        self.record[lay.I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[lay.RESTING], 1.0))

@@ -1,0 +1,300 @@
+"""The stochastic neuron's baseline: what contents, drive and syntheses make it the one asked for.
+
+Noise moves averages: with the mean-field values, firing and serotonin drift a little off. Factors
+bring them back. They start from what theory says of noise (``moments``); then the neuron runs, what
+an excess of spikes explains is taken out (their excess over the integral of the rate is a
+martingale of mean zero, so this adds no bias), and Newton's rule with the mean-field derivatives
+corrects what is left. The run decides; theory only makes it short.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, NeuronSimulation
+from synapse_abm.neuron.meanfield.lna import MEAN_FIELD, Factors, Setting, moments
+from synapse_abm.neuron.meanfield.ode import (
+    FAST,
+    NO_DRUG,
+    jacobian,
+    relaxations_s,
+    settled,
+    spike_response,
+)
+from synapse_abm.neuron.scenario import Neuron, free_parameters
+from synapse_abm.statistics import Estimate, from_replicates
+from synapse_abm.synapse.engine.layout import F64
+
+STAGE_S = 8000
+FAR = 0.1  # never near, however noisy
+BATCHES = 16  # at least
+MOST_STAGES = 4
+NEAR = 0.02  # what Newton's rule may have to correct: its own error is then some 1e-4
+CALIBRATION_PLACE = 15  # of the random address: no course uses it
+
+FACTORS = Factors._fields
+AVERAGES = ("coupling", "hill", "sensitivity")
+_TARGETS = tuple(map(COLUMNS.index, ("coupling_target", "hill", "sensitivity_target")))
+_SPIKES, _RATE = COLUMNS.index("spikes"), COLUMNS.index("rate_Hz")
+_READ = tuple(
+    map(COLUMNS.index, ("rate_Hz", "terminal_free", "soma_free", "terminal_stock", "soma_stock"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A baseline and how well it is known.
+
+    Attributes
+    ----------
+    it
+        The neuron.
+    baseline
+        The factors, and the averages at rest.
+    before
+        Rate, serotonin and stocks with mean-field values, as shares of those asked for.
+    theory
+        The same shares to second order in the noise, without a simulation.
+    off
+        Standard errors of rate, serotonin and stocks at the baseline, as shares: common to all that
+        starts from it.
+    error
+        Standard errors of the factors, by name.
+    scatter
+        How batches of the record depart from the whole, a row each: factors, then averages at rest,
+        as shares.
+    """
+
+    it: Neuron
+    baseline: Baseline
+    before: tuple[Estimate, ...]
+    theory: tuple[float, ...]
+    off: tuple[float, ...]
+    error: dict[str, float]
+    scatter: tuple[tuple[float, ...], ...]
+
+    def baselines(self, n: int) -> list[Baseline]:
+        """``n`` estimates of the baseline, each from a part of the record, around the whole's.
+
+        What is uncertain about the baseline is common to all neurons that start from it, and their
+        scatter does not show it. Neurons that start from one of these each do scatter by it, and
+        the standard error of their mean holds it: n parts vary n times as much as the whole.
+        """
+        rows = np.array(self.scatter)
+        few = min(n, len(rows))
+        parts = np.array([part.mean(axis=0) for part in np.array_split(rows, few)])
+        parts = parts[np.arange(n) % few] * math.sqrt(n / few)
+        names, own = (*FACTORS, *AVERAGES), self.baseline
+        return [
+            Baseline(**{
+                name: getattr(own, name) * math.exp(off)
+                for name, off in zip(names, row, strict=True)
+            })
+            for row in (parts - parts.mean(axis=0)).tolist()
+        ]  # fmt: skip
+
+    @property
+    def fixed(self) -> list[tuple[float, str]]:
+        """Value and unit of each free parameter, in the order of ``FACTORS``."""
+        free = [free_parameters(p, self.it.sert, self.it.rate_Hz) for p in self.it.places]
+        values = [
+            *((each.content, "molecules per spike") for each in free),
+            (self.it.rate_Hz * (1 + self.it.brake), "Hz without brake"),
+            *((each.synthesis_per_s, "molecules/s") for each in free),
+        ]
+        return [
+            (value * getattr(self.baseline, name), unit)
+            for name, (value, unit) in zip(FACTORS, values, strict=True)
+        ]
+
+    def __str__(self) -> str:
+        lines = ["baseline: without correction, of what was asked for (and second-order theory):"]
+        for name, it, theory in zip(FAST, self.before, self.theory, strict=True):
+            lines.append(
+                f"  {name:20} {100 * (it.value - 1):+6.2f} +- {196 * it.se:.2f} %"
+                f"  ({100 * (theory - 1):+.2f} %)"
+            )
+        lines.append("free parameters that the baseline fixes, and factors on mean-field values:")
+        for (name, se), (value, unit) in zip(self.error.items(), self.fixed, strict=True):
+            factor = f"x {getattr(self.baseline, name):.4f} +- {1.96 * se:.4f}"
+            lines.append(f"  {name:20} {value:10.5g} {unit:20} {factor}")
+        left = ", ".join(
+            f"{name} {196 * se:.2f} %" for name, se in zip(FAST[:3], self.off, strict=False)
+        )
+        return "\n".join([*lines, f"then known to (95 %): {left}"])
+
+
+def relative(it: Neuron, record: F64) -> F64:
+    """Rate, serotonin and stocks of each record as shares of the baseline, shape (n, 5), with the
+    excess of spikes taken out.
+    """
+    asked = asked_for(it)
+    scale = np.array([1.0, *(1 / p.molecules_per_nM for p in it.places), 1.0, 1.0])
+    excess = record[:, _SPIKES] - it.trains * record[:, _RATE]
+    read: F64 = record[:, _READ] * scale - np.outer(excess, spike_response(it))
+    return read / asked
+
+
+def seconds_of_stage(it: Neuron, stage_s: int = STAGE_S) -> tuple[int, int]:
+    """Seconds to settle and to record: ten relaxation times of the stock, and enough batches."""
+    slowest = float(relaxations_s(it)[-1])
+    return max(200, round(10 * slowest)), max(stage_s, BATCHES * batch_of(it))
+
+
+def batch_of(it: Neuron) -> int:
+    """Length (s) of a batch of records whose averages count as independent: five relaxation times
+    of the stock, which is the slowest.
+    """
+    return max(100, round(5 * float(relaxations_s(it)[-1])))
+
+
+def averaged(series: F64, batch_s: int = 100) -> Estimate:
+    """Mean of records of one second each; its error from batches far longer than the slowest of the
+    fast loop's relaxation times, that of the stock (20 s by default; see :func:`batch_of`).
+    """
+    batches = series[series.size % batch_s :].reshape(-1, batch_s)
+    return from_replicates(batches.mean(axis=1))
+
+
+def asked_for(it: Neuron) -> F64:
+    """The user's rate and serotonin, and the stocks that go with them, in the order of FAST."""
+    level = settled(it)
+    return np.array([getattr(level, name) for name in FAST])
+
+
+def gain(it: Neuron) -> F64:
+    """D log(FAST) / d log(factors) of the mean-field baseline, shape (5, 5)."""
+    y = asked_for(it)
+    push = np.zeros((5, 5))
+    push[0, 2] = it.rate_Hz / it.relaxation_s
+    for at, place in enumerate(it.places):
+        free = free_parameters(place, it.sert, it.rate_Hz)
+        release = free.content * it.rate_Hz + free.leak_per_s
+        push[1 + at, at], push[3 + at, at] = release / place.molecules_per_nM, -release
+        push[3 + at, 3 + at] = free.synthesis_per_s
+    moved: F64 = -np.linalg.solve(jacobian(it, NO_DRUG, 1.0, 1.0, y), push)
+    return moved / y[:, None]
+
+
+def factors_of_theory(it: Neuron) -> Factors:
+    """Factors that bring the means to second order to those asked for; mean-field ones where the
+    noise is beyond that theory.
+    """
+    solve, asked, factors = np.linalg.inv(gain(it)), asked_for(it), MEAN_FIELD
+    for _ in range(4):
+        fast = moments(Setting(it, factors=factors)).fast
+        if not (fast > 0).all():
+            return MEAN_FIELD
+        step = np.exp(-solve @ np.log(fast / asked))
+        factors = Factors(*(np.array(factors) * step).tolist())
+    sound = all(0.5 < factor < 2.0 for factor in factors)
+    return factors if sound else MEAN_FIELD
+
+
+@functools.lru_cache(maxsize=64)
+def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
+    """The baseline of the stochastic neuron.
+
+    Parameters
+    ----------
+    it
+        The neuron, with the rate and serotonin that are wanted at rest.
+    seed
+        Of its random numbers; the same seed gives the same factors.
+    stage_s
+        Least length of a run, s, which decides how exact the factors are. There is one run, and a
+        further one for as long as the last was not near the baseline.
+
+    Raises
+    ------
+    InputError
+        If no factors bring the averages to those that are asked for.
+    """
+    slopes, batch = gain(it), batch_of(it)
+    solve, factors = np.linalg.inv(slopes), np.array(factors_of_theory(it))
+    for number in range(MOST_STAGES):
+        record = _at_rest(it, seed, number, factors, stage_s)
+        found = [averaged(column, batch) for column in relative(it, record).T]
+        off = np.log(np.maximum([each.value for each in found], 1e-3))
+        used, factors = factors, factors * np.exp(-solve @ off)
+        noise = np.array([each.se for each in found])
+        if (np.abs(off) < np.minimum(NEAR + 4 * noise, FAR)).all():
+            break
+    else:
+        _give_up(it, found)
+    moved = np.exp(-slopes @ np.log(used))  # to where mean-field values would have led
+    before = tuple(
+        Estimate(each.value * by, each.se * by, each.dof)
+        for each, by in zip(found, moved.tolist(), strict=True)
+    )
+    theory = moments(Setting(it)).fast / asked_for(it)
+    each = [averaged(column, batch).se for column in (relative(it, record) @ solve.T).T]
+    error = dict(zip(FACTORS, (np.array(each) * factors).tolist(), strict=True))
+    baseline = Baseline(*factors.tolist(), **_averages(it, record, used, factors))
+    return Calibration(
+        it, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error,
+        _scatter(it, record, batch, solve, factors),
+    )  # fmt: skip
+
+
+def _at_rest(it: Neuron, seed: int, number: int, factors: F64, seconds: int) -> F64:
+    """A record of the neuron without a drug, once it has settled."""
+    baseline = Baseline(*factors.tolist())
+    simulation = NeuronSimulation(it, seed, number, CALIBRATION_PLACE, baseline=baseline)
+    settle, recorded = seconds_of_stage(it, seconds)
+    simulation.run(settle)
+    return simulation.run(recorded)
+
+
+def _averages(it: Neuron, record: F64, used: F64, factors: F64) -> dict[str, float]:
+    """Averages at rest of the slow right-hand sides: measured with the factors ``used``, and moved
+    to the last ones as theory says.
+    """
+    before, after = (moments(Setting(it, factors=Factors(*f.tolist()))) for f in (used, factors))
+    moved = {
+        "coupling": ("coupling_target", after.coupling_target / before.coupling_target),
+        "hill": ("hill", after.hill() / before.hill()),
+        "sensitivity": ("sensitivity_target", after.sensitivity_target / before.sensitivity_target),
+    }
+    return {
+        name: float(record[:, COLUMNS.index(column)].mean() * by)
+        for name, (column, by) in moved.items()
+    }
+
+
+def _resting(it: Neuron, factors: F64) -> F64:
+    """Logarithms of :data:`AVERAGES` by theory."""
+    there = moments(Setting(it, factors=Factors(*factors.tolist())))
+    return np.log([there.coupling_target, there.hill(), there.sensitivity_target])
+
+
+def _scatter(
+    it: Neuron, record: F64, batch: int, solve: F64, factors: F64
+) -> tuple[tuple[float, ...], ...]:
+    """What each batch alone would say of factors and averages, to first order, less the whole."""
+    read = np.column_stack([relative(it, record), record[:, _TARGETS]])
+    means = read[len(read) % batch :].reshape(-1, batch, read.shape[1]).mean(axis=1)
+    off = means / means.mean(axis=0) - 1
+    own, step = -off[:, :5] @ solve.T, 1e-3
+    slopes = np.column_stack([
+        (_resting(it, factors * np.exp(push)) - _resting(it, factors * np.exp(-push))) / (2 * step)
+        for push in step * np.eye(5)
+    ])  # fmt: skip
+    rows = np.column_stack([own, off[:, 5:] + own @ slopes.T])
+    return tuple(map(tuple, rows.tolist()))
+
+
+def _give_up(it: Neuron, found: list[Estimate]) -> None:
+    """Say which baseline was missed."""
+    worst = max(range(len(FAST)), key=lambda k: abs(found[k].value - 1))
+    raise InputError(
+        f"baseline {FAST[worst]}", float(asked_for(it)[worst]),
+        f"a value that noise leaves within reach; {MOST_STAGES} corrections led to"
+        f" {found[worst].value:.3g} of it",
+        "use more trains or receptors",
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The neuron's engine: two places joined by spikes, compiled."""

@@ -1,0 +1,438 @@
+"""A neuron with its two places on the compiled engine: molecules and sites, spike by spike."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from synapse_abm.core.rng import (
+    MAX_ENTITY,
+    AddressError,
+    Stream,
+    counter_high,
+    entity_words,
+    key_words,
+    uniforms,
+)
+from synapse_abm.core.units import pair_rate_per_s
+from synapse_abm.neuron.engine import kernels as compiled_kernels
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.meanfield.ode import NO_DRUG, Exposure
+from synapse_abm.neuron.scenario import PLACES, Neuron, free_parameters, receptor_occupancy
+from synapse_abm.synapse.engine.layout import F64
+from synapse_abm.synapse.engine.network import Address
+from synapse_abm.synapse.scenario.definition import Kinetics
+
+#: What is recorded: means over a step of free serotonin (molecules), stock, transporters that carry
+#: and that are blocked, receptors with serotonin, at the terminal and at the soma; activated
+#: receptors; the slow right-hand sides; rate; and spikes, a number.
+COLUMNS = (
+    *(f"{place}_{what}" for place in ("terminal", "soma")
+      for what in ("free", "stock", "carrying", "blocked", "receptors")),
+    "activated", "coupling_target", "hill", "sensitivity_target", "rate_Hz", "spikes",
+)  # fmt: skip
+
+
+def in_units(
+    it: Neuron, own: Mapping[str, float], excess: float, response: F64, transporters: float
+) -> dict[str, float]:
+    """Averages of a record in units, with what an excess of spikes explains taken out.
+
+    Parameters
+    ----------
+    it
+        The neuron.
+    own
+        Averages over the record of all :data:`COLUMNS`, by name.
+    excess
+        Average of spikes less the integral of their rate, a martingale of mean zero.
+    response : ndarray, shape (5,)
+        What one spike adds to rate, serotonin and stocks (``meanfield.response_at``); known before
+        the record, so it brings no bias.
+    transporters
+        SERT number as a share of the wild type's.
+
+    Returns
+    -------
+    dict
+        rate_Hz; serotonin (``_nM``), stock (molecules) and occupancy of SERT by the drug at both
+        places; and receptor_occupancy, of receptors with serotonin, as recorded.
+    """
+    rate, *serotonin, nt, ns = (response * excess).tolist()
+    found = {"rate_Hz": own["rate_Hz"] - rate}
+    explained = zip(PLACES, it.places, serotonin, (nt, ns), strict=True)
+    for name, place, free, stock in explained:
+        sites = max(round(place.transporters * transporters), 1)
+        found[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - free
+        found[f"{name}_stock"] = own[f"{name}_stock"] - stock
+        found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
+    return found | {"receptor_occupancy": own["soma_receptors"] / it.receptors}
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Factors on the mean-field values of what the baseline fixes, and averages at rest.
+
+    Attributes
+    ----------
+    terminal_content, soma_content, drive, terminal_synthesis, soma_synthesis
+        Factors that make rate, serotonin and stocks of the stochastic neuron those asked for.
+    coupling, hill, sensitivity
+        Averages at rest of coupling_target, hill and sensitivity_target. Noise makes them differ
+        from their values at the mean (1, h(1), 1); measured against them, nothing changes without
+        a drug.
+    """
+
+    terminal_content: float = 1.0
+    soma_content: float = 1.0
+    drive: float = 1.0
+    terminal_synthesis: float = 1.0
+    soma_synthesis: float = 1.0
+    coupling: float = 1.0
+    hill: float = math.nan
+    sensitivity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drug:
+    """A clamped ligand: rate constants at its target; at 5-HT1A also its efficacy."""
+
+    kinetics: Kinetics
+    efficacy: float = 0.0
+
+    @property
+    def per_nM(self) -> float:
+        """Affinity, 1/nM: k_on over k_off."""
+        return self.kinetics.kon / self.kinetics.koff
+
+
+class Kept(NamedTuple):
+    """A state put aside: its lists as far as they are filled, and its other arrays."""
+
+    lists: list[list[np.ndarray]]
+    arrays: dict[str, np.ndarray]
+
+
+class NeuronSimulation:
+    """One neuron, from its baseline at time 0.
+
+    Parameters
+    ----------
+    it
+        The neuron.
+    seed, replicate, place
+        Address of its random numbers (see ``rng``).
+    baseline
+        What was calibrated (``baseline.calibrate``); mean-field values unless given.
+    inhibitor, rival
+        The drug at SERT and the ligand at 5-HT1A whose concentrations an exposure sets.
+    dt_s
+        Length of a record; results do not depend on it in law.
+    """
+
+    def __init__(
+        self,
+        it: Neuron,
+        seed: int = 0,
+        replicate: int = 0,
+        place: int = 0,
+        *,
+        baseline: Baseline | None = None,
+        inhibitor: Drug | None = None,
+        rival: Drug | None = None,
+        dt_s: float = 1.0,
+        transporters: float = 1.0,
+        kernels: ModuleType = compiled_kernels,
+    ) -> None:
+        self.it, self.address, self.dt_s = it, Address(seed, replicate, place), dt_s
+        self.baseline = baseline or Baseline()
+        self.inhibitor, self.rival = inhibitor, rival
+        self.transporters = transporters
+        self._kernels = kernels
+        self.free = [free_parameters(p, it.sert, it.rate_Hz) for p in it.places]
+        self.state = self._first_state()
+        self.born = int(self.state.meta[lay.NEXT_ID])
+        self.set(NO_DRUG)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles name the kernels."""
+        return self.__dict__ | {"_kernels": self._kernels.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+        self.__dict__.update(state, _kernels=sys.modules[state["_kernels"]])
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _first_state(self) -> lay.Neuron:
+        """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
+        it = self.it
+        counts = np.zeros((2, lay.LISTS), dtype=np.int64)
+        sites = [round(p.transporters * self.transporters) for p in it.places]
+        receptors = [0, it.receptors]
+        for at, place in enumerate(it.places):
+            s = place.serotonin_nM
+            share = s / (s + (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon)
+            theta = receptor_occupancy(s, it.receptor.koff / it.receptor.kon)
+            carrying, bound = round(sites[at] * share), round(receptors[at] * theta)
+            counts[at] = (
+                round(s * place.molecules_per_nM), round(self.free[at].stock),
+                sites[at] - carrying, carrying, 0, receptors[at] - bound, bound, 0,
+            )  # fmt: skip
+        room = int(2 * counts[:, [lay.FREE, lay.INSIDE]].sum(axis=1).max() + 1024)
+        room = max(room, *(s + r for s, r in zip(sites, receptors, strict=True)))
+        members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
+        holds = np.zeros((2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32)
+        number = 0
+        for at in range(2):
+            n = counts[at]
+            for kind in (lay.FREE, lay.INSIDE):
+                members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
+                number += int(n[kind])
+            first = 0
+            for kind in (lay.CARRYING, lay.OPEN, lay.R_SEROTONIN, lay.R_OPEN):
+                members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
+                if kind in (lay.CARRYING, lay.R_SEROTONIN):
+                    holds[at, first : first + n[kind]] = np.arange(number, number + n[kind])
+                    number += int(n[kind])
+                first += int(n[kind])
+        return lay.Neuron(
+            counts=counts,
+            members=members,
+            holds=holds,
+            events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
+            meta=np.array([0, number, 0, 0, 0], dtype=np.int64),
+            rate=np.array([it.rate_Hz]),
+            rates=np.zeros((2, lay.CHANNELS)),
+            numbers=np.zeros(lay.NUMBERS),
+        )
+
+    def set(
+        self,
+        exposure: Exposure,
+        coupling: float = 1.0,
+        drive: float = 1.0,
+        sensitivity: float = 1.0,
+    ) -> None:
+        """What acts from now on, and the slow variables."""
+        it, b = self.it, self.baseline
+        contents = b.terminal_content, b.soma_content
+        syntheses = b.terminal_synthesis, b.soma_synthesis
+        inhibitions = exposure.terminal, exposure.soma
+        p = self.state.numbers
+        for at, place in enumerate(it.places):
+            free = self.free[at]
+            r = self.state.rates[at]
+            v = place.volume_um3
+            r[lay.UNBIND], r[lay.TRANSPORT] = it.sert.koff, it.sert.kcat_per_s
+            r[lay.BIND] = pair_rate_per_s(it.sert.kon, v)
+            if self.inhibitor is not None:
+                r[lay.UNBLOCK] = self.inhibitor.kinetics.koff
+                r[lay.BLOCK] = self.inhibitor.kinetics.koff * inhibitions[at]
+            r[lay.LOSE] = free.loss_per_s
+            r[lay.DEGRADE] = place.mao_per_s * exposure.mao
+            r[lay.SYNTHESISE] = free.synthesis_per_s * syntheses[at]
+            r[lay.LEAK] = free.leak_per_s * contents[at]
+            if at == 1:
+                r[lay.R_UNBIND] = it.receptor.koff
+                r[lay.R_BIND] = pair_rate_per_s(it.receptor.kon, v)
+                if self.rival is not None:
+                    r[lay.R_UNBLOCK] = self.rival.kinetics.koff
+                    r[lay.R_BLOCK] = self.rival.kinetics.koff * exposure.rival
+            p[lay.CONTENT + at] = free.content * contents[at] / it.trains
+            p[lay.STOCK + at] = free.stock
+        p[lay.TRAINS], p[lay.RELAXATION] = it.trains, it.relaxation_s
+        p[lay.TOP] = it.rate_Hz * (1 + it.brake) * b.drive * drive
+        p[lay.RESTING] = it.resting_occupancy * it.receptors
+        p[lay.GRIP] = it.brake * coupling / p[lay.RESTING]
+        p[lay.EFFICACY] = exposure.efficacy
+        p[lay.COUPLING_STRENGTH] = it.coupling_strength
+        p[lay.FOLD] = 1 / (it.terminal.serotonin_nM * it.terminal.molecules_per_nM)
+        p[lay.SENSITIVITY], p[lay.POWER] = sensitivity, it.power
+        p[lay.THRESHOLD_POWER] = it.threshold**it.power
+        p[lay.POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
+
+    def block(self, exposure: Exposure) -> None:
+        """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
+        long.
+
+        Exact for sites that hold no serotonin; the rest settles within seconds. A shortcut for the
+        start of a window only.
+        """
+        for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
+            self._spread(at, at, lay.OPEN, lay.BLOCKED, inhibition)
+        if self.rival is not None:
+            self._spread(2, 1, lay.R_OPEN, lay.R_RIVAL, exposure.rival)
+
+    def _spread(self, entity: int, at: int, empty: int, held: int, ratio: float) -> None:
+        """Draw which of a place's sites without serotonin hold a ligand; ``ratio`` is c / Kd."""
+        n, m, a = self.state.counts[at], self.state.members[at], self.address
+        sites = np.concatenate([m[empty, : n[empty]], m[held, : n[held]]])
+        words = entity_words(
+            a.seed, a.replicate, a.place, Stream.PLACE_SITES, self.steps, entity, sites.size
+        )
+        taken = uniforms(words) < ratio / (1 + ratio)
+        for kind, group in ((held, sites[taken]), (empty, sites[~taken])):
+            m[kind, : group.size] = group
+            n[kind] = group.size
+        first = int(self.state.meta[lay.NEXT_DRUG])
+        self.state.holds[at, sites[taken]] = np.arange(first, first + n[held])
+        self.state.meta[lay.NEXT_DRUG] += n[held]
+
+    # --- running ----------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Steps completed."""
+        return int(self.state.meta[lay.STEP])
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, s."""
+        return self.steps * self.dt_s
+
+    def run(self, steps: int) -> F64:
+        """Advance by ``steps`` steps; means over each, shape (steps, len(COLUMNS)).
+
+        Raises
+        ------
+        AddressError
+            If there are no more numbers for new molecules.
+        """
+        a = self.address
+        if self.state.meta[[lay.NEXT_ID, lay.NEXT_DRUG]].max() > MAX_ENTITY - 2**24:
+            raise AddressError("molecule numbers are used up; start a new run with another seed")
+        key0, key1 = key_words(a.seed)
+        plan = lay.Plan(
+            np.uint32(key0), np.uint32(key1),
+            np.uint32(counter_high(a.replicate, a.place, 0, 0)[1]), self.dt_s,
+        )  # fmt: skip
+        record, done = np.zeros((steps, lay.INTEGRALS)), 0
+        while done < steps:
+            with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
+                done += self._kernels.advance(
+                    plan, self.state, _bench(), record[done:], steps - done
+                )
+            if self.state.meta[lay.FULL] > 1:  # pragma: no cover - twenty-three orders unlikely
+                raise MemoryError("a step brought more molecules than can be")
+            if self.state.meta[lay.FULL]:
+                self.state = _roomier(self.state)
+        record[:, : lay.I_SPIKES] /= self.dt_s
+        return record
+
+    def kept(self) -> Kept:
+        """What :meth:`go_back` needs to undo all that happens from now on."""
+        s = self.state
+        lists = [
+            [s.members[at, kind, : s.counts[at, kind]].copy() for kind in range(lay.LISTS)]
+            for at in range(2)
+        ]
+        return Kept(lists, {n: a.copy() for n, a in s._asdict().items() if n != "members"})
+
+    def go_back(self, kept: Kept) -> None:
+        """To the state at which ``kept`` was made."""
+        for at, lists in enumerate(kept.lists):
+            for kind, members in enumerate(lists):
+                self.state.members[at, kind, : members.size] = members
+        self.state = self.state._replace(**{n: a.copy() for n, a in kept.arrays.items()})
+
+    def vesicular(self, at: int) -> int:
+        """How many of the molecules inside place ``at`` are in vesicles: the first in the list."""
+        n = float(self.state.counts[at, lay.INSIDE])
+        rest = float(self.state.numbers[lay.STOCK + at])
+        return int(n * rest / (rest + n))
+
+    def make_room(self) -> None:
+        """Room in the lists for all that one step may bring, as ``advance`` asks for it."""
+        n, made = self.state.counts, self.state.rates[:, lay.SYNTHESISE] * self.dt_s
+        kinds = [lay.FREE, lay.INSIDE, lay.CARRYING, lay.R_SEROTONIN]
+        self.room_for(float((n[:, kinds].sum(axis=1) + made + 10 * np.sqrt(made) + 64).max()))
+
+    def room_for(self, most: float) -> None:
+        """Room for lists of so many."""
+        while most >= self.state.members.shape[2]:
+            self.state = _roomier(self.state)
+
+    @property
+    def site_numbers(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Transporters and receptors of the terminal, and of the soma; numbered in this order."""
+        kinds = slice(lay.OPEN, lay.R_OPEN), slice(lay.R_OPEN, lay.LISTS)
+        terminal, soma = ([int(n[kind].sum()) for kind in kinds] for n in self.state.counts)
+        return (terminal[0], terminal[1]), (soma[0], soma[1])
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that changes, by name."""
+        return self.state._asdict()
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up what :meth:`arrays` gave."""
+        self.state = lay.Neuron(*(arrays[name] for name in lay.Neuron._fields))
+
+    # --- checking ---------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """That nothing was created or lost, and that every list and site agrees.
+
+        Raises
+        ------
+        ValueError
+            If an invariant is broken.
+        """
+        s, ids, drugs = self.state, [], []
+        for at, sites in enumerate(s.counts[:, lay.OPEN :].sum(axis=1)):
+            n, m = s.counts[at], s.members[at]
+            _require((n >= 0).all(), "counts", n)
+            listed = np.concatenate([m[r, : n[r]] for r in range(lay.OPEN, lay.LISTS)])
+            _require(np.array_equal(np.sort(listed), np.arange(sites)), "sites", listed)
+            holding = np.concatenate([m[r, : n[r]] for r in (lay.CARRYING, lay.R_SEROTONIN)])
+            ids += [
+                m[lay.FREE, : n[lay.FREE]],
+                m[lay.INSIDE, : n[lay.INSIDE]],
+                s.holds[at, holding],
+            ]
+            blocked = np.concatenate([m[r, : n[r]] for r in (lay.BLOCKED, lay.R_RIVAL)])
+            drugs.append(s.holds[at, blocked])
+        every = np.concatenate(ids)
+        _require(np.unique(every).size == every.size, "molecules in two places", every.size)
+        bound = np.concatenate(drugs)
+        _require(np.unique(bound).size == bound.size, "drug molecules in two sites", bound.size)
+        _require((bound < s.meta[lay.NEXT_DRUG]).all(), "numbers of drug molecules", bound)
+        made = int(s.events[:, lay.SYNTHESISE].sum())
+        gone = int(s.events[:, [lay.LOSE, lay.DEGRADE]].sum())
+        _require(every.size == self.born + made - gone, "molecules", every.size)
+        _require(int(s.meta[lay.NEXT_ID]) == self.born + made, "ids", s.meta[lay.NEXT_ID])
+
+
+def _require(good: object, what: str, found: object) -> None:
+    if not good:
+        raise ValueError(f"{what} of the neuron do not agree: {found}")
+
+
+def _bench() -> lay.Bench:
+    return lay.Bench(
+        propensity=np.zeros((2, lay.CHANNELS + 1)),
+        since=np.zeros(4),
+        draws=np.zeros(2 * lay.BUFFER, dtype=np.uint64),
+        wait=np.zeros(lay.BUFFER),
+        select=np.zeros(lay.BUFFER),
+        release=np.zeros(2 * lay.BUFFER, dtype=np.uint64),
+        at=np.zeros(2, dtype=np.int64),
+    )
+
+
+def _roomier(state: lay.Neuron) -> lay.Neuron:
+    """The state with twice the room for molecules."""
+    old = state.members
+    members = np.zeros((*old.shape[:2], 2 * old.shape[2]), dtype=np.uint32)
+    members[:, :, : old.shape[2]] = old
+    state.meta[lay.FULL] = 0
+    return state._replace(members=members)

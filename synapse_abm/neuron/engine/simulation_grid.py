@@ -1,0 +1,387 @@
+"""A neuron whose terminal and soma are grids: serotonin diffuses from where spikes release it.
+
+The well-mixed neuron (``simulation``) with space: sites are scattered over the cells of a place,
+each spike train releases in a cell of its own, and molecules walk. The step is that of a synapse
+with transport, so its error is of first order in dt, and ``timestep`` chooses a dt that keeps it
+below 0.2 %. That costs a hundred times as much as the well-mixed neuron and more:
+:func:`cost_s` says what to expect.
+
+Diffusion is fast in the default place: serotonin crosses it in 0.03 s and binds in 1 s. Averages
+should therefore be those of the well-mixed neuron, and that is what there is to check.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from synapse_abm import pharmacology
+from synapse_abm.core.rng import MAX_ENTITY, AddressError, Stream, entity_words, uniforms
+from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import kernels_grid as compiled_kernels
+from synapse_abm.neuron.engine.kernels_grid import Bench
+from synapse_abm.neuron.engine.simulation import Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.meanfield.ode import Exposure
+from synapse_abm.neuron.scenario import PLACES, Neuron, free_parameters
+from synapse_abm.synapse.engine.invariants import check_arrays
+from synapse_abm.synapse.engine.kernels import BUFFER
+from synapse_abm.synapse.engine.layout import (
+    BIND,
+    BOUND,
+    CELL,
+    COMPARTMENT,
+    DEGRADE,
+    F64,
+    I64,
+    INDEX,
+    KIND,
+    LIGAND,
+    NEXT_ID,
+    ROW,
+    SITE,
+    SITE_CELL,
+    TARGET,
+    TRANSPORT,
+    UNBIND,
+    Store,
+    X,
+    Y,
+    ligand_event,
+    pair_event,
+)
+from synapse_abm.synapse.engine.simulation import Simulation, scratch
+from synapse_abm.synapse.engine.state import State
+from synapse_abm.synapse.scenario.definition import (
+    Frozen,
+    Grid,
+    Kinetics,
+    Ligand,
+    Positive,
+    Scenario,
+    Target,
+)
+
+#: Places of the random address: the terminal (and the neuron), the soma.
+ADDRESSES = (1, 2)
+#: Channel of the neuron's engine for an event of a pair (UNBIND, TRANSPORT) or of BIND.
+_PAIR_CHANNELS = {
+    UNBIND: (lay.UNBIND, lay.UNBLOCK, lay.R_UNBIND, lay.R_UNBLOCK),
+    TRANSPORT: (lay.TRANSPORT, None, None, None),
+    BIND: (lay.BIND, lay.BLOCK, lay.R_BIND, lay.R_BLOCK),
+}
+_OWN = (lay.BIND, lay.R_BIND)  # of molecules in a cell; the others are of concentrations
+_RELEASE_CELLS, _BLOCK = 8, 9  # entities of random numbers for placing; targets have 0 and 1
+_DRUGS = {"SERT": "drug", "5-HT1A": "rival"}
+PROBE_STEPS, PROBES = 20, 8  # of the grid, for cost_s
+_DUMMY = Kinetics(kd_nM=1.0, koff_per_s=1.0)  # its rates are set to those of the neuron
+
+
+class PlaceGrid(Frozen):
+    """The grid of a place: a square of ``cells`` x ``cells``, ``depth_um`` deep, of its volume.
+
+    ``dt_s`` is the length of a step; by default it keeps the error of driven kinetics below 0.2 %
+    (``timestep``). Coarser cells allow longer steps.
+    """
+
+    cells: Annotated[
+        int, Field(ge=1, le=512, strict=True, description="a whole number from 1 to 512")
+    ] = 64
+    depth_um: Positive = 1.0
+    dt_s: Positive | None = None
+    diffusion_um2_per_s: Positive = Field(
+        default_factory=lambda: pharmacology.ligand("serotonin").diffusion_um2_per_s
+    )
+
+    def of(self, volume_um3: float) -> Grid:
+        """The grid of a place of this volume."""
+        spacing = math.sqrt(volume_um3 / self.depth_um) / self.cells
+        return Grid(width=self.cells, height=self.cells, spacing_um=spacing, depth_um=self.depth_um)
+
+
+def scenario_of(it: Neuron, at: int, grid: PlaceGrid, transporters: float = 1.0) -> Scenario:
+    """A place of the neuron as a scenario, its serotonin's losses included, without releases."""
+    place = it.places[at]
+    free = free_parameters(place, it.sert, it.rate_Hz)
+    count = round(place.serotonin_nM * place.molecules_per_nM) + sum(_held(it, at, transporters))
+    targets = {"SERT": Target(sites=round(place.transporters * transporters))}
+    binding = {"SERT": it.sert}
+    if at == 1:
+        targets["5-HT1A"] = Target(kind="receptor", sites=it.receptors)
+        binding["5-HT1A"] = it.receptor
+    ligands = {
+        "serotonin": Ligand(
+            role="serotonin", count=count, diffusion_um2_per_s=grid.diffusion_um2_per_s,
+            binding=binding, degradation_per_s=free.loss_per_s,
+        ),
+        "drug": Ligand(clamped_nM=1.0, binding={"SERT": _DUMMY}),
+    }  # fmt: skip
+    if at == 1:
+        ligands["rival"] = Ligand(clamped_nM=1.0, binding={"5-HT1A": _DUMMY})
+    given: dict[str, Any] = {} if grid.dt_s is None else {"dt_s": grid.dt_s}
+    return Scenario(
+        name=PLACES[at], grid=grid.of(place.volume_um3), targets=targets, ligands=ligands, **given
+    )
+
+
+def inner_steps(it: Neuron, grid: PlaceGrid, dt_s: float = 1.0, transporters: float = 1.0) -> int:
+    """Steps of the grid in ``dt_s``: as many as the stricter place needs."""
+    longest = min(scenario_of(it, at, grid, transporters).dt_s for at in range(2))
+    return max(1, math.ceil(dt_s / longest * (1 - 1e-9)))
+
+
+class SpatialSimulation(NeuronSimulation):
+    """One neuron on two grids; otherwise as ``simulation.NeuronSimulation``.
+
+    Molecules are numbered anew when they are released: inside they are a stock, a number.
+    """
+
+    state: compiled_kernels.Neuron  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        it: Neuron,
+        seed: int = 0,
+        replicate: int = 0,
+        *,
+        grid: PlaceGrid | None = None,
+        baseline: Baseline | None = None,
+        inhibitor: Drug | None = None,
+        rival: Drug | None = None,
+        dt_s: float = 1.0,
+        transporters: float = 1.0,
+        kernels: ModuleType = compiled_kernels,
+    ) -> None:
+        self.grid = grid or PlaceGrid()
+        self.inner = inner_steps(it, self.grid, dt_s, transporters)
+        step = self.grid.model_copy(update={"dt_s": dt_s / self.inner})
+        self.places = [
+            Simulation(scenario_of(it, at, step, transporters), seed, replicate, ADDRESSES[at])
+            for at in range(2)
+        ]
+        super().__init__(
+            it, seed, replicate, ADDRESSES[0], baseline=baseline, inhibitor=inhibitor, rival=rival,
+            dt_s=dt_s, transporters=transporters, kernels=kernels,
+        )  # fmt: skip
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _first_state(self) -> compiled_kernels.Neuron:  # type: ignore[override]
+        """The mean-field baseline, rounded: free molecules anywhere, some sites hold one."""
+        stock = np.array([round(free.stock) for free in self.free], dtype=np.int64)
+        for simulation, held in zip(self.places, map(self._held, range(2)), strict=True):
+            _seat(simulation.state.store, held, self.grid.cells)
+        self._scratch = [scratch(p.state, p.network) for p in self.places]
+        there = sum(p.state.live() for p in self.places)
+        return compiled_kernels.Neuron(
+            stock=stock,
+            events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
+            meta=np.array([0, there + int(stock.sum()), 0, 0, 0], dtype=np.int64),
+            rate=np.array([self.it.rate_Hz]),
+            rates=np.zeros((2, lay.CHANNELS)),
+            numbers=np.zeros(lay.NUMBERS),
+            cells=np.stack([self._release_cells(at) for at in range(2)]),
+        )
+
+    def _held(self, at: int) -> list[int]:
+        """Transporters and receptors that hold serotonin at the start."""
+        return _held(self.it, at, self.transporters)
+
+    def _release_cells(self, at: int) -> I64:
+        """A cell for each spike train: uniform, independent."""
+        a, cells = self.address, self.places[at].scenario.grid.cells
+        words = entity_words(
+            a.seed, a.replicate, ADDRESSES[at], Stream.PLACE_SITES, 0, _RELEASE_CELLS,
+            self.it.trains,
+        )  # fmt: skip
+        return np.minimum((uniforms(words) * cells).astype(np.int64), cells - 1)
+
+    def set(
+        self,
+        exposure: Exposure,
+        coupling: float = 1.0,
+        drive: float = 1.0,
+        sensitivity: float = 1.0,
+    ) -> None:
+        """What acts from now on, and the slow variables."""
+        super().set(exposure, coupling, drive, sensitivity)
+        for at, place in enumerate(self.places):
+            chemistry, cells = place.network.chemistry, place.scenario.grid.cells
+            for c, (kind, pair) in enumerate(chemistry.channels[:, [KIND, INDEX]].tolist()):
+                if kind == DEGRADE:
+                    continue
+                channel = _PAIR_CHANNELS[kind][pair]
+                rate = float(self.state.rates[at, channel])
+                chemistry.rate[c] = rate * cells if channel in _OWN else rate
+
+    def block(self, exposure: Exposure) -> None:
+        """Bring drugs to their sites at once (see ``NeuronSimulation.block``)."""
+        for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
+            self._spread_drug(at, "SERT", inhibition)
+        if self.rival is not None:
+            self._spread_drug(1, "5-HT1A", exposure.rival)
+
+    def _spread_drug(self, at: int, target: str, ratio: float) -> None:
+        """Draw which of a place's sites without serotonin hold their drug; ``ratio`` is c / Kd."""
+        a, names, store = self.address, self.places[at].names, self.places[at].state.store
+        number = names.targets.index(target)
+        ours = np.flatnonzero((store.sites[TARGET] == number) & (store.sites[LIGAND] != 0))
+        words = entity_words(
+            a.seed, a.replicate, ADDRESSES[at], Stream.PLACE_SITES, self.steps, _BLOCK + number,
+            ours.size,
+        )  # fmt: skip
+        taken = uniforms(words) < ratio / (1 + ratio)
+        pair = 2 * number + 1
+        store.sites[LIGAND, ours] = np.where(taken, names.ligands.index(_DRUGS[target]), -1)
+        more = int(taken.sum()) - int(store.totals[pair])
+        store.totals[pair] += more
+        store.totals[len(names.pairs) + number] -= more
+        store.events[pair_event(len(names.pairs), BIND if more > 0 else UNBIND, pair)] += abs(more)
+
+    # --- running ----------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Records completed."""
+        return int(self.state.meta[lay.STEP]) // self.inner
+
+    def run(self, steps: int) -> F64:
+        """Advance by ``steps`` records of ``dt_s``; means over each, shape (steps, len(COLUMNS)).
+
+        Raises
+        ------
+        AddressError
+            If there are no more numbers for new molecules.
+        """
+        if max(int(p.state.store.meta[NEXT_ID]) for p in self.places) > MAX_ENTITY - 2**24:
+            raise AddressError("molecule numbers are used up; start a new run with another seed")
+        record, done = np.zeros((steps, lay.INTEGRALS)), 0
+        while done < steps:
+            arguments = [
+                each
+                for p, own in zip(self.places, self._scratch, strict=True)
+                for each in (p.network.plan, p.state.store, p.network.space, p.network.chemistry,
+                             *own)
+            ]  # fmt: skip
+            with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
+                done += self._kernels.advance(
+                    *arguments, self.state, _bench(), record[done:], self.inner, steps - done
+                )
+            if self.state.meta[lay.FULL]:
+                self._make_room(int(self.state.meta[lay.FULL]) - 1)
+        record[:, : lay.I_SPIKES] /= self.dt_s
+        return record
+
+    def _make_room(self, at: int) -> None:
+        """Twice the rows for a place."""
+        place = self.places[at]
+        place.make_room(0)
+        self._scratch[at] = scratch(place.state, place.network)
+        self.state.meta[lay.FULL] = 0
+
+    # --- saving and checking ----------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that changes, by name."""
+        found = {f"neuron_{name}": a for name, a in self.state._asdict().items()}
+        for name, place in zip(PLACES, self.places, strict=True):
+            found |= {f"{name}_{field}": a for field, a in place.state.store._asdict().items()}
+        return found
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up what :meth:`arrays` gave."""
+        own = compiled_kernels.Neuron
+        self.state = own(*(arrays[f"neuron_{name}"] for name in own._fields))
+        for name, place in zip(PLACES, self.places, strict=True):
+            place.state = State(Store(*(arrays[f"{name}_{field}"] for field in Store._fields)))
+        self._scratch = [scratch(p.state, p.network) for p in self.places]
+
+    def kept(self) -> dict[str, npt.NDArray[Any]]:  # type: ignore[override]
+        """What :meth:`go_back` needs to undo all that happens from now on."""
+        return {name: array.copy() for name, array in self.arrays().items()}
+
+    def go_back(self, kept: Mapping[str, npt.NDArray[Any]]) -> None:  # type: ignore[override]
+        """To the state at which ``kept`` was made."""
+        self.restore({name: array.copy() for name, array in kept.items()})
+
+    def check(self) -> None:
+        """That nothing was created or lost, and that all arrays agree.
+
+        Raises
+        ------
+        InvariantError, ValueError
+            If an invariant is broken.
+        """
+        there, lost = int(self.state.stock.sum()), 0
+        for place in self.places:
+            check_arrays(place.state, place.scenario)
+            names, store = place.names, place.state.store
+            there += place.state.live()
+            at = ligand_event(len(names.pairs), len(names.ligands), DEGRADE, 0)
+            lost += int(store.events[at])
+        made, gone = (int(self.state.events[:, c].sum()) for c in (lay.SYNTHESISE, lay.DEGRADE))
+        expected = self.born + made - gone - lost
+        if there != expected or (self.state.stock < 0).any():
+            raise ValueError(f"molecules of the neuron do not agree: {there}, {expected} expected")
+
+    def vesicular(self, at: int) -> int:
+        """How many of the molecules inside place ``at`` are in vesicles."""
+        n, rest = float(self.state.stock[at]), float(self.state.numbers[lay.STOCK + at])
+        return int(n * rest / (rest + n))
+
+
+def _held(it: Neuron, at: int, transporters: float) -> list[int]:
+    """Transporters and receptors of a place that hold serotonin at baseline."""
+    place = it.places[at]
+    s = place.serotonin_nM
+    share = s / (s + (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon)
+    held = [round(share * round(place.transporters * transporters))]
+    if at == 1:
+        held.append(round(it.receptors * it.resting_occupancy))
+    return held
+
+
+def _seat(store: Store, held: list[int], width: int) -> None:
+    """Put the first molecules into sites spread over each target's."""
+    mol, sites, row = store.molecules, store.sites, 0
+    pairs, targets = (2, 1) if len(held) == 1 else (4, 2)
+    for target, n in enumerate(held):
+        mine = np.flatnonzero(sites[TARGET] == target)
+        chosen = mine[(np.arange(n) * mine.size) // max(n, 1)]
+        rows = np.arange(row, row + n)
+        row += n
+        mol[COMPARTMENT, rows], mol[SITE, rows], mol[CELL, rows] = BOUND, chosen, width**2
+        mol[Y, rows], mol[X, rows] = np.divmod(sites[SITE_CELL, chosen], width)
+        sites[LIGAND, chosen], sites[ROW, chosen] = 0, rows
+        pair = 2 * target
+        store.totals[pair] += n
+        store.totals[pairs + target] -= n
+        store.totals[pairs + targets] -= n
+        store.events[pair_event(pairs, BIND, pair)] += n
+
+
+def _bench() -> Bench:
+    return Bench(
+        draws=np.zeros(2 * BUFFER, dtype=np.uint64),
+        at=np.zeros(1, dtype=np.int64),
+        blank=np.zeros((1, 1), dtype=np.int64),
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def cost_s(it: Neuron, grid: PlaceGrid) -> float:
+    """Time of one core for one simulated second on this machine, s: a probe of some steps at rest,
+    measured once in a process.
+    """
+    probe = SpatialSimulation(it, grid=grid, dt_s=PROBE_STEPS / inner_steps(it, grid))
+    probe.run(1)
+    begun = time.process_time()
+    probe.run(PROBES)
+    return (time.process_time() - begun) / (PROBES * probe.dt_s)

@@ -1,0 +1,1 @@
+"""The neuron's equations solved for means, and what noise adds to second order."""

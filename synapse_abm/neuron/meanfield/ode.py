@@ -1,0 +1,338 @@
+"""The mean-field twin of the neuron: its equations for means, solved with SciPy.
+
+Binding is taken as settled and noise as absent, so that a curve of the stochastic neuron departs
+from its twin by what noise and copy numbers do; by how much is printed beside it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.neuron.scenario import (
+    DAY_S,
+    Neuron,
+    Place,
+    braked_rate,
+    coupling_target,
+    creb_drive,
+    filling,
+    free_parameters,
+    hill,
+    receptor_kd_nM,
+    receptor_occupancy,
+    sensitivity_target,
+    uptake_nM_per_s,
+)
+
+F64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What acts on the neuron at one time.
+
+    Attributes
+    ----------
+    terminal, soma
+        Uptake inhibitor at each place as concentration / Ki; alone it would occupy I/(1 + I).
+    rival
+        Ligand of the autoreceptor as concentration / its affinity; 0.2 of efficacy 0.2 is a
+        partial agonist, efficacy 0 an antagonist.
+    efficacy
+        Of that ligand, 0 to 1.
+    mao
+        Share of monoamine oxidase that works.
+    transporters
+        SERT number as a share of the wild type's, at both places.
+    """
+
+    terminal: float = 0.0
+    soma: float = 0.0
+    rival: float = 0.0
+    efficacy: float = 0.0
+    mao: float = 1.0
+    transporters: float = 1.0
+
+    @classmethod
+    def of_occupancy(cls, share: float) -> Exposure:
+        """A drug that alone would occupy ``share`` of SERT at both places."""
+        return cls(share / (1 - share), share / (1 - share))
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A state of the fast loop: rate (Hz), serotonin (nM) and stock (molecules) at both places."""
+
+    rate_Hz: float
+    terminal_nM: float
+    soma_nM: float
+    terminal_stock: float
+    soma_stock: float
+
+
+NO_DRUG = Exposure()
+
+
+def activation(it: Neuron, soma_nM: float, exposure: Exposure) -> float:
+    """theta: receptors bound by serotonin, plus those of the rival ligand times its efficacy."""
+    kd = receptor_kd_nM(it)
+    own = receptor_occupancy(soma_nM, kd, exposure.rival)
+    other = exposure.rival / (1 + exposure.rival + soma_nM / kd)
+    return own + exposure.efficacy * other
+
+
+def _with_genotype(place: Place, exposure: Exposure) -> Place:
+    if exposure.transporters == 1.0:
+        return place
+    number = round(place.transporters * exposure.transporters)
+    return place.model_copy(update={"transporters": number})
+
+
+def flows(
+    it: Neuron, place: Place, inhibition: float, exposure: Exposure, rate: float, s: float, n: float
+) -> tuple[float, float]:
+    """dS/dt (nM/s) and dN/dt (molecules/s) of a place.
+
+    dS/dt = q F Q(n) + leak - uptake - k_loss S;
+    dN/dt = synthesis + uptake - release - k_MAO N.
+    """
+    free, v = free_parameters(place, it.sert, it.rate_Hz), place.molecules_per_nM
+    here = _with_genotype(place, exposure)
+    uptake = uptake_nM_per_s(s, inhibition, here, it.sert)
+    release = (free.content * rate * filling(n, free.stock) + free.leak_per_s) / v
+    mao = exposure.mao * place.mao_per_s * n
+    ds = release - uptake - free.loss_per_s * s
+    return ds, free.synthesis_per_s + v * (uptake - release) - mao
+
+
+def _settled_place(
+    it: Neuron, place: Place, inhibition: float, exposure: Exposure, rate: float
+) -> tuple[float, float]:
+    """Serotonin and stock at which both flows vanish; their sum leaves one unknown, S."""
+    from scipy.optimize import brentq
+
+    free, v = free_parameters(place, it.sert, it.rate_Hz), place.molecules_per_nM
+
+    def stock(s: float) -> float:
+        made = free.synthesis_per_s - v * free.loss_per_s * s
+        return max(made, 0.0) / (exposure.mao * place.mao_per_s)
+
+    def excess(s: float) -> float:
+        return flows(it, place, inhibition, exposure, rate, s, stock(s))[0]
+
+    most = free.synthesis_per_s / (v * free.loss_per_s) if free.loss_per_s > 0 else 1e9
+    s = float(brentq(excess, 0.0, most, xtol=1e-12, rtol=1e-13))
+    return s, stock(s)
+
+
+def settled(
+    it: Neuron, exposure: Exposure = NO_DRUG, coupling: float = 1.0, drive: float = 1.0
+) -> Level:
+    """The stationary state of the fast loop at a given coupling and drive.
+
+    Raises
+    ------
+    InputError
+        If monoamine oxidase is blocked altogether: the stock would grow for ever.
+    """
+    from scipy.optimize import brentq
+
+    if not exposure.mao > 0:
+        raise InputError("mao", exposure.mao, "a share > 0", "use 0.1 for 90 % inhibition")
+
+    def excess(rate: float) -> float:
+        s = _settled_place(it, it.soma, exposure.soma, exposure, rate)[0]
+        return rate - braked_rate(it, activation(it, s, exposure), coupling, drive)
+
+    most = 1.01 * drive * it.rate_Hz * (1 + it.brake)
+    rate = float(brentq(excess, 0.0, most, xtol=1e-13, rtol=1e-13))
+    st, nt = _settled_place(it, it.terminal, exposure.terminal, exposure, rate)
+    ss, ns = _settled_place(it, it.soma, exposure.soma, exposure, rate)
+    return Level(rate, st, ss, nt, ns)
+
+
+def fast_rates(it: Neuron, exposure: Exposure, coupling: float, drive: float, y: F64) -> F64:
+    """d/dt (1/s) of :data:`FAST`: rate, serotonin at both places, stock at both places."""
+    aim = braked_rate(it, activation(it, y[2], exposure), coupling, drive)
+    terminal = flows(it, it.terminal, exposure.terminal, exposure, y[0], y[1], y[3])
+    soma = flows(it, it.soma, exposure.soma, exposure, y[0], y[2], y[4])
+    return np.array([(aim - y[0]) / it.relaxation_s, terminal[0], soma[0], terminal[1], soma[1]])
+
+
+def jacobian(it: Neuron, exposure: Exposure, coupling: float, drive: float, y: F64) -> F64:
+    """D fast_rates / d y, shape (5, 5), by central differences."""
+    columns = []
+    for i, size in enumerate(1e-5 * np.abs(y)):
+        step = np.zeros(5)
+        step[i] = size
+        up, down = (fast_rates(it, exposure, coupling, drive, y + k * step) for k in (1, -1))
+        columns.append((up - down) / (2 * size))
+    return np.column_stack(columns)
+
+
+def relaxations_s(it: Neuron) -> F64:
+    """Relaxation times of the fast loop at the baseline, ascending, s; the last ones are those of
+    the stocks, about 1 / k_MAO.
+    """
+    y = np.array([getattr(settled(it), name) for name in FAST])
+    times: F64 = np.sort(-1 / np.linalg.eigvals(jacobian(it, NO_DRUG, 1.0, 1.0, y)).real)
+    return times
+
+
+class Modes:
+    """How small deviations from a settled state relax.
+
+    Parameters
+    ----------
+    jacobian : ndarray, shape (n, n)
+        Of the equations at that state.
+    """
+
+    def __init__(self, jacobian: F64) -> None:
+        self.rates, self.shapes = np.linalg.eig(jacobian)
+
+    def after(self, away: F64, seconds: F64) -> F64:
+        """Deviations ``away``, shape (k, n), once ``seconds``, shape (k,), have gone."""
+        parts = np.linalg.solve(self.shapes, away.T) * np.exp(np.outer(self.rates, seconds))
+        left: F64 = (self.shapes @ parts).real.T
+        return left
+
+    def settling_s(self, away: F64, least: F64, longest: float) -> F64:
+        """Time (s) until deviations ``away``, shape (k, n), are below ``least``, shape (n,), for
+        good; ``longest`` at most.
+        """
+        times = np.concatenate([[0.0], np.geomspace(1.0, longest, 80)])
+        parts, fading = np.linalg.solve(self.shapes, away.T), np.exp(np.outer(times, self.rates))
+        left = np.abs(np.einsum("nm,tm,mk->tkn", self.shapes, fading, parts).real)
+        open_ = (left > least).any(axis=2)
+        last = np.where(open_.any(axis=0), times.size - 1 - np.argmax(open_[::-1], axis=0), -1)
+        found: F64 = times[np.minimum(last + 1, times.size - 1)]
+        return found
+
+
+def spike_response(it: Neuron) -> F64:
+    """:func:`response_at` of the baseline."""
+    return response_at(it, NO_DRUG, 1.0, 1.0, settled(it))
+
+
+def response_at(it: Neuron, exposure: Exposure, coupling: float, drive: float, level: Level) -> F64:
+    """What one more spike of one train adds to the time integral of each of :data:`FAST`.
+
+    To first order: - J^-1 b, with J the Jacobian at ``level`` and b the jump. It is the coefficient
+    with which spikes in excess of their expectation explain an average.
+    """
+    y = np.array([getattr(level, name) for name in FAST])
+    jump = np.zeros(5)
+    for at, (place, stock) in enumerate(zip(it.places, y[3:], strict=True)):
+        free = free_parameters(place, it.sert, it.rate_Hz)
+        size = free.content * filling(stock, free.stock) / it.trains
+        jump[1 + at], jump[3 + at] = size / place.molecules_per_nM, -size
+    response: F64 = -np.linalg.solve(jacobian(it, exposure, coupling, drive, y), jump)
+    return response
+
+
+#: Columns of a mean-field course.
+FAST = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "soma_stock")
+SLOW = ("coupling", "drive", "sensitivity", "creb", "bdnf", "plasticity")
+
+
+def slow_rates(it: Neuron, level: Level, theta: float, slow: F64) -> F64:
+    """d/dt (1/s) of coupling, drive, sensitivity, CREB, BDNF and plasticity."""
+    coupling, _, sensitivity, creb, bdnf, plasticity = slow
+    fold = level.terminal_nM / it.terminal.serotonin_nM
+    u = creb_drive(it, hill(it, sensitivity * fold))
+    days = it.coupling_days * DAY_S
+    by_coupling = it.recovery == "coupling"
+    return np.array([
+        (coupling_target(it, theta) - coupling) / days if by_coupling else 0.0,
+        0.0 if by_coupling else (1 - level.rate_Hz / it.rate_Hz) / days,
+        (sensitivity_target(it, fold) - sensitivity) / (it.postsynaptic_days * DAY_S),
+        (u - creb) / (it.creb_days * DAY_S),
+        (creb - bdnf) / (it.bdnf_days * DAY_S),
+        (bdnf - plasticity) / (it.plasticity_days * DAY_S),
+    ])  # fmt: skip
+
+
+AT_REST: F64 = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+
+
+def course(
+    it: Neuron,
+    exposure: Callable[[float], Exposure],
+    times_s: npt.ArrayLike,
+    breaks_s: tuple[float, ...] = (),
+    brake_works: bool = True,
+) -> dict[str, F64]:
+    """The neuron's course from its baseline at time 0 under an exposure that may change in time.
+
+    Parameters
+    ----------
+    it
+        The neuron.
+    exposure
+        What acts on it, as a function of time in s.
+    times_s : array_like, shape (n,)
+        Times at which to report, ascending, >= 0.
+    breaks_s
+        Times at which the exposure jumps; the solver starts anew there.
+    brake_works
+        Whether receptors slow the spikes at all (False: complete removal of the brake).
+
+    Returns
+    -------
+    dict
+        For every name in :data:`FAST` and :data:`SLOW` the values at ``times_s``, shape (n,).
+    """
+    from scipy.integrate import solve_ivp
+
+    times = np.asarray(times_s, dtype=np.float64)
+
+    def slope(t: float, y: F64, now: Callable[[float], Exposure]) -> F64:
+        acts, level, slow = now(t), Level(*y[:5]), y[5:]
+        coupling = slow[0] if brake_works else 0.0
+        fast = fast_rates(it, acts, coupling, slow[1], y[:5])
+        theta = activation(it, level.soma_nM, acts)
+        return np.concatenate([fast, slow_rates(it, level, theta, slow)])
+
+    start = settled(it)
+    y = np.concatenate([[getattr(start, name) for name in FAST], AT_REST])
+    edges = [0.0, *(b for b in sorted({*breaks_s}) if 0 < b < times[-1]), float(times[-1])]
+    found, at = np.empty((11, times.size)), 0
+    for begin, end in itertools.pairwise(edges):
+        upto = int(np.searchsorted(times, end))  # what lies at a jump comes after it
+        solution = solve_ivp(
+            _before(slope, exposure, end), (begin, end), y, method="LSODA",
+            t_eval=np.append(times[at:upto], end), rtol=1e-8, atol=1e-9,
+            max_step=_longest_step(exposure, begin, end, times[-1] / 100),
+        )  # fmt: skip
+        assert solution.success, solution.message
+        found[:, at:upto] = solution.y[:, : upto - at]
+        at, y = upto, solution.y[:, -1]
+    found[:, at:] = y[:, None]
+    return dict(zip((*FAST, *SLOW), found, strict=True))
+
+
+def _longest_step(
+    exposure: Callable[[float], Exposure], begin: float, end: float, usual: float
+) -> float:
+    """An hour at most where the exposure changes, lest the solver steps over a short dose."""
+    tried = np.linspace(begin, end, 1009, endpoint=False).tolist()
+    first = exposure(tried[0])
+    constant = all(exposure(t) == first for t in tried)
+    return usual if constant else min(usual, 3600.0)
+
+
+def _before(
+    slope: Callable[[float, F64, Callable[[float], Exposure]], F64],
+    exposure: Callable[[float], Exposure],
+    end: float,
+) -> Callable[[float, F64], F64]:
+    """``slope`` with the exposure as it is before ``end``, where it may jump."""
+    last = float(np.nextafter(end, 0.0))
+    return lambda t, y: slope(t, y, lambda u: exposure(min(u, last)))

@@ -1,0 +1,331 @@
+"""The neuron: its parameters, each with unit, status and source, and its equations.
+
+One serotonin neuron with two places, a terminal and a soma. Spikes release serotonin at both;
+transporters and loss clear it; at the soma it binds to 5-HT1A autoreceptors, which slow the spikes.
+Over days the coupling of a bound receptor to the brake falls under sustained activation and
+recovers after it; downstream, CREB, BDNF and plasticity follow serotonin at the terminal one after
+the other.
+
+Everything here is a pure function of numbers: ``meanfield`` solves these equations for means,
+``simulation`` plays the same events molecule by molecule. Concentrations are nM, times s
+(the slow constants are given in days), rates 1/s, contents and stocks molecules.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from synapse_abm import pharmacology
+from synapse_abm.core.errors import InputError, raise_faults
+from synapse_abm.core.faults import field_faults
+from synapse_abm.core.units import molecules_per_nM
+from synapse_abm.pharmacology import Status
+from synapse_abm.synapse.scenario.definition import Count, Frozen, Kinetics, NonNegative, Positive
+
+DAY_S = 86_400.0
+PLACES = ("terminal", "soma")
+MOST_MOLECULES = 10_000_000  # of a place: lists of 1.3 GB
+
+Share = Annotated[
+    float, Field(gt=0, le=1, allow_inf_nan=False, description="a number > 0, at most 1")
+]
+Part = Annotated[
+    float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number >= 0, below 1")
+]
+Trains = Annotated[
+    int, Field(ge=1, le=10_000, strict=True, description="a whole number from 1 to 10000")
+]
+
+
+class Parameter(Frozen):
+    """One number of the neuron, as the data file states it."""
+
+    value: float
+    unit: str
+    status: Status
+    source: str
+    note: str = ""
+
+
+@functools.cache
+def provenance() -> Mapping[str, Mapping[str, Parameter]]:
+    """Unit, status, source and note of every default: ``provenance()["soma"]["volume_um3"]``."""
+    text = resources.files("synapse_abm.neuron").joinpath("data/neuron.toml").read_text("utf-8")
+    return {
+        part: {name: Parameter.model_validate(entry) for name, entry in table.items()}
+        for part, table in tomllib.loads(text).items()
+    }
+
+
+def _default(part: str, name: str) -> Any:
+    """A field whose default stands in the data file."""
+    it = provenance()[part][name].value
+    return Field(default=int(it) if name in ("trains", "receptors", "transporters") else it)
+
+
+class Place(Frozen):
+    """Terminal or soma: its size, its serotonin at baseline, and what clears it."""
+
+    volume_um3: Positive
+    serotonin_nM: Positive
+    transporters: Count
+    sert_share: Share
+    mao_ratio: Positive
+    mao_per_s: Positive
+    leak_share: Part
+
+    @property
+    def molecules_per_nM(self) -> float:
+        """Molecules that make 1 nM here."""
+        return molecules_per_nM(self.volume_um3)
+
+
+def default_place(name: str, **changes: Any) -> Place:
+    """The terminal or the soma of the data file, with some numbers changed."""
+    return Place(**_complete(name, changes))
+
+
+def serotonin_at(target: str) -> Kinetics:
+    """Serotonin's rate constants at SERT or 5-HT1A, from the pharmacology."""
+    return pharmacology.ligand("serotonin").kinetics(target)
+
+
+class Neuron(Frozen):
+    """All parameters of a neuron; the defaults stand, with their sources, in ``data/neuron.toml``.
+
+    ``recovery`` says why firing comes back: ``"coupling"``, receptors lose their grip on the
+    brake; or ``"drive"``, the rival reading (CommonsLinnros2019): the brake works as ever and
+    the drive rises until firing is back.
+    """
+
+    rate_Hz: Positive = _default("neuron", "rate_Hz")
+    brake: Positive = _default("neuron", "brake")
+    relaxation_s: Positive = _default("neuron", "relaxation_s")
+    trains: Trains = _default("neuron", "trains")
+    receptors: Annotated[Count, Field(ge=1)] = _default("neuron", "receptors")
+    coupling_strength: NonNegative = _default("neuron", "coupling_strength")
+    coupling_days: Positive = _default("neuron", "coupling_days")
+    postsynaptic_strength: NonNegative = _default("neuron", "postsynaptic_strength")
+    postsynaptic_days: Positive = _default("neuron", "postsynaptic_days")
+    creb_days: Positive = _default("neuron", "creb_days")
+    bdnf_days: Positive = _default("neuron", "bdnf_days")
+    plasticity_days: Positive = _default("neuron", "plasticity_days")
+    threshold: Positive = _default("neuron", "threshold")
+    power: Positive = _default("neuron", "power")
+    recovery: Literal["coupling", "drive"] = "coupling"
+    terminal: Place = Field(default_factory=lambda: default_place("terminal"))
+    soma: Place = Field(default_factory=lambda: default_place("soma"))
+    sert: Kinetics = Field(default_factory=lambda: serotonin_at("SERT"))
+    receptor: Kinetics = Field(default_factory=lambda: serotonin_at("5-HT1A"))
+
+    @property
+    def places(self) -> tuple[Place, Place]:
+        """Terminal and soma."""
+        return self.terminal, self.soma
+
+    @property
+    def resting_occupancy(self) -> float:
+        """theta0: share of autoreceptors that baseline serotonin binds."""
+        return receptor_occupancy(self.soma.serotonin_nM, receptor_kd_nM(self))
+
+
+def neuron(**given: Any) -> Neuron:
+    """A neuron with the given parameters, everything that is wrong with them told at once.
+
+    ``terminal`` and ``soma`` may be given as mappings of what differs from the default place.
+
+    Raises
+    ------
+    InputError
+        If there is one fault: name, value, what is allowed.
+    InputErrors
+        If there are more. A baseline that no free parameter can produce is among them.
+    """
+    for place in PLACES:
+        if isinstance(given.get(place), Mapping):
+            given[place] = _complete(place, given[place])
+    try:
+        made = Neuron(**given)
+    except ValidationError as error:
+        raise_faults([*field_faults(error, Neuron), *_faults_beside(error, given)])
+        raise  # pragma: no cover - a validation error always has a fault
+    raise_faults(list(baseline_faults(made)))
+    return made
+
+
+def _faults_beside(error: ValidationError, given: Mapping[str, Any]) -> list[InputError]:
+    """What is wrong with the baseline besides single values: found with defaults for those."""
+    sound = dict(given)
+    for each in error.errors(include_url=False):
+        name, *rest = each["loc"]
+        if name in PLACES and rest and isinstance(sound.get(name), Mapping):
+            place = {key: value for key, value in sound[name].items() if key != rest[0]}
+            sound[name] = _complete(str(name), place)
+        else:
+            sound.pop(str(name), None)
+    try:
+        return list(baseline_faults(Neuron(**sound)))
+    except ValidationError:  # pragma: no cover - what was wrong has been left out
+        return []
+
+
+def _complete(name: str, place: Mapping[str, Any]) -> dict[str, Any]:
+    """A place's values with defaults for those that are not given."""
+    known: dict[str, Any] = {each: entry.value for each, entry in provenance()[name].items()}
+    known["transporters"] = int(known["transporters"])
+    return known | dict(place)
+
+
+def baseline_faults(it: Neuron) -> Iterator[InputError]:
+    """Why no content per spike, drive or synthesis would give the baseline that is asked for."""
+    if uptake_nM_per_s(1.0, 0.0, it.terminal, it.sert) == 0.0 or it.sert.kcat_per_s == 0.0:
+        yield InputError("sert", it.sert, "a k_on and a k_cat above 0", "SERT must carry serotonin")
+        return
+    if it.receptor.kon == 0.0 or it.receptor.koff == 0.0:
+        yield InputError("receptor", it.receptor, "a k_on and a k_off above 0")
+    for name, place in zip(PLACES, it.places, strict=True):
+        if place.transporters == 0:
+            yield InputError(
+                f"{name}.transporters", 0, "a number > 0, as sert_share says SERT clears",
+                "change the genotype of a treatment instead: the baseline is the wild type's",
+            )  # fmt: skip
+            continue
+        free = free_parameters(place, it.sert, it.rate_Hz)
+        molecules = place.serotonin_nM * place.molecules_per_nM + free.stock
+        if molecules > MOST_MOLECULES:
+            yield InputError(
+                f"{name}.serotonin_nM", place.serotonin_nM,
+                f"a baseline of at most {MOST_MOLECULES:.0e} molecules; here {molecules:.2g} with"
+                f" a volume of {place.volume_um3:g} um3",
+                "take a smaller volume or less serotonin",
+            )  # fmt: skip
+            continue
+        if free.stock < 2 * free.content:
+            yield InputError(
+                f"{name}.mao_ratio", place.mao_ratio,
+                f"above {2 * place.mao_per_s / it.rate_Hz:.3g}, so that the stock at baseline"
+                f" ({free.stock:.3g} molecules) covers a spike ({2 * free.content:.3g} at most)",
+                "lower serotonin at baseline does not help: both shrink together",
+            )  # fmt: skip
+
+
+# --- free parameters: what the baseline fixes -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FreeParameters:
+    """What a place's baseline fixes, in mean field.
+
+    Attributes
+    ----------
+    loss_per_s
+        k_loss, of free serotonin.
+    content
+        q v: molecules that one spike releases here at the baseline stock (all trains together).
+    leak_per_s
+        Molecules released without spikes, 1/s.
+    stock
+        N0: molecules inside at baseline.
+    synthesis_per_s
+        Molecules made, 1/s: what loss and monoamine oxidase destroy at baseline.
+    """
+
+    loss_per_s: float
+    content: float
+    leak_per_s: float
+    stock: float
+    synthesis_per_s: float
+
+
+def free_parameters(place: Place, sert: Kinetics, rate_Hz: float) -> FreeParameters:
+    """Loss, content, leak, stock and synthesis that make the place stationary at its baseline."""
+    s, v = place.serotonin_nM, place.molecules_per_nM
+    uptake = uptake_nM_per_s(s, 0.0, place, sert)
+    release = uptake / place.sert_share * v
+    stock = place.mao_ratio * release / place.mao_per_s
+    lost = release * (1 - place.sert_share)
+    return FreeParameters(
+        loss_per_s=lost / (v * s),
+        content=release * (1 - place.leak_share) / rate_Hz,
+        leak_per_s=release * place.leak_share,
+        stock=stock,
+        synthesis_per_s=lost + place.mao_per_s * stock,
+    )
+
+
+# --- the fast equations ---------------------------------------------------------------------------
+
+
+def uptake_nM_per_s(serotonin_nM: float, inhibition: float, place: Place, sert: Kinetics) -> float:
+    """Michaelis-Menten uptake Vmax S / (Km (1 + I) + S), with I = drug / Ki."""
+    vmax = sert.kcat_per_s * place.transporters / place.molecules_per_nM
+    km = (sert.koff + sert.kcat_per_s) / sert.kon if sert.kon > 0 else math.inf
+    return vmax * serotonin_nM / (km * (1 + inhibition) + serotonin_nM) if vmax > 0 else 0.0
+
+
+def filling(stock: float, at_rest: float) -> float:
+    """Q(n) = 2n/(1 + n): content of a spike in units of that at baseline, n = N/N0.
+
+    It saturates. If spikes released a fixed share of an unlimited pool, refilled from inside only,
+    steady release would equal refilling whatever the rate of firing; if they released a constant,
+    inhibitors of monoamine oxidase would do nothing.
+    """
+    return 2 * stock / (at_rest + stock)
+
+
+def receptor_kd_nM(it: Neuron) -> float:
+    """Kd of serotonin at the autoreceptor, nM."""
+    return it.receptor.koff / it.receptor.kon
+
+
+def receptor_occupancy(serotonin_nM: float, kd_nM: float, other: float = 0.0) -> float:
+    """Share of receptors with serotonin bound; ``other`` is a rival's concentration / its Kd."""
+    return serotonin_nM / (serotonin_nM + kd_nM * (1 + other))
+
+
+def braked_rate(it: Neuron, activation: float, coupling: float, drive: float = 1.0) -> float:
+    """The rate (Hz) that firing relaxes to: F0 (1 + g) / (1 + (g/theta0) c theta), times ``drive``.
+
+    ``activation`` is the share of receptors bound, weighted by efficacy.
+    """
+    brake = it.brake / it.resting_occupancy * coupling * activation
+    return drive * it.rate_Hz * (1 + it.brake) / (1 + brake)
+
+
+# --- the slow equations ---------------------------------------------------------------------------
+
+
+def coupling_target(it: Neuron, activation: float) -> float:
+    """(1 + kappa)/(1 + kappa R), R = max(theta/theta0, 1): what coupling relaxes to.
+
+    One at baseline, less under sustained activation, never zero.
+    """
+    raised = max(activation / it.resting_occupancy, 1.0)
+    return (1 + it.coupling_strength) / (1 + it.coupling_strength * raised)
+
+
+def sensitivity_target(it: Neuron, fold: float) -> float:
+    """(1 + kappa)/(1 + kappa x): what the target cell's sensitivity to ``fold`` relaxes to."""
+    return (1 + it.postsynaptic_strength) / (1 + it.postsynaptic_strength * fold)
+
+
+def hill(it: Neuron, fold: float) -> float:
+    """h(x) = x^m / (x^m + x_half^m) of serotonin in baselines."""
+    powered = float(fold**it.power)
+    return powered / (powered + float(it.threshold**it.power))
+
+
+def creb_drive(it: Neuron, h: float, at_rest: float | None = None) -> float:
+    """U = (h - h0)/(1 - h0): zero at baseline, one at saturation; ``at_rest`` is h0, h(1) unless
+    given.
+    """
+    h0 = hill(it, 1.0) if at_rest is None else at_rest
+    return (h - h0) / (1 - h0)

@@ -1,0 +1,309 @@
+"""What a run leaves behind: tidy tables, checks and a record, complete on disk or not there at all.
+
+The same data give the same bytes: floats are written so that they read back exactly (``repr``),
+and no table holds a time stamp. A file is written beside its place under a temporary name, flushed
+to the disk, and renamed; a folder of results gets its record last, so a record vouches for its
+neighbours. pyarrow and pandas are imported only when they are needed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
+
+from synapse_abm.core.files import sha256
+from synapse_abm.core.text import json_bytes, plain_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+type Cell = float | int | bool | str | None
+
+#: What a check compares with: a law of the model itself; a direction or size stated beforehand; a
+#: fact the parameters were tuned to; a published number, which the model may miss.
+Kind = Literal["exact", "emergent", "calibrated", "published"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+_VERSIONED = ("mesa", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib")
+_INT64_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One number of a run held against what is known.
+
+    Parameters
+    ----------
+    name
+        What is compared, with its unit.
+    kind
+        One of :data:`KINDS`; only a failed ``exact`` check makes the command fail.
+    value, se
+        The estimate and its standard error (None if it has none), in one unit.
+    expected
+        The known number, or None where only a direction is known.
+    z
+        ``(value - expected) / se``, or None.
+    source
+        Formula, law or paper behind ``expected``.
+    passed
+        Whether the check holds.
+    """
+
+    name: str
+    kind: Kind
+    value: float
+    se: float | None
+    expected: float | None
+    z: float | None
+    source: str
+    passed: bool
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind = {self.kind!r} of check {self.name!r} is not one of {KINDS}")
+
+    @classmethod
+    def against(
+        cls, name: str, kind: Kind, value: float, se: float, expected: float, *,
+        source: str, z_limit: float,
+    ) -> Self:  # fmt: skip
+        """The check that ``value`` departs from ``expected`` by at most ``z_limit`` errors."""
+        z = z_score(value, se, expected)
+        return cls(name, kind, value, se, expected, z, source, abs(z) <= z_limit)
+
+
+def z_score(value: float, se: float, expected: float) -> float:
+    """``(value - expected) / se``; without an error any departure is infinite, NaN stays NaN."""
+    departure = value - expected
+    if se > 0.0 or math.isnan(se):
+        return departure / se
+    return 0.0 if departure == 0.0 else math.copysign(math.inf, departure)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A tidy table: one row per observation, one named column per quantity.
+
+    Column names carry their unit (``concentration_nM``). A column is a sequence or a NumPy array of
+    one type: numbers, booleans or text; None marks a missing cell.
+    """
+
+    name: str
+    columns: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of table {self.name!r} differ in length: {lengths}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, column: str) -> Any:
+        return self.columns[column]
+
+    def csv(self) -> bytes:
+        r"""The table as CSV (UTF-8, ``\n``); a missing cell is empty, NaN is ``nan``."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        columns = [[_csv_cell(cell) for cell in cells] for cells in self._cells().values()]
+        writer.writerows(zip(*columns, strict=True))
+        return text.getvalue().encode()
+
+    def parquet(self) -> bytes:
+        """The table as Parquet, equal bytes for equal data under one version of pyarrow."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        arrays = {name: _arrow(cells) for name, cells in self._cells().items()}
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table(arrays), sink, compression="zstd")
+        return bytes(sink.getvalue().to_pybytes())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self._cells())
+
+    @classmethod
+    def from_pandas(cls, name: str, frame: pd.DataFrame) -> Self:
+        """A table of the columns of ``frame``; its index is dropped."""
+        return cls(name, {str(column): frame[column].tolist() for column in frame.columns})
+
+    def _cells(self) -> dict[str, list[Cell]]:
+        return {name: _plain(self.name, name, column) for name, column in self.columns.items()}
+
+
+def _plain(table: str, name: str, column: Any) -> list[Cell]:
+    """The cells as plain Python values of one type; whole numbers among floats become floats."""
+    raw = column.tolist() if hasattr(column, "tolist") else column
+    cells = [cell.item() if hasattr(cell, "item") else cell for cell in raw]
+    types = {type(cell) for cell in cells if cell is not None}
+    if types == {int, float}:
+        return [None if cell is None else float(cell) for cell in cells]
+    if len(types) > 1 or not types <= {int, float, bool, str}:
+        found = ", ".join(sorted(kind.__name__ for kind in types))
+        raise TypeError(
+            f"column {name!r} of table {table!r} holds {found}; one plain type is wanted"
+        )
+    return cells
+
+
+def _csv_cell(cell: Cell) -> str:
+    return "" if cell is None else repr(cell) if isinstance(cell, float) else str(cell)
+
+
+def _arrow(cells: list[Cell]) -> pa.Array[Any]:
+    """An Arrow array; whole numbers beyond 64 signed bits (seeds) are unsigned."""
+    import pyarrow as pa
+
+    large = any(type(cell) is int and cell > _INT64_MAX for cell in cells)
+    return pa.array(cells, type=pa.uint64()) if large else pa.array(cells)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What an experiment found, before anything is written.
+
+    Parameters
+    ----------
+    tables
+        Each becomes ``<name>.csv`` and ``<name>.parquet``.
+    checks
+        Everything that was held against theory or a paper.
+    text
+        The table for people, printed to the terminal.
+    verdict
+        One line that answers the question.
+    scenario
+        What was simulated: plain values, units in the names.
+    papers
+        Citations behind the parts that were used.
+    """
+
+    tables: Sequence[Table]
+    checks: Sequence[Check]
+    text: str
+    verdict: str
+    scenario: Mapping[str, Any] = field(default_factory=dict)
+    papers: Sequence[str] = ()
+
+    def __getitem__(self, table: str) -> Table:
+        return next(each for each in self.tables if each.name == table)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every exact check holds; a published number that is missed is a finding."""
+        return all(check.passed for check in self.checks if check.kind == "exact")
+
+    def table_files(self) -> dict[str, bytes]:
+        """File name and contents of every table, as CSV and as Parquet."""
+        csv_files = {f"{table.name}.csv": table.csv() for table in self.tables}
+        return csv_files | {f"{table.name}.parquet": table.parquet() for table in self.tables}
+
+
+class Report(Protocol):
+    """What ``validate`` and ``bench`` hand to the command line."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything that was judged failed: the exit status is 1."""
+
+    def text(self) -> str:
+        """The table for people."""
+
+    def record(self) -> Mapping[str, Any]:
+        """The contents of ``--json FILE``, in the documented format."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """``run.json``: everything needed to know what was done, and to do it again."""
+
+    experiment: str
+    seed: int
+    command: str
+    options: Mapping[str, Any]
+    wall_s: float
+    versions: Mapping[str, str]
+    code_version: str
+    source_sha256: str
+    checks: Sequence[Check]
+    table_sha256: Mapping[str, str]
+    scenario: Mapping[str, Any]
+    papers: Sequence[str]
+
+    def json(self) -> bytes:
+        """The record as indented JSON, with a hash of what is needed to do it again."""
+        given = input_sha256(self.experiment, self.seed, self.options, self.scenario)
+        return json_bytes(asdict(self) | {"input_sha256": given})
+
+
+def input_sha256(
+    experiment: str, seed: int, options: Mapping[str, Any], scenario: Mapping[str, Any]
+) -> str:
+    """One hash over what a run was asked for; the same after a trip through JSON."""
+    given = plain_json([experiment, seed, options, scenario])
+    return sha256(json.dumps(given, separators=(",", ":"), sort_keys=True).encode())
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what a result can depend on, and the machine's kind."""
+    found = {"python": platform.python_version(), "platform": _platform()}
+    for name in _VERSIONED:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _platform() -> str:
+    return f"{platform.system()} {platform.machine()}"
+
+
+def code_version() -> str:
+    """``0.1.0+g1a2b3c4d`` (``.dirty`` if changed) in a git checkout, ``0.1.0`` elsewhere."""
+    from synapse_abm import __version__
+
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return __version__
+    command = ["git", "-C", str(checkout), "describe", "--always", "--exclude=*", "--dirty=.dirty"]
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return f"{__version__}+g{answer.stdout.strip()}"
+
+
+def source_sha256(*scripts: Path) -> str:
+    """One hash over the package's files and ``scripts``, whether or not they were committed."""
+    package = Path(__file__).resolve().parents[1]
+    skipped = {"__pycache__", "_experiments"}
+    inside = (path for path in package.rglob("*") if path.is_file())
+    files = {
+        path.relative_to(package).as_posix(): path
+        for path in inside
+        if skipped.isdisjoint(path.relative_to(package).parts)
+    }
+    files |= {f"experiments/{path.name}": path for path in scripts}
+    lines = [f"{sha256(path.read_bytes())}  {name}\n" for name, path in sorted(files.items())]
+    return sha256("".join(lines).encode())

@@ -1,0 +1,349 @@
+"""Many independent pieces of work on all cores: the same results for any number of workers.
+
+A piece is a call of one function whose random numbers are addressed by its own arguments, so
+neither order nor worker can matter. Worker processes (``runs.crew``) do the pieces; if
+one fails, that is recorded and the rest goes on. Finished pieces are kept on disk while a run is
+under way, so that the same command continues after Ctrl-C, a crash or a power cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import os
+import pickle
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synapse_abm.core.errors import InputError, SynapseError
+from synapse_abm.core.files import TEMPORARY, write_atomic
+from synapse_abm.runs.crew import Failure, Work, tell
+
+if TYPE_CHECKING:
+    from synapse_abm.core.progress import Progress
+
+__all__ = [
+    "MOST_WORKERS", "UNFINISHED", "Cache", "Failure", "Interrupted", "PiecesFailed", "all_cores",
+    "check_workers", "closed", "current_cache", "map_pieces", "opened", "outcomes", "tell", "using",
+]  # fmt: skip
+
+#: Most workers that may be asked for.
+MOST_WORKERS = 256
+#: Where unfinished work is kept, inside the folder of results.
+UNFINISHED = ".unfinished"
+
+_KEEP_S = 2.0  # finished pieces go to the disk this often
+_STALE_S = 7 * 86400.0  # unfinished work this old is removed
+_MAGIC = b"synapse_abm pieces 1\n"
+_DIGEST = hashlib.sha256().digest_size
+
+
+class PiecesFailed(SynapseError):
+    """Some pieces failed, all others were finished; ``failures`` tells which and why."""
+
+    def __init__(self, failures: Sequence[Failure], count: int) -> None:
+        self.failures, self.count = tuple(failures), count
+        shown = "".join(f"\n  - {each}" for each in self.failures[:5])
+        more = len(self.failures) - 5
+        rest = f"\n  and {more} more" if more > 0 else ""
+        super().__init__(f"{len(self.failures)} of {count} pieces failed:{shown}{rest}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.failures, self.count)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C; the message says what was kept and how to continue."""
+
+
+# --- how a run is done ----------------------------------------------------------------------------
+
+
+def all_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    return min(os.cpu_count() or 1, MOST_WORKERS)
+
+
+def check_workers(value: object, name: str = "workers") -> int:
+    """``value`` as a number of workers; None means all cores.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number from 1 to :data:`MOST_WORKERS`, given as an integer or as digits.
+    """
+    if value is None:
+        return all_cores()
+    workers = 0
+    if isinstance(value, str):
+        if value.isascii() and value.isdigit() and len(value) <= len(str(MOST_WORKERS)):
+            workers = int(value)
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        workers = operator.index(value)
+    if not 1 <= workers <= MOST_WORKERS:
+        allowed = f"a whole number from 1 to {MOST_WORKERS}"
+        raise InputError(name, value, allowed, f"use {all_cores()}, the number of cores here")
+    return workers
+
+
+class Cache:
+    """A folder for the finished pieces and the checkpoints of one run.
+
+    Parameters
+    ----------
+    out
+        The folder of results; the cache is hidden in it.
+    identity
+        Everything that the results depend on: another value never sees these files.
+    """
+
+    def __init__(self, out: Path, *identity: object) -> None:
+        key = hashlib.sha256(repr(identity).encode()).hexdigest()[:24]
+        self.folder = out / UNFINISHED / key
+        self._series = 0
+
+    def new_series(self) -> _Kept:
+        """Where the next series of the run keeps its pieces (series are numbered in order)."""
+        self._series += 1
+        return _Kept(self.folder, self._series)
+
+    def holds_something(self) -> bool:
+        """Whether the same run, started again, would find anything."""
+        return self.folder.is_dir() and any(path.name[0] != "." for path in self.folder.iterdir())
+
+    def tidy(self) -> None:
+        """Remove what workers left half-written when they were dismissed; all, if that is all."""
+        for path in self.folder.glob(f".*{TEMPORARY}"):
+            path.unlink(missing_ok=True)
+        if not self.holds_something():
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove it, and what other runs left long ago."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        now, parent = time.time(), self.folder.parent
+        for other in parent.glob("*"):
+            with suppress(OSError):
+                if now - other.stat().st_mtime > _STALE_S:
+                    shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):
+            parent.rmdir()
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    workers: int = 1
+    cache: Cache | None = None
+
+
+_settings: ContextVar[_Settings] = ContextVar("_settings", default=_Settings())  # noqa: B039
+
+
+@contextmanager
+def using(workers: int | None = None, cache: Cache | None = None) -> Iterator[None]:
+    """Within, :func:`map_pieces` uses so many workers (None: all cores) and keeps its pieces.
+
+    When the body succeeds the cache is removed. Outside of it pieces are done one after another.
+    """
+    token = _settings.set(_Settings(check_workers(workers), cache))
+    try:
+        yield
+        if cache is not None:
+            cache.remove()
+    except KeyboardInterrupt as error:
+        if cache is None or not cache.holds_something() or isinstance(error, Interrupted):
+            raise
+        raise Interrupted("interrupted; the same command continues where it was") from None
+    finally:
+        _settings.reset(token)
+        if cache is not None:
+            cache.tidy()
+
+
+def _alone() -> None:
+    """For a worker: series within a piece are done where it is done, and not kept."""
+    _settings.set(_Settings())
+
+
+def current_cache() -> Cache | None:
+    """The cache of :func:`using`, if any."""
+    return _settings.get().cache
+
+
+# --- the one function -----------------------------------------------------------------------------
+
+
+def map_pieces[R](
+    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
+    progress: Progress | None = None, label: str = "", ticks: int = 1,
+) -> list[R]:  # fmt: skip
+    """``[function(*piece) for piece in pieces]`` on the workers of :func:`using`.
+
+    Parameters
+    ----------
+    function
+        Defined at the top of a module; what it returns can be pickled and depends on nothing but
+        its arguments.
+    pieces
+        The arguments of each call.
+    names
+        A name for each piece, with its seed, for messages.
+    progress, label
+        Whom to tell how far it got, and what to call it.
+    ticks
+        Parts of a piece that :func:`tell` counts.
+
+    Raises
+    ------
+    PiecesFailed
+        If pieces failed, after all others are finished.
+    SynapseError
+        At once, if a piece met something that the user can put right (bad input, a full disk).
+    Interrupted
+        After Ctrl-C; finished pieces are kept if there is a cache.
+    """
+    found = outcomes(function, pieces, names=names, progress=progress, label=label, ticks=ticks)
+    failures = [each for each in found if isinstance(each, Failure)]
+    if failures:
+        raise PiecesFailed(failures, len(found))
+    return [each for each in found if not isinstance(each, Failure)]
+
+
+def outcomes[R](
+    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
+    progress: Progress | None = None, label: str = "", ticks: int = 1,
+) -> list[R | Failure]:  # fmt: skip
+    """As :func:`map_pieces`, with a :class:`Failure` in the place of each piece that failed."""
+    settings = _settings.get()
+    kept = settings.cache.new_series() if settings.cache else None
+    found: dict[int, Any] = kept.load(len(pieces)) if kept else {}
+    todo = [at for at in range(len(pieces)) if at not in found]
+    named = list(names) or [f"piece {at}" for at in range(len(pieces))]
+    bar = _Bar(progress, len(todo), label, ticks)
+    work = Work(function, pieces, named, bar.tell, _alone)
+    alone = settings.workers == 1 or len(todo) < 2
+    source = work.here(todo) if alone else work.spread(todo, min(settings.workers, len(todo)))
+    try:
+        with closing(source):
+            for at, outcome in source:
+                found[at] = outcome
+                bar.finished(at)
+                if kept and not isinstance(outcome, Failure):
+                    kept.add(at, outcome)
+    except KeyboardInterrupt:
+        raise _interrupted(settings.cache, kept, len(found), len(pieces)) from None
+    except BaseException:
+        if kept:
+            with suppress(OSError):  # the first trouble is the one to tell
+                kept.flush()
+        raise
+    bar.close()
+    if kept and any(isinstance(each, Failure) for each in found.values()):
+        kept.flush()  # the same command tries only those again that failed
+    return [found[at] for at in range(len(pieces))]
+
+
+def _interrupted(cache: Cache | None, kept: _Kept | None, done: int, count: int) -> Interrupted:
+    if kept is not None and cache is not None:
+        with suppress(OSError):
+            kept.flush()
+        if cache.holds_something():
+            return Interrupted(
+                f"interrupted; {done} of {count} pieces are complete and kept: the same command"
+                " continues from there"
+            )
+    return Interrupted("interrupted; nothing unfinished was kept")
+
+
+class _Bar:
+    """Advances a progress by ticks; a piece that is finished has done all of its own."""
+
+    def __init__(self, progress: Progress | None, pieces: int, label: str, ticks: int) -> None:
+        total = pieces * ticks
+        items = range(total)
+        self._steps = iter(progress(items, total=total, label=label) if progress else items)
+        self._ticks, self._told = ticks, dict[int, int]()
+
+    def tell(self, at: int, done: int) -> None:
+        """Piece ``at`` has done so many of its ticks."""
+        for _ in range(min(done, self._ticks) - self._told.get(at, 0)):
+            next(self._steps, None)
+        self._told[at] = max(done, self._told.get(at, 0))
+
+    def finished(self, at: int) -> None:
+        """Piece ``at`` is done."""
+        self.tell(at, self._ticks)
+
+    def close(self) -> None:
+        """All is done."""
+        for _ in self._steps:
+            pass
+
+
+# --- pieces on disk -------------------------------------------------------------------------------
+
+
+class _Kept:
+    """Finished pieces of one series: files with a checksum, each whole or absent.
+
+    They hold pickles: they are made to be read by the same program a little later.
+    """
+
+    def __init__(self, folder: Path, series: int) -> None:
+        self._folder, self._series = folder, series
+        self._new: dict[int, Any] = {}
+        self._since = time.perf_counter()
+
+    def load(self, count: int) -> dict[int, Any]:
+        """Results by number of the piece; files that are not whole are not used."""
+        found: dict[int, Any] = {}
+        for path in sorted(self._folder.glob(f"{self._series}-*.pieces")):
+            with suppress(OSError):
+                found |= opened(path.read_bytes()) or {}
+        return {at: result for at, result in found.items() if 0 <= at < count}
+
+    def add(self, at: int, result: Any) -> None:
+        """Keep a result; it is on the disk within seconds."""
+        self._new[at] = result
+        self.flush_if_long()
+
+    def flush_if_long(self) -> None:
+        """Write what is new if that is worth it."""
+        if time.perf_counter() - self._since > _KEEP_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is new."""
+        if self._new:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"{self._series}-{secrets.token_hex(8)}.pieces"
+            write_atomic(path, closed(self._new))
+            self._new = {}
+        self._since = time.perf_counter()
+
+
+def closed(results: dict[int, Any]) -> bytes:
+    """Results as the contents of a file: a line that names the format, a pickle, a SHA-256."""
+    body = _MAGIC + pickle.dumps(results)
+    return body + hashlib.sha256(body).digest()
+
+
+def opened(data: bytes) -> dict[int, Any] | None:
+    """The inverse of :func:`closed`; None if the file is truncated or was changed."""
+    body, digest = data[:-_DIGEST], data[-_DIGEST:]
+    if not body.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
+        return None
+    try:
+        found: dict[int, Any] = pickle.loads(body[len(_MAGIC) :])
+    except Exception:  # whole, but of classes that are no longer there
+        return None
+    return found

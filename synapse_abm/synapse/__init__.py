@@ -1,0 +1,1 @@
+"""One synapse: what is simulated, the compiled engine, and the same as Mesa agents."""

@@ -1,0 +1,322 @@
+"""Molecules and binding sites as Mesa agents: thin views of rows of the state.
+
+An agent stores who it is, not how it is: compartment, cell and partner are read from the arrays
+that both engines share, so a view is true at any time. Views are made when somebody asks for them.
+
+Two methods are meant to be overridden by a student (agents engine only):
+
+- :meth:`Molecule.displacement`, how a free molecule moves in one step;
+- ``propensity`` of a site or a molecule, the rate at which something happens to it. It is asked
+  anew at every event in the cell, and may depend on anything that changes only by events there.
+  It is asked only about events that the scenario knows, that is, whose rate there is above zero.
+
+Random numbers of a rule's own come from ``self.random``, which Mesa seeds from the model's seed.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import mesa
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.synapse.engine.heat import offset
+from synapse_abm.synapse.engine.layout import (
+    BIND,
+    BOUND,
+    CELL,
+    COMPARTMENT,
+    COMPARTMENTS,
+    DEGRADE,
+    EXIT,
+    FREE,
+    GONE,
+    LIGAND,
+    METABOLISE,
+    NO_SITE,
+    RETURN,
+    ROW,
+    SITE,
+    SITE_CELL,
+    TRANSPORT,
+    UNBIND,
+    X,
+    Y,
+)
+
+if TYPE_CHECKING:
+    from synapse_abm.synapse.agents.grid import SynapseCell
+    from synapse_abm.synapse.agents.model import SynapseModel
+
+
+def demand_made_by_model(model: Any, kind: type, name: str) -> None:
+    """Nobody but the model makes a view: it would show what is not there."""
+    if not model.making:
+        allowed = "made by the model alone, from what the scenario says"
+        fix = "change count, reservoir, batches or sites; model.agents has those that are there"
+        raise InputError(kind.__name__, name, allowed, fix)
+
+
+class Molecule(mesa.Agent):  # type: ignore[misc]
+    """One molecule: free, bound to a site, inside a transporter's cell, or gone (outside).
+
+    One that has left is no longer among the model's agents; a reference to it that somebody kept
+    says ``outside`` for ever. One that comes in is a new agent.
+
+    Attributes
+    ----------
+    id
+        Number of the molecule in the simulation, never used twice.
+    unique_id
+        Mesa's number: one more than ``id`` and the number of sites; the same on both engines.
+    ligand
+        Name of the ligand it is a molecule of.
+    """
+
+    model: SynapseModel
+
+    def __init__(self, model: SynapseModel, ligand: str = "", id: int = -1) -> None:
+        demand_made_by_model(model, type(self), ligand)
+        super().__init__(model)
+        self.unique_id = 1 + model.n_sites + id
+        self.ligand = ligand
+        self.id = id
+        self.number = model.names.ligands.index(ligand)
+        self._row, self._epoch = -1, -1
+
+    def __repr__(self) -> str:
+        where = f" at {self.coordinate}" if self.coordinate else ""
+        return f"<{type(self).__name__} {self.ligand} {self.id}: {self.compartment}{where}>"
+
+    @property
+    def row(self) -> int:
+        """Where the arrays hold this molecule; -1 once it is gone."""
+        if self._epoch != self.model.epoch:
+            self._row = self.model.row_of(self.number, self.id)
+            self._epoch = self.model.epoch
+        return self._row
+
+    def _field(self, field: int) -> int:
+        row = self.row
+        if row < 0:
+            return GONE if field == COMPARTMENT else NO_SITE
+        return int(self.model.store.molecules[field, row])
+
+    @property
+    def compartment(self) -> str:
+        """``free``, ``bound``, ``inside`` or ``outside``."""
+        return COMPARTMENTS[self._field(COMPARTMENT)]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is in the open."""
+        return self._field(COMPARTMENT) == FREE
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it sits in a site."""
+        return self._field(COMPARTMENT) == BOUND
+
+    @property
+    def site(self) -> Site | None:
+        """The site it is bound to, if any."""
+        number = self._field(SITE)
+        return None if number == NO_SITE else self.model.sites[number]
+
+    @property
+    def coordinate(self) -> tuple[int, int] | None:
+        """Column and row of the cell it is in; None once it is gone. Needs no grid."""
+        kind = self._field(COMPARTMENT)
+        if kind == GONE:
+            return None
+        site = self.site
+        return site.coordinate if site is not None else self.model.coordinate(self._field(CELL))
+
+    @property
+    def cell(self) -> SynapseCell | None:
+        """Its cell of ``model.grid`` (which is made on first use); None once it is gone.
+
+        A free molecule can be put into another cell, as any agent of Mesa.
+        """
+        coordinate = self.coordinate
+        return None if coordinate is None else self.model.grid[coordinate]
+
+    @cell.setter
+    def cell(self, cell: SynapseCell) -> None:
+        self._demand_free("put into another cell")
+        if not self.model.grid.has(cell):
+            raise InputError("cell", cell, "a cell of this model's grid", "use model.grid[x, y]")
+        self._put(self.row, *cell.coordinate)
+
+    def move_to(self, cell: SynapseCell) -> None:
+        """Put this free molecule into a cell."""
+        self.cell = cell
+
+    def displacement(self) -> tuple[int, int]:
+        """Cells to move along x and y in this step: one draw from the exact lattice heat kernel."""
+        word, space = self.model.draws.hop_word(self.id), self.model.space
+        hop, shift = space.hop, space.hop_shift[:, self.number]
+        dx = offset(hop[0, self.number], int(shift[0]), word & 0xFFFFFFFF) if shift[0] >= 0 else 0
+        dy = offset(hop[1, self.number], int(shift[1]), word >> 32) if shift[1] >= 0 else 0
+        return dx, dy
+
+    def step(self) -> None:
+        """Hop, if free."""
+        if self.is_free:
+            self._hop(*self.displacement())
+
+    def move(self, dx: int, dy: int) -> None:
+        """Move this free molecule by whole cells; walls reflect or wrap, as the grid says."""
+        self._demand_free("moved")
+        self._hop(dx, dy)
+
+    def _hop(self, dx: int, dy: int) -> None:
+        mol, row = self.model.store.molecules, self.row
+        x, y = int(mol[X, row]) + operator.index(dx), int(mol[Y, row]) + operator.index(dy)
+        self._put(row, x, y)
+
+    def _put(self, row: int, x: int, y: int) -> None:
+        """Set the ring coordinates, and the cell onto which they fold."""
+        model = self.model
+        plan, mol = model.plan, model.store.molecules
+        x, y = x % plan.ring_x, y % plan.ring_y
+        mol[X, row], mol[Y, row] = x, y
+        if plan.fold:
+            x, y = min(x, plan.ring_x - 1 - x), min(y, plan.ring_y - 1 - y)
+        cell = y * plan.width + x
+        model.moved(row, int(mol[CELL, row]), cell)
+        mol[CELL, row] = cell
+
+    def propensity(self, event: int) -> float:
+        """Rate (1/s) of RETURN, METABOLISE, EXIT or DEGRADE of this molecule."""
+        return self.model.rates.get((event, self.number), 0.0)
+
+    def remove(self) -> None:
+        """Take this free molecule out of the place; it counts as exited."""
+        self._demand_free("taken out")
+        self.model.take_out(self)
+
+    def _demand_free(self, verb: str) -> None:
+        if not self.is_free:
+            allowed = f"a free molecule, if it is to be {verb}"
+            raise InputError("molecule", self, allowed, "select(lambda m: m.is_free) finds them")
+
+
+class Serotonin(Molecule):
+    """A serotonin molecule."""
+
+
+class Norepinephrine(Molecule):
+    """A norepinephrine molecule."""
+
+
+class Drug(Molecule):
+    """A drug molecule."""
+
+
+class Site(mesa.Agent):  # type: ignore[misc]
+    """One binding site, fixed in a cell.
+
+    Attributes
+    ----------
+    id
+        Number of the site.
+    unique_id
+        Mesa's number: one more than ``id``.
+    target
+        Name of the target it is a site of.
+    """
+
+    model: SynapseModel
+
+    def __init__(self, model: SynapseModel, target: str = "", id: int = -1) -> None:
+        demand_made_by_model(model, type(self), target)
+        super().__init__(model)
+        self.unique_id = 1 + id
+        self.target = target
+        self.id = id
+
+    def __repr__(self) -> str:
+        held = f"holds {self.ligand}" if self.is_bound else "empty"
+        return f"<{type(self).__name__} {self.target} {self.id}: {held} at {self.coordinate}>"
+
+    @property
+    def coordinate(self) -> tuple[int, int]:
+        """Column and row of its cell. Needs no grid."""
+        return self.model.coordinate(int(self.model.store.sites[SITE_CELL, self.id]))
+
+    @property
+    def cell(self) -> SynapseCell:
+        """Its cell of ``model.grid`` (which is made on first use)."""
+        found: SynapseCell = self.model.grid[self.coordinate]
+        return found
+
+    @property
+    def neighbours(self) -> list[Site]:
+        """The other sites of its cell."""
+        cell = int(self.model.store.sites[SITE_CELL, self.id])
+        numbers = self.model.whereabouts.sites[cell]
+        return [self.model.sites[n] for n in numbers if n != self.id]
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is occupied."""
+        return bool(self.model.store.sites[LIGAND, self.id] >= 0)
+
+    @property
+    def ligand(self) -> str | None:
+        """Name of the ligand that occupies it, if any."""
+        number = int(self.model.store.sites[LIGAND, self.id])
+        return None if number < 0 else self.model.names.ligands[number]
+
+    @property
+    def molecule(self) -> Molecule | None:
+        """The molecule it holds; None if it is empty or held by a clamped ligand."""
+        row = int(self.model.store.sites[ROW, self.id])
+        return None if row < 0 else self.model.molecule_at(row)
+
+    def propensity(self, event: int, ligand: str) -> float:
+        """Rate (1/s) of BIND (per free molecule of its cell), UNBIND or TRANSPORT of a ligand."""
+        assert event in (BIND, UNBIND, TRANSPORT)
+        return self.model.rates.get((event, self.model.pair(self.target, ligand)), 0.0)
+
+    def remove(self) -> None:
+        """Sites are part of the place; none is taken out."""
+        allowed = "left where it is: no protein moves or is made here"
+        raise InputError("site", self, allowed, "change the scenario's sites")
+
+
+class Transporter(Site):
+    """A transporter: SERT, NET."""
+
+
+class Receptor(Site):
+    """A receptor: 5-HT1A."""
+
+
+MOLECULES: dict[str, type[Molecule]] = {
+    "serotonin": Serotonin,
+    "norepinephrine": Norepinephrine,
+    "drug": Drug,
+}
+SITES: dict[str, type[Site]] = {"transporter": Transporter, "receptor": Receptor}
+
+__all__ = [
+    "BIND",
+    "DEGRADE",
+    "EXIT",
+    "METABOLISE",
+    "MOLECULES",
+    "RETURN",
+    "SITES",
+    "TRANSPORT",
+    "UNBIND",
+    "Drug",
+    "Molecule",
+    "Norepinephrine",
+    "Receptor",
+    "Serotonin",
+    "Site",
+    "Transporter",
+]

@@ -1,0 +1,238 @@
+"""The Mesa grid of a model: made when somebody asks for it, and true whenever it is asked.
+
+The state is in arrays, which the compiled engine moves without Mesa's knowledge. So a cell of this
+grid keeps no list of its agents: it looks them up, in an index that is made anew when the state
+has moved on, and kept up by the agents engine molecule by molecule. Asking how many are in a cell,
+or whether it is empty, makes no agents; asking who makes views of those who are there.
+
+This module relies on Mesa 3.5's names for the inside of cells and grids (``_agents``, ``_cells``,
+``_celllist``, ``_mesa_property_layers``, ``_mesa_cell``); the tests notice if Mesa changes them.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from mesa.discrete_space import Cell, OrthogonalVonNeumannGrid, PropertyLayer
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.synapse.agents.agents import Molecule, Site
+from synapse_abm.synapse.engine.layout import SITE_CELL
+
+if TYPE_CHECKING:
+    from synapse_abm.synapse.agents.model import SynapseModel
+
+type Belongings = tuple[list[Any], list[tuple[Any, tuple[int, int]]]]
+
+_NOBODY: dict[int, None] = {}
+
+
+class Whereabouts:
+    """Rows of molecules and numbers of sites by cell.
+
+    Making the index costs about 1 us a molecule; keeping it up costs 0.3 us a move.
+    """
+
+    def __init__(self, model: SynapseModel) -> None:
+        self.model = model
+        self.sites: dict[int, list[int]] = {}
+        for number, cell in enumerate(model.store.sites[SITE_CELL].tolist()):
+            self.sites.setdefault(cell, []).append(number)
+        self._rows: dict[int, dict[int, None]] = {}
+        self._epoch = -1
+
+    def rows(self, cell: int) -> Collection[int]:
+        """Rows of the molecules in a cell: free, bound or inside."""
+        self._refresh()
+        return self._rows.get(cell, _NOBODY)
+
+    def occupied(self) -> list[int]:
+        """Cells with molecules or sites."""
+        self._refresh()
+        return [*self.sites, *(cell for cell, rows in self._rows.items() if rows)]
+
+    def move(self, row: int, old: int | None, new: int | None) -> None:
+        """Note that the agents engine has moved a molecule, made it (no old cell) or lost it."""
+        if self._epoch != self.model.epoch:
+            return  # to be made anew in any case
+        if old is not None:
+            del self._rows[old][row]
+        if new is not None:
+            self._rows.setdefault(new, {})[row] = None
+
+    def _refresh(self) -> None:
+        if self._epoch == self.model.epoch:
+            return
+        state = self.model.simulation.state
+        rows = state.all_rows()
+        cells = state.cells_of(rows)
+        order = np.argsort(cells, kind="stable")
+        rows, cells = rows[order], cells[order]
+        first = np.flatnonzero(np.diff(cells, prepend=-1))
+        parts = np.split(rows, first[1:]) if first.size else []
+        self._rows = {
+            cell: dict.fromkeys(part.tolist())
+            for cell, part in zip(cells[first].tolist(), parts, strict=True)
+        }
+        self._epoch = self.model.epoch
+
+
+class Occupants(Sequence[Any]):
+    """Agents in one cell, looked up when asked for: sites, molecules by ligand and id, guests.
+
+    Guests are agents of the user's own, which enter and leave as in any Mesa grid.
+    """
+
+    __slots__ = ("guests", "number", "where")
+
+    where: Whereabouts
+    number: int
+
+    def __init__(self) -> None:
+        self.guests: list[Any] = []
+
+    def __len__(self) -> int:
+        sites = self.where.sites.get(self.number, ())
+        return len(sites) + len(self.where.rows(self.number)) + len(self.guests)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.copy())
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.copy()[at]
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+    def copy(self) -> list[Any]:
+        """The agents as a list."""
+        model = self.where.model
+        sites = [model.sites[n] for n in self.where.sites.get(self.number, ())]
+        rows = sorted(self.where.rows(self.number))
+        return [*sites, *map(model.molecule_at, rows), *self.guests]
+
+    def append(self, agent: Any) -> None:
+        """An agent of the user's own enters."""
+        if isinstance(agent, Molecule | Site):
+            allowed = "an agent of your own: molecules and sites are where the state has them"
+            raise InputError("agent", agent, allowed, "use molecule.move_to(cell)")
+        self.guests.append(agent)
+
+    def remove(self, agent: Any) -> None:
+        """An agent of the user's own leaves."""
+        self.guests.remove(agent)
+
+
+class SynapseCell(Cell):  # type: ignore[misc]
+    """One cell; what it says of its agents is true when it is asked.
+
+    A copy of a cell is the cell (a data collector copies what it is told), and a pickled one is its
+    coordinate: otherwise each would drag the whole model with it.
+    """
+
+    __slots__ = ("occupants",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.occupants = Occupants()
+        super().__init__(*args, **options)
+
+    def __repr__(self) -> str:
+        return f"<cell {self.coordinate}: {len(self.occupants)} agents>"
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    @property
+    def _agents(self) -> Occupants:
+        return self.occupants
+
+    @_agents.setter
+    def _agents(self, mesas_own_list: list[Any]) -> None:
+        """Mesa gives each cell an empty list; it is not needed."""
+
+
+class EmptyLayer(PropertyLayer):  # type: ignore[misc]
+    """Mesa's property layer ``empty``, brought up to date whenever it is looked at."""
+
+    grid: SynapseGrid
+
+    @property
+    def data(self) -> Any:
+        """Whether each cell is empty, by column and row."""
+        width, height = self.grid.dimensions
+        empty = np.ones(width * height, dtype=bool)
+        empty[self.grid.where.occupied()] = False
+        self._data[:] = empty.reshape(height, width).T
+        for cell, _ in self.grid.guests():
+            self._data[cell.coordinate] = False
+        return self._data
+
+
+class SynapseGrid(OrthogonalVonNeumannGrid):  # type: ignore[misc]
+    """The cells of a model: coordinate (column, row), four neighbours, no capacity.
+
+    It is a torus where the walls are periodic. Making it costs about 5 us a cell.
+    """
+
+    where: Whereabouts
+
+    def __init__(self, model: SynapseModel) -> None:
+        place = model.synapse.grid
+        super().__init__(
+            (place.width, place.height),
+            torus=place.walls == "periodic",
+            capacity=None,
+            random=model.random,
+            cell_klass=SynapseCell,
+        )
+        self.where = model.whereabouts
+        for (x, y), cell in self._cells.items():
+            cell.occupants.where, cell.occupants.number = self.where, y * place.width + x
+        empty = EmptyLayer("empty", self.dimensions, default_value=True, dtype=bool)
+        empty.grid = self
+        self._mesa_property_layers["empty"] = empty
+        self.cell_klass.empty = property(_is_empty, _is_told_whether_empty)
+        copyreg.pickle(self.cell_klass, _as_coordinate)
+
+    def guests(self) -> list[tuple[SynapseCell, Any]]:
+        """Agents of the user's own, each with its cell."""
+        return [(cell, guest) for cell in self._celllist for guest in cell.occupants.guests]
+
+    def has(self, cell: object) -> bool:
+        """Whether a cell is one of this grid's."""
+        return self._cells.get(getattr(cell, "coordinate", None)) is cell
+
+    def belongings(self) -> Belongings:
+        """What a user has put onto the grid: property layers, and agents with their coordinates."""
+        layers = {n: x for n, x in self._mesa_property_layers.items() if n != "empty"}
+        return list(layers.values()), [(agent, cell.coordinate) for cell, agent in self.guests()]
+
+    def take_over(self, belongings: Belongings) -> None:
+        """Put onto this grid what was on the one of a model that this one's is a copy of."""
+        layers, guests = belongings
+        for layer in layers:
+            self.add_property_layer(layer)
+        for agent, coordinate in guests:
+            agent._mesa_cell = None  # what came with the copy is no cell of this grid
+            agent.cell = self[coordinate]
+
+    def __reduce__(self) -> Any:
+        raise TypeError("copy or pickle the model: its grid goes with it")
+
+
+def _as_coordinate(cell: SynapseCell) -> tuple[type, tuple[tuple[int, int]]]:
+    return tuple, (cell.coordinate,)
+
+
+def _is_empty(cell: SynapseCell) -> bool:
+    return len(cell.occupants) == 0
+
+
+def _is_told_whether_empty(cell: SynapseCell, empty: bool) -> None:
+    """Mesa tells a cell when an agent enters or leaves; it looks for itself."""
+
+
+__all__ = ["Occupants", "SynapseCell", "SynapseGrid", "Whereabouts"]

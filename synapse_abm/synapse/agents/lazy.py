@@ -1,0 +1,92 @@
+"""What models share whose agents are views: they are made when somebody asks for them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import mesa
+import numpy as np
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.synapse.engine.network import Address
+
+
+class LazyModel(mesa.Model):  # type: ignore[misc]
+    """A Mesa model whose agents show a state that is kept elsewhere."""
+
+    making = False  # views are made by the model alone
+    _datacollector: Any = None
+
+    def _sync(self) -> None:
+        """Bring the views up to date with the state."""
+        raise NotImplementedError
+
+    def _standard_collector(self) -> Any:
+        """A collector for whoever sets none."""
+        raise NotImplementedError
+
+    @property
+    def agents(self) -> mesa.agent.AgentSet:
+        """All agents: views of the state, and agents of the user's own."""
+        self._sync()
+        return super().agents
+
+    @property
+    def agents_by_type(self) -> dict[type, mesa.agent.AgentSet]:
+        """Agents by class."""
+        self._sync()
+        by_type: dict[type, mesa.agent.AgentSet] = super().agents_by_type
+        return by_type
+
+    @property
+    def agent_types(self) -> list[type]:
+        """Classes of agents."""
+        self._sync()
+        types: list[type] = super().agent_types
+        return types
+
+    @property
+    def datacollector(self) -> Any:
+        """The user's own data collector, or a standard one.
+
+        The standard one collects when it is looked at, at most once at each time, and whenever
+        ``collect_every`` says.
+        """
+        if self._datacollector is None:
+            self._datacollector = self._standard_collector()
+        if getattr(self._datacollector, "collects_when_looked_at", False):
+            self._datacollector.collect(self)
+        return self._datacollector
+
+    @datacollector.setter
+    def datacollector(self, collector: Any) -> None:
+        self._datacollector = collector
+
+
+def address_of(rng: Any, replicate: Any) -> Address:
+    """The address that ``rng`` (Mesa's word for a seed) and ``replicate`` give; None draws a seed.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be used.
+    """
+    if rng is None:
+        rng = secrets.randbits(64)
+    elif isinstance(rng, np.random.SeedSequence):
+        rng = int(rng.generate_state(1, np.uint64)[0])
+    try:
+        return Address(rng, replicate)
+    except InputError as error:
+        if error.name != "seed":
+            raise
+        allowed = f"{error.allowed}, a SeedSequence or None"
+        raise InputError("rng", error.value, allowed, error.fix) from None
+
+
+def interval_faults(every: Any, name: str = "collect_every") -> list[InputError]:
+    """What is wrong with a number of steps."""
+    if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 0:
+        return [InputError(name, every, "a whole number of steps >= 0")]
+    return []

@@ -1,0 +1,492 @@
+"""The step in plain Python: the readable account of what ``kernels`` does fast.
+
+Same state, same draws, same order, and therefore the same trajectory, molecule for molecule. Here
+the actors are agents: each free molecule is asked for its displacement, and each cell runs a clock
+over the propensities of the agents in it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.rng import (
+    MAX_ENTITY,
+    Stream,
+    counter_high,
+    exponential,
+    key_words,
+    molecule_words,
+    philox4x32,
+    uniform,
+)
+from synapse_abm.synapse.agents.agents import Molecule, Site
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.layout import (
+    ARRIVE,
+    BIND,
+    BOUND,
+    CELL,
+    COMPARTMENT,
+    COUNTER,
+    DEGRADE,
+    END,
+    EXIT,
+    EXIT_SHARE,
+    FREE,
+    ID,
+    INSIDE,
+    LEAVE,
+    LIGAND,
+    LIMIT,
+    NEXT_ID,
+    NO_SITE,
+    PASS_MEAN,
+    RELEASE,
+    RETURN,
+    ROW,
+    SCHEDULED,
+    SITE,
+    SITE_CELL,
+    SITES_TO,
+    START,
+    STAY_MEAN,
+    STEP,
+    TRANSPORT,
+    X,
+    Y,
+)
+from synapse_abm.synapse.engine.network import Address, CountRows
+
+if TYPE_CHECKING:
+    from synapse_abm.synapse.agents.model import SynapseModel
+
+
+class Draws:
+    """The random numbers of one step, by address; words that all molecules need are made at
+    once.
+    """
+
+    def __init__(self, address: Address, step: int, next_id: int) -> None:
+        self.address, self.step = address, step
+        self._ids = np.arange(min(next_id, MAX_ENTITY), dtype=np.uint64)
+        self._words: dict[Stream, list[int]] = {}
+        self._blocks: dict[tuple[Stream, int, int], tuple[int, int, int, int]] = {}
+
+    def _molecule_word(self, stream: Stream, molecule: int) -> int:
+        if stream not in self._words:
+            a = self.address
+            words = molecule_words(a.seed, a.replicate, a.place, stream, self.step, self._ids)
+            self._words[stream] = words.tolist()
+        return self._words[stream][molecule]
+
+    def hop_word(self, molecule: int) -> int:
+        """64 random bits for a molecule's hop."""
+        return self._molecule_word(Stream.HOP, molecule)
+
+    def leaving(self, molecule: int) -> float:
+        """Uniform number that decides whether a molecule leaves an inactive cell."""
+        return uniform(self._molecule_word(Stream.LEAVE, molecule))
+
+    def number(self, stream: Stream, entity: int, k: int) -> float:
+        """Uniform number ``k`` of an entity (a cell's clock, a ligand's arrivals)."""
+        at = (stream, entity, k >> 1)
+        if at not in self._blocks:
+            a = self.address
+            c2, c3 = counter_high(a.replicate, a.place, stream, self.step)
+            self._blocks[at] = philox4x32((entity, k >> 1, c2, c3), key_words(a.seed))
+        words = self._blocks[at]
+        return uniform(words[2] | words[3] << 32 if k & 1 else words[0] | words[1] << 32)
+
+
+class OpenCell:
+    """A cell while its clock runs: its agents, listed by state, ascending in id at the start."""
+
+    def __init__(self, engine: Readable, at: int, free: list[list[Molecule]]) -> None:
+        model = engine.model
+        self.engine, self.model, self.at = engine, model, at
+        self.number = int(model.space.active[at])
+        self.table = CountRows.of(model.names)
+        self.lists: list[list[Molecule] | list[Site]] = [[] for _ in range(self.table.one)]
+        for r, members in enumerate(free):
+            self.lists[self.table.free(0) + r] = members
+        first, last = model.space.first_site[at], model.space.first_site[at + 1]
+        for number in model.space.site_order[first:last]:
+            site = model.sites[int(number)]
+            self.lists[self._list_of(site)].append(site)
+
+    def _list_of(self, site: Site) -> int:
+        if site.ligand is None:
+            return self.table.empty(self.model.names.targets.index(site.target))
+        return self.table.bound(self.model.pair(site.target, site.ligand))
+
+    def count(self, r: int) -> int:
+        """Number in list ``r``; one for the row of ones."""
+        return 1 if r == self.table.one else len(self.lists[r])
+
+    def put(self, r: int, member: Molecule | Site) -> None:
+        """Append to a list."""
+        self.lists[r].append(member)
+        self.model.store.totals[r] += 1
+
+    def take(self, r: int, m: int) -> Molecule | Site:
+        """Remove from a list; the last member takes the place."""
+        members = self.lists[r]
+        member, members[m] = members[m], members[-1]
+        members.pop()
+        self.model.store.totals[r] -= 1
+        return member
+
+    def actors(self, channel: int) -> tuple[list[Molecule] | list[Site], int]:
+        """Agents whose propensity drives a channel, and the number of partners each can choose."""
+        kind, _, first, second = self.model.chemistry.channels[channel, :COUNTER]
+        if kind == BIND:
+            return self.lists[second], self.count(first)
+        return self.lists[first], 1
+
+    def propensity(self, channel: int) -> float:
+        """Rate of the first, times how many; a sum if a rule was overridden."""
+        kind, index, first, second = self.model.chemistry.channels[channel, :COUNTER].tolist()
+        if kind == RELEASE:
+            return float(self.model.chemistry.release_rate[index, self.at])
+        if kind == ARRIVE:
+            return float(self.model.chemistry.rate[channel])
+        actors, partners = self.actors(channel)
+        if not actors or not partners:
+            return 0.0
+        if self.engine.overridden(actors[0]):
+            return sum(self.rate(channel, actor) for actor in actors) * partners
+        return self.rate(channel, actors[0]) * float(self.count(first) * self.count(second))
+
+    def rate(self, channel: int, actor: Molecule | Site) -> float:
+        """What an agent answers when asked how fast a channel happens to it."""
+        kind, index = (int(v) for v in self.model.chemistry.channels[channel][:2])
+        if isinstance(actor, Site):
+            rate = actor.propensity(kind, self.model.names.pairs[index][1])
+            return sound(rate, actor) if self.engine.overridden(actor) else rate
+        return self.engine.asked(actor, kind)
+
+    def member(self, channel: int, rest: float) -> int:
+        """Who: member of the list, or free molecule x empty sites + site for binding."""
+        actors, partners = self.actors(channel)
+        if not self.engine.overridden(actors[0]):
+            return min(int(rest / self.rate(channel, actors[0])), len(actors) * partners - 1)
+        m, left = choose([self.rate(channel, actor) * partners for actor in actors], rest)
+        which = int(left / (self.rate(channel, actors[m]) * partners) * partners)
+        return min(which, partners - 1) * len(actors) + m
+
+    def run_clock(self, due: list[tuple[float, int, int]]) -> None:
+        """Exact stochastic simulation of this cell for dt (Gillespie 1977).
+
+        ``due`` are releases at given times: (time within the step, ligand, size).
+        """
+        dt, time, k = self.model.plan.dt, 0.0, 0
+        start = self.model.draws.step * dt
+        while True:
+            a = [self.propensity(c) for c in range(len(self.model.chemistry.rate))]
+            total = 0.0
+            for x in a:
+                total += x
+            u = self.model.draws.number(Stream.REACT, self.number, 2 * k)
+            wait = exponential(u) / total if total > 0.0 else math.inf
+            limit = due[0][0] if due else dt
+            if time + wait < limit:
+                time += wait
+                u = self.model.draws.number(Stream.REACT, self.number, 2 * k + 1)
+                c, rest = choose(a, u * total)
+                self.fire(c, rest)
+                self.model.store.last_s[self.model.chemistry.channels[c, COUNTER]] = start + time
+            elif due:
+                time, ligand, size = due.pop(0)
+                self.enter(ligand, size)
+                self.engine.note(RELEASE, ligand, size, start + time)
+            else:
+                return
+            k += 1
+
+    def fire(self, c: int, rest: float) -> None:
+        """Carry out the event of channel ``c``."""
+        kind, index, first, second, counter = self.model.chemistry.channels[c, :SITES_TO].tolist()
+        size = 1
+        if kind in (RELEASE, ARRIVE):
+            if kind == RELEASE:
+                size = int(self.model.chemistry.release_size[index, self.at])
+            self.enter(index, size)
+        elif kind == BIND:
+            self.seat(index, first, second, self.member(c, rest))
+        elif kind <= TRANSPORT:
+            self.unseat(index, self.member(c, rest), INSIDE if kind == TRANSPORT else FREE)
+        else:
+            molecule = self.take(first, self.member(c, rest))
+            assert isinstance(molecule, Molecule)
+            if kind == RETURN:
+                self.model.store.molecules[COMPARTMENT, molecule.row] = FREE
+                self.put(self.table.free(index), molecule)
+            else:
+                self.model.lose(molecule)
+        self.model.store.events[counter] += size
+
+    def enter(self, ligand: int, size: int) -> None:
+        """New molecules in this cell."""
+        for _ in range(size):
+            self.put(self.table.free(ligand), self.engine.create(ligand, self.number))
+
+    def seat(self, pair: int, free_row: int, empty_row: int, member: int) -> None:
+        """A free molecule (none of a clamped ligand) takes an empty site."""
+        sites, mol = self.model.store.sites, self.model.store.molecules
+        n_empty = self.count(empty_row)
+        site = self.take(empty_row, member % n_empty)
+        self.put(pair, site)
+        sites[LIGAND, site.id] = self.model.names.ligands.index(self.model.names.pairs[pair][1])
+        if free_row != self.table.one:
+            molecule = self.take(free_row, member // n_empty)
+            assert isinstance(molecule, Molecule)
+            row = molecule.row
+            sites[ROW, site.id] = row
+            mol[SITE, row], mol[CELL, row] = site.id, self.model.plan.cells
+            mol[COMPARTMENT, row] = BOUND
+
+    def unseat(self, pair: int, member: int, compartment: int) -> None:
+        """A site lets its molecule go, back out or inside."""
+        sites, mol = self.model.store.sites, self.model.store.molecules
+        target, ligand = (int(v) for v in self.model.chemistry.pairs[pair])
+        site = self.take(pair, member)
+        assert isinstance(site, Site)
+        self.put(self.table.empty(target), site)
+        molecule = site.molecule
+        sites[LIGAND, site.id] = sites[ROW, site.id] = -1
+        if molecule is not None:
+            row = molecule.row
+            mol[SITE, row], mol[CELL, row] = NO_SITE, sites[SITE_CELL, site.id]
+            mol[COMPARTMENT, row] = compartment
+            where = self.table.free if compartment == FREE else self.table.inside
+            self.put(where(ligand), molecule)
+
+
+def choose(propensity: list[float], x: float) -> tuple[int, float]:
+    """Channel in which ``x`` falls, and what is left of ``x`` within it."""
+    chosen, rest = 0, x
+    for c, a in enumerate(propensity):
+        if a > 0.0:
+            chosen, rest = c, x
+            if x < a:
+                break
+            x -= a
+    return chosen, rest
+
+
+def sound(rate: object, agent: Molecule | Site) -> float:
+    """What a user's rule answered, if it is a rate."""
+    if isinstance(rate, int | float | np.number) and 0.0 <= rate < math.inf:
+        return float(rate)
+    name = f"{type(agent).__name__}.propensity()"
+    raise InputError(name, rate, "a number >= 0, in 1/s, and not infinite")
+
+
+class Readable:
+    """Steps a model's state with agents."""
+
+    def __init__(self, model: SynapseModel) -> None:
+        self.model = model
+        self.slot = {cell: at for at, cell in enumerate(model.space.active.tolist())}
+        self._stock: dict[type, bool] = {}
+
+    def overridden(self, agent: Molecule | Site) -> bool:
+        """Whether the agent's class has a ``propensity`` of its own."""
+        kind = type(agent)
+        if kind not in self._stock:
+            self._stock[kind] = kind.propensity in (Molecule.propensity, Site.propensity)
+        return not self._stock[kind]
+
+    def asked(self, molecule: Molecule, kind: int) -> float:
+        """What a molecule answers when asked how fast an event happens to it."""
+        rate = molecule.propensity(kind)
+        return sound(rate, molecule) if self.overridden(molecule) else rate
+
+    def step(self) -> None:
+        """Hop, then react."""
+        model = self.model
+        model.draws = Draws(
+            model.simulation.address, int(model.store.meta[STEP]), int(model.store.meta[NEXT_ID])
+        )
+        for molecules in model.molecules():
+            for molecule in molecules:
+                molecule.step()
+        self.react()
+        model.store.meta[STEP] += 1
+        model.draws = None
+
+    def react(self) -> None:
+        """Clocks of the active cells, ascending; then exchange in the others."""
+        store, space = self.model.store, self.model.space
+        due = self.due_releases()
+        for at, members in enumerate(self.landed()):
+            OpenCell(self, at, members).run_clock(due.get(at, []))
+        for ligand in range(len(self.model.names.ligands)):
+            if space.exchange[ligand, LEAVE] > 0.0:
+                self.leave(ligand)
+            if space.exchange[ligand, STAY_MEAN] > 0.0:
+                self.arrive(ligand)
+        store.meta[SCHEDULED] += sum(1 for s in space.schedule if s[0] == store.meta[STEP])
+
+    def due_releases(self) -> dict[int, list[tuple[float, int, int]]]:
+        """Releases at given times within this step, by active cell."""
+        space, step = self.model.space, self.model.store.meta[STEP]
+        due: dict[int, list[tuple[float, int, int]]] = {}
+        for (at_step, slot, ligand, size), time in zip(
+            space.schedule.tolist(), space.schedule_offset.tolist(), strict=True
+        ):
+            if at_step == step:
+                due.setdefault(slot, []).append((time, ligand, size))
+        return due
+
+    def landed(self) -> list[list[list[Molecule]]]:
+        """Molecules in each active cell: free by ligand, then inside by ligand."""
+        n = len(self.model.names.ligands)
+        found: list[list[list[Molecule]]] = [
+            [[] for _ in range(2 * n)] for _ in range(self.model.space.active.size)
+        ]
+        mol = self.model.store.molecules
+        for ligand, molecules in enumerate(self.model.molecules()):
+            for molecule in molecules:
+                row = molecule.row
+                at = self.slot.get(int(mol[CELL, row]))
+                if at is not None:
+                    inside = mol[COMPARTMENT, row] == INSIDE
+                    found[at][ligand + n * int(inside)].append(molecule)
+        return found
+
+    def in_active_cell(self, row: int) -> bool:
+        """Whether a molecule is where a clock runs."""
+        return int(self.model.store.molecules[CELL, row]) in self.slot
+
+    def create(self, ligand: int, cell: int) -> Molecule:
+        """A new free molecule with an id never used before."""
+        model = self.model
+        seg = model.store.segments
+        if seg[ligand, END] == seg[ligand, LIMIT]:
+            model.make_room(ligand)
+        store = model.store
+        row = int(store.segments[ligand, END])
+        store.segments[ligand, END] += 1
+        number = int(store.meta[NEXT_ID])
+        store.meta[NEXT_ID] += 1
+        mol = store.molecules
+        mol[ID, row], mol[CELL, row] = number, cell
+        mol[Y, row], mol[X, row] = divmod(cell, model.plan.width)
+        mol[COMPARTMENT, row], mol[SITE, row] = FREE, NO_SITE
+        model.moved(row, None, cell)
+        return model.new_molecule(ligand, number, row)
+
+    def note(self, kind: int, ligand: int, n: int, time: float) -> None:
+        """Count ``n`` events of a ligand at a time (s)."""
+        if n > 0:
+            names = self.model.names
+            counter = lay.ligand_event(len(names.pairs), len(names.ligands), kind, ligand)
+            self.model.store.events[counter] += n
+            self.model.store.last_s[counter] = time
+
+    def leave(self, ligand: int) -> None:
+        """Exit and degradation of free molecules in inactive cells."""
+        store = self.model.store
+        gone, exits, ruled = 0, 0, self.ruled(ligand)
+        chance, share = (float(x) for x in self.model.space.exchange[ligand, [LEAVE, EXIT_SHARE]])
+        for molecule in self.model.molecules()[ligand]:
+            row = molecule.row
+            if store.molecules[COMPARTMENT, row] != FREE or self.in_active_cell(row):
+                continue
+            if ruled:
+                chance, share = self.leaving(molecule, self.model.plan.dt)
+            u = self.model.draws.leaving(molecule.id)
+            if u < chance:
+                gone += 1
+                exits += int(u < chance * share)
+                self.model.lose(molecule)
+        store.totals[CountRows.of(self.model.names).free(ligand)] -= gone
+        self.note_exchange(ligand, 0, exits, gone - exits)
+
+    def leaving(self, molecule: Molecule, time: float) -> tuple[float, float]:
+        """Chance that a molecule with a rule of its own leaves an inactive cell within ``time``
+        (s), and the share of those that exit.
+        """
+        exits, lost = (
+            self.asked(molecule, kind) if (kind, molecule.number) in self.model.rates else 0.0
+            for kind in (EXIT, DEGRADE)
+        )
+        total = exits + lost
+        return -math.expm1(-total * time), exits / total if total > 0.0 else 1.0
+
+    def note_exchange(self, ligand: int, arrived: int, exits: int, degraded: int) -> None:
+        """Count the exchange of a step in inactive cells."""
+        end = (int(self.model.store.meta[STEP]) + 1) * self.model.plan.dt
+        self.note(ARRIVE, ligand, arrived, end)
+        self.note(EXIT, ligand, exits, end)
+        self.note(DEGRADE, ligand, degraded, end)
+
+    def arrive(self, ligand: int) -> None:
+        """Arrivals in inactive cells: those that stay, anywhere, and those that have left again."""
+        exchange, numbers = self.model.space.exchange[ligand], _Numbers(self.model.draws, ligand)
+        if self.ruled(ligand):
+            self.arrive_by_rule(ligand, numbers)
+            return
+        stay = numbers.poisson(float(exchange[STAY_MEAN]))
+        for _ in range(stay):
+            self.create(ligand, self.somewhere(numbers))
+        self.model.store.totals[CountRows.of(self.model.names).free(ligand)] += stay
+        passing = numbers.poisson(float(exchange[PASS_MEAN]))
+        exits = sum(int(numbers.next() < exchange[EXIT_SHARE]) for _ in range(passing))
+        self.note_exchange(ligand, stay + passing, exits, passing - exits)
+
+    def arrive_by_rule(self, ligand: int, numbers: _Numbers) -> None:
+        """The same where a user's rule says how fast molecules leave: each arrives at a random
+        time, and is asked.
+        """
+        exchange, dt = self.model.space.exchange[ligand], self.model.plan.dt
+        came = numbers.poisson(float(exchange[STAY_MEAN] + exchange[PASS_MEAN]))
+        exits = lost = 0
+        for _ in range(came):
+            molecule = self.create(ligand, self.somewhere(numbers))
+            chance, share = self.leaving(molecule, numbers.next() * dt)
+            u = numbers.next()
+            if u < chance:
+                exits, lost = exits + int(u < chance * share), lost + int(u >= chance * share)
+                self.model.lose(molecule)
+        self.model.store.totals[CountRows.of(self.model.names).free(ligand)] += came - exits - lost
+        self.note_exchange(ligand, came, exits, lost)
+
+    def somewhere(self, numbers: _Numbers) -> int:
+        """An inactive cell."""
+        cells = self.model.space.inactive
+        return int(cells[min(int(numbers.next() * cells.size), cells.size - 1)])
+
+    def ruled(self, ligand: int) -> bool:
+        """Whether the molecules of a ligand have a ``propensity`` of their own."""
+        return self.model.molecule_class(ligand).propensity is not Molecule.propensity
+
+
+class _Numbers:
+    """The uniform numbers of a ligand's arrivals in one step, one after the other."""
+
+    def __init__(self, draws: Draws, ligand: int) -> None:
+        self.draws, self.ligand, self.k = draws, ligand, 0
+
+    def next(self) -> float:
+        """The next one."""
+        self.k += 1
+        return self.draws.number(Stream.ARRIVE, self.ligand, self.k - 1)
+
+    def poisson(self, mean: float) -> int:
+        """A Poisson number, by counting exponential waiting times."""
+        n, reached = 0, 0.0
+        while mean > 0.0:
+            reached += exponential(self.next())
+            if reached > mean:
+                break
+            n += 1
+        return n
+
+
+__all__ = ["START", "Draws", "OpenCell", "Readable", "choose"]

@@ -1,0 +1,222 @@
+"""What must be true of every state, number by number; a message says what is not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.layout import (
+    BOUND,
+    CELL,
+    COMPARTMENT,
+    FREE,
+    GONE,
+    I64,
+    ID,
+    INSIDE,
+    LIGAND,
+    NO_SITE,
+    ROW,
+    SITE,
+    SITE_CELL,
+    TARGET,
+    X,
+    Y,
+)
+from synapse_abm.synapse.engine.network import CountRows, Names
+from synapse_abm.synapse.engine.state import State
+from synapse_abm.synapse.scenario.definition import Scenario
+
+
+class InvariantError(AssertionError):
+    """The state contradicts itself; the message names what, where and the counts."""
+
+
+def check(state: State, scenario: Scenario) -> None:
+    """Invariants: every number that the arrays hold twice, or that a law of conservation fixes.
+
+    Rows in order and ids unique; positions on the grid, and cells those of the positions; binding
+    one to one, between a ligand and a target that it binds; sites where the scenario puts them;
+    counts as counted anew; nothing made or lost; events in the past, releases done when due.
+
+    Raises
+    ------
+    InvariantError
+        At the first contradiction.
+    """
+    check_arrays(state, scenario)
+    names, rows = Names.of(scenario), state.rows()
+    for number, (name, ligand) in enumerate(scenario.ligands.items()):
+        if ligand.clamped_nM is None:
+            _check_conserved(state, names, number, rows[number].size, scenario.ligands[name].count)
+    _check_time(state, scenario)
+
+
+def check_arrays(state: State, scenario: Scenario) -> None:
+    """The same without molecules made and lost, and without time: for a place that is part of more.
+
+    Raises
+    ------
+    InvariantError
+        At the first contradiction.
+    """
+    names = Names.of(scenario)
+    ligands = list(scenario.ligands.values())
+    clamped = np.array([x.clamped_nM is not None for x in ligands], dtype=bool)
+    _check_rows(state)
+    rows = state.rows()
+    _check_sites(state, scenario)
+    _check_binding(state, rows, clamped)
+    _check_places(state, scenario, state.all_rows())
+    _check_pairs(state, names)
+    for number in range(len(names.ligands)):
+        _check_ligand(state, names, number, rows[number])
+
+
+def _demand(true: bool, otherwise: str) -> None:
+    if not true:
+        raise InvariantError(otherwise)
+
+
+def _check_rows(state: State) -> None:
+    """Each ligand has its segment of the rows; gaps in it are counted; ids are below the next."""
+    seg, mol = state.store.segments, state.store.molecules
+    start, end, limit, dead = seg.T
+    expected = np.concatenate([[0], limit[:-1]]) if limit.size else limit
+    _demand(np.array_equal(start, expected), "rows of ligands do not follow each other")
+    last = int(limit[-1]) if limit.size else 0
+    _demand(last == mol.shape[1], "rows do not end with the last ligand")
+    _demand(bool(((start <= end) & (end <= limit)).all()), "a ligand has more rows than room")
+    for a, b, gaps in zip(start, end, dead, strict=True):
+        gone = int((mol[COMPARTMENT, a:b] == GONE).sum())
+        _demand(gone == gaps, f"{gone} rows are gone, {gaps} counted")
+        _demand(bool((mol[COMPARTMENT, a:b] <= GONE).all()), "a molecule is in no compartment")
+        _demand(bool((mol[ID, a:b] < state.store.meta[lay.NEXT_ID]).all()), "an id is yet to come")
+    _demand(int(state.store.meta[lay.FULL]) == 0, "rows were full")
+
+
+def _check_sites(state: State, scenario: Scenario) -> None:
+    """Targets in order, each with its number of sites, in the given cells or evenly scattered."""
+    sites, cells, first = state.store.sites, scenario.grid.cells, 0
+    total = sum(target.n_sites for target in scenario.targets.values())
+    _demand(sites.shape[1] == total, f"{sites.shape[1]} sites, {total} in the scenario")
+    for number, (name, target) in enumerate(scenario.targets.items()):
+        mine = sites[:, first : first + target.n_sites]
+        first += target.n_sites
+        where = mine[SITE_CELL]
+        _demand(bool((mine[TARGET] == number).all()), f"sites of {name} are of another target")
+        _demand(bool(((where >= 0) & (where < cells)).all()), f"a site of {name} is nowhere")
+        if target.cells is not None:
+            given = [y * scenario.grid.width + x for x, y in target.cells]
+            _demand(where.tolist() == given, f"a site of {name} has moved")
+        elif target.n_sites:
+            each = np.bincount(where, minlength=cells)
+            _demand(int(np.ptp(each)) <= 1, f"sites of {name} are not in distinct cells")
+
+
+def _check_binding(state: State, rows: list[I64], clamped: np.ndarray) -> None:
+    mol, sites = state.store.molecules, state.store.sites
+    every = state.all_rows()
+    _demand(np.unique(mol[ID, every]).size == every.size, "two molecules share an id")
+    bound = every[mol[COMPARTMENT, every] == BOUND]
+    unbound = every[mol[COMPARTMENT, every] != BOUND]
+    at = mol[SITE, bound].astype(np.int64)
+    _demand(bool((at < sites.shape[1]).all()), "a molecule is bound to no site")
+    _demand(np.array_equal(sites[ROW, at], bound), "a bound molecule's site holds another")
+    _demand(bool((mol[SITE, unbound] == NO_SITE).all()), "a molecule has a site but is not bound")
+    held = np.flatnonzero(sites[ROW] != -1)
+    _demand(held.size == bound.size, "a site holds a molecule that is not bound")
+    for number, mine in enumerate(rows):
+        of = sites[LIGAND, mol[SITE, mine[mol[COMPARTMENT, mine] == BOUND]].astype(np.int64)]
+        _demand(bool((of == number).all()), "a site holds a molecule of another ligand")
+    by_clamped = np.isin(sites[LIGAND], np.flatnonzero(clamped))
+    without = (sites[LIGAND] != -1) & (sites[ROW] == -1)
+    _demand(np.array_equal(by_clamped, without), "a site is occupied by no molecule")
+
+
+def _check_places(state: State, scenario: Scenario, every: I64) -> None:
+    """Ring coordinates fold onto the cell; bound molecules keep those of their site's cell."""
+    mol, grid = state.store.molecules, scenario.grid
+    fold = 2 if grid.walls == "reflecting" else 1
+    x, y = mol[X, every].astype(np.int64), mol[Y, every].astype(np.int64)
+    inside = (x < fold * grid.width) & (y < fold * grid.height)
+    _demand(bool(inside.all()), "a molecule is outside the grid")
+    if fold == 2:
+        x, y = np.minimum(x, 2 * grid.width - 1 - x), np.minimum(y, 2 * grid.height - 1 - y)
+    there = np.array_equal(y * grid.width + x, state.cells_of(every))
+    _demand(there, "a molecule's cell is not where it is")
+    nowhere = mol[CELL, every[mol[COMPARTMENT, every] == BOUND]]
+    _demand(bool((nowhere == grid.cells).all()), "a bound molecule is in a cell of its own")
+
+
+def _check_pairs(state: State, names: Names) -> None:
+    sites, store, pairs = state.store.sites, state.store, len(names.pairs)
+    known = 0
+    for p, (target, ligand) in enumerate(names.pairs):
+        at = sites[TARGET] == names.targets.index(target)
+        n = int((at & (sites[LIGAND] == names.ligands.index(ligand))).sum())
+        known += n
+        _demand(n == store.totals[p], f"{ligand} bound to {target} is miscounted")
+        made, lost, carried = (
+            int(store.events[lay.pair_event(pairs, kind, p)])
+            for kind in (lay.BIND, lay.UNBIND, lay.TRANSPORT)
+        )
+        _demand(made - lost - carried == n, f"binding events of {ligand} to {target} do not add up")
+    for t, target in enumerate(names.targets):
+        n = int(((sites[TARGET] == t) & (sites[LIGAND] < 0)).sum())
+        known += n
+        _demand(n == store.totals[pairs + t], f"empty sites of {target} are miscounted")
+    _demand(known == sites.shape[1], "a site holds a ligand that does not bind to it")
+
+
+def _check_ligand(state: State, names: Names, number: int, rows: I64) -> None:
+    mol, name, table = state.store.molecules, names.ligands[number], CountRows.of(names)
+    ids = mol[ID, rows].astype(np.int64)
+    _demand(bool((np.diff(ids) > 0).all()), f"rows of {name} are out of order")
+    for kind, at in ((FREE, table.free(number)), (INSIDE, table.inside(number))):
+        n = int((mol[COMPARTMENT, rows] == kind).sum())
+        said = state.store.totals[at]
+        _demand(n == said, f"{name}: {n} {lay.COMPARTMENTS[kind]}, {said} counted")
+
+
+def _check_conserved(state: State, names: Names, ligand: int, live: int, start: int) -> None:
+    """There now = at the start + arrived + released - exited - degraded - metabolised, and the same
+    for what is inside.
+    """
+    pairs, ligands, name = len(names.pairs), len(names.ligands), names.ligands[ligand]
+
+    def count(*kinds: int) -> int:
+        at = [lay.ligand_event(pairs, ligands, kind, ligand) for kind in kinds]
+        return int(state.store.events[at].sum())
+
+    came, went = count(lay.ARRIVE, lay.RELEASE), count(lay.EXIT, lay.DEGRADE, lay.METABOLISE)
+    _demand(
+        live == start + came - went, f"{name}: {live} there, {start} + {came} came, {went} went"
+    )
+    carried = sum(
+        int(state.store.events[lay.pair_event(pairs, lay.TRANSPORT, p)])
+        for p, pair in enumerate(names.pairs)
+        if pair[1] == name
+    )
+    out = count(lay.RETURN, lay.METABOLISE)
+    inside = int(state.store.totals[CountRows.of(names).inside(ligand)])
+    _demand(inside == carried - out, f"{name}: {inside} inside, {carried} carried in, {out} out")
+
+
+def _check_time(state: State, scenario: Scenario) -> None:
+    """Each kind of event that happened has a time, not after now; releases are done when due."""
+    store, dt = state.store, scenario.dt_s
+    _demand(bool((store.events >= 0).all()), "a count of events is negative")
+    happened = store.events > 0
+    _demand(
+        np.array_equal(happened, ~np.isnan(store.last_s)), "an event has no time, or a time none"
+    )
+    now = state.step * dt * (1 + 1e-12)
+    last = store.last_s[happened]
+    _demand(bool(((last >= 0) & (last <= now)).all()), "an event is yet to come")
+    times = [t for x in scenario.ligands.values() for batch in x.batches for t in batch.times_s]
+    due = sum(math.floor(t / dt) < state.step for t in times)
+    done = int(store.meta[lay.SCHEDULED])
+    _demand(done == due, f"{done} releases at given times are done, {due} were due")

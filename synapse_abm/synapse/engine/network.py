@@ -1,0 +1,386 @@
+"""From a scenario to numbers: channels with their rates, hop tables, cells that need a clock.
+
+This is the one place where concentrations become molecules and rate constants become rates per
+pair.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from synapse_abm.core.errors import InputError
+from synapse_abm.core.rng import (
+    MAX_PLACE,
+    MAX_REPLICATE,
+    MAX_SEED,
+    Stream,
+    counter_high,
+    entity_words,
+    key_words,
+    uniforms,
+)
+from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.heat import hop_table
+from synapse_abm.synapse.engine.layout import DIRECT_BITS, F64, I32, I64, U16, U32, U64
+from synapse_abm.synapse.scenario.definition import Ligand, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Whose random numbers these are: seed, replicate and place (see ``rng``)."""
+
+    seed: int
+    replicate: int = 0
+    place: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {"seed": MAX_SEED, "replicate": MAX_REPLICATE, "place": MAX_PLACE}
+        for name, largest in limits.items():
+            value = getattr(self, name)
+            whole = hasattr(value, "__index__") and not isinstance(value, bool)
+            if not whole or not 0 <= value <= largest:
+                raise InputError(name, value, f"a whole number from 0 to {largest}")
+            object.__setattr__(self, name, operator.index(value))  # NumPy's integers are welcome
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the rows and columns of the arrays are called."""
+
+    targets: tuple[str, ...]
+    ligands: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]  # (target, ligand)
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Names:
+        """Names in the scenario's own order; pairs by target, then ligand."""
+        ligands = scenario.ligands
+        pairs = [(t, n) for t in scenario.targets for n in ligands if t in ligands[n].binding]
+        return cls(tuple(scenario.targets), tuple(ligands), tuple(pairs))
+
+
+class _Channel(NamedTuple):
+    kind: int
+    number: int
+    first: int
+    second: int
+    rate: float
+
+
+def channels(scenario: Scenario) -> list[_Channel]:
+    """Every event with a rate above zero, in the order in which propensities are summed.
+
+    Sites first: by pair, unbind then transport. Then by ligand: binding to each target, return,
+    metabolism, exit, degradation, arrival, batch. A propensity is rate x count x count.
+    """
+    names = Names.of(scenario)
+    rows = CountRows.of(names)
+    found = []
+    for p, (target, ligand) in enumerate(names.pairs):
+        kinetics = scenario.ligands[ligand].binding[target]
+        found.append(_Channel(lay.UNBIND, p, rows.bound(p), rows.one, kinetics.koff))
+        found.append(_Channel(lay.TRANSPORT, p, rows.bound(p), rows.one, kinetics.kcat_per_s))
+    for number, name in enumerate(names.ligands):
+        found += _ligand_channels(scenario, names, rows, number, name)
+    return [c for c in found if c.rate > 0]
+
+
+def _ligand_channels(
+    scenario: Scenario, names: Names, rows: CountRows, number: int, name: str
+) -> list[_Channel]:
+    ligand, volume = scenario.ligands[name], scenario.grid.cell_volume_um3
+    free, inside, one = rows.free(number), rows.inside(number), rows.one
+    found = []
+    for p, (target, bound_ligand) in enumerate(names.pairs):
+        if bound_ligand != name:
+            continue
+        empty, kon = rows.empty(names.targets.index(target)), ligand.binding[target].kon
+        if ligand.clamped_nM is not None:
+            found.append(_Channel(lay.BIND, p, one, empty, kon * ligand.clamped_nM))
+        else:
+            found.append(_Channel(lay.BIND, p, free, empty, pair_rate_per_s(kon, volume)))
+    exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+    releases = any(batch.rate_per_s > 0 for batch in ligand.batches)
+    return [
+        *found,
+        _Channel(lay.RETURN, number, inside, one, ligand.return_per_s),
+        _Channel(lay.METABOLISE, number, inside, one, ligand.metabolism_per_s),
+        _Channel(lay.EXIT, number, free, one, exits),
+        _Channel(lay.DEGRADE, number, free, one, ligand.degradation_per_s),
+        _Channel(lay.ARRIVE, number, one, one, arrivals_per_cell_s(ligand, volume)),
+        _Channel(lay.RELEASE, number, one, one, 1.0 if releases else 0.0),
+    ]
+
+
+def arrivals_per_cell_s(ligand: Ligand, cell_volume_um3: float) -> float:
+    """Rate (1/s) at which molecules enter one cell from the reservoir: exchange x copies at
+    balance.
+    """
+    if ligand.reservoir is None:
+        return 0.0
+    copies = ligand.reservoir.concentration_nM * molecules_per_nM(cell_volume_um3)
+    return ligand.reservoir.exchange_per_s * copies
+
+
+@dataclass(frozen=True, slots=True)
+class CountRows:
+    """Rows of the table of counts per cell: bound by pair, empty by target, free, inside, one."""
+
+    pairs: int
+    targets: int
+    ligands: int
+
+    @classmethod
+    def of(cls, names: Names) -> CountRows:
+        """Rows for these names."""
+        return cls(len(names.pairs), len(names.targets), len(names.ligands))
+
+    def bound(self, pair: int) -> int:
+        """Sites of the cell that hold this pair."""
+        return pair
+
+    def empty(self, target: int) -> int:
+        """Empty sites of the cell."""
+        return self.pairs + target
+
+    def free(self, ligand: int) -> int:
+        """Free molecules in the cell."""
+        return self.pairs + self.targets + ligand
+
+    def inside(self, ligand: int) -> int:
+        """Transported molecules in the cell."""
+        return self.pairs + self.targets + self.ligands + ligand
+
+    @property
+    def one(self) -> int:
+        """The row of ones, second factor of first-order channels."""
+        return self.pairs + self.targets + 2 * self.ligands
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return self.one + 1
+
+
+def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
+    """Cell and target of every site, targets in order; scattered sites take distinct cells in
+    turn.
+    """
+    cells: list[int] = []
+    targets: list[int] = []
+    for number, target in enumerate(scenario.targets.values()):
+        if target.cells is not None:
+            found = [y * scenario.grid.width + x for x, y in target.cells]
+        else:
+            found = _scattered(scenario.grid.cells, target.n_sites, address, number)
+        cells += found
+        targets += [number] * len(found)
+    return np.array(cells, dtype=np.int32), np.array(targets, dtype=np.int32)
+
+
+def _scattered(cells: int, sites: int, address: Address, number: int) -> list[int]:
+    """Cells of scattered sites; ascending, because neighbours in memory are visited faster."""
+    rounds, rest = divmod(sites, cells)
+    chosen: list[int] = []
+    at = address.seed, address.replicate, address.place
+    u = uniforms(entity_words(*at, Stream.PLACE_SITES, 0, number, rest))
+    jumps = np.arange(rest) + (u * (cells - np.arange(rest))).astype(np.int64)
+    taken: dict[int, int] = {}
+    for i, j in enumerate(jumps.tolist()):  # Fisher-Yates, only as far as needed
+        chosen.append(taken.get(j, j))
+        taken[j] = taken.get(i, i)
+    return list(range(cells)) * rounds + sorted(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """All constant arrays of a run (see ``layout``)."""
+
+    names: Names
+    plan: lay.Plan
+    space: lay.Space
+    chemistry: lay.Chemistry
+
+
+def build_network(scenario: Scenario, address: Address, site_cell: I32) -> Network:
+    """Rates, hop tables and active cells of a scenario whose sites are in ``site_cell``."""
+    names = Names.of(scenario)
+    active = _active_cells(scenario, site_cell)
+    return Network(
+        names,
+        _plan(scenario, names, address),
+        _space(scenario, active, site_cell),
+        _chemistry(scenario, names, active),
+    )
+
+
+def _plan(scenario: Scenario, names: Names, address: Address) -> lay.Plan:
+    grid = scenario.grid
+    fold = 2 if grid.walls == "reflecting" else 1
+    key0, key1 = key_words(address.seed)
+    return lay.Plan(
+        pairs=len(names.pairs),
+        targets=len(names.targets),
+        ligands=len(names.ligands),
+        width=grid.width,
+        cells=grid.cells,
+        ring_x=fold * grid.width,
+        ring_y=fold * grid.height,
+        fold=fold == 2,
+        key0=np.uint32(key0),
+        key1=np.uint32(key1),
+        origin=np.uint32(counter_high(address.replicate, address.place, 0, 0)[1]),
+        dt=scenario.dt_s,
+    )
+
+
+def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
+    found = channels(scenario)
+    table = [(*c[:4], _counter(names, c), *_lists(scenario, names, c)) for c in found]
+    pairs = [(names.targets.index(t), names.ligands.index(n)) for t, n in names.pairs]
+    pair_of = np.full((max(len(names.targets), 1), max(len(names.ligands), 1)), -1, dtype=np.int64)
+    for p, pair in enumerate(pairs):
+        pair_of[pair] = p
+    rate, size = _release(scenario, active)
+    return lay.Chemistry(
+        channels=np.array(table, dtype=np.int64).reshape(-1, 7),
+        rate=np.array([c.rate for c in found], dtype=np.float64),
+        pairs=np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        pair_of=pair_of,
+        release_rate=rate,
+        release_size=size,
+    )
+
+
+def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
+    cells = scenario.grid.cells
+    flags = np.zeros(32 * (cells // 32 + 1), dtype=np.uint8)  # whole words of the set of bits
+    flags[active] = 1
+    inactive = np.flatnonzero(flags[:cells] == 0).astype(np.uint32)
+    site_slot = np.searchsorted(active, site_cell)
+    first_cell_of_word = 32 * np.arange(cells // 32 + 1)
+    hop, direct, hop_shift = _hop_tables(scenario)
+    schedule, offset = _schedule(scenario, active)
+    return lay.Space(
+        hop=hop,
+        direct=direct,
+        hop_shift=hop_shift,
+        active=active,
+        is_active=flags[: cells + 1],
+        active_bits=np.packbits(flags, bitorder="little").view("<u4").astype(np.uint32),
+        active_before=np.searchsorted(active, first_cell_of_word).astype(np.uint32),
+        first_site=np.searchsorted(np.sort(site_slot), np.arange(active.size + 1)).astype(np.int64),
+        site_order=np.argsort(site_slot, kind="stable").astype(np.int32),
+        inactive=inactive,
+        exchange=_exchange(scenario, inactive.size),
+        schedule=schedule,
+        schedule_offset=offset,
+    )
+
+
+def _lists(scenario: Scenario, names: Names, channel: _Channel) -> tuple[int, int]:
+    """List that the site of a pair's event joins; list that the molecule leaves or joins."""
+    rows = CountRows.of(names)
+    if channel.kind > lay.BIND:
+        return rows.one, rows.one
+    target, name = names.pairs[channel.number]
+    number = names.ligands.index(name)
+    binds = channel.kind == lay.BIND
+    sites = rows.bound(channel.number) if binds else rows.empty(names.targets.index(target))
+    if scenario.ligands[name].clamped_nM is not None:
+        return sites, rows.one
+    return sites, rows.inside(number) if channel.kind == lay.TRANSPORT else rows.free(number)
+
+
+def _counter(names: Names, channel: _Channel) -> int:
+    pairs, ligands = len(names.pairs), len(names.ligands)
+    if channel.kind <= lay.BIND:
+        return lay.pair_event(pairs, channel.kind, channel.number)
+    return lay.ligand_event(pairs, ligands, channel.kind, channel.number)
+
+
+def _cell_number(scenario: Scenario, cell: tuple[int, int]) -> int:
+    return cell[1] * scenario.grid.width + cell[0]
+
+
+def _active_cells(scenario: Scenario, site_cell: I32) -> U32:
+    sources = [
+        _cell_number(scenario, batch.cell)
+        for ligand in scenario.ligands.values()
+        for batch in ligand.batches
+    ]
+    return np.unique(np.concatenate([site_cell, sources])).astype(np.uint32)
+
+
+def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:
+    """Alias tables (2, L, slots), short cuts, shifts (2, L); -1 shifts where nothing hops."""
+    grid, ligands = scenario.grid, list(scenario.ligands.values())
+    fold = 2 if grid.walls == "reflecting" else 1
+    tables: dict[tuple[int, int], U64] = {}
+    shifts = np.full((2, max(len(ligands), 1)), -1, dtype=np.int64)
+    direct = np.zeros((*shifts.shape, 1 << DIRECT_BITS), dtype=np.uint16)
+    for axis, length in enumerate((grid.width, grid.height)):
+        for number, ligand in enumerate(ligands):
+            hops = ligand.diffusion_um2_per_s * scenario.dt_s / grid.spacing_um**2
+            if length > 1 and hops > 0.0:
+                at = axis, number
+                tables[at], shifts[at], direct[at] = hop_table(hops, fold * length)
+    widest = max((t.size for t in tables.values()), default=1)
+    out = np.zeros((*shifts.shape, widest), dtype=np.uint64)
+    for at, table in tables.items():
+        out[at][: table.size] = table
+    return out, direct, shifts
+
+
+def _release(scenario: Scenario, active: U32) -> tuple[F64, I64]:
+    rate = np.zeros((max(len(scenario.ligands), 1), max(active.size, 1)))
+    size = np.zeros(rate.shape, dtype=np.int64)
+    for number, ligand in enumerate(scenario.ligands.values()):
+        for batch in ligand.batches:
+            if batch.rate_per_s > 0:
+                at = int(np.searchsorted(active, _cell_number(scenario, batch.cell)))
+                rate[number, at], size[number, at] = batch.rate_per_s, batch.size
+    return rate, size
+
+
+def _exchange(scenario: Scenario, inactive: int) -> F64:
+    """Exchange in cells without a clock, in closed form over one step (columns: see ``layout``).
+
+    A molecule present at the start leaves with probability 1 - exp(-q dt), q = exit + degradation.
+    Arrivals at rate a that are still there at the end are Poisson with mean a (1 - exp(-q dt))/q,
+    those that have come and gone Poisson with the rest of a dt, and the two are independent.
+    """
+    dt, volume = scenario.dt_s, scenario.grid.cell_volume_um3
+    rows = []
+    for ligand in scenario.ligands.values():
+        exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+        gone = exits + ligand.degradation_per_s
+        arrivals = arrivals_per_cell_s(ligand, volume) * inactive
+        leave = -math.expm1(-gone * dt)
+        stay = arrivals * leave / gone if gone > 0 else arrivals * dt
+        rows.append(
+            (leave, exits / gone if gone > 0 else 1.0, stay, max(arrivals * dt - stay, 0.0))
+        )
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def _schedule(scenario: Scenario, active: U32) -> tuple[I64, F64]:
+    """Releases at given times, sorted by step, cell and time within the step."""
+    rows = []
+    for number, ligand in enumerate(scenario.ligands.values()):
+        for batch in ligand.batches:
+            at = int(np.searchsorted(active, _cell_number(scenario, batch.cell)))
+            for time in batch.times_s:
+                step = math.floor(time / scenario.dt_s)
+                within = min(max(time - step * scenario.dt_s, 0.0), scenario.dt_s * (1 - 1e-12))
+                rows.append((step, at, within, number, batch.size))
+    rows.sort()
+    table = [(step, at, number, size) for step, at, _, number, size in rows]
+    offsets = [within for _, _, within, _, _ in rows]
+    return np.array(table, dtype=np.int64).reshape(-1, 4), np.array(offsets, dtype=np.float64)

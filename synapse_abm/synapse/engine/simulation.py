@@ -1,0 +1,321 @@
+"""A run of the compiled engine: state, rates and scratch memory of one place, and what it
+recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+import time
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP, AddressError
+from synapse_abm.synapse.engine import kernels as compiled_kernels
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.invariants import check
+from synapse_abm.synapse.engine.layout import FULL, I64, LEAVE, LIMIT, NEXT_ID, START
+from synapse_abm.synapse.engine.network import Address, CountRows, Names, Network, build_network
+from synapse_abm.synapse.engine.state import State, build_state
+from synapse_abm.synapse.scenario.definition import Scenario
+
+#: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
+CALL_S = 0.2
+#: Steps of the first call, when nobody knows yet how long a step takes.
+FIRST_CALL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What was recorded: totals over the place after each recorded step.
+
+    All arrays have one entry per record. Counts of events are totals since the start of the run.
+    """
+
+    scenario: Scenario
+    names: Names
+    step: np.ndarray
+    totals: np.ndarray
+    events: np.ndarray
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Time of each record, s."""
+        return self.step * self.scenario.dt_s
+
+    def bound(self, target: str, ligand: str) -> np.ndarray:
+        """Sites of ``target`` that hold ``ligand``."""
+        return self.totals[:, self.names.pairs.index((target, ligand))]
+
+    def occupancy(self, target: str, ligand: str) -> np.ndarray:
+        """Share of the sites of ``target`` that hold ``ligand``, 0 to 1."""
+        return self.bound(target, ligand) / self.scenario.targets[target].n_sites
+
+    def free(self, ligand: str) -> np.ndarray:
+        """Free molecules."""
+        return self.totals[:, CountRows.of(self.names).free(self.names.ligands.index(ligand))]
+
+    def free_nM(self, ligand: str) -> np.ndarray:
+        """Concentration of free molecules over the whole place, nM."""
+        return self.free(ligand) / self.scenario.grid.molecules_per_nM
+
+    def inside(self, ligand: str) -> np.ndarray:
+        """Molecules that were transported and are still inside."""
+        return self.totals[:, CountRows.of(self.names).inside(self.names.ligands.index(ligand))]
+
+    def count(self, event: str, ligand: str, target: str | None = None) -> np.ndarray:
+        """Completed events: ``bound unbound transported`` of a pair, else of a ligand."""
+        return self.events[:, event_index(self.names, event, ligand, target)]
+
+
+def event_index(names: Names, event: str, ligand: str, target: str | None) -> int:
+    """Column of an event counter."""
+    pairs, ligands = len(names.pairs), len(names.ligands)
+    if event in lay.PAIR_EVENTS:
+        if target is None:
+            raise ValueError(f"event {event!r} needs a target: one of {', '.join(names.targets)}")
+        kind = lay.PAIR_EVENTS.index(event)
+        return lay.pair_event(pairs, kind, names.pairs.index((target, ligand)))
+    if event not in lay.LIGAND_EVENTS:
+        known = ", ".join(lay.PAIR_EVENTS + lay.LIGAND_EVENTS)
+        raise ValueError(f"event {event!r} is not one of {known}")
+    kind = lay.RETURN + lay.LIGAND_EVENTS.index(event)
+    return lay.ligand_event(pairs, ligands, kind, names.ligands.index(ligand))
+
+
+@dataclass(slots=True)
+class Recorder:
+    """A recording under way: one row of totals and events after every ``every``-th step."""
+
+    scenario: Scenario
+    names: Names
+    first_step: int
+    steps: int
+    every: int
+    table: I64
+
+    def note(self, done: int, store: lay.Store) -> None:
+        """Record the state after ``done`` steps, if it is due."""
+        if self.every and done % self.every == 0:
+            self.table[done // self.every - 1] = np.concatenate([store.totals, store.events])
+
+    def series(self) -> Series:
+        """What was recorded."""
+        records = self.steps // self.every if self.every else 0
+        n = self.table.shape[1] - 3 * len(self.names.pairs) - 6 * len(self.names.ligands)
+        numbers = self.first_step + self.every * np.arange(1, records + 1, dtype=np.int64)
+        table = self.table[:records]
+        return Series(self.scenario, self.names, numbers, table[:, :n], table[:, n:])
+
+
+class Simulation:
+    """One place advanced by the compiled engine.
+
+    Parameters
+    ----------
+    scenario
+        What is simulated.
+    seed, replicate, place
+        Address of its random numbers (see ``rng``); replicates of one seed are independent.
+    check_every_step
+        Check all invariants after every step (slow; raises ``InvariantError``).
+    kernels
+        The module of compiled functions; another one only to plant a bug.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int = 0,
+        replicate: int = 0,
+        place: int = 0,
+        *,
+        check_every_step: bool = False,
+        kernels: ModuleType = compiled_kernels,
+    ) -> None:
+        self.scenario = scenario
+        self.address = Address(seed, replicate, place)
+        self.names = Names.of(scenario)
+        self.check_every_step = check_every_step
+        self._kernels = kernels
+        self.state = build_state(scenario, self.address, expected_rows(scenario))
+        self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
+        self._scratch: tuple[lay.Landing, lay.Bench] | None = None
+        self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
+        self._chunk = FIRST_CALL  # steps of a compiled call; it soon finds its size
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave out scratch memory and name the kernels."""
+        fresh = {"_kernels": self._kernels.__name__, "_scratch": None, "_chunk": FIRST_CALL}
+        return self.__dict__ | fresh
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+        self.__dict__.update(state, _kernels=sys.modules[state["_kernels"]])
+
+    @property
+    def step_number(self) -> int:
+        """Steps completed."""
+        return self.state.step
+
+    @property
+    def seconds(self) -> float:
+        """Physical time, s."""
+        return self.state.step * self.scenario.dt_s
+
+    def run(self, steps: int, every: int = 0) -> Series:
+        """Advance by ``steps`` and record after every ``every``-th step (0: record nothing).
+
+        Raises
+        ------
+        AddressError
+            If the run would need a step or molecule number beyond the generator's address.
+        """
+        recorder = self.recorder(steps, every)
+        done = 0
+        while done < steps:
+            chunk = 1 if self.check_every_step else min(self._chunk, steps - done)
+            start = time.perf_counter()
+            done += self._advance(chunk, recorder.table, every, done)
+            took_s = time.perf_counter() - start
+            if chunk == self._chunk or took_s > CALL_S:  # not a short rest
+                self._chunk = _next_chunk(chunk, took_s)
+            if self.check_every_step:
+                check(self.state, self.scenario)
+        return recorder.series()
+
+    def recorder(self, steps: int, every: int) -> Recorder:
+        """An empty recording of the next ``steps`` steps."""
+        self._require_addresses(steps)
+        if every < 0:  # compiled code would write beyond the table
+            raise ValueError(f"every = {every} is negative; give a whole number >= 0")
+        width = self.state.store.totals.size + self.state.store.events.size
+        table = np.zeros((max(steps // every if every else 0, 1), width), dtype=np.int64)
+        return Recorder(self.scenario, self.names, self.state.step, steps, every, table)
+
+    def _advance(self, steps: int, record: I64, every: int, done: int) -> int:
+        """Up to ``steps`` steps; if the rows run full, take them back, make room, try again.
+
+        Draws depend on nothing but their address, so the second try is the first one with more
+        room.
+        """
+        while True:
+            before = self.state.copy() if self._may_grow else self.state
+            if self._scratch is None:
+                self._scratch = scratch(self.state, self.network)
+            net = self.network
+            with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
+                completed = self._kernels.advance(
+                    net.plan, self.state.store, net.space, net.chemistry, *self._scratch,
+                    record, steps, every, done,
+                )  # fmt: skip
+            if completed == steps:
+                return steps
+            full = int(self.state.store.meta[FULL]) - 1
+            self.state = before
+            self.make_room(full)
+
+    def make_room(self, ligand: int) -> None:
+        """Double the rows of a ligand."""
+        seg = self.state.store.segments
+        room = [int(n) for n in seg[:, LIMIT] - seg[:, START]]
+        room[ligand] *= 2
+        self.state, self._scratch = self.state.resized(room), None
+
+    def _require_addresses(self, steps: int) -> None:
+        if steps < 0:
+            raise ValueError(f"steps = {steps} is negative; give a whole number >= 0")
+        if self.state.step + steps > MAX_STEP:
+            raise AddressError(f"step {self.state.step + steps} is beyond {MAX_STEP}")
+        if int(self.state.store.meta[NEXT_ID]) > MAX_ENTITY - 2**24:
+            raise AddressError("molecule numbers are used up; start a new run with another seed")
+
+    def last_time_s(self, event: str, ligand: str, target: str | None = None) -> float:
+        """Time of the latest event of a kind, s (nan if there was none)."""
+        return float(self.state.store.last_s[event_index(self.names, event, ligand, target)])
+
+    def trajectory_sha256(self, steps: int, every: int) -> str:
+        """Run, and hash every molecule's id, cell, site and compartment at each recorded step."""
+        digest = hashlib.sha256()
+        for _ in range(steps // every):
+            self.run(every)
+            digest.update(self.state.step.to_bytes(8, "little"))
+            self.state.digest_into(digest)
+        return digest.hexdigest()
+
+
+def _next_chunk(steps: int, took_s: float) -> int:
+    """Steps of the next compiled call, by how long the last took; no result depends on it."""
+    if took_s < CALL_S / 2:
+        return 2 * steps
+    return max(1, steps // 2) if took_s > CALL_S else steps
+
+
+def expected_rows(scenario: Scenario) -> list[int]:
+    """Rows to make room for, by ligand: what the reservoir holds at balance, with a margin.
+
+    Only a guess that avoids copying: rows that run full are doubled.
+    """
+    sites = sum(t.n_sites for t in scenario.targets.values())
+    rows = []
+    for ligand in scenario.ligands.values():
+        extra = 0.0
+        if ligand.reservoir:
+            extra = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM + sites
+        if ligand.batches:
+            extra += 4 * max(batch.size for batch in ligand.batches)
+        rows.append(max(ligand.count + math.ceil(1.3 * extra + 8 * math.sqrt(extra)), 16))
+    return rows
+
+
+def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Bench]:
+    """Scratch memory of the compiled engine for a state of this size; nothing in it outlives a
+    step.
+    """
+    seg, active, table = state.store.segments, net.space.active.size, CountRows.of(net.names)
+    rows = int(seg[-1, LIMIT]) if seg.size else 0
+    block = compiled_kernels.BLOCK
+    landing = lay.Landing(
+        rows=lay.in_lines(rows + 1, np.uint32),
+        end=np.zeros(max(len(net.names.ligands), 1), dtype=np.int64),
+        follow=lay.in_lines(rows + 1, np.int32),
+        head=np.full(active, -1, dtype=np.int32),
+        counts=np.zeros((table.size, active), dtype=np.int32),
+        total=lay.in_lines(active, np.float64),
+        waiting=lay.in_lines(active, np.float64),
+        ready=np.zeros(active + 1, dtype=np.int64),
+    )
+    room = _list_room(state, net)
+    leaving = rows + 1 if (net.space.exchange[:, LEAVE] > 0).any() else 1
+    bench = lay.Bench(
+        words=lay.in_lines(2 * block + 2, np.uint64),
+        offsets=lay.in_lines(block, np.uint32),
+        here=np.zeros(table.size, dtype=np.int64),
+        members=np.zeros(sum(room) + 1, dtype=np.uint32),
+        first=np.concatenate([[0], np.cumsum(room)]).astype(np.int64),
+        propensity=np.zeros(net.chemistry.rate.size),
+        rate=np.zeros(net.chemistry.rate.size),
+        draws=lay.in_lines(2 * compiled_kernels.BUFFER, np.uint64),
+        wait=lay.in_lines(compiled_kernels.BUFFER, np.float64),
+        select=lay.in_lines(compiled_kernels.BUFFER, np.float64),
+        leaving=np.zeros(leaving, dtype=np.uint32),
+        leaving_u=np.zeros(leaving),
+    )
+    return landing, bench
+
+
+def _list_room(state: State, net: Network) -> list[int]:
+    """Longest possible list of members of one cell, for each row of the table of counts but the
+    ones.
+    """
+    seg, sites = state.store.segments, state.store.sites
+    at_most = []
+    for target in range(len(net.names.targets)):
+        cells = sites[lay.SITE_CELL, sites[lay.TARGET] == target]
+        at_most.append(int(np.bincount(cells).max(initial=0)))
+    rows = [int(n) for n in seg[:, LIMIT] - seg[:, START]]
+    return [at_most[t] for t in net.chemistry.pairs[:, 0]] + at_most + rows + rows

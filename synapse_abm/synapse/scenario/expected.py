@@ -1,0 +1,187 @@
+"""What theory says of a scenario: the exact law where one holds, and the textbook's formula.
+
+Exact values are those of the stationary state, where one of these laws applies to a group of
+ligands and targets that are connected by binding:
+
+- every ligand is clamped or exchanges with a reservoir, and none of the real ones is carried, lost
+  or released: sites are then independent (Anderson, Craciun & Kurtz 2010, doi:10.1007/
+  s11538-010-9517-4), transport of a clamped ligand included (the cycle is a star);
+- one or two closed ligands that are neither carried, lost nor released share one target, with
+  clamped ones beside them: the law of finite copies, on any grid.
+
+The formula is C/(C + K (1 + sum of C_j/K_j of the others)), K being Kd, or Km for what is carried,
+with the concentration a textbook would take: clamped, of the reservoir, or count by volume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from synapse_abm import theory
+from synapse_abm.synapse.scenario.definition import Kinetics, Ligand, Scenario
+from synapse_abm.synapse.scenario.forecast import nominal_nM
+from synapse_abm.synapse.scenario.timestep import is_driven
+
+#: Largest table of the law of two closed ligands.
+LARGEST_TABLE = 4_000_000
+
+type Pair = tuple[str, str]  # (target, ligand)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Expected occupancies and fluxes (1/s, over all sites) by pair, free molecules by ligand;
+    what is not known is missing.
+    """
+
+    occupancy: dict[Pair, float] = field(default_factory=dict)
+    flux: dict[Pair, float] = field(default_factory=dict)
+    free: dict[str, float] = field(default_factory=dict)
+
+
+def half(kinetics: Kinetics) -> float:
+    """Concentration that half occupies or half saturates, nM; infinite without association."""
+    leaving = kinetics.koff + kinetics.kcat_per_s
+    return leaving / kinetics.kon if kinetics.kon > 0 else float("inf")
+
+
+def textbook(scenario: Scenario) -> Values:
+    """The formulas, as they are commonly used."""
+    found = Values()
+    for target, ligands in _bound(scenario).items():
+        if any(_undefined(scenario.ligands[name]) for name in ligands):
+            continue
+        load = {name: _load(scenario, name, target) for name in ligands}
+        if any(np.isinf(x) for x in load.values()):
+            continue
+        for name, x in load.items():
+            _enter(found, scenario, (target, name), x / (1 + sum(load.values())))
+    for name, ligand in scenario.ligands.items():
+        if ligand.clamped_nM is None and not _undefined(ligand):
+            found.free[name] = nominal_nM(scenario, ligand) * scenario.grid.molecules_per_nM
+    return found
+
+
+def exact(scenario: Scenario) -> Values:
+    """Exact stationary means."""
+    found = Values()
+    for targets, ligands in _groups(scenario):
+        parts = [scenario.ligands[name] for name in ligands]
+        if any(not _reversible(scenario, name) for name in ligands):
+            continue
+        if all(_open(ligand) for ligand in parts):
+            _open_group(found, scenario, targets, ligands)
+        elif len(targets) == 1:
+            _closed_group(found, scenario, targets[0], ligands)
+    return found
+
+
+def _enter(found: Values, scenario: Scenario, pair: Pair, occupancy: float) -> None:
+    target, name = pair
+    found.occupancy[pair] = occupancy
+    kcat = scenario.ligands[name].binding[target].kcat_per_s
+    if kcat > 0:
+        found.flux[pair] = scenario.targets[target].n_sites * kcat * occupancy
+
+
+def _load(scenario: Scenario, name: str, target: str) -> float:
+    """C/K of a ligand at a target; infinite if nothing that is bound ever leaves."""
+    concentration = nominal_nM(scenario, scenario.ligands[name])
+    k = half(scenario.ligands[name].binding[target])
+    if concentration == 0 or np.isinf(k):
+        return 0.0
+    return concentration / k if k > 0 else float("inf")
+
+
+def _undefined(ligand: Ligand) -> bool:
+    """Whether no single concentration describes a ligand: it is released in batches."""
+    return bool(ligand.batches)
+
+
+def _open(ligand: Ligand) -> bool:
+    """Whether the surroundings hold the concentration."""
+    exchanged = ligand.reservoir is not None and ligand.reservoir.exchange_per_s > 0
+    return ligand.clamped_nM is not None or exchanged
+
+
+def _reversible(scenario: Scenario, name: str) -> bool:
+    ligand = scenario.ligands[name]
+    if any(k.koff + k.kcat_per_s == 0 and k.kon > 0 for k in ligand.binding.values()):
+        return False
+    return ligand.clamped_nM is not None or not is_driven(ligand)
+
+
+def _bound(scenario: Scenario) -> dict[str, list[str]]:
+    """Ligands by the target they bind to; targets with sites only."""
+    return {
+        target: [name for name, ligand in scenario.ligands.items() if target in ligand.binding]
+        for target, record in scenario.targets.items()
+        if record.n_sites
+    }
+
+
+def _groups(scenario: Scenario) -> list[tuple[list[str], list[str]]]:
+    """Targets and real ligands that are connected by binding, clamped ones beside them.
+
+    A clamped ligand connects nothing: what it does at one target is not felt at another.
+    """
+    bound = _bound(scenario)
+    left, groups = list(bound), list[tuple[list[str], list[str]]]()
+    while left:
+        targets, ligands = [left.pop(0)], dict[str, None]()
+        for target in targets:  # grows while it is gone through
+            ligands |= dict.fromkeys(bound[target])
+            real = {name for name in bound[target] if scenario.ligands[name].clamped_nM is None}
+            near = [other for other in left if real.intersection(bound[other])]
+            targets += near
+            left = [other for other in left if other not in near]
+        groups.append((targets, list(ligands)))
+    placed = {name for _, ligands in groups for name in ligands}
+    return groups + [([], [name]) for name in scenario.ligands if name not in placed]
+
+
+def _open_group(found: Values, scenario: Scenario, targets: list[str], ligands: list[str]) -> None:
+    bound = _bound(scenario)
+    for target in targets:
+        load = {name: _load(scenario, name, target) for name in bound[target]}
+        law = theory.open_competition(1, list(load.values()), [1.0] * len(load)) if load else None
+        for number, name in enumerate(load):
+            assert law is not None
+            _enter(found, scenario, (target, name), float(law.p[number]))
+    for name in ligands:
+        if scenario.ligands[name].clamped_nM is None:
+            concentration = nominal_nM(scenario, scenario.ligands[name])
+            found.free[name] = concentration * scenario.grid.molecules_per_nM
+
+
+def _closed_group(found: Values, scenario: Scenario, target: str, ligands: list[str]) -> None:
+    parts = {name: scenario.ligands[name] for name in ligands}
+    clamped = {n: _load(scenario, n, target) for n, x in parts.items() if x.clamped_nM is not None}
+    closed = [name for name in ligands if name not in clamped]
+    if any(_open(parts[name]) for name in closed) or len(closed) > 2:
+        return
+    stuck = any(parts[name].diffusion_um2_per_s == 0 for name in closed)
+    if stuck and scenario.grid.cells > 1:  # a molecule that never leaves its cell
+        return
+    sites, beside = scenario.targets[target].n_sites, 1 + sum(clamped.values())
+    copies = [parts[name].count for name in closed]
+    # A clamped competitor holds each site that is not bound a share of the time, and so lowers the
+    # affinity of the others by a constant.
+    affinity = [
+        1 / (half(parts[n].binding[target]) * scenario.grid.molecules_per_nM * beside)
+        for n in closed
+    ]
+    if len(closed) == 1:
+        means = [theory.closed_law(sites, copies[0], affinity[0]).mean]
+    elif (min(sites, copies[0]) + 1) * (min(sites, copies[1]) + 1) <= LARGEST_TABLE:
+        law = theory.closed_competition_law(sites, *copies, *affinity)
+        means = [law.mean("A"), law.mean("B")]
+    else:
+        return
+    for name, mean in zip(closed, means, strict=True):
+        _enter(found, scenario, (target, name), mean / sites)
+        found.free[name] = parts[name].count - mean
+    for name, load in clamped.items():
+        _enter(found, scenario, (target, name), (1 - sum(means) / sites) * load / beside)

@@ -1,0 +1,474 @@
+"""Scenarios from TOML files, with units written by people; everything that is wrong, told at once.
+
+The keys are those of ``synapse.scenario``, but a quantity may be written with any unit and
+then leaves out the unit in its name: ``spacing = "100 nm"`` is ``spacing_um = 0.1``. Step and
+settings of the run stand in ``[run]``, and ``ligand = "citalopram@Tatsumi1997"`` takes binding,
+diffusion and role from the pharmacology, as far as the file does not give them. A complete file::
+
+    [target.SERT]
+    sites = 50
+
+    [ligand.citalopram]
+    ligand = "citalopram"
+    clamped = "1.2 nM"
+
+    [run]
+    duration = "10 min"
+    burn_in = "2 min"
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.faults import (
+    MISSING,
+    Location,
+    Origin,
+    dotted,
+    field_faults,
+    read_toml,
+    valid,
+)
+from synapse_abm.core.quantity import bare_name, parse, unit_of
+from synapse_abm.pharmacology.library import Library, library, own_file
+from synapse_abm.synapse.scenario.definition import (
+    AUTO,
+    LONGEST_S,
+    Batch,
+    Frozen,
+    Grid,
+    Kinetics,
+    Ligand,
+    Reservoir,
+    RunSettings,
+    Scenario,
+    Seconds,
+    Target,
+    part_faults,
+)
+from synapse_abm.synapse.scenario.whole import run_faults
+
+type Tables = Mapping[str, Any]
+
+#: Least (above zero) and largest number of each unit. What lies beyond is no synapse, and would
+#: drive the arithmetic of tables and clocks out of its range.
+RANGES = {
+    "um^2/s": (1e-9, 1e6),
+    "1/(nM s)": (1e-15, 1e3),
+    "1/s": (1e-12, 1e9),
+    "um": (1e-4, 1e6),
+    "nM": (1e-9, 1e12),
+    "s": (1e-9, LONGEST_S),
+}
+
+#: What stands at the top of a file.
+TABLES = ("name", "grid", "target", "ligand", "run")
+_START = "start from one that `synapse-abm list` names"
+
+
+class _RunTable(RunSettings):
+    """``[run]`` of a file: the settings of the run, and the step."""
+
+    dt_s: Seconds | None = None
+
+
+def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> Scenario:
+    """The scenario in a TOML file; ``base`` is where ``ligand = ...`` is looked up.
+
+    Raises
+    ------
+    InputError
+        If there is one fault: where in the file, the value, what is allowed, the nearest name.
+    InputErrors
+        If there are more; all are reported at once.
+    """
+    path = Path(path)
+    return parse_scenario(read_tables(path), path.stem, base, path.parent)
+
+
+def read_tables(path: Path) -> Tables:
+    """The tables of a scenario file, unchecked but for being TOML."""
+    return read_toml(path, "scenario", "a file with [target.NAME] and so on", _START)
+
+
+def parse_scenario(
+    tables: Tables, name: str = "synapse", base: Library | None = None, folder: Path = Path()
+) -> Scenario:
+    """The scenario in the tables of a file that was read already; ``name`` if it has none.
+
+    ``folder`` is where files of the user's own ligands are looked for.
+
+    Raises
+    ------
+    InputError, InputErrors
+        As :func:`read_scenario`.
+    """
+    reader = _Reader(base or library(), folder)
+    scenario = reader.scenario(tables, name)
+    raise_faults(reader.faults)
+    assert scenario is not None
+    return scenario
+
+
+class _Reader:
+    """One file being read; the faults found so far."""
+
+    def __init__(self, known: Library, folder: Path) -> None:
+        self.known, self.folder = known, folder
+        self.faults = list[InputError]()
+
+    def scenario(self, tables: Tables, name: str) -> Scenario | None:
+        """The scenario, if nothing is wrong."""
+        for key in tables.keys() - set(TABLES):
+            self.faults.append(UnknownName("a table of the file", str(key), TABLES))
+        title: Any = tables.get("name", name)
+        if not isinstance(title, str) or not 0 < len(title) <= 200 or not title.isprintable():
+            self.faults.append(InputError("name", title, "one line of text in quotes"))
+        grid = self.part(Grid, tables.get("grid", {}), ("grid",))
+        targets = {
+            each: self.target(each, raw) for each, raw in self.named(tables, "target").items()
+        }
+        ligands = {
+            each: self.ligand(each, raw, targets)
+            for each, raw in self.named(tables, "ligand").items()
+        }
+        run = self.run(tables)
+        good_targets = {each: part for each, part in targets.items() if part is not None}
+        good_ligands = {each: part for each, part in ligands.items() if part is not None}
+        self.faults += _unknown_targets(tables, targets)
+        self.faults += _cells_outside(tables)
+        if not self.faults and grid is not None:
+            self.faults += part_faults(grid, good_targets, good_ligands)
+        if grid is None or run is None:
+            return None
+        settings = RunSettings(**run.model_dump(exclude={"dt_s"}, exclude_unset=True))
+        dt = {} if run.dt_s is None else {"dt_s": run.dt_s}
+        good = _sound(grid, good_targets, good_ligands) if self.faults else good_ligands
+        parts = {"targets": good_targets, "ligands": good, "run": settings}
+        try:
+            found = Scenario(name=str(title), grid=grid, **parts, **dt)  # type: ignore[arg-type]
+        except ValidationError:
+            assert self.faults  # a cell of a target is outside, say: told already
+            return None
+        self.faults += run_faults(found)
+        return found
+
+    def named(self, tables: Tables, kind: str) -> Tables:
+        """The tables ``[kind.NAME]``."""
+        found = tables.get(kind, {})
+        if not isinstance(found, dict):
+            self.faults.append(InputError(kind, found, f"tables [{kind}.NAME]"))
+            return {}
+        for name in found:
+            if not name.strip() or len(name) > 60 or not name.isprintable():
+                allowed = "a name of 1 to 60 printable characters"
+                self.faults.append(InputError(f"a name of [{kind}.NAME]", name, allowed))
+        return found
+
+    def target(self, name: str, raw: Any) -> Target | None:
+        """One ``[target.NAME]``; of a target that is known the kind may be left out."""
+        if isinstance(raw, dict) and "kind" not in raw and name in self.known.targets:
+            raw = {"kind": self.known.targets[name].kind, **raw}
+        return self.part(Target, raw, ("target", name))
+
+    def ligand(self, name: str, raw: Any, targets: Iterable[str]) -> Ligand | None:
+        """One ``[ligand.NAME]``."""
+        here: Location = ("ligand", name)
+        if not isinstance(raw, dict):
+            self.faults.append(InputError(dotted(here), raw, "a table"))
+            return None
+        before = len(self.faults)
+        own = {key: value for key, value in raw.items() if key not in ("ligand", "binding")}
+        if "taken_from" in own:
+            keys = map(_key, Ligand.model_fields)
+            self.faults.append(UnknownName(f"a key of {dotted(here)}", "taken_from", keys))
+        taken = self.taken(here, raw.get("ligand"), targets)
+        binding = self.binding(here, raw.get("binding", {}))
+        given = {**taken, **self.numbers(Ligand, own, here)}
+        given["binding"] = {**taken.get("binding", {}), **binding}
+        found = self.checked(Ligand, given, own, here)
+        return found if len(self.faults) == before else None
+
+    def taken(self, here: Location, name: Any, targets: Iterable[str]) -> dict[str, Any]:
+        """What the pharmacology says of a ligand."""
+        if name is None:
+            return {}
+        path = f"{dotted(here)}.ligand"
+        if not isinstance(name, str):
+            self.faults.append(InputError(path, name, "the name of a ligand, in quotes"))
+            return {}
+        if at := own_file(name):
+            name = f"{self.folder / at[0]}:{at[1]}"
+        try:
+            record = self.known.ligand(name)
+        except UnknownName as error:
+            where = path if error.name == "ligand" else f"{path} ({error.name})"
+            self.faults.append(UnknownName(where, str(error.value), error.known))
+            return {}
+        except (InputError, InputErrors) as error:
+            several = error.faults if isinstance(error, InputErrors) else [error]
+            place = f"{path} ({at[0]})" if at else path
+            self.faults += (each.within(place) for each in several)
+            return {}
+        found = record.in_scenario(each for each in targets if each in self.known.targets)
+        fields = ("role", "diffusion_um2_per_s", "binding")
+        return {each: getattr(found, each) for each in fields} | {"taken_from": record.full_name}
+
+    def binding(self, here: Location, raw: Any) -> dict[str, Kinetics]:
+        """The tables ``[ligand.NAME.binding.TARGET]``."""
+        if not isinstance(raw, dict):
+            self.faults.append(InputError(f"{dotted(here)}.binding", raw, "tables by target"))
+            return {}
+        found = dict[str, Kinetics]()
+        for target, table in raw.items():
+            kinetics = self.part(Kinetics, table, (*here, "binding", target))
+            if kinetics is not None:
+                found[target] = kinetics
+        return found
+
+    def run(self, tables: Tables) -> _RunTable | None:
+        """``[run]``; a step that is left to the program is left out."""
+        raw = tables.get("run", {})
+        if isinstance(raw, dict) and raw.get("dt") == AUTO:
+            raw = {key: value for key, value in raw.items() if key != "dt"}
+        return self.part(_RunTable, raw, ("run",))
+
+    # --- one table ---------------------------------------------------------------------------
+
+    def part[Model: BaseModel](self, model: type[Model], raw: Any, here: Location) -> Model | None:
+        """A table as a ``model``, or None, its faults noted."""
+        before = len(self.faults)
+        found = self.checked(model, self.numbers(model, raw, here), raw, here)
+        return found if len(self.faults) == before else None
+
+    def numbers(self, model: type[BaseModel], raw: Any, here: Location) -> Any:
+        """``raw`` with quantities as plain numbers, under the names that carry the unit."""
+        if not isinstance(raw, dict):
+            return raw
+        full = {bare_name(each): each for each in model.model_fields}
+        out = dict[str, Any]()
+        for key, value in raw.items():
+            field = str(full.get(key, key))
+            if field in out:
+                path = dotted((*here, key))
+                self.faults.append(InputError(path, value, f"given once, not as {field} too"))
+            unit = unit_of(field) if field in model.model_fields else None
+            inner = _INNER.get((model, field))
+            if unit is not None:
+                out[field] = self.quantity(value, unit, (*here, key), bare=key != field)
+            elif inner is not None and isinstance(value, list):
+                out[field] = [self.numbers(inner, x, (*here, key, n)) for n, x in enumerate(value)]
+            else:
+                out[field] = value if inner is None else self.numbers(inner, value, (*here, key))
+        return out
+
+    def quantity(self, value: Any, unit: str, here: Location, *, bare: bool) -> Any:
+        """A number in ``unit``; what is none is noted, and stands as _WRONG."""
+        if isinstance(value, list) and str(here[-1]).startswith("times"):
+            return [self.quantity(x, unit, (*here, n), bare=bare) for n, x in enumerate(value)]
+        try:
+            if isinstance(value, str):
+                return self.within(parse(value, unit, dotted(here)), value, unit, here)
+        except InputError as fault:
+            self.faults.append(fault)
+            return _WRONG
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            allowed = f"a number in {unit}, or text with a number and its unit"
+            self.faults.append(InputError(dotted(here), value, allowed))
+            return _WRONG
+        if bare:
+            allowed = "a number with its unit, in quotes"
+            fix = f"if it is in {unit}, write '{value} {unit}'"
+            self.faults.append(InputError(dotted(here), value, allowed, fix))
+            return _WRONG
+        return self.within(value, value, unit, here)
+
+    def within(self, number: float, written: Any, unit: str, here: Location) -> Any:
+        """``number`` if it is zero or in the range of its unit."""
+        low, high = RANGES[unit]
+        if number == 0 or low <= number <= high:
+            return float(number)
+        allowed = f"a number from {low:g} to {high:g}, in {unit}, or 0 where that makes sense"
+        self.faults.append(InputError(dotted(here), written, allowed))
+        return _WRONG
+
+    def checked[Model: BaseModel](
+        self, model: type[Model], given: Any, raw: Any, here: Location
+    ) -> Model | None:
+        """``given`` as a ``model``; faults are told with what stood in the file."""
+        rule = _RULES.get(model)
+        broken = list(rule(given, raw, dotted(here))) if rule and isinstance(given, dict) else []
+        self.faults += broken
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            if broken and error.errors()[0]["type"] == "value_error":
+                return None  # the same, told by the rule
+            origin = Origin(here, _written(raw), _key, _WRONG)
+            self.faults += field_faults(error, model, origin)
+            return None
+
+
+def _key(field: str) -> str:
+    """The key that a file has for a field."""
+    return "ligand" if field == "taken_from" else bare_name(field)
+
+
+class _Wrong:
+    """Stands for a value whose fault is noted already."""
+
+
+_WRONG = _Wrong()
+
+
+# --- rules between the keys of a table, which hold even if one of them is wrong by itself ---------
+
+
+def _sound(grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]) -> dict[str, Ligand]:
+    """The ligands that fit the rest, of a file with faults: what is wrong with the whole (the
+    step, the memory) can then be told with them, as far as these ligands make it so.
+    """
+    found = dict[str, Ligand]()
+    for name, ligand in ligands.items():
+        known = {each: k for each, k in ligand.binding.items() if each in targets}
+        fitting = ligand.model_copy(update={"binding": known})
+        if not list(part_faults(grid, targets, {name: fitting})):
+            found[name] = fitting
+    return found
+
+
+def _unknown_targets(tables: Tables, known: Iterable[str]) -> Iterator[InputError]:
+    for name, ligand in _tables(tables.get("ligand")):
+        for target, _ in _tables(ligand.get("binding")):
+            if target not in known:
+                yield UnknownName(f"target of ligand.{name}.binding", target, known)
+
+
+def _cells_outside(tables: Tables) -> Iterator[InputError]:
+    """Cells that are cells, but not of the grid, whatever else is wrong with the grid."""
+    sides = dict(_tables(tables)).get("grid", {})
+    grid = valid(Grid, {key: sides[key] for key in ("width", "height") if key in sides})
+    if grid is None:
+        return
+    named = list[tuple[str, Any]]()
+    for name, target in _tables(tables.get("target")):
+        cells = target.get("cells")
+        numbered = enumerate(cells if isinstance(cells, list) else [])
+        named += [(f"target.{name}.cells[{n}]", cell) for n, cell in numbered]
+    for name, ligand in _tables(tables.get("ligand")):
+        named.append((f"ligand.{name}.start_cell", ligand.get("start_cell")))
+        batches = ligand.get("batches")
+        for n, batch in enumerate(batches if isinstance(batches, list) else []):
+            if isinstance(batch, dict):
+                named.append((f"ligand.{name}.batches[{n}].cell", batch.get("cell")))
+    allowed = f"a cell of the grid, x from 0 to {grid.width - 1}, y from 0 to {grid.height - 1}"
+    for path, cell in named:
+        whole = isinstance(cell, list) and len(cell) == 2 and {type(x) for x in cell} == {int}
+        if whole and min(cell) >= 0 and not (cell[0] < grid.width and cell[1] < grid.height):
+            yield InputError(path, cell, allowed)
+
+
+def _tables(value: Any) -> list[tuple[str, Tables]]:
+    """The tables within a table, by name."""
+    items = value.items() if isinstance(value, dict) else ()
+    return [(name, each) for name, each in items if isinstance(each, dict)]
+
+
+def _as_written(raw: Tables, field: str) -> Any:
+    """What stands in the file for a field."""
+    return raw.get(bare_name(field), raw.get(field))
+
+
+def _target_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
+    allowed = "either 'sites' (a count) or 'cells' (one [x, y] per site)"
+    if "sites" in given and "cells" in given:
+        yield InputError(f"{path}.sites", raw["sites"], allowed, "leave out one of them")
+    elif not {"sites", "cells"} & given.keys():
+        yield InputError(f"{path}.sites", MISSING, allowed, "add one of them")
+
+
+def _kinetics_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
+    names = ("kd_nM", "kon_per_nM_s", "koff_per_s")
+    values = [given[name] for name in names if name in given]
+    if len(values) < 2:
+        missing = next(name for name in names if name not in given)
+        allowed = "any two of kd, kon and koff (with kcat for transport)"
+        yield InputError(f"{path}.{bare_name(missing)}", MISSING, allowed, "add one")
+    elif len(values) == 2 and "kon_per_nM_s" not in given:
+        yield from _fast_kon(given, raw, path)
+    elif len(values) == 3 and all(isinstance(x, float) and 0 < x < math.inf for x in values):
+        found = Kinetics.model_construct(**dict(zip(names, values, strict=True))).contradiction()
+        if found:
+            allowed = f"koff/kon, within 1 % ({found})"
+            yield InputError(f"{path}.kd", _as_written(raw, "kd_nM"), allowed)
+
+
+def _fast_kon(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
+    """A k_on that follows from the other two, and is beyond the range of one that is given."""
+    kd, koff, high = given["kd_nM"], given["koff_per_s"], RANGES["1/(nM s)"][1]
+    if isinstance(kd, float) and isinstance(koff, float) and 0 < kd * high < koff < math.inf:
+        allowed = f"at most {kd * high:g} /s, so that k_on = koff/kd is at most {high:g} /(nM s)"
+        yield InputError(f"{path}.koff", _as_written(raw, "koff_per_s"), allowed)
+
+
+def _ligand_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
+    explicit = [k for k in ("count", "start_cell", "reservoir", "batches") if given.get(k)]
+    if explicit and given.get("clamped_nM") is not None:
+        beside = ", ".join(explicit)
+        allowed = f"nothing beside {beside}: a ligand is clamped or made of molecules"
+        clamped = _as_written(raw, "clamped_nM")
+        yield InputError(f"{path}.clamped", clamped, allowed, "leave out one of them")
+
+
+def _run_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
+    duration, burn_in = given.get("duration_s"), given.get("burn_in_s", 0.0)
+    if not isinstance(duration, float) or not isinstance(burn_in, float):
+        return
+    left, sample = duration - burn_in, given.get("sample_every_s")
+    if left <= 0:
+        allowed = f"longer than the burn-in, {burn_in:g} s, which it includes"
+        yield InputError(f"{path}.duration", _as_written(raw, "duration_s"), allowed)
+    elif isinstance(sample, float) and sample > left:
+        allowed = f"at most the {left:g} s that follow the burn-in"
+        yield InputError(f"{path}.sample_every", _as_written(raw, "sample_every_s"), allowed)
+
+
+_RULES: dict[type[BaseModel], Callable[[Tables, Tables, str], Iterator[InputError]]] = {
+    Target: _target_rule,
+    Kinetics: _kinetics_rule,
+    Ligand: _ligand_rule,
+    _RunTable: _run_rule,
+}
+
+#: Tables within tables.
+_INNER: dict[tuple[type[BaseModel], str], type[Frozen]] = {
+    (Ligand, "reservoir"): Reservoir,
+    (Ligand, "batches"): Batch,
+}
+
+
+def _written(raw: Any) -> Callable[[Location], tuple[Location, Any]]:
+    """A function from a place among the fields to the key and value that stand in the file."""
+
+    def find(location: Location) -> tuple[Location, Any]:
+        here, names = raw, list[str | int]()
+        for part in location:
+            key: Any = part
+            if isinstance(here, dict) and part not in here:
+                key = bare_name(str(part))
+            names.append(key)
+            try:
+                here = here[key]
+            except (KeyError, IndexError, TypeError):
+                here = MISSING
+        return tuple(names), here
+
+    return find

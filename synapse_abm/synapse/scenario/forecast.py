@@ -1,0 +1,233 @@
+"""What a run will cost, and in which regime it is: estimates made before anything runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from synapse_abm.synapse.scenario.definition import Ligand, RunSettings, Scenario
+
+#: Rough costs in seconds of a molecule-step, an event, a step, and a step of a site.
+COSTS = {"compiled": (1e-8, 1e-7, 3e-6, 1e-9), "agents": (7e-6, 3e-5, 3e-4, 4e-5)}
+#: Bytes for each molecule's row (twice, because a step may be taken again), site, cell and number
+#: recorded; cells count because tables of what happens in them are made.
+ROW, SITE, CELL, RECORDED = 80, 160, 40, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Estimates of a run; within a factor of a few.
+
+    Attributes
+    ----------
+    steps, samples
+        Steps and records of one replicate.
+    molecules
+        Most real molecules that are there at a time.
+    molecule_steps, events
+        Over all replicates.
+    seconds, bytes
+        Run time (without start-up) and memory.
+    """
+
+    steps: int
+    samples: int
+    molecules: float
+    molecule_steps: float
+    events: float
+    seconds: float
+    bytes: float
+
+
+def steps_per_sample(scenario: Scenario, run: RunSettings) -> int:
+    """Steps between two records, at least one."""
+    return max(1, round(run.sample_s / scenario.dt_s))
+
+
+def samples(scenario: Scenario, run: RunSettings) -> int:
+    """Records of one replicate."""
+    sample_s = steps_per_sample(scenario, run) * scenario.dt_s
+    return max(1, round(run.duration_s / sample_s))
+
+
+def expected_molecules(scenario: Scenario, ligand: Ligand, seconds: float) -> float:
+    """Most real molecules of a kind, about."""
+    if ligand.clamped_nM is not None:
+        return 0.0
+    found = float(ligand.count)
+    if ligand.reservoir:
+        sites = sum(scenario.targets[t].n_sites for t in ligand.binding if t in scenario.targets)
+        copies = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
+        found += copies + min(sites, copies * 1e6)
+    lost = ligand.degradation_per_s + (ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0)
+    lasting = min(seconds, 1 / lost) if lost > 0 else seconds
+    for batch in ligand.batches:
+        due = sum(time <= seconds for time in batch.times_s)
+        found += batch.size * (batch.rate_per_s * lasting + due)
+    return found
+
+
+def memory_bytes(scenario: Scenario, seconds: float, records: float, replicates: int = 1) -> float:
+    """Memory that a run takes, bytes, about."""
+    molecules = sum(expected_molecules(scenario, x, seconds) for x in scenario.ligands.values())
+    sites = sum(target.n_sites for target in scenario.targets.values())
+    pairs = sum(len(ligand.binding) for ligand in scenario.ligands.values())
+    numbers = 4 * pairs + len(scenario.targets) + 8 * len(scenario.ligands)
+    tables = scenario.grid.cells * CELL + sites * (SITE + 4 * numbers)
+    return 2e8 + molecules * ROW + tables + records * replicates * numbers * RECORDED
+
+
+def forecast(scenario: Scenario) -> Forecast:
+    """Estimates for a scenario that says how long it is run."""
+    run = scenario.run
+    assert run is not None
+    every, records = steps_per_sample(scenario, run), samples(scenario, run)
+    steps = every * records
+    there = sum(expected_molecules(scenario, x, run.duration_s) for x in scenario.ligands.values())
+    work = there * steps * run.replicates
+    events = run.replicates * run.duration_s * events_per_s(scenario, run.duration_s)
+    sites = sum(target.n_sites for target in scenario.targets.values())
+    taken = steps * run.replicates
+    amounts = (work, events, taken, taken * min(sites, scenario.grid.cells))
+    seconds = sum(a * cost for a, cost in zip(amounts, COSTS[run.engine], strict=True))
+    size = memory_bytes(scenario, run.duration_s, records, run.replicates)
+    return Forecast(steps, records, there, work, events, seconds, size)
+
+
+def events_per_s(scenario: Scenario, seconds: float) -> float:
+    """Events per second of simulated time, at most about."""
+    rate = 0.0
+    for ligand in scenario.ligands.values():
+        there = expected_molecules(scenario, ligand, seconds)
+        exchanged = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+        rate += 2 * exchanged * there + ligand.degradation_per_s * there
+        rate += sum(batch.rate_per_s * batch.size for batch in ligand.batches)
+        for target, kinetics in ligand.binding.items():
+            sites = scenario.targets[target].n_sites
+            off = kinetics.koff + kinetics.kcat_per_s
+            on = kinetics.kon * nominal_nM(scenario, ligand, seconds)
+            rate += 2 * sites * (on * off / (on + off) if on + off > 0 else 0.0)
+    return rate
+
+
+def nominal_nM(scenario: Scenario, ligand: Ligand, seconds: float = 0.0) -> float:
+    """Concentration as a textbook would take it: clamped, of the reservoir, or count by volume."""
+    if ligand.clamped_nM is not None:
+        return ligand.clamped_nM
+    if ligand.reservoir is not None:
+        return ligand.reservoir.concentration_nM
+    return expected_molecules(scenario, ligand, seconds) / scenario.grid.molecules_per_nM
+
+
+# --- regimes --------------------------------------------------------------------------------------
+
+
+def mixing_ratio(scenario: Scenario, name: str, target: str) -> float:
+    """How much slower diffusion makes binding: k_on per site over the rate of diffusive arrival.
+
+    Below about 0.1 a place is well mixed for this pair. Arrival is that of a disc of a cell's area
+    in its share of the plane, 2 pi D depth / ln(R / a).
+    """
+    ligand, grid = scenario.ligands[name], scenario.grid
+    if ligand.clamped_nM is not None or grid.cells == 1 or not scenario.targets[target].n_sites:
+        return 0.0
+    if ligand.diffusion_um2_per_s == 0:
+        return math.inf
+    occupied = min(scenario.targets[target].n_sites, grid.cells)
+    apart = max(math.log(grid.cells / occupied) / 2, 0.5)
+    arrival = 2 * math.pi * ligand.diffusion_um2_per_s * grid.depth_um / apart
+    kon_um3_per_s = ligand.binding[target].kon * grid.volume_um3 / grid.molecules_per_nM
+    return kon_um3_per_s * max(1.0, scenario.targets[target].n_sites / grid.cells) / arrival
+
+
+def depletion(scenario: Scenario, name: str) -> float:
+    """Share of a closed ligand's molecules that binding would take out of solution, 0 to 1.
+
+    Mean field, one target after the other: for a warning, not for a result.
+    """
+    ligand = scenario.ligands[name]
+    if not ligand.count or ligand.reservoir or ligand.clamped_nM is not None:
+        return 0.0
+    volume, total = scenario.grid.molecules_per_nM, ligand.count / scenario.grid.molecules_per_nM
+    binding = 0.0
+    for target, kinetics in ligand.binding.items():
+        if kinetics.kon > 0:
+            half = (kinetics.koff + kinetics.kcat_per_s) / kinetics.kon
+            seats = scenario.targets[target].n_sites / volume
+            s = seats + total + half
+            binding += (s - math.sqrt(max(s * s - 4 * seats * total, 0.0))) / 2
+    return min(1.0, binding / total)
+
+
+def settling_s(scenario: Scenario, name: str, target: str) -> float:
+    """Time (s) in which an occupancy that starts at nothing has come to 1 - 1/e of its end, about.
+
+    Binding takes 1/(k_off + k_cat + k_on C / (1 + sum of C/K of the rivals)), longer where mixing
+    is slow; molecules that sites take have to come in through the exchange of a reservoir.
+    """
+    ligand, kinetics = scenario.ligands[name], scenario.ligands[name].binding[target]
+    rivals = 1 + sum(_strength(scenario, x, target) for x in scenario.ligands if x != name)
+    on = kinetics.kon * nominal_nM(scenario, ligand) / rivals
+    off = kinetics.koff + kinetics.kcat_per_s
+    found = (1 + mixing_ratio(scenario, name, target)) / (on + off) if on + off > 0 else math.inf
+    if ligand.reservoir is None or ligand.reservoir.concentration_nM == 0:
+        return found
+    taken = 0.0
+    for each in ligand.binding:
+        x = _strength(scenario, name, each)
+        taken += scenario.targets[each].n_sites * (x / (1 + x) if x < math.inf else 1.0)
+    there = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
+    exchange = ligand.reservoir.exchange_per_s
+    return found + ((1 + taken / there) / exchange if exchange > 0 else math.inf)
+
+
+def _strength(scenario: Scenario, name: str, target: str) -> float:
+    """C/K of a ligand at a target; 0 if it does not bind there."""
+    ligand = scenario.ligands[name]
+    kinetics = ligand.binding.get(target)
+    if kinetics is None or kinetics.kon == 0:
+        return 0.0
+    off = kinetics.koff + kinetics.kcat_per_s
+    on = kinetics.kon * nominal_nM(scenario, ligand)
+    return on / off if off > 0 else math.inf if on > 0 else 0.0
+
+
+def unsettled(run: RunSettings, settling: float) -> float:
+    """Share of the way up that an average after the burn-in still lacks, 0 to 1."""
+    window = run.duration_s - run.burn_in_s
+    if math.isinf(settling):
+        return 1.0
+    lacking = math.exp(-run.burn_in_s / settling) * -math.expm1(-window / settling)
+    return lacking * settling / window
+
+
+def comes(ligand: Ligand) -> bool:
+    """Whether there is any of it, ever."""
+    supplied = ligand.count or ligand.clamped_nM is not None or ligand.reservoir is not None
+    return bool(supplied) or any(each.rate_per_s or each.times_s for each in ligand.batches)
+
+
+def regime_warnings(scenario: Scenario) -> list[str]:
+    """Where the textbook's assumptions fail: mixing, depletion, few copies of nothing to see."""
+    said = []
+    for name, ligand in scenario.ligands.items():
+        if not ligand.binding:
+            said.append(f"{name} binds to no target")
+        if not comes(ligand):
+            said.append(f"there is no {name}: give it a count, clamped, a reservoir or batches")
+        never = [n for n, x in enumerate(ligand.batches) if not (x.rate_per_s or x.times_s)]
+        said += [f"batches[{n}] of {name} never comes: give it a rate or times" for n in never]
+        for target in ligand.binding:
+            ratio = mixing_ratio(scenario, name, target)
+            if ratio >= 0.1:
+                said.append(
+                    f"not well mixed: {name} binds {target} {ratio:.2g} times as fast as diffusion "
+                    "brings it; expect rebinding, slower kinetics, and gradients where it is driven"
+                )
+        share = depletion(scenario, name)
+        if share > 0.05:
+            said.append(
+                f"depletion expected: sites take about {100 * share:.0f} % of {name} out of "
+                "solution; the hyperbola on the total concentration will be wrong"
+            )
+    return said

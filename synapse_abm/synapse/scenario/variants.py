@@ -1,0 +1,125 @@
+"""A scenario by name or file, with single values changed: what a sweep of plain keywords needs.
+
+A key is the path of a value in a scenario file, ``ligand.citalopram.clamped`` or
+``ligand.serotonin.batches[0].size``; values are written as there, ``"1.2 nM"``, or as a number if
+the key names the unit, ``ligand.citalopram.clamped_nM``. None leaves out what the file says. A
+table as the value adds a ligand or target, ``{"ligand.rival": {...}}``; otherwise their names must
+be in the file.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.quantity import bare_name
+from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario.file import TABLES, parse_scenario, read_tables
+from synapse_abm.synapse.scenarios import find_scenario
+
+#: Settings of a run that a model is told by keywords of its own.
+_ELSEWHERE = {
+    "seed": "rng",
+    "run.seed": "rng",
+    "run.engine": "engine",
+    "run.replicates": "replicate",
+}
+
+
+def scenario_of(
+    given: Scenario | str | os.PathLike[str], changes: Mapping[str, Any], keywords: tuple[str, ...]
+) -> Scenario:
+    """The scenario that is meant; ``keywords`` are the other names a caller might have meant.
+
+    Raises
+    ------
+    InputError
+        If there is one fault: path, value, what is allowed, the nearest name.
+    InputErrors
+        If there are more; all are reported at once.
+    """
+    faults = list(_unknown(changes, keywords))
+    if isinstance(given, Scenario):
+        faults += _of_an_object(changes, faults)
+        raise_faults(faults)
+        return given
+    if not isinstance(given, str | os.PathLike):
+        allowed = "a Scenario, the name of a ready-made one, or the path of a TOML file"
+        fix = "in mesa.batch_run, put a Scenario into a list" if isinstance(given, tuple) else ""
+        raise_faults([InputError("scenario", given, allowed, fix), *faults])
+    try:
+        path = find_scenario(given) if isinstance(given, str) else Path(given)
+        tables = copy.deepcopy(dict(read_tables(path)))
+    except InputError as fault:
+        raise_faults([fault, *faults])
+        raise
+    for key, value in changes.items():
+        faults += _put(tables, key, value)
+    try:
+        found = parse_scenario(tables, path.stem, None, path.parent)
+    except (InputError, InputErrors) as error:
+        raise_faults([*faults, *(error.faults if isinstance(error, InputErrors) else [error])])
+        raise
+    raise_faults(faults)
+    return found
+
+
+def _unknown(changes: Mapping[str, Any], keywords: tuple[str, ...]) -> Iterator[InputError]:
+    for key, value in changes.items():
+        if key in _ELSEWHERE:
+            yield InputError(
+                key, value, "not a change of the scenario", f"give {_ELSEWHERE[key]} instead"
+            )
+        elif key.partition(".")[0] not in TABLES:
+            known = [*keywords, *(f"{table}." for table in TABLES if table != "name"), "name"]
+            yield UnknownName("keyword", key, known)
+
+
+def _of_an_object(changes: Mapping[str, Any], told: list[InputError]) -> Iterator[InputError]:
+    names = {str(fault.value) for fault in told} | set(_ELSEWHERE)
+    for key, value in changes.items():
+        if key not in names:
+            allowed = "changed in a scenario that is given by name or file, not as an object"
+            yield InputError(key, value, allowed, "use scenario.model_copy(update=...)")
+
+
+def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
+    """Change one value in the tables of a file; what cannot be reached is a fault."""
+    if key in _ELSEWHERE or key.partition(".")[0] not in TABLES:
+        return  # told already
+    *above, last = re.findall(r"[^.\[\]]+", key)
+    here: Any = tables
+    if len(above) > 1 and above[0] in ("ligand", "target"):
+        known = tables.get(above[0], {})
+        if (
+            isinstance(known, dict) and above[1] not in known
+        ):  # a table of that name would be made, and change nothing
+            yield UnknownName(f"{above[0]} in {key!r}", above[1], known)
+            return
+    for part in above:
+        if isinstance(here, list):
+            here = here[int(part)] if part.isdigit() and int(part) < len(here) else None
+        elif isinstance(here, dict):
+            here = here.setdefault(part, {})
+    if isinstance(here, list) and last.isdigit() and int(last) < len(here):
+        here[int(last)] = _plain(value)
+    elif isinstance(here, dict):
+        for other in [each for each in here if bare_name(each) == bare_name(last)]:
+            del here[other]  # the same quantity, in whatever unit
+        if value is not None:
+            here[last] = _plain(value)
+    else:
+        yield InputError(key, value, "a value that the scenario's file has room for", "check it")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, and tuples, as a file would have them."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return copy.deepcopy(value)  # a table may be changed by the next key

@@ -1,0 +1,1 @@
+"""Hours and weeks of treatment on the molecular neuron."""

@@ -1,0 +1,174 @@
+"""What acts within hours: the fast loop settled under an exposure, before anything slow has moved.
+
+One piece is one independent neuron: settled at the exposure for as long as theory says that this
+takes (:func:`settling_s`), then read over a window, with what an excess of spikes over their
+expectation explains taken out (a martingale, so this adds no bias).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synapse_abm.neuron.calibration import Calibration
+from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, Drug, NeuronSimulation, in_units
+from synapse_abm.neuron.engine.simulation_grid import PlaceGrid, SpatialSimulation
+from synapse_abm.neuron.ligands import unbinding
+from synapse_abm.neuron.meanfield import lna as moments
+from synapse_abm.neuron.meanfield.lna import Setting
+from synapse_abm.neuron.meanfield.ode import Exposure, response_at, settled
+from synapse_abm.neuron.scenario import Neuron
+from synapse_abm.runs import sweep
+from synapse_abm.statistics import Estimate, from_replicates
+
+if TYPE_CHECKING:
+    from synapse_abm.core.progress import Progress
+
+type Case = tuple[str, float]  # an arm or a time, and a dose or a share
+
+ACUTE_PLACE = 14  # of the random address: no course and no calibration uses it
+ACUTE_REPLICATES = 2**17  # from here on, on a grid, which has places of its own
+LEAST_SETTLE_S = 120  # noise builds up from a state of means: six relaxation times of the stock
+LONGEST_SETTLE_S = 6 * 3600.0  # with 99 % of monoamine oxidase inhibited it takes three hours
+UNSETTLED = 0.005  # share by which averages may still be off when a window is read
+QUANTITIES = (
+    "rate_Hz", "terminal_nM", "soma_nM", "terminal_occupancy", "soma_occupancy",
+    "receptor_occupancy", "terminal_stock", "soma_stock",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What acts on a neuron, and how far the slow variables are.
+
+    Attributes
+    ----------
+    exposure
+        Concentrations over affinities, and SERT number.
+    coupling, drive
+        Slow variables, held: 1 and 1 in the first hours; coupling 0 removes the brake.
+    """
+
+    exposure: Exposure
+    coupling: float = 1.0
+    drive: float = 1.0
+
+    def twin(self, it: Neuron) -> dict[str, float]:
+        """The mean-field values of rate, serotonin and stocks."""
+        level = settled(it, self.exposure, self.coupling, self.drive)
+        return {
+            "rate_Hz": level.rate_Hz, "terminal_nM": level.terminal_nM, "soma_nM": level.soma_nM,
+            "terminal_stock": level.terminal_stock, "soma_stock": level.soma_stock,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The neuron that is measured: parameters, baseline, and the ligands that an exposure sets.
+
+    With a ``grid`` its molecules walk.
+    """
+
+    it: Neuron
+    baseline: Baseline
+    inhibitor: Drug
+    rival: Drug | None = None
+    grid: PlaceGrid | None = None
+
+    def neuron(self, seed: int, replicate: int, transporters: float) -> NeuronSimulation:
+        """An independent one, at rest; none of a course has its random numbers."""
+        given: dict[str, Any] = {
+            "baseline": self.baseline, "inhibitor": self.inhibitor, "rival": self.rival,
+            "transporters": transporters,
+        }  # fmt: skip
+        if self.grid is None:
+            return NeuronSimulation(self.it, seed, replicate, ACUTE_PLACE, **given)
+        number = ACUTE_REPLICATES + replicate
+        return SpatialSimulation(self.it, seed, number, grid=self.grid, **given)
+
+
+@functools.lru_cache(maxsize=256)
+def settling_s(subject: Subject, condition: Condition) -> int:
+    """Time (s) for which a neuron at rest is let settle in a condition before it is read.
+
+    Until rate, serotonin and stocks are within :data:`UNSETTLED` of their averages there, by the
+    relaxations of the whole system in that condition (``moments.settling_s``):
+    :data:`LEAST_SETTLE_S` at least, which nearly always suffices; minutes to hours where monoamine
+    oxidase is inhibited or the drug's exchange is slow, :data:`LONGEST_SETTLE_S` at most.
+    """
+    it, off = subject.it, unbinding(subject.inhibitor, subject.rival)
+    after = Setting(it, condition.exposure, condition.coupling, condition.drive, unbinding=off)
+    found = moments.settling_s(Setting(it), after, UNSETTLED, LONGEST_SETTLE_S)
+    return max(LEAST_SETTLE_S, math.ceil(found))
+
+
+def averages(
+    subject: Subject, condition: Condition, settle_s: int, window_s: int, seed: int, replicate: int
+) -> list[float]:
+    """Averages of one new neuron over a window, in the order of :data:`QUANTITIES`."""
+    exposure = condition.exposure
+    neuron = subject.neuron(seed, replicate, exposure.transporters)
+    neuron.set(exposure, condition.coupling, condition.drive)
+    neuron.block(exposure)
+    neuron.run(settle_s)
+    return read(neuron, condition, window_s)
+
+
+def read(neuron: NeuronSimulation, condition: Condition, window_s: int) -> list[float]:
+    """Averages over the next ``window_s`` seconds of a neuron that has settled in a condition."""
+    it, exposure = neuron.it, condition.exposure
+    own = dict(zip(COLUMNS, neuron.run(window_s).mean(axis=0).tolist(), strict=True))
+    level = settled(it, exposure, condition.coupling, condition.drive)
+    response = response_at(it, exposure, condition.coupling, condition.drive, level)
+    excess = own["spikes"] - it.trains * own["rate_Hz"]
+    found = in_units(it, own, excess, response, exposure.transporters)
+    return [found[name] for name in QUANTITIES]
+
+
+def measured(
+    subject: Subject, conditions: list[Condition], *, seed: int, replicates: int, window_s: int,
+    progress: Progress, calibration: Calibration | None = None,
+) -> list[dict[str, Estimate]]:  # fmt: skip
+    """Every condition on independent neurons: estimates by name, one dictionary per condition.
+
+    With a ``calibration`` every replicate starts from a part's estimate of the baseline, so that
+    error bars hold what is uncertain about it; otherwise all start from the subject's.
+    """
+    subjects = [subject] * replicates
+    if calibration is not None:
+        subjects = [replace(subject, baseline=b) for b in calibration.baselines(replicates)]
+    pieces = [
+        (subjects[r], condition, settling_s(subject, condition), window_s, seed,
+         number * replicates + r)
+        for number, condition in enumerate(conditions)
+        for r in range(replicates)
+    ]  # fmt: skip
+    names = [f"neuron {piece[-1]}, seed {seed}" for piece in pieces]
+    found = sweep.map_pieces(averages, pieces, names=names, progress=progress, label="neurons")
+    values = np.array(found).reshape(len(conditions), replicates, len(QUANTITIES))
+    return [
+        {name: from_replicates(each[:, at]) for at, name in enumerate(QUANTITIES)}
+        for each in values
+    ]
+
+
+def beside_twins(
+    names: Sequence[str],
+    found: Mapping[Case, Mapping[str, Estimate]],
+    twins: Mapping[Case, Mapping[str, float]],
+) -> dict[str, list[float]]:
+    """Columns of a table with a row for every case: value, standard error, 95 % interval, twin."""
+    columns = dict[str, list[float]]()
+    for name in names:
+        estimates = [each[name] for each in found.values()]
+        low, high = zip(*(each.interval() for each in estimates), strict=True)
+        columns[name] = [each.value for each in estimates]
+        columns[f"{name}_se"] = [each.se for each in estimates]
+        columns[f"{name}_low_95"], columns[f"{name}_high_95"] = list(low), list(high)
+        columns[f"{name}_mean_field"] = [twins[case][name] for case in found]
+    return columns

@@ -1,0 +1,455 @@
+"""Weeks of treatment: windows of the molecular neuron drive the slow variables, which set the next.
+
+The fast loop settles within a minute, the slow one takes weeks. So the course is cut into steps; in
+each, every replicate (an independent neuron) runs one window of the molecular simulation at that
+time's drug and slow variables. Averages over the window of the slow right-hand sides, not of their
+inputs, carry the slow variables over the step. The state of molecules and sites is carried from
+window to window. Error bands are those of the mean of independent replicates (Student's t). Each
+replicate starts from an estimate of the baseline of its own, from a part of the calibrating run, so
+that bands hold what is uncertain about the baseline too.
+
+Steps are short where the mean-field twin changes fast. Windows of a step are spread evenly over it,
+another phase for each replicate, so that a drug taken daily is met at all times of day.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import math
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synapse_abm import __version__
+from synapse_abm.core.errors import SynapseError
+from synapse_abm.core.files import write_atomic
+from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_theory
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
+from synapse_abm.neuron.engine.simulation_grid import SpatialSimulation
+from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
+from synapse_abm.neuron.meanfield.lna import Setting, noisy_course, settling_s
+from synapse_abm.neuron.meanfield.ode import (
+    FAST,
+    SLOW,
+    Exposure,
+    Level,
+    Modes,
+    activation,
+    jacobian,
+    relaxations_s,
+    response_at,
+    settled,
+)
+from synapse_abm.neuron.scenario import (
+    DAY_S,
+    coupling_target,
+    hill,
+    receptor_kd_nM,
+    receptor_occupancy,
+)
+from synapse_abm.neuron.slow import advanced, slow_inputs
+from synapse_abm.runs.results import Table
+from synapse_abm.statistics import student_quantile
+from synapse_abm.synapse.engine.layout import F64
+from synapse_abm.treatment.treatment import Treatment, acting, mean_field
+
+if TYPE_CHECKING:
+    from synapse_abm.core.progress import Progress
+
+LONGEST_SETTLE_S = 3600.0  # before a window is read
+UNSETTLED = 0.005  # share of baseline that may be left of a change when a window is read
+SOON_S = 900.0  # after a jump, from where on hours can be read
+
+#: What a course reports, by window and replicate.
+QUANTITIES = (
+    "concentration_nM", "terminal_occupancy", "soma_occupancy", "receptor_occupancy", "rate_Hz",
+    "terminal_nM", "soma_nM", *SLOW,
+)  # fmt: skip
+
+
+# --- the grid of steps ----------------------------------------------------------------------------
+
+
+def step_edges_s(treatment: Treatment) -> F64:
+    """Edges of the steps, shape (windows + 1,): every step sees an equal share of what happens.
+
+    What happens is a third time itself, a third the logarithm of time since the start or the last
+    jump (plus 15 min, so that hours can be read), and a third the twin's change in serotonin,
+    rate and slow variables, each over its range.
+    """
+    end = treatment.days * DAY_S
+    inside = sorted({day for day in treatment.breaks_days if 0 < day < treatment.days})
+    jumps = [0.0, *(day * DAY_S for day in inside)]
+    fine = np.unique(np.concatenate([
+        np.linspace(0, end, 1501),
+        *(j + np.geomspace(60.0, end - j, 200) for j in jumps),
+        np.array(jumps),
+    ]))  # fmt: skip
+    fine = fine[fine <= end]
+    twin = mean_field(treatment, fine)
+    since = np.array([t - max(j for j in jumps if j <= t) for t in fine[:-1]])
+    moved = np.zeros(fine.size - 1)
+    for name in ("rate_Hz", "terminal_nM", "soma_nM", *SLOW):
+        span = np.ptp(twin[name])
+        if span > 1e-6 * abs(twin[name][0]) + 1e-9:
+            moved += np.abs(np.diff(twin[name])) / span
+    moved[since < SOON_S] = 0.0  # the fast loop settles there; windows take care of that
+    logarithm = np.log1p(np.diff(fine) / (since + SOON_S))
+    parts = [np.diff(fine), logarithm, moved]
+    density = sum(part / part.sum() for part in parts if part.sum() > 0)
+    reached = np.concatenate([[0.0], np.cumsum(density)])
+    edges = np.interp(np.linspace(0, reached[-1], treatment.windows + 1), reached, fine)
+    free = list(range(1, treatment.windows))
+    for jump in jumps[1:]:  # no step reaches across a jump
+        nearest = min(free, key=lambda k: abs(edges[k] - jump))
+        edges[nearest] = jump
+        free.remove(nearest)
+    return np.sort(edges)
+
+
+def _slope(function: Callable[[float], float], at: float) -> float:
+    """Derivative by a central difference."""
+    step = 1e-4 * at
+    return (function(at + step) - function(at - step)) / (2 * step)
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# --- the course -----------------------------------------------------------------------------------
+
+
+class Course:
+    """A treatment under way: ``run`` it, read ``table()``, ``save`` it at any window.
+
+    A course that was saved and resumed gives the same numbers, bit for bit, as one that was not.
+    """
+
+    def __init__(self, treatment: Treatment, calibration: Calibration | None = None) -> None:
+        t = treatment
+        self.treatment = t
+        self.calibration = calibration or calibrate(t.it, t.seed)
+        self.baselines = self.calibration.baselines(t.replicates)
+        self.edges_s = step_edges_s(t)
+        self.done = 0
+        self.values = np.full((t.windows, t.replicates, len(QUANTITIES)), np.nan)
+        self.slow = np.tile([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], (t.replicates, 1))
+        self._inputs = np.tile([1.0, 0.0, 1.0, 0.0], (t.replicates, 1))
+        self.neurons = [self._neuron(r) for r in range(t.replicates)]
+        self._exposure = acting(t)
+        self.window_times_s = self._times()
+        self.twin = self._twin()
+
+    def _neuron(self, replicate: int) -> NeuronSimulation:
+        t = self.treatment
+        given: dict[str, Any] = {
+            "baseline": self.baselines[replicate], "inhibitor": at_sert(t.drug),
+            "rival": at_autoreceptor(t.rival), "transporters": t.transporters,
+        }  # fmt: skip
+        if t.grid is not None:
+            return SpatialSimulation(t.it, t.seed, replicate, grid=t.grid, **given)
+        return NeuronSimulation(t.it, t.seed, replicate, **given)
+
+    def _times(self) -> F64:
+        """Time (s) of each window, (windows, replicates): spread over its step, by golden section
+        from step to step and evenly from replicate to replicate.
+        """
+        n, r = self.treatment.windows, self.treatment.replicates
+        golden = np.arange(n) * (math.sqrt(5) - 1) / 2
+        phase = np.mod(golden[:, None] + (np.arange(r) + 0.5) / r, 1.0)
+        times: F64 = self.edges_s[:-1, None] + phase * np.diff(self.edges_s)[:, None]
+        return times
+
+    def _twin(self) -> dict[str, F64]:
+        """Twin at every window's time, and of slow variables in the middle of the step; each of
+        shape (windows, replicates).
+        """
+        middles = np.broadcast_to(
+            ((self.edges_s[:-1] + self.edges_s[1:]) / 2)[:, None], self.window_times_s.shape
+        )
+        both = np.stack([self.window_times_s, middles])
+        flat, back = np.unique(both, return_inverse=True)
+        found = mean_field(self.treatment, flat)
+        return {
+            name: column[back].reshape(both.shape)[1 if name in SLOW else 0]
+            for name, column in found.items()
+        }
+
+    @functools.cached_property
+    def _waits_s(self) -> npt.NDArray[np.int64]:
+        """Time to wait before each window is read, (windows, replicates): until what changed since
+        the last one has relaxed to :data:`UNSETTLED`, by the modes of the fast loop at that time.
+        A stock takes some 20 s, and minutes where monoamine oxidase is inhibited. Where the dose
+        jumps, also until a slow drug's exchange has followed (``moments.settling_s``).
+        """
+        it = self.treatment.it
+        levels = np.stack([self.twin[name] for name in FAST], axis=-1)
+        start = settled(it)
+        first = np.broadcast_to([getattr(start, name) for name in FAST], levels[:1].shape)
+        moved = np.diff(np.concatenate([first, levels]), axis=0)
+        waits, away = np.zeros(levels.shape[:2]), np.zeros(levels.shape[1:])
+        # At first all that is known is means, rounded; their noise builds up as slowly as it fades.
+        least = relaxations_s(it)[-1] * math.log(1 / UNSETTLED)
+        before = Setting(it)
+        jumps = {0.0, *(day * DAY_S for day in self.treatment.breaks_days)}
+        for w, level in enumerate(levels.mean(axis=1)):
+            exposure = self._exposure(float(self.window_times_s[w, 0]))
+            coupling = float(self.twin["coupling"][w, 0]) if self.treatment.brake else 0.0
+            drive = float(self.twin["drive"][w, 0])
+            now = Setting(it, exposure, coupling, drive, unbinding=self.treatment.unbinding)
+            if self.edges_s[w] in jumps and exposure.terminal + exposure.soma + exposure.rival > 0:
+                least = max(least, settling_s(before, now, UNSETTLED, LONGEST_SETTLE_S))
+            before = now
+            modes, away = Modes(jacobian(it, exposure, coupling, drive, level)), away + moved[w]
+            waits[w] = np.maximum(
+                modes.settling_s(away, UNSETTLED * level, LONGEST_SETTLE_S), least
+            )
+            away, least = modes.after(away, waits[w] + self.treatment.window_s), 0.0
+        return np.ceil(waits).astype(np.int64)
+
+    def run(
+        self,
+        windows: int | None = None,
+        progress: Progress | None = None,
+        save_to: str | Path | None = None,
+        announce: Callable[[str], None] = _to_stderr,
+    ) -> Course:
+        """Go on by ``windows`` windows (to the end by default); returns the course.
+
+        Parameters
+        ----------
+        windows
+            How many.
+        progress
+            Shown meanwhile.
+        save_to
+            A file that is written when the run ends, or is interrupted (see :meth:`save`).
+        announce
+            Is told beforehand how long a long course will take.
+        """
+        last = self.treatment.windows
+        last = last if windows is None else min(self.done + windows, last)
+        waits, ahead = self._waits_s, range(self.done, last)
+        simulated = float((waits[self.done : last] + self.treatment.window_s).sum())
+        if text := self.treatment.announced(len(ahead), self.treatment.pace * simulated):
+            announce(text)
+        try:
+            for w in progress(ahead, label="windows") if progress else ahead:
+                self._whole_window(w, waits[w])
+        finally:
+            if save_to is not None:
+                self.save(save_to)
+        return self
+
+    def _whole_window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
+        """One window, or none of it if it is interrupted: a course can be saved at any time."""
+        before = [neuron.kept() for neuron in self.neurons]
+        slow, inputs = self.slow.copy(), self._inputs.copy()
+        try:
+            self._window(w, waits)
+            self.done = w + 1
+        finally:
+            if self.done == w:
+                self.slow, self._inputs = slow, inputs
+                self.values[w] = np.nan
+                for neuron, kept in zip(self.neurons, before, strict=True):
+                    neuron.go_back(kept)
+
+    def _window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
+        it, t = self.treatment.it, self.treatment
+        begin, end = self.edges_s[w : w + 2]
+        level = Level(*(float(self.twin[name][w].mean()) for name in FAST))
+        for r, neuron in enumerate(self.neurons):
+            time = float(self.window_times_s[w, r])
+            exposure = self._exposure(time)
+            now = advanced(it, self.slow[r], self._inputs[r], time - begin)
+            if not t.brake:
+                now[0] = 0.0
+            neuron.set(exposure, now[0], now[1], now[2])
+            if w == 0 or exposure != self._exposure(float(self.window_times_s[w - 1, r])):
+                neuron.block(exposure)
+            neuron.run(int(waits[r]))
+            record = neuron.run(t.window_s)
+            means, excess = record.mean(axis=0), record[:, -1] - it.trains * record[:, -2]
+            if r == 0:
+                response = response_at(it, exposure, now[0], now[1], level)
+            read = self._read(means, float(excess.mean()), response, level, now, exposure)
+            self._inputs[r] = slow_inputs(it, neuron.baseline, read)
+            self.values[w, r, : -len(SLOW)] = [
+                t.concentration_nM(time), read["terminal_occupancy"], read["soma_occupancy"],
+                read["receptor_occupancy"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"],
+            ]  # fmt: skip
+        # Slow variables are told at the middle of the step, the same time for all replicates.
+        self.values[w, :, -len(SLOW) :] = advanced(it, self.slow, self._inputs, (end - begin) / 2)
+        self.slow = advanced(it, self.slow, self._inputs, end - begin)
+
+    def _read(
+        self, means: F64, excess: float, response: F64, level: Level, now: F64, exposure: Exposure
+    ) -> dict[str, float]:
+        """Averages of a window in units, with what an excess of spikes explains taken out.
+
+        The excess is a martingale and the coefficients were known before the window, so no bias.
+        Coefficients: the response of rate and serotonin, times the slope of what follows them.
+        """
+        it, own = self.treatment.it, dict(zip(COLUMNS, means.tolist(), strict=True))
+        terminal, soma = (response[1:3] * excess).tolist()
+        kd, sensitivity = receptor_kd_nM(it), now[2] / it.terminal.serotonin_nM
+
+        def activated(nM: float) -> float:
+            return coupling_target(it, activation(it, nM, exposure))
+
+        def bound(nM: float) -> float:
+            return receptor_occupancy(nM, kd, exposure.rival)
+
+        found = in_units(it, own, excess, response, self.treatment.transporters)
+        at = level.soma_nM
+        found["receptor_occupancy"] -= _slope(bound, at) * soma
+        found["coupling_target"] = own["coupling_target"] - _slope(activated, at) * soma
+        steep = _slope(lambda nM: hill(it, sensitivity * nM), level.terminal_nM)
+        found["hill"] = own["hill"] - steep * terminal
+        found["sensitivity_target"] = own["sensitivity_target"]
+        return found
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def day(self) -> F64:
+        """Middle of each step that is done, days."""
+        edges = self.edges_s[: self.done + 1] / DAY_S
+        middles: F64 = (edges[:-1] + edges[1:]) / 2
+        return middles
+
+    def mean(self, quantity: str) -> F64:
+        """Mean over replicates, by window."""
+        found: F64 = self.values[: self.done, :, QUANTITIES.index(quantity)].mean(axis=1)
+        return found
+
+    def se(self, quantity: str) -> F64:
+        """Standard error of that mean, by window."""
+        it = self.values[: self.done, :, QUANTITIES.index(quantity)]
+        found: F64 = it.std(axis=1, ddof=1) / math.sqrt(it.shape[1])
+        return found
+
+    def half_band(self, quantity: str, level: float = 0.95) -> F64:
+        """Half width of the pointwise confidence band (Student's t)."""
+        return student_quantile(1 - level, self.treatment.replicates - 1) * self.se(quantity)
+
+    def expected(self, quantity: str) -> F64 | None:
+        """The mean-field twin, by window; None for what it does not hold."""
+        found = self.twin.get(quantity)
+        return None if found is None else found[: self.done].mean(axis=1)
+
+    @functools.cached_property
+    def theory(self) -> Mapping[str, F64]:
+        """What is expected with the effect of noise, to second order (see ``moments``), by step
+        that is done, of the twin's quantities: half a second to compute, and no simulation.
+        """
+        t = self.treatment
+        breaks = tuple(day * DAY_S for day in t.breaks_days)
+        return noisy_course(
+            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), t.unbinding,
+            t.brake,
+        )  # fmt: skip
+
+    def departure(self, quantity: str) -> float:
+        """Root mean square departure from the twin, as a share of the twin's greatest value.
+
+        What the means' own sampling error adds to the square is taken off.
+        """
+        twin = self.expected(quantity)
+        if twin is None:
+            raise KeyError(quantity)
+        square = float(np.mean((self.mean(quantity) - twin) ** 2 - self.se(quantity) ** 2))
+        return math.sqrt(square) / float(np.abs(twin).max()) if square > 0 else 0.0
+
+    def table(self, name: str = "course") -> Table:
+        """Time, and for each quantity mean, standard error and twin."""
+        columns: dict[str, Any] = {"day": self.day}
+        for quantity in QUANTITIES:
+            twin = self.expected(quantity)
+            columns[quantity] = self.mean(quantity)
+            columns[f"{quantity}_se"] = self.se(quantity)
+            if twin is not None:
+                columns[f"{quantity}_mean_field"] = twin
+        return Table(name, columns)
+
+    # --- interrupting -----------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the course so far; the file appears complete or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        arrays = {
+            "values": self.values, "slow": self.slow, "inputs": self._inputs,
+            "edges": self.edges_s, "times": self.window_times_s,
+        }  # fmt: skip
+        for r, neuron in enumerate(self.neurons):
+            arrays |= {f"{name}{r}": a for name, a in neuron.arrays().items()}
+        header = json.dumps({"version": __version__, "done": self.done, "of": self._identity()})
+        data = io.BytesIO()
+        arrays["header"] = np.frombuffer(header.encode(), dtype=np.uint8)
+        np.savez(data, allow_pickle=False, **arrays)
+        write_atomic(path, data.getvalue())
+
+    def _identity(self) -> list[Any]:
+        """What a resumed course shares with the saved one; functions by their values."""
+        t = self.treatment
+        times = self.window_times_s.ravel().tolist()
+        tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
+        plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
+        baseline = [list(astuple(each)) for each in self.baselines]
+        grid = None if t.grid is None else t.grid.model_dump(mode="json")
+        size = [t.windows, t.window_s, t.replicates, t.seed]
+        return [*plain, t.brake, grid, *size, tried, baseline]
+
+    @classmethod
+    def resume(
+        cls, treatment: Treatment, path: str | Path, calibration: Calibration | None = None
+    ) -> Course:
+        """The course that :meth:`save` wrote, of the same treatment, ready to go on bit for bit.
+
+        Raises
+        ------
+        CourseError
+            If the file cannot be read, or belongs to another treatment or version.
+        """
+        made = cls(treatment, calibration)
+        try:
+            data = io.BytesIO(Path(path).read_bytes())
+            with np.load(data, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(arrays["header"].tobytes())
+            version, of, done = header["version"], header["of"], header["done"]
+        except UNREADABLE as error:
+            raise CourseError(f"course {str(path)!r} cannot be read; start it again") from error
+        if version != __version__:
+            raise CourseError(f"course {str(path)!r} is of version {version}; start again")
+        if of != json.loads(json.dumps(made._identity())):
+            raise CourseError(f"course {str(path)!r} is of another treatment; give the same one")
+        made.done, made.values, made.slow = done, arrays["values"], arrays["slow"]
+        made._inputs = arrays["inputs"]
+        for r, neuron in enumerate(made.neurons):
+            neuron.restore({name: arrays[f"{name}{r}"] for name in neuron.arrays()})
+        return made
+
+
+#: What a file that is cut short, damaged or something else may raise.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class CourseError(SynapseError, ValueError):
+    """A saved course that cannot be resumed, and why."""

@@ -1,0 +1,292 @@
+"""Treatments: what is done to a neuron, as functions of time, and the mean-field twin of that.
+
+A ``course.Course`` runs one.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synapse_abm.core.errors import InputError, InputErrors, raise_faults
+from synapse_abm.neuron import scenario as parameters
+from synapse_abm.neuron.calibration import seconds_of_stage
+from synapse_abm.neuron.engine.simulation import NeuronSimulation
+from synapse_abm.neuron.engine.simulation_grid import PlaceGrid, cost_s
+from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults, unbinding
+from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
+from synapse_abm.neuron.meanfield.ode import Exposure, course, relaxations_s
+from synapse_abm.neuron.scenario import DAY_S, PLACES, Neuron
+from synapse_abm.synapse.engine.layout import F64
+
+type Dosing = Callable[[float], float]
+
+LONG_S = 60.0  # a course that takes longer is announced
+SETTLING, SHORT_WAIT_S = 6.0, 1.0  # relaxation times at a jump; before other windows, about
+PROBE_S = 200  # of a neuron at rest: some 50 ms
+
+
+def constant(nM: float) -> Dosing:
+    """The same concentration at all times."""
+    return lambda t_s: nM
+
+
+def stopped(nM: float, day: float) -> Dosing:
+    """A concentration until ``day``, and none from then on."""
+    return lambda t_s: nM if t_s < day * DAY_S else 0.0
+
+
+def ramp(nM: float, days: float) -> Dosing:
+    """A concentration that rises evenly over ``days`` and stays."""
+    return lambda t_s: nM * min(t_s / (days * DAY_S), 1.0)
+
+
+NOTHING = constant(0.0)
+
+
+@functools.cache
+def seconds_per_event() -> float:
+    """Time of one core that an event of the well-mixed neuron takes on this machine, s; measured
+    once in a process.
+    """
+    probe = NeuronSimulation(Neuron())
+    probe.run(PROBE_S // 10)
+    begun = time.process_time()
+    probe.run(PROBE_S)
+    return (time.process_time() - begun) / (PROBE_S * events_per_s(Setting(probe.it)))
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to a neuron, for how long, and how closely it is watched.
+
+    Attributes
+    ----------
+    it
+        The neuron.
+    concentration_nM
+        Free concentration of the drug beside its transporters, a function of time in s.
+    days
+        Duration.
+    drug
+        A ligand of the pharmacology that binds to SERT.
+    rival, rival_nM
+        A ligand of the autoreceptor (WAY-100635, pindolol), and its concentration in time.
+    mao
+        Share of monoamine oxidase that works, in time.
+    where
+        Places that the drug reaches.
+    transporters
+        SERT number as a share of the wild type's: the baseline stays that of the wild type.
+    brake
+        Whether receptors slow the spikes; False removes the brake altogether.
+    breaks_days
+        When anything jumps: no step reaches across.
+    windows, window_s, replicates, seed
+        How many windows of how many seconds, for how many independent neurons.
+    grid
+        Places as grids on which molecules walk; None, the default, for well-mixed places. Slow:
+        ask for :attr:`announcement` first.
+    """
+
+    it: Neuron
+    concentration_nM: Dosing
+    days: float = 42.0
+    drug: str = "citalopram"
+    rival: str | None = None
+    rival_nM: Dosing = NOTHING
+    mao: Dosing = field(default_factory=lambda: constant(1.0))
+    where: tuple[str, ...] = PLACES
+    transporters: float = 1.0
+    brake: bool = True
+    breaks_days: tuple[float, ...] = ()
+    windows: int = 150
+    window_s: int = 15
+    replicates: int = 8
+    seed: int = 1
+    grid: PlaceGrid | None = None
+
+    def __post_init__(self) -> None:
+        raise_faults(list(self._faults()))
+
+    def _faults(self) -> Iterator[InputError]:
+        """All that is wrong, told at once."""
+        if not isinstance(self.it, Neuron):
+            yield InputError("it", self.it, "a neuron", "use parameters.neuron(...)")
+        for name, least in (("windows", 2), ("window_s", 1), ("replicates", 2)):
+            given: Any = getattr(self, name)
+            if not (isinstance(given, Integral) and int(given) >= least):
+                yield InputError(name, given, f"a whole number >= {least}")
+        if not _number(self.transporters) >= 0:
+            yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
+        if not isinstance(self.grid, PlaceGrid | None):
+            yield InputError("grid", self.grid, "None, or a PlaceGrid", "use PlaceGrid()")
+        where: Any = self.where
+        if isinstance(where, str) or set(where) - set(PLACES):
+            yield InputError("where", self.where, f"a tuple of {' and '.join(PLACES)}")
+        yield from ligand_faults("drug", self.drug, "SERT")
+        if self.rival is not None:
+            yield from ligand_faults("rival", self.rival, "5-HT1A")
+        elif self.rival_nM is not NOTHING:
+            yield InputError("rival", None, "a ligand, as rival_nM is given", "use WAY-100635")
+        yield from self._faults_in_time()
+
+    def _faults_in_time(self) -> Iterator[InputError]:
+        """What is wrong with durations, jumps and functions of time."""
+        if not _number(self.days) > 0:
+            yield InputError("days", self.days, "a number > 0")
+            return
+        for day in self.breaks_days:
+            if not 0 <= _number(day) <= self.days:
+                yield InputError("breaks_days", day, f"days from 0 to {self.days:g}")
+                return
+        if isinstance(self.windows, Integral) and 2 <= self.windows <= len(self.breaks_days):
+            yield InputError("windows", self.windows, "more than there are breaks_days")
+        for name, least in (("concentration_nM", 0.0), ("rival_nM", 0.0), ("mao", 1e-6)):
+            function = getattr(self, name)
+            if callable(function):
+                yield from _bad_times(name, function, self.looked_at, least)
+            else:
+                yield InputError(name, function, "a function of time in s", "use constant(...)")
+
+    @property
+    def looked_at(self) -> F64:
+        """Times (s) at which functions of time are tried before a run, besides its own."""
+        times = np.linspace(0.0, self.days * DAY_S, 2001)
+        return np.union1d(times, np.multiply(self.breaks_days, DAY_S))
+
+    @property
+    def unbinding(self) -> Unbinding:
+        """How fast its ligands let go of their sites."""
+        return unbinding(at_sert(self.drug), at_autoreceptor(self.rival))
+
+    @functools.cached_property
+    def pace(self) -> float:
+        """Time of one core for a simulated second of one of its neurons, s: the events that are
+        expected on average, at the pace of this machine, which a short probe measures.
+        """
+        exposure, times = acting(self), self.days * DAY_S * (np.arange(8) + 0.5) / 8
+        twin = mean_field(self, times)
+        if self.grid is not None:  # what walks is the serotonin that there is on average
+            there = {
+                name: place.model_copy(update={"serotonin_nM": float(twin[f"{name}_nM"].mean())})
+                for name, place in zip(PLACES, self.it.places, strict=True)
+            }
+            return cost_s(self.it.model_copy(update=there), self.grid)
+        each = [
+            events_per_s(Setting(self.it, exposure(t), c * self.brake, d, unbinding=self.unbinding))
+            for t, c, d in zip(times.tolist(), twin["coupling"], twin["drive"], strict=True)
+        ]
+        return seconds_per_event() * float(np.mean(each))
+
+    @property
+    def forecast_s(self) -> float:
+        """Time of one core that a run should take, s (calibration included).
+
+        Good to 20 % with a hundred windows or more, if the machine does nothing else meanwhile.
+        With few windows more of the time goes to settling before each, which a ``Course`` knows.
+        """
+        resting = events_per_s(Setting(self.it)) * sum(seconds_of_stage(self.it))
+        settling = SETTLING * float(relaxations_s(self.it)[-1]) * (1 + len(self.breaks_days))
+        treated = self.replicates * (self.windows * (self.window_s + SHORT_WAIT_S) + settling)
+        return self.pace * treated + seconds_per_event() * resting
+
+    @property
+    def announcement(self) -> str:
+        """What to say before a course that takes long; empty otherwise."""
+        return self.announced(self.windows, self.forecast_s)
+
+    def announced(self, windows: int, seconds: float) -> str:
+        """That ``windows`` windows will take ``seconds``, if that is long."""
+        if seconds < LONG_S:
+            return ""
+        on = "" if self.grid is None else f" on {self.grid.cells} x {self.grid.cells} cells"
+        size, unit = (60.0, "min") if seconds < 7200 else (3600.0, "h")
+        return (
+            f"{windows} windows x {self.replicates} neurons x {self.window_s} s{on} will take"
+            f" about {seconds / size:.0f} {unit} on one core"
+        )
+
+
+def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any) -> Treatment:
+    """A treatment of the neuron that ``values`` describe (see ``parameters.neuron``).
+
+    Raises
+    ------
+    InputError, InputErrors
+        All that is wrong with the neuron, and with what is done to it, at once.
+    """
+    faults = list[InputError]()
+
+    def tried[T](make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputErrors as error:
+            faults.extend(error.faults)
+        except InputError as error:
+            faults.append(error)
+        return None
+
+    it = tried(lambda: parameters.neuron(**values)) or Neuron()
+    made = tried(lambda: Treatment(it, concentration_nM, **given))
+    raise_faults(faults)
+    assert made is not None
+    return made
+
+
+def _bad_times(name: str, function: Dosing, times_s: F64, least: float) -> Iterator[InputError]:
+    """The first time at which a function gives what it must not."""
+    for t in times_s.tolist():
+        try:
+            _value(name, function, t, least)
+        except InputError as error:
+            yield error
+            return
+
+
+def _number(value: object) -> float:
+    """A finite number as it is, anything else as NaN, which no comparison lets pass."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+    return number if math.isfinite(number) and not isinstance(value, str) else math.nan
+
+
+def _value(name: str, function: Dosing, t_s: float, least: float) -> float:
+    """A function of time at one time, if it is what it must be."""
+    value = function(t_s)
+    number = _number(value)
+    if not number >= least:
+        allowed = f"a number >= {least:g} at all times"
+        raise InputError(f"{name} at day {t_s / DAY_S:.4g}", value, allowed)
+    return number
+
+
+def acting(treatment: Treatment) -> Callable[[float], Exposure]:
+    """What acts on the neuron, as a function of time in s: concentrations over affinities."""
+    t = treatment
+    doses = Doses(at_sert(t.drug), at_autoreceptor(t.rival), t.where, t.transporters)
+
+    def exposure(t_s: float) -> Exposure:
+        return doses.exposure(
+            _value("concentration_nM", t.concentration_nM, t_s, 0.0),
+            _value("rival_nM", t.rival_nM, t_s, 0.0),
+            _value("mao", t.mao, t_s, 1e-6),
+        )
+
+    return exposure
+
+
+def mean_field(treatment: Treatment, times_s: npt.ArrayLike) -> dict[str, F64]:
+    """The twin of a treatment at the given times."""
+    breaks = tuple(day * DAY_S for day in treatment.breaks_days)
+    return course(treatment.it, acting(treatment), times_s, breaks, treatment.brake)
