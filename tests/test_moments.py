@@ -12,6 +12,7 @@ from scipy.integrate import solve_ivp
 
 from synapse_abm.neuron.calibration import averaged, factors_of_theory, relative
 from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.meanfield import lna as moments_module
 from synapse_abm.neuron.meanfield.lna import (
     BLOCKED,
     BOUND,
@@ -28,7 +29,6 @@ from synapse_abm.neuron.meanfield.lna import (
     settling_s,
 )
 from synapse_abm.neuron.meanfield.ode import FAST, NO_DRUG, Exposure, course, settled
-from synapse_abm.neuron.meanfield.ode import lna as moments_module
 from synapse_abm.neuron.scenario import DAY_S, coupling_target, neuron
 from synapse_abm.statistics import student_quantile
 from synapse_abm.synapse.scenario.definition import Kinetics

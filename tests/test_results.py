@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synapse_abm.core import files, text
 from synapse_abm.core.errors import OutputError
 from synapse_abm.core.files import output_folder, write_atomic
 from synapse_abm.core.files import write_folder as write_all
@@ -117,18 +118,18 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
     write_atomic("/dev/null", b"x")
     for device in ("/dev/full", "/dev/null"):
         assert stat.S_ISCHR(os.stat(device).st_mode)
-        results.check_file(device)
+        files.check_file(device)
 
 
 def test_a_place_that_cannot_be_written_is_told_beforehand(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="no such folder"):
-        results.check_file(tmp_path / "missing" / "a.json")
+        files.check_file(tmp_path / "missing" / "a.json")
     with pytest.raises(OutputError, match="is a file, not a folder"):
-        results.check_file(tmp_path / "file" / "a.json")
+        files.check_file(tmp_path / "file" / "a.json")
     with pytest.raises(OutputError, match="a folder of that name"):
-        results.check_file(tmp_path)
-    results.check_file(tmp_path / "fine.json")
+        files.check_file(tmp_path)
+    files.check_file(tmp_path / "fine.json")
     assert contents(tmp_path) == {"file": b""}
 
 
@@ -137,9 +138,9 @@ def test_a_killed_writer_leaves_the_old_files(tmp_path: Path) -> None:
     """SIGKILL after everything is staged, just before the first rename."""
     write_all(tmp_path, OLD)
     program = (
-        "import os, pathlib, signal, sys; from synapse_abm import results\n"
+        "import os, pathlib, signal, sys; from synapse_abm.core import files\n"
         "pathlib.Path.unlink = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"results.write_folder(pathlib.Path(sys.argv[1]), {NEW!r})\n"
+        f"files.write_folder(pathlib.Path(sys.argv[1]), {NEW!r})\n"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=60)
     assert ended.returncode == -signal.SIGKILL
@@ -326,7 +327,7 @@ def test_a_record_is_plain_json() -> None:
         code_version=results.code_version(),
         source_sha256=results.source_sha256(),
         checks=[check],
-        table_sha256={"demo.csv": results.sha256(b"")},
+        table_sha256={"demo.csv": files.sha256(b"")},
         scenario={"cells": np.array([64, 64]), "k_nM": (1.0, math.nan)},
         papers=["Gaddum 1937"],
     )
@@ -342,7 +343,7 @@ def test_a_record_is_plain_json() -> None:
 
 
 def test_text_tables_align() -> None:
-    assert results.text_table(["drug", "K (nM)"], [["paroxetine", "1.2"], ["x", "100"]]) == (
+    assert text.text_table(["drug", "K (nM)"], [["paroxetine", "1.2"], ["x", "100"]]) == (
         "drug        K (nM)\n"
         "----------  ------\n"
         "paroxetine     1.2\n"

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from scenarios import everything
 
 from synapse_abm.cli import main
+from synapse_abm.core import sealed
 from synapse_abm.core.errors import InputError, OutputError
 from synapse_abm.core.files import sha256
 from synapse_abm.core.sealed import CheckpointError
@@ -205,7 +206,7 @@ def test_a_checkpoint_without_a_checksum_would_be_caught(monkeypatch: pytest.Mon
         def digest(self) -> bytes:
             return bytes(32)
 
-    monkeypatch.setattr(checkpoint.hashlib, "sha256", Constant)  # type: ignore[attr-defined]
+    monkeypatch.setattr(sealed.hashlib, "sha256", Constant)  # type: ignore[attr-defined]
     assert unnoticed(written(), every=23) > 10
 
 
