@@ -36,7 +36,7 @@ from synapse_abm import Scenario, pharmacology, statistics, theory
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
-from synapse_abm.runs import titration
+from synapse_abm.runs import dose_response
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Target
@@ -92,7 +92,7 @@ class Rivals:
 
 def rivals(drug: str) -> Rivals:
     """Serotonin, and the drug made to let go as often as serotonin leaves."""
-    record = titration.inhibitor(drug, ["SERT"], "--drug")
+    record = dose_response.inhibitor(drug, ["SERT"], "--drug")
     slow = record.kinetics("SERT")
     serotonin = pharmacology.ligand("serotonin").kinetics("SERT")
     leaves = serotonin.koff + serotonin.kcat_per_s
@@ -138,7 +138,7 @@ def occupancy(
     As drug and serotonin leave equally fast, the slowest relaxation rate is k_off of the drug.
     """
     synapse = scenario(pair, serotonin_nM, ratio)
-    series = titration.settled(synapse, 1 / pair.drug.koff, BURN_IN, READINGS, seed, replicate)
+    series = dose_response.settled(synapse, 1 / pair.drug.koff, BURN_IN, READINGS, seed, replicate)
     return float(series.occupancy("SERT", "drug").mean())
 
 
@@ -159,7 +159,7 @@ def run(
         for number, (s, ratio) in enumerate(places)
         for r in range(replicates)
     ]
-    groups = titration.replicated(occupancy, pieces, replicates, progress)
+    groups = dose_response.replicated(occupancy, pieces, replicates, progress)
     points = [statistics.from_replicates(runs) for runs in groups]
     return _result(drug, pair, levels, replicates, points)
 
@@ -212,7 +212,7 @@ def _result(
             low, high = point.interval()
             plain = float(theory.occupancy(c, pair.ki))
             rows.append([s, c, point.value, point.se, law, check.z, low, high, plain])
-        halves.append(titration.half_concentration(cs, mine))
+        halves.append(dose_response.half_concentration(cs, mine))
     for s, half in zip(levels, halves, strict=True):
         name = f"apparent K of the drug in nM, serotonin {s:g} nM"
         checks.append(_check(name, half, pair.apparent(s), "Ki (1 + S/Km)", tests))

@@ -45,8 +45,8 @@ from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.engine.simulation import Drug
 from synapse_abm.neuron.meanfield.ode import Exposure
 from synapse_abm.neuron.scenario import Neuron, neuron
-from synapse_abm.runs import facts, sweep, titration
-from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.runs import dose_response, predictions, sweep
+from synapse_abm.runs.predictions import Fact, Judged, ratio
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.treatment.acute import Condition, Subject, beside_twins, measured, settling_s
@@ -112,11 +112,11 @@ def run(
     settled = [settling_s(subject, each) for each in conditions]
     table = _table(it, found, twins, settled)
     return Result(
-        tables=[table, _index_table(index), facts.table(judged)],
+        tables=[table, _index_table(index), predictions.table(judged)],
         checks=[each.check for each in judged],
         text="\n\n".join([
             str(calibration), _text(it, found, twins, doses), _index_text(index),
-            facts.text(judged), _twin_text(it, found, twins),
+            predictions.text(judged), _twin_text(it, found, twins),
         ]),
         verdict=_verdict(it, found, index),
         scenario={
@@ -138,7 +138,7 @@ def _ligands(drug: str, antagonist: str, antagonist_nM: float) -> tuple[Drug, Dr
     faults, found = list[InputError](), list[Drug]()
     for name, target, option in ((drug, "SERT", "--drug"), (antagonist, "5-HT1A", "--antagonist")):
         try:
-            record = titration.inhibitor(name, [target], option)
+            record = dose_response.inhibitor(name, [target], option)
         except InputError as error:
             faults.append(error)
             continue
@@ -290,7 +290,7 @@ def _text(
 
 def _index_text(index: dict[float, Estimate]) -> str:
     rows = [
-        [f"{100 * share:.0f} %", facts.shown(each)] for share, each in index.items()
+        [f"{100 * share:.0f} %", predictions.shown(each)] for share, each in index.items()
     ]  # fmt: skip
     return text_table(["SERT held", "index after six weeks"], rows)
 

@@ -45,8 +45,8 @@ from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.ligands import at_sert
 from synapse_abm.neuron.meanfield.ode import Exposure, activation, settled
 from synapse_abm.neuron.scenario import Neuron, coupling_target, neuron
-from synapse_abm.runs import facts, sweep
-from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.runs import predictions, sweep
+from synapse_abm.runs.predictions import Fact, Judged, ratio
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.treatment import acute
@@ -101,9 +101,9 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     twins = {case: twin(it, *case) for case in found}
     judged = _judged(it, found, first[-1])
     return Result(
-        tables=[_table(found, twins), _published(), facts.table(judged)],
+        tables=[_table(found, twins), _published(), predictions.table(judged)],
         checks=[each.check for each in judged],
-        text="\n\n".join([str(calibration), _text(it, found, twins), facts.text(judged)]),
+        text="\n\n".join([str(calibration), _text(it, found, twins), predictions.text(judged)]),
         verdict=_verdict(it, found),
         scenario={
             "neurons": neurons, "window_s": window_s, "life_days": LIFE_DAYS,

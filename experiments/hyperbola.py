@@ -32,7 +32,7 @@ from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
-from synapse_abm.runs import titration
+from synapse_abm.runs import dose_response
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Target
 
@@ -115,7 +115,7 @@ def run(
         synapse = scenario(ratio * kd, kinetics, diffusion)
         relaxation_s = 1 / (kinetics.koff * (1 + ratio))
         pieces += [(synapse, relaxation_s, seed, len(pieces) + r) for r in range(replicates)]
-    groups = titration.replicated(occupancy, pieces, replicates, progress)
+    groups = dose_response.replicated(occupancy, pieces, replicates, progress)
     points = [
         (ratio * kd, statistics.from_replicates(runs))
         for ratio, runs in zip(CONCENTRATIONS_KD.tolist(), groups, strict=True)

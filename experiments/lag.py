@@ -54,8 +54,8 @@ from synapse_abm.neuron.engine.simulation_grid import PlaceGrid
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield.ode import SLOW, Exposure
 from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron
-from synapse_abm.runs import facts, titration
-from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.runs import dose_response, predictions
+from synapse_abm.runs.predictions import Fact, Judged, ratio
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.synapse.engine.layout import F64
@@ -113,10 +113,10 @@ def run(
     judged = _judged(course, challenge)
     departures = {name: course.departure(name) for name in FOLLOWED}
     return Result(
-        tables=[course.table("lag"), _challenge_table(challenge), variants, facts.table(judged)],
+        tables=[course.table("lag"), _challenge_table(challenge), variants, predictions.table(judged)],
         checks=[each.check for each in judged],
         text="\n\n".join([
-            str(calibration), _text(course), _challenge_text(challenge), facts.text(judged),
+            str(calibration), _text(course), _challenge_text(challenge), predictions.text(judged),
             _variants_text(it, treatment, variants), _twin(departures),
         ]),
         verdict=_verdict(course),
@@ -169,7 +169,7 @@ def _checked(
         allowed = "nothing without --grid, as places are well mixed then"
         faults.append(InputError("--cells", cells, allowed, "add --grid, or leave out --cells"))
     try:
-        kinetics = titration.inhibitor(drug, ["SERT"], "--drug").kinetics("SERT")
+        kinetics = dose_response.inhibitor(drug, ["SERT"], "--drug").kinetics("SERT")
     except InputError as error:
         faults.append(error)
     raise_faults(faults)
@@ -278,7 +278,7 @@ def _challenge_table(challenge: dict[float, Challenge]) -> Table:
 
 def _challenge_text(challenge: dict[float, Challenge]) -> str:
     rows = [
-        [f"{day:.2g}", facts.shown(each.rate), f"x{facts.shown(each.factor)}"]
+        [f"{day:.2g}", predictions.shown(each.rate), f"x{predictions.shown(each.factor)}"]
         for day, each in challenge.items()
     ]
     header = [f"{ANTAGONIST} added on day", "firing, of baseline", "terminal serotonin"]

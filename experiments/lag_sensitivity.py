@@ -35,8 +35,8 @@ from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.meanfield.ode import Exposure, course
 from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron, provenance, serotonin_at
-from synapse_abm.runs import facts, sweep
-from synapse_abm.runs.facts import Fact, Judged
+from synapse_abm.runs import predictions, sweep
+from synapse_abm.runs.predictions import Fact, Judged
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.synapse.scenario import Kinetics
 
@@ -131,9 +131,9 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     found = sweep.map_pieces(lag_of, pieces, progress=progress, label="courses")
     judged = _judged(cases, found)
     return Result(
-        tables=[_table(cases, found), facts.table(judged)],
+        tables=[_table(cases, found), predictions.table(judged)],
         checks=[each.check for each in judged],
-        text=f"{_text(cases, found)}\n\n{facts.text(judged)}",
+        text=f"{_text(cases, found)}\n\n{predictions.text(judged)}",
         verdict=_verdict(cases, found),
         scenario={"occupancy": OCCUPANCY, "neuron": neuron().model_dump(mode="json")},
     )

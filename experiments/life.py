@@ -43,7 +43,7 @@ from synapse_abm import Scenario, pharmacology, statistics, theory
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
-from synapse_abm.runs import titration
+from synapse_abm.runs import dose_response
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import Grid, Ligand, Target
@@ -250,7 +250,7 @@ def checks_of(place: str, lives: Lives, laws: Laws, synapse: Scenario, tests: in
     geometric = carried * (1 - carried) ** np.arange(60)
     name = f"{place}: law of the number of bindings"
     found.append(_shape(name, lives.bindings - 1, geometric, alarm))
-    found.append(titration.binomial_check(
+    found.append(dose_response.binomial_check(
         f"{place}: lives seen free again", lives.again.size, lives.life.size, laws.free_again,
         source="exact law of the simulated steps, binomial", false_alarm=alarm,
     ))  # fmt: skip

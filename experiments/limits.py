@@ -46,7 +46,7 @@ from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, theory
 from synapse_abm.core import units
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
-from synapse_abm.runs import sweep, titration
+from synapse_abm.runs import dose_response, sweep
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.engine.simulation import Simulation
@@ -363,7 +363,7 @@ def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
         ("course", resistance, runs, seed, 1000 * (len(steady) + number))
         for number, resistance in enumerate(D)
     ]
-    found = titration.series(piece, pieces, progress)
+    found = dose_response.series(piece, pieces, progress)
     seen = [
         Seen(key, x, y, estimate, said)
         for (key, x, y, said, *_), estimate in zip(steady, found, strict=False)
@@ -399,7 +399,7 @@ def time_course(resistance: float, replicates: int, seed: int, first: int) -> li
     law = pair.stepped_occupancy(synapse.dt_s, records[-1] * every)[np.array(records) * every]
     seen = []
     for column, (time, p) in enumerate(zip(D_TIMES, law.tolist(), strict=True)):
-        estimate = titration.snapshot(int(bound[:, column].sum()), replicates, p)
+        estimate = dose_response.snapshot(int(bound[:, column].sum()), replicates, p)
         seen.append(Seen("d", resistance, time, estimate, _well_mixed(p, time)))
     return seen
 
@@ -460,7 +460,7 @@ def sites_nM(fmol_per_mg: float) -> float:
 
 def landmarks(drug: str) -> list[Landmark]:
     """Where real places lie, with the status of each number."""
-    record = titration.inhibitor(drug, ["SERT"], "--drug")
+    record = dose_response.inhibitor(drug, ["SERT"], "--drug")
     rates = record.kinetics("SERT")
     kd = rates.koff / rates.kon
     share = Grid()
@@ -526,7 +526,7 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "citalopram") ->
     others = [("noise", r, quick, seed, 100_000 + n) for n, r in enumerate(NOISES)]
     noises = [
         (r, *found)
-        for r, found in zip(NOISES, titration.series(piece, others, progress), strict=True)
+        for r, found in zip(NOISES, dose_response.series(piece, others, progress), strict=True)
     ]
     maps = sweep.map_pieces(
         piece, [("map", key, quick) for key in PANELS], names=[f"map {key}" for key in PANELS],
@@ -574,7 +574,7 @@ def _check(it: Seen, tests: int) -> Check:
     name = f"{it.panel}: occupancy at {panel.x} {it.x:.4g}, {panel.y} {it.y:.4g}"
     if it.panel == "d":
         runs = round(it.said.exact * (1 - it.said.exact) / e.se**2)
-        return titration.binomial_check(
+        return dose_response.binomial_check(
             name, round(e.value * runs), runs, it.said.exact, source=LAWS["d"],
             false_alarm=FALSE_ALARM / tests,
         )  # fmt: skip

@@ -39,7 +39,7 @@ from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
-from synapse_abm.runs import titration
+from synapse_abm.runs import dose_response
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Target
@@ -88,7 +88,7 @@ class Case:
 
 def case(drug: str) -> Case:
     """The drug, made to let go of SERT as often as serotonin leaves, and serotonin."""
-    record = titration.inhibitor(drug, SITES, "--drug")
+    record = dose_response.inhibitor(drug, SITES, "--drug")
     serotonin = pharmacology.ligand("serotonin").kinetics("SERT")
     slow = {target: record.kinetics(target) for target in SITES}
     times = (serotonin.koff + serotonin.kcat_per_s) / slow["SERT"].koff
@@ -150,7 +150,7 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "paroxetine") ->
     concentrations = [k * p / (1 - p) for p in wanted]
     concentrations.append(2 * concentrations[-1])
     pieces = [(it, c, seed, number) for number, c in enumerate(concentrations)]
-    found = titration.series(measure, pieces, progress)
+    found = dose_response.series(measure, pieces, progress)
     return _result(drug, it, concentrations, found)
 
 
@@ -166,14 +166,14 @@ def _result(drug: str, it: Case, cs: list[float], found: list[Measured]) -> Resu
         for target, sites in SITES.items():
             law = float(theory.occupancy(c, it.k[target]))
             n = measured.bound[target]
-            check = titration.binomial_check(
+            check = dose_response.binomial_check(
                 f"{target} held by drug at {c:.4g} nM", n, sites, law,
                 source="C/(C + K), binomial", false_alarm=FALSE_ALARM / tests,
             )  # fmt: skip
             checks.append(check)
             row += [check.value, check.se, law, check.z]
             if target == "SERT":
-                sert.append(titration.snapshot(n, sites, law))
+                sert.append(dose_response.snapshot(n, sites, law))
         moments = uptake(it, c)
         share = Estimate(measured.carried / without, math.sqrt(moments.var) / without)
         left.append(share)

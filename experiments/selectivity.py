@@ -35,7 +35,7 @@ from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.pharmacology import LigandRecord
-from synapse_abm.runs import titration
+from synapse_abm.runs import dose_response
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.scenario import Grid, Target
@@ -78,7 +78,7 @@ def scenario(drug: LigandRecord, concentration_nM: float) -> Scenario:
 def bound(drug: LigandRecord, concentration_nM: float, seed: int, replicate: int) -> dict[str, int]:
     """How many sites of each transporter the drug holds at equilibrium."""
     synapse = scenario(drug, concentration_nM)
-    series = titration.settled(synapse, synapse.dt_s, RELAXATIONS - 1, 1, seed, replicate)
+    series = dose_response.settled(synapse, synapse.dt_s, RELAXATIONS - 1, 1, seed, replicate)
     return {target: int(series.bound(target, "drug")[0]) for target in TARGETS}
 
 
@@ -96,11 +96,11 @@ def run(
     """Titrate both transporters with each drug and hold them against their own hyperbolas."""
     if not 1 <= len(drugs) <= MOST_DRUGS or len(set(drugs)) < len(drugs):
         raise InputError("--drugs", tuple(drugs), f"one to {MOST_DRUGS} different drugs")
-    records = [titration.inhibitor(name, TARGETS, "--drugs") for name in drugs]
+    records = [dose_response.inhibitor(name, TARGETS, "--drugs") for name in drugs]
     count = CONCENTRATIONS // 2 if quick else CONCENTRATIONS
     places = [(drug, c) for drug in records for c in _concentrations(drug, count)]
     pieces = [(drug, c, seed, number) for number, (drug, c) in enumerate(places)]
-    counts = titration.series(bound, pieces, progress)
+    counts = dose_response.series(bound, pieces, progress)
     return _result(records, places, counts)
 
 
@@ -126,16 +126,16 @@ def _result(
             for c, n in mine:
                 law = float(theory.occupancy(c, k))
                 name = f"{target} occupancy by {drug.full_name} at {c:.4g} nM"
-                check = titration.binomial_check(
+                check = dose_response.binomial_check(
                     name, n[target], SITES, law,
                     source="C/(C + K), binomial", false_alarm=FALSE_ALARM / tests,
                 )  # fmt: skip
-                it = titration.snapshot(n[target], SITES, law)
+                it = dose_response.snapshot(n[target], SITES, law)
                 checks.append(check)
                 points.append(it)
                 rows.append([drug.full_name, target, c, k, it.value, it.se, law, check.z,
                              *it.interval()])  # fmt: skip
-            halves.append(titration.half_concentration([c for c, _ in mine], points))
+            halves.append(dose_response.half_concentration([c for c, _ in mine], points))
         # The logarithm of the ratio is nearer to normal than the ratio.
         log_ratio = math.log(halves[1].value / halves[0].value)
         se = math.hypot(*(half.se / half.value for half in halves))

@@ -33,7 +33,7 @@ import numpy as np
 from synapse_abm import statistics
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
-from synapse_abm.runs import sweep, titration
+from synapse_abm.runs import dose_response, sweep
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.synapse.engine.network import Address, arrivals_per_cell_s, place_sites
 from synapse_abm.synapse.engine.simulation import Simulation
@@ -251,7 +251,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
         for number, dt in enumerate(SIMULATED_S)
         for replicate in range(REPLICATES)
     ]
-    means = titration.replicated(bound_mean, pieces, REPLICATES, progress)
+    means = dose_response.replicated(bound_mean, pieces, REPLICATES, progress)
     simulated = [point(dt, of_dt) for dt, of_dt in zip(SIMULATED_S, means, strict=True)]
     return Result(
         tables=[_summary(curves), _curves(curves), _simulated(simulated)],

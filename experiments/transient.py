@@ -42,8 +42,8 @@ from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
 from synapse_abm.neuron.scenario import Neuron, free_parameters, neuron
-from synapse_abm.runs import facts, titration
-from synapse_abm.runs.facts import Fact, Judged, ratio
+from synapse_abm.runs import dose_response, predictions
+from synapse_abm.runs.predictions import Fact, Judged, ratio
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate, normal_quantile
 from synapse_abm.synapse.engine import layout as lay
@@ -261,7 +261,7 @@ def run(
         allowed = "a share above 0, at most 0.99"
         faults.append(InputError("--occupancy", occupancy, allowed, "use 0.85"))
     try:
-        record = titration.inhibitor(drug, ["SERT"], "--drug")
+        record = dose_response.inhibitor(drug, ["SERT"], "--drug")
     except InputError as error:
         faults.append(error)
     raise_faults(faults)
@@ -273,7 +273,7 @@ def run(
         for at, case in enumerate(CASES)
         for r in range(number[case.place])
     ]
-    runs = titration.series(burst, pieces, progress)
+    runs = dose_response.series(burst, pieces, progress)
     found = {
         case: np.array([run for run, piece in zip(runs, pieces, strict=True) if piece[0] == case])
         for case in CASES
@@ -284,10 +284,10 @@ def run(
     checks = _checks(found, laws)
     judged = _judged(shapes)
     return Result(
-        tables=[_curves(found, laws, unit), _shapes(shapes, laws, unit), facts.table(judged)],
+        tables=[_curves(found, laws, unit), _shapes(shapes, laws, unit), predictions.table(judged)],
         checks=[*checks, *(each.check for each in judged)],
         text="\n\n".join([
-            _text(shapes, laws, unit), facts.text(judged), _judge_text(checks),
+            _text(shapes, laws, unit), predictions.text(judged), _judge_text(checks),
         ]),
         verdict=_verdict(shapes, occupancy),
         scenario={
@@ -413,7 +413,7 @@ def _text(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> str:
         peak, decay = peak_and_decay(laws[case] / unit, READ_EVERY * STEP_S)
         control = shapes[Case(case.place, case.pulses, CONTROL)]
         rows.append([
-            case.name, facts.shown(each.peak), f"{peak:.2f}", facts.shown(each.decay),
+            case.name, predictions.shown(each.peak), f"{peak:.2f}", predictions.shown(each.decay),
             f"{decay:.2f}", f"x{each.peak.value / control.peak.value:.2f}",
             f"x{each.decay.value / control.decay.value:.2f}",
         ])  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from synapse_abm import pharmacology, theory
 from synapse_abm.core.errors import InputError, UnknownName
 from synapse_abm.core.progress import silent
-from synapse_abm.runs import titration
+from synapse_abm.runs import dose_response
 from synapse_abm.runs.experiment import find
 from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate, from_replicates, student_quantile
@@ -153,7 +153,7 @@ def test_saturation_is_read_at_equilibrium() -> None:
         for target, sites in saturation.SITES.items():
             bound = sum(run.bound[target] for run in runs)
             law = float(theory.occupancy(c, it.k[target]))
-            check = titration.binomial_check(
+            check = dose_response.binomial_check(
                 target, bound, 60 * sites, law, source="", false_alarm=1e-6 / 6
             )
             assert check.passed, check
@@ -168,7 +168,7 @@ def test_saturation_is_read_at_equilibrium() -> None:
 def test_the_half_concentration_of_exact_occupancies_is_exact() -> None:
     c = [0.1, 1.0, 7.0, 300.0]
     points = [Estimate(float(theory.occupancy(each, 5.0)), 0.01, 20) for each in c]
-    half = titration.half_concentration(c, points)
+    half = dose_response.half_concentration(c, points)
     assert half.value == pytest.approx(5.0, rel=1e-9)
     assert half.dof == pytest.approx(80)
 
@@ -180,7 +180,7 @@ def test_the_error_of_the_half_concentration_covers() -> None:
     se = np.sqrt(p * (1 - p) / sites)
     draws = np.random.default_rng(1).binomial(sites, p, size=(4000, 8)) / sites
     fits = [
-        titration.half_concentration(c.tolist(), list(map(Estimate, row.tolist(), se.tolist())))
+        dose_response.half_concentration(c.tolist(), list(map(Estimate, row.tolist(), se.tolist())))
         for row in draws
     ]
     z = np.array([math.log(fit.value) / (fit.se / fit.value) for fit in fits])
@@ -191,7 +191,7 @@ def test_the_error_of_the_half_concentration_covers() -> None:
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_no_half_concentration_without_a_half(value: float) -> None:
     with pytest.raises(ValueError, match="total occupancy"):
-        titration.half_concentration([1.0, 2.0], [Estimate(value, 0.1)] * 2)
+        dose_response.half_concentration([1.0, 2.0], [Estimate(value, 0.1)] * 2)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_no_half_concentration_without_a_half(value: float) -> None:
      (500, 1000, 0.5, True), (620, 1000, 0.5, False), (380, 1000, 0.5, False)],
 )  # fmt: skip
 def test_the_binomial_check(bound: int, sites: int, p: float, passed: bool) -> None:
-    check = titration.binomial_check("x", bound, sites, p, source="", false_alarm=1e-5)
+    check = dose_response.binomial_check("x", bound, sites, p, source="", false_alarm=1e-5)
     assert check.passed is passed
 
 
@@ -217,5 +217,5 @@ def test_drugs_without_the_affinity_and_substrates_are_refused() -> None:
 
 
 def test_a_drug_with_two_affinities_is_accepted() -> None:
-    assert titration.inhibitor("duloxetine", ["SERT", "NET"], "--drug").name == "duloxetine"
+    assert dose_response.inhibitor("duloxetine", ["SERT", "NET"], "--drug").name == "duloxetine"
     assert "duloxetine" in pharmacology.ligand_names()

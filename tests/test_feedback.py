@@ -15,9 +15,9 @@ from synapse_abm.neuron.engine.simulation import Drug
 from synapse_abm.neuron.meanfield.ode import Exposure
 from synapse_abm.neuron.scenario import neuron
 from synapse_abm.pharmacology import ligand
-from synapse_abm.runs import facts
+from synapse_abm.runs import predictions
 from synapse_abm.runs.experiment import find
-from synapse_abm.runs.facts import Fact
+from synapse_abm.runs.predictions import Fact
 from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate, student_quantile
 from synapse_abm.treatment import acute
@@ -144,10 +144,10 @@ def test_a_fact_is_told_as_what_it_is() -> None:
         seen.judged(None),
     ]
     assert [each.status for each in found] == ["calibrated", "emergent", "missed", "missed"]
-    text = facts.text(found)
+    text = predictions.text(found)
     assert text.count("a guess") == 1 and "1 to 2 (Somebody 1999)" in text and "never" in text
     assert found[1].check.passed and not found[3].check.passed
-    assert facts.table(found)["model"] == [1.5, 1.5, 3.0, None]
+    assert predictions.table(found)["model"] == [1.5, 1.5, 3.0, None]
     assert "1.50 +- 0.20" in text
 
 
@@ -155,7 +155,7 @@ def test_the_error_of_a_ratio_covers() -> None:
     """Scatter of 20000 drawn ratios against the claimed error, within 3 % (six errors)."""
     rng = np.random.default_rng(2)
     drawn = rng.normal(5, 0.1, 20_000) / rng.normal(2, 0.05, 20_000)
-    claimed = facts.ratio(Estimate(5, 0.1, 10), Estimate(2, 0.05, 20))
+    claimed = predictions.ratio(Estimate(5, 0.1, 10), Estimate(2, 0.05, 20))
     assert claimed.se == pytest.approx(drawn.std(), rel=0.03)
     assert 10 < claimed.dof < 30
 
