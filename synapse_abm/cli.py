@@ -21,6 +21,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
 from synapse_abm import __version__
+from synapse_abm.core import terminal
 from synapse_abm.core.arguments import DEFAULT_SEED, check_seed
 from synapse_abm.core.errors import (
     EXIT_BAD_INPUT,
@@ -55,6 +56,11 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 # What is taken by default stands in their texts, so no "(default: None)" follows.
 type Seed = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
 type Workers = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
+# An empty text would pass as the current folder if it were a path at once.
+type Folder = Annotated[str | None, arg(metavar="DIR", help_behavior_hint="")]
+type FolderByName = Annotated[
+    str | None, arg(metavar="DIR", help_behavior_hint="(default: outputs/NAME)")
+]
 type File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
 
 
@@ -77,9 +83,7 @@ class Run[Options]:
     """A name that `list` shows, or the path of an experiment's file. After it, --help shows the
     experiment's own options too."""
     options: Annotated[OmitArgPrefixes[Options], arg(name="")]
-    out: Annotated[
-        Path | None, arg(metavar="DIR", help_behavior_hint="(default: outputs/NAME)")
-    ] = None
+    out: FolderByName = None
     """The folder to write."""
     seed: Annotated[str, arg(metavar="N")] = str(DEFAULT_SEED)
     """Seed of all random numbers, a whole number from 0 to 2**64-1."""
@@ -100,9 +104,7 @@ class Simulate:
     scenario says)."""
     seed: Seed = None
     """Seed of all random numbers, 0 to 2**64-1 (default: as the scenario says)."""
-    out: Annotated[
-        Path | None, arg(metavar="DIR", help_behavior_hint="(default: outputs/NAME)")
-    ] = None
+    out: FolderByName = None
     """The folder to write."""
     workers: Workers = None
     """Processes for the replicates (default: one for each core); the results do not depend on
@@ -161,19 +163,18 @@ class Bench:
 
     json: File = None
     """Write the measurements to this file as JSON."""
-    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    out: Folder = None
     """Write bench.json and a figure into this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of ``sys.argv`` by default) and return its exit status."""
+    terminal.prepare_streams()
     try:
-        status = _obey(sys.argv[1:] if arguments is None else list(arguments))
-        sys.stdout.flush()
-        return status
-    except SystemExit as end:  # help, or a parser's complaint that is already printed
-        return end.code if isinstance(end.code, int) else EXIT_BAD_INPUT
+        return _obey(sys.argv[1:] if arguments is None else list(arguments))
     except SynapseError as error:
+        if isinstance(error, terminal.StreamError):
+            terminal.discard_output()
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as interruption:
@@ -181,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{PROGRAM}: {said}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.discard_output()
         return EXIT_BROKEN_PIPE
 
 
@@ -192,27 +193,33 @@ def run_script(file: str) -> NoReturn:
 
 def _obey(arguments: list[str]) -> int:
     if arguments == ["--version"]:
-        print(f"{PROGRAM} {__version__}")
+        terminal.say(f"{PROGRAM} {__version__}")
         return 0
     name = _experiment_name(arguments)
     experiment = None if name is None else find(name)
-    match _parse(arguments, experiment):
-        case List() as command:
+    options: Any = NoOptions if experiment is None else experiment.load().Options
+    try:
+        with terminal.wide_enough(), terminal.printing():
+            command = _parse(arguments, options)
+    except SystemExit as end:  # help, or a parser's complaint
+        return end.code if isinstance(end.code, int) else EXIT_BAD_INPUT
+    match command:
+        case List():
             return _list_drugs(command.file) if command.drugs or command.file else _list()
-        case Run() as command if experiment is not None:
+        case Run() if experiment is not None:
             return _run(experiment, command, arguments)
-        case Simulate() as command:
+        case Simulate():
             return _simulate(command, arguments)
-        case Rerun() as command:
+        case Rerun():
             return _rerun(command)
-        case Export() as command:
+        case Export():
             return _export(command)
-        case Validate() as command:
+        case Validate():
             return _validate(command)
-        case Bench() as command:
+        case Bench():
             return _bench(command)
-        case other:  # pragma: no cover - the parser knows no other command
-            raise AssertionError(other)
+        case _:  # pragma: no cover - the parser knows no other command
+            raise AssertionError(command)
 
 
 def _experiment_name(arguments: list[str]) -> str | None:
@@ -230,8 +237,7 @@ def _experiment_name(arguments: list[str]) -> str | None:
     return next(named, candidates[0] if candidates else None)
 
 
-def _parse(arguments: list[str], experiment: Experiment | None) -> object:
-    options: Any = NoOptions if experiment is None else experiment.load().Options
+def _parse(arguments: list[str], options: Any) -> object:
     commands: Any = (
         Annotated[List, subcommand("list")]
         | Annotated[Run[options], subcommand("run")]
@@ -259,21 +265,21 @@ def _list() -> int:
         ("experiments (synapse-abm run NAME)", questions),
         ("scenarios (synapse-abm simulate NAME)", ready),
     ):
-        print(title)
+        terminal.say(title)
         for name, summary in found.items():
-            print(f"  {name:{width}}  {summary}")
+            terminal.say(f"  {name:{width}}  {summary}")
     return 0
 
 
 def _list_drugs(file: Path | None) -> int:
     from synapse_abm import pharmacology
 
-    print(pharmacology.load_ligands(file) if file is not None else pharmacology.library())
+    terminal.say(str(pharmacology.load_ligands(file) if file else pharmacology.library()))
     return 0
 
 
 def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int:
-    out = Path("outputs", experiment.name) if command.out is None else command.out
+    out = _folder(command.out) or Path("outputs", experiment.name)
     result = perform(
         experiment,
         out=out,
@@ -284,9 +290,9 @@ def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int
         command=_repeatable(experiment, arguments),
         workers=check_workers(command.workers, "--workers"),
     )
-    print(f"{result.text}\n\n{result.verdict}")
+    terminal.say(f"{result.text}\n\n{result.verdict}")
     _print_failures(result.checks)
-    print(f"figure, tables and {RECORD} are in {out}{os.sep}")
+    terminal.say(f"figure, tables and {RECORD} are in {out}{os.sep}")
     return 0 if result.passed else EXIT_CHECK_FAILED
 
 
@@ -298,28 +304,29 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
         path = find_scenario(command.scenario)
         return path, scenario_file.read_scenario(path)
 
-    seed, workers, engine, (path, scenario) = _together(
+    seed, workers, engine, out, (path, scenario) = _together(
         lambda: None if command.seed is None else check_seed(command.seed, "--seed"),
         lambda: check_workers(command.workers, "--workers"),
         lambda: _engine(command.engine),
+        lambda: _folder(command.out),
         read,
     )
     if command.json is not None:
         check_file(command.json)
-    print(f"{scenario.with_run(seed=seed, engine=engine)}\n", flush=True)
-    out = Path("outputs", path.stem) if command.out is None else command.out
+    terminal.say(f"{scenario.with_run(seed=seed, engine=engine)}\n")
+    out = out or Path("outputs", path.stem)
     found = simulate.write(
         scenario, out, seed=seed, engine=engine, progress=bar, workers=workers,
         command=_without_paths(
             arguments, {"--out", "--json", "--workers"}, command.scenario, path.stem
         ),
     )  # fmt: skip
-    print("\n".join([found.text(), *(f"! {each}" for each in found.notes_of_averages())]))
+    terminal.say("\n".join([found.text(), *(f"! {each}" for each in found.notes_of_averages())]))
     if command.json is not None:
         write_atomic(command.json, json_bytes(found.record()))
     checks = found.checks()
     _print_failures(checks)
-    print(f"figure, time series and {RECORD} are in {out}{os.sep}")
+    terminal.say(f"figure, time series and {RECORD} are in {out}{os.sep}")
     good = all(check.passed for check in checks) and not found.failures
     return 0 if good else EXIT_CHECK_FAILED
 
@@ -338,6 +345,13 @@ def _together(*checks: Callable[[], Any]) -> list[Any]:
     return found
 
 
+def _folder(name: str | None) -> Path | None:
+    """The folder that ``--out`` names; None if it is not given."""
+    if name is not None and not name.strip():
+        raise InputError("--out", name, "the name of a folder", "use . for the current folder")
+    return None if name is None else Path(name)
+
+
 def _engine(name: str | None) -> str | None:
     if name not in (None, "compiled", "agents"):
         raise UnknownName("--engine", name, ("compiled", "agents"))
@@ -349,7 +363,7 @@ def _rerun(command: Rerun) -> int:
 
     workers = check_workers(command.workers, "--workers")
     report = rerun(command.record, progress=bar, workers=workers)
-    print(report.text())
+    terminal.say(report.text())
     return 0 if report.passed else EXIT_CHECK_FAILED
 
 
@@ -361,7 +375,9 @@ def _export(command: Export) -> int:
 
     scenario = scenario_file.read_scenario(path)
     sbml.write_sbml(scenario, command.sbml, well_mixed=command.well_mixed)
-    print(f"{scenario.name} as SBML Level 3 Version 2, found consistent by libSBML: {command.sbml}")
+    terminal.say(
+        f"{scenario.name} as SBML Level 3 Version 2, found consistent by libSBML: {command.sbml}"
+    )
     return 0
 
 
@@ -369,7 +385,7 @@ def _print_failures(checks: Sequence[Check]) -> None:
     for check in checks:
         if check.kind == "exact" and not check.passed:
             found = f"{check.name} = {check.value!r}, expected {check.expected!r}, z = {check.z}"
-            print(f"FAILED: {found} ({check.source})")
+            terminal.say(f"FAILED: {found} ({check.source})")
 
 
 def _repeatable(experiment: Experiment, arguments: list[str]) -> str:
@@ -434,16 +450,17 @@ def _announce(text: str) -> None:
 
 
 def _bench(command: Bench) -> int:
-    if command.out is None:
+    out = _folder(command.out)
+    if out is None:
         return _report("bench", "bench", command.json)
-    with output_folder(command.out) as folder:
+    with output_folder(out) as folder:
         report: list[Report] = []
         status = _report("bench", "bench", command.json, keep=report.append)
         from synapse_abm import plotting
 
         files = figure_files("bench", plotting.speeds(report[0]))
         write_folder(folder, files | {"bench.json": json_bytes(report[0].record())}, "bench.json")
-    print(f"figure and bench.json are in {command.out}{os.sep}")
+    terminal.say(f"figure and bench.json are in {out}{os.sep}")
     return status
 
 
@@ -459,7 +476,7 @@ def _report(
         check_file(json)
     measure = getattr(import_module(f"synapse_abm.{module}"), function)
     report = measure(progress=bar, **arguments)
-    print(report.text())
+    terminal.say(report.text())
     if json is not None:
         write_atomic(json, json_bytes(report.record()))
     if keep is not None:

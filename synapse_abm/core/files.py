@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from synapse_abm.core.errors import OutputError
+from synapse_abm.core.terminal import stream_of, write_stream
 
 #: The record of a run, written last.
 RECORD = "run.json"
@@ -86,7 +87,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes], record: str = RECORD)
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write one file: complete, or not at all, an older one staying as it was.
 
-    A link is followed; a device or pipe (``/dev/stdout``) is written to as it is.
+    A link is followed; a device or pipe is written to as it is, and what standard output goes to
+    (``/dev/stdout``) gets ``data`` behind what was printed.
 
     Raises
     ------
@@ -95,6 +97,9 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """
     target = Path(path)
     try:
+        if (descriptor := stream_of(target)) is not None:
+            write_stream(descriptor, data)
+            return
         if _is_stream(target):
             with target.open("wb") as stream:
                 stream.write(data)

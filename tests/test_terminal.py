@@ -1,0 +1,111 @@
+"""The command under odd terminals: closed and full streams, few columns, ASCII, an early Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synapse_abm.core import terminal
+
+COMMAND = (sys.executable, "-m", "synapse_abm")
+posix = pytest.mark.skipif(os.name == "nt", reason="streams are closed by a POSIX shell")
+
+
+def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of ``line``, in which ``$S`` is the command."""
+    return subprocess.run(
+        ["sh", "-c", line], cwd=folder, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "S": " ".join(COMMAND), **environment},
+    )  # fmt: skip
+
+
+@posix
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_costs_no_result(closed: str, tmp_path: Path) -> None:
+    ended = shell(f"$S run hyperbola --quick --out new {closed}", tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    written = {path.name for path in (tmp_path / "new").iterdir()}
+    assert written == {f"hyperbola.{end}" for end in ("csv", "parquet", "png", "svg")} | {
+        "run.json"
+    }
+
+
+@posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", ["list", "list --drugs", "--help", "run hyperbola --help"])
+def test_a_full_disk_behind_standard_output_is_told(arguments: str, tmp_path: Path) -> None:
+    ended = shell(f"$S {arguments} >/dev/full", tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "cannot write standard output: the disk is full" in ended.stderr
+
+
+@posix
+def test_json_to_standard_output_stands_behind_what_was_printed(tmp_path: Path) -> None:
+    ended = shell("(echo first; $S validate --json /dev/stdout --cases c.json) >all", tmp_path)
+    assert ended.returncode == 2, "there is no such file of cases"
+    assert (tmp_path / "all").read_text() == "first\n"
+    (tmp_path / "file").write_text("")
+    program = (
+        "from synapse_abm.core.files import write_atomic; print('second');"
+        "write_atomic('/dev/stdout', b'third\\n'); print('fourth')"
+    )
+    with (tmp_path / "all").open("a") as file:
+        subprocess.run([sys.executable, "-c", program], stdout=file, check=True, timeout=60)
+    assert (tmp_path / "all").read_text() == "first\nsecond\nthird\nfourth\n"
+
+
+@posix
+@pytest.mark.parametrize("columns", ["0", "1", "5", "39", "nonsense"])
+def test_help_fits_any_window(columns: str, tmp_path: Path) -> None:
+    ended = shell("$S --help", tmp_path, COLUMNS=columns)
+    assert ended.returncode == 0
+    assert "usage: synapse-abm" in ended.stdout
+
+
+@posix
+def test_an_ascii_terminal_shows_other_letters_escaped(tmp_path: Path) -> None:
+    ended = shell("$S list --file µ.toml", tmp_path, PYTHONIOENCODING="ascii")
+    assert ended.returncode == 2
+    assert "\\xb5.toml" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+EARLY = """
+import os, signal, sys, threading
+from synapse_abm.__main__ import main
+threading.Timer({after_s}, os.kill, (os.getpid(), signal.SIGINT)).start()
+sys.argv = ["synapse-abm", "run", "hyperbola"]
+raise SystemExit(main())
+"""
+
+
+@posix
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.2, 0.4])
+def test_an_early_ctrl_c_shows_no_traceback(after_s: float, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", EARLY.format(after_s=after_s)], cwd=tmp_path, timeout=60,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert not (tmp_path / "outputs" / "hyperbola" / "run.json").exists()
+
+
+def test_a_folder_without_a_name_is_refused(tmp_path: Path) -> None:
+    ended = shell("$S run hyperbola --quick --out ''", tmp_path)
+    assert ended.returncode == 2
+    assert "--out = ''" in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_window_gets_its_columns_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "7")
+    with terminal.wide_enough():
+        assert os.environ["COLUMNS"] == str(terminal.NARROWEST)
+    assert os.environ["COLUMNS"] == "7"
