@@ -50,7 +50,7 @@ from synapse_abm.runs import dose_response, sweep
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.engine.simulation import Simulation
-from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Target, forecast
+from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Target, cost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -479,7 +479,7 @@ def landmarks(drug: str) -> list[Landmark]:
         place = Scenario(
             grid=grid, targets={"SERT": Target(sites=1000)}, ligands={"drug": synapse}, dt_s=1.0
         )
-        return forecast.mixing_ratio(place, "drug", "SERT")
+        return cost.mixing_ratio(place, "drug", "SERT")
 
     cleft = share.model_copy(update={"depth_um": 0.02})
     per_tissue = f"{BMAX} {MADE_NM}"

@@ -31,8 +31,8 @@ from synapse_abm.synapse.scenario import (
     Target,
 )
 from synapse_abm.synapse.scenario import definition as scenario
+from synapse_abm.synapse.scenario.cost import forecast, settling_s, unsettled
 from synapse_abm.synapse.scenario.file import parse_scenario, read_scenario
-from synapse_abm.synapse.scenario.forecast import forecast, settling_s, unsettled
 from synapse_abm.synapse.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
 from synapse_abm.synapse.scenarios import scenarios
 

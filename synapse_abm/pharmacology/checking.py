@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from synapse_abm.core.errors import InputError, UnknownName
-from synapse_abm.core.faults import MISSING, description, field_faults, valid
+from synapse_abm.core.validation_errors import MISSING, description, field_faults, valid
 from synapse_abm.pharmacology.records import (
     Affinity,
     AssociationRate,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synapse_abm.core.errors import UnknownName, raise_faults
-from synapse_abm.core.faults import read_toml
+from synapse_abm.core.validation_errors import read_toml
 from synapse_abm.pharmacology.checking import LigandEntry, LigandFile, checked
 from synapse_abm.pharmacology.records import (
     Affinity,

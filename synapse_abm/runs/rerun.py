@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from synapse_abm.core.arguments import check_seed
 from synapse_abm.core.errors import InputError, raise_faults
-from synapse_abm.core.faults import Origin, field_faults
 from synapse_abm.core.files import sha256
 from synapse_abm.core.progress import Progress, silent
+from synapse_abm.core.validation_errors import Origin, field_faults
 from synapse_abm.runs import simulate, sweep
 from synapse_abm.runs.experiment import Experiment, find, run_experiment
 from synapse_abm.runs.results import Result, code_version, input_sha256, source_sha256, versions
 from synapse_abm.synapse.scenario.definition import Scenario
-from synapse_abm.synapse.scenario.whole import run_faults
+from synapse_abm.synapse.scenario.feasibility import run_faults
 
 _NEEDED: Mapping[str, type] = {
     "experiment": str, "seed": int, "options": dict, "versions": dict, "code_version": str,

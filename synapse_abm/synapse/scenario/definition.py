@@ -302,7 +302,7 @@ class Scenario(Frozen):
         return "dt_s" not in self.model_fields_set
 
     def __str__(self) -> str:
-        from synapse_abm.synapse.scenario.briefing import scenario_text
+        from synapse_abm.synapse.scenario.summary import scenario_text
 
         return scenario_text(self)
 

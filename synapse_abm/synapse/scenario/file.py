@@ -28,7 +28,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
-from synapse_abm.core.faults import (
+from synapse_abm.core.quantity import bare_name, parse, unit_of
+from synapse_abm.core.validation_errors import (
     MISSING,
     Location,
     Origin,
@@ -37,7 +38,6 @@ from synapse_abm.core.faults import (
     read_toml,
     valid,
 )
-from synapse_abm.core.quantity import bare_name, parse, unit_of
 from synapse_abm.pharmacology.library import Library, library, own_file
 from synapse_abm.synapse.scenario.definition import (
     AUTO,
@@ -54,7 +54,7 @@ from synapse_abm.synapse.scenario.definition import (
     Target,
     part_faults,
 )
-from synapse_abm.synapse.scenario.whole import run_faults
+from synapse_abm.synapse.scenario.feasibility import run_faults
 
 type Tables = Mapping[str, Any]
 

@@ -35,8 +35,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synapse_abm.core.units import pair_rate_per_s
+from synapse_abm.synapse.scenario.cost import events_per_s
 from synapse_abm.synapse.scenario.definition import Ligand, Scenario
-from synapse_abm.synapse.scenario.forecast import events_per_s
 
 type Cell = tuple[int, int]
 

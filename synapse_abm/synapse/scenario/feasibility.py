@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP
+from synapse_abm.synapse.scenario.cost import memory_bytes, samples, steps_per_sample
 from synapse_abm.synapse.scenario.definition import Scenario
-from synapse_abm.synapse.scenario.forecast import memory_bytes, samples, steps_per_sample
 from synapse_abm.synapse.scenario.timestep import limits
 
 

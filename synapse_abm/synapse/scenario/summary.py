@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 
 from synapse_abm.pharmacology.records import FASTEST_KON
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
-from synapse_abm.synapse.scenario.forecast import (
+from synapse_abm.synapse.scenario.cost import (
     Forecast,
     comes,
     forecast,
@@ -15,6 +14,7 @@ from synapse_abm.synapse.scenario.forecast import (
     settling_s,
     unsettled,
 )
+from synapse_abm.synapse.scenario.definition import Ligand, Scenario
 from synapse_abm.synapse.scenario.mesh import mesh_warnings
 from synapse_abm.synapse.scenario.timestep import in_cell_rate, reason, step_warnings
 
