@@ -31,7 +31,7 @@ from synapse_abm.synapse.scenario import (
     Target,
 )
 from synapse_abm.synapse.scenario import definition as scenario
-from synapse_abm.synapse.scenario.cost import forecast, settling_s, unsettled
+from synapse_abm.synapse.scenario.cost import estimate_cost, residual_transient, settling_s
 from synapse_abm.synapse.scenario.file import parse_scenario, read_scenario
 from synapse_abm.synapse.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
 from synapse_abm.synapse.scenarios import scenarios
@@ -173,8 +173,8 @@ def test_a_burn_in_that_is_too_short_is_told() -> None:
     short, long = _alone(0.0, clamped_nM=1.0), _alone(1.0, clamped_nM=1.0)
     assert short.run is not None and long.run is not None
     assert settling_s(short, "L", "R") == pytest.approx(0.5)
-    assert unsettled(long.run, 0.5) == pytest.approx((math.exp(-2) - math.exp(-16)) / 14)
-    lacking = unsettled(short.run, 0.5)
+    assert residual_transient(long.run, 0.5) == pytest.approx((math.exp(-2) - math.exp(-16)) / 14)
+    lacking = residual_transient(short.run, 0.5)
     assert lacking == pytest.approx(1 / 16, rel=1e-6)
     found = simulate(short).measured["occupancy", "R", "L"]
     assert found.estimate is not None
@@ -484,7 +484,7 @@ def clean(tables: dict[str, Any]) -> None:
             assert "another value" not in line and "object at" not in line
         return
     assert "Run" in str(found)
-    cost = forecast(found)
+    cost = estimate_cost(found)
     if cost.seconds < 0.02 and cost.bytes < 3e8 and found.grid.cells < 10_000:
         assert found.run is not None
         if found.run.engine == "compiled":
@@ -562,7 +562,7 @@ def test_torn_files_at_the_command_line(
 def too_long(path: Path) -> bool:
     """Whether the file is good and asks for more than a moment."""
     try:
-        cost = forecast(read_scenario(path))
+        cost = estimate_cost(read_scenario(path))
     except SynapseError:
         return False
     return cost.seconds > 0.1 or cost.bytes > 5e8
@@ -580,7 +580,7 @@ def test_six_scenarios_are_ready_made() -> None:
 def test_a_ready_made_scenario_keeps_its_exact_law(name: str) -> None:
     """All averages within Student's t, false alarm 1e-6 a scenario; below 3e6 molecule-steps."""
     synapse = read_scenario(SHIPPED[name])
-    assert forecast(synapse).molecule_steps < 3e6
+    assert estimate_cost(synapse).molecule_steps < 3e6
     found = simulate(synapse)
     assert all(check.passed for check in found.checks())
     assert bool(found.checks()) == (name != "release")

@@ -15,7 +15,7 @@ ROW, SITE, CELL, RECORDED = 80, 160, 40, 24
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class CostEstimate:
     """Estimates of a run; within a factor of a few.
 
     Attributes
@@ -77,7 +77,7 @@ def memory_bytes(scenario: Scenario, seconds: float, records: float, replicates:
     return 2e8 + molecules * ROW + tables + records * replicates * numbers * RECORDED
 
 
-def forecast(scenario: Scenario) -> Forecast:
+def estimate_cost(scenario: Scenario) -> CostEstimate:
     """Estimates for a scenario that says how long it is run."""
     run = scenario.run
     assert run is not None
@@ -91,7 +91,7 @@ def forecast(scenario: Scenario) -> Forecast:
     amounts = (work, events, taken, taken * min(sites, scenario.grid.cells))
     seconds = sum(a * cost for a, cost in zip(amounts, COSTS[run.engine], strict=True))
     size = memory_bytes(scenario, run.duration_s, records, run.replicates)
-    return Forecast(steps, records, there, work, events, seconds, size)
+    return CostEstimate(steps, records, there, work, events, seconds, size)
 
 
 def events_per_s(scenario: Scenario, seconds: float) -> float:
@@ -192,7 +192,7 @@ def _strength(scenario: Scenario, name: str, target: str) -> float:
     return on / off if off > 0 else math.inf if on > 0 else 0.0
 
 
-def unsettled(run: RunSettings, settling: float) -> float:
+def residual_transient(run: RunSettings, settling: float) -> float:
     """Share of the way up that an average after the burn-in still lacks, 0 to 1."""
     window = run.duration_s - run.burn_in_s
     if math.isinf(settling):
@@ -201,7 +201,7 @@ def unsettled(run: RunSettings, settling: float) -> float:
     return lacking * settling / window
 
 
-def comes(ligand: Ligand) -> bool:
+def is_present(ligand: Ligand) -> bool:
     """Whether there is any of it, ever."""
     supplied = ligand.count or ligand.clamped_nM is not None or ligand.reservoir is not None
     return bool(supplied) or any(each.rate_per_s or each.times_s for each in ligand.batches)
@@ -213,7 +213,7 @@ def regime_warnings(scenario: Scenario) -> list[str]:
     for name, ligand in scenario.ligands.items():
         if not ligand.binding:
             said.append(f"{name} binds to no target")
-        if not comes(ligand):
+        if not is_present(ligand):
             said.append(f"there is no {name}: give it a count, clamped, a reservoir or batches")
         never = [n for n, x in enumerate(ligand.batches) if not (x.rate_per_s or x.times_s)]
         said += [f"batches[{n}] of {name} never comes: give it a rate or times" for n in never]

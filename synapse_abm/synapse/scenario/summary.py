@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from synapse_abm.pharmacology.records import FASTEST_KON
 from synapse_abm.synapse.scenario.cost import (
-    Forecast,
-    comes,
-    forecast,
+    CostEstimate,
+    estimate_cost,
+    is_present,
     regime_warnings,
+    residual_transient,
     settling_s,
-    unsettled,
 )
 from synapse_abm.synapse.scenario.definition import Ligand, Scenario
 from synapse_abm.synapse.scenario.mesh import mesh_warnings
@@ -21,7 +21,7 @@ from synapse_abm.synapse.scenario.timestep import in_cell_rate, reason, step_war
 type Row = tuple[str, str]
 
 #: Largest share of an occupancy that its average may lack without a warning.
-UNSETTLED = 0.01
+LARGEST_RESIDUAL = 0.01
 
 
 def scenario_text(scenario: Scenario) -> str:
@@ -130,14 +130,14 @@ def _run(scenario: Scenario) -> Iterator[Row]:
     if run is None:
         return
     yield "duration", f"{_time(run.duration_s)}, of which burn-in {_time(run.burn_in_s)}"
-    estimates = forecast(scenario)
+    estimates = estimate_cost(scenario)
     yield "recorded", f"every {_time(run.sample_s)}, {estimates.samples} times"
     copies = "replicate" if run.replicates == 1 else "replicates"
     yield "repeated", f"{run.replicates} {copies}, seed {run.seed}, {run.engine} engine"
     yield "work", _work(estimates)
 
 
-def _work(estimates: Forecast) -> str:
+def _work(estimates: CostEstimate) -> str:
     return (
         f"{estimates.steps:,} steps, {estimates.molecule_steps:.1e} molecule-steps, "
         f"{estimates.events:.1e} events; about {_time(estimates.seconds, 1)} and "
@@ -152,10 +152,10 @@ def _unsettled(scenario: Scenario) -> list[str]:
     """
     said, run = list[str](), scenario.run
     for name, ligand in scenario.ligands.items() if run else ():
-        for target in ligand.binding if comes(ligand) and not ligand.batches else ():
+        for target in ligand.binding if is_present(ligand) and not ligand.batches else ():
             settling = settling_s(scenario, name, target)
-            lacking = unsettled(run, settling) if run else 0.0
-            if lacking > UNSETTLED and scenario.targets[target].n_sites:
+            lacking = residual_transient(run, settling) if run else 0.0
+            if lacking > LARGEST_RESIDUAL and scenario.targets[target].n_sites:
                 lasts = math.isfinite(settling)
                 much = f"; a burn-in of {_time(5 * settling, 2)} would do" if lasts else ""
                 time = f"about {_time(settling, 2)}" if lasts else "for ever"
