@@ -1,13 +1,92 @@
-"""Arguments checked, with messages that name them."""
+"""Arguments checked, with messages that name them: one way for all public functions.
+
+Each function takes the argument's name and value, says what is allowed, and returns the value in
+the type that the rest of the program relies on (a NumPy integer becomes an ``int``, say). All raise
+``InputError``; ``errors.collected`` gathers the faults of several.
+"""
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
+from collections.abc import Iterable
+from typing import Any, cast
 
-from synapse_abm.core.errors import InputError
+from synapse_abm.core.errors import InputError, UnknownName
 
 #: The seed of a run for which none is given: the same command gives the same tables.
 DEFAULT_SEED = 1
+
+
+def whole_number(
+    name: str,
+    value: object,
+    least: int = 0,
+    most: int | None = None,
+    *,
+    digits: bool = False,
+    of: str = "",
+    fix: str = "",
+) -> int:
+    """``value`` as an integer in ``least..most``: any integer, NumPy's too, but no truth value.
+
+    ``digits`` accepts text of digits as well, as from a command line; ``of`` says what is counted.
+    """
+    try:
+        if isinstance(value, str) and digits and value.isascii() and value.isdigit():
+            number = int(value)  # refuses more than 4300 digits, as a ValueError
+        elif isinstance(value, bool):
+            raise TypeError
+        else:
+            number = operator.index(cast(Any, value))
+        if least <= number and (most is None or number <= most):
+            return number
+    except (TypeError, ValueError):
+        pass
+    limits = f">= {least}" if most is None else f"from {least} to {most}"
+    raise InputError(name, value, f"a whole number {f'of {of} ' if of else ''}{limits}", fix)
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+    unit: str = "",
+    fix: str = "",
+) -> float:
+    """``value`` as a finite float above ``above``, or in ``least..most``: no text, no array, no
+    truth value.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            real = float(value)
+        except OverflowError:  # an integer or a fraction beyond 1e308
+            real = math.inf
+        if above < real and least <= real <= most and math.isfinite(real):
+            return real
+    limits = (("> ", above), (">= ", least), ("<= ", most))
+    said = " and ".join(f"{sign}{limit:g}" for sign, limit in limits if math.isfinite(limit))
+    raise InputError(name, value, f"a number {said}".rstrip() + (unit and f", in {unit}"), fix)
+
+
+def choice(name: str, value: object, known: Iterable[str]) -> str:
+    """``value`` as one of the ``known`` words; ``UnknownName`` offers the nearest."""
+    words = tuple(known)
+    if isinstance(value, str) and value in words:
+        return value
+    raise UnknownName(name, value, words)
+
+
+def instance[T](name: str, value: object, kind: type[T], allowed: str = "", fix: str = "") -> T:
+    """``value`` as a ``kind``, which ``allowed`` describes."""
+    if isinstance(value, kind):
+        return value
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise InputError(name, value, allowed or f"{article} {kind.__name__}", fix)
 
 
 def check_seed(value: object, name: str = "seed") -> int:
@@ -20,12 +99,4 @@ def check_seed(value: object, name: str = "seed") -> int:
     """
     from synapse_abm.core.rng import MAX_SEED  # brings NumPy with it: not before it is needed
 
-    seed = -1
-    if isinstance(value, str):
-        if value.isascii() and value.isdigit() and len(value) <= len(str(MAX_SEED)):
-            seed = int(value)
-    elif hasattr(value, "__index__") and not isinstance(value, bool):
-        seed = operator.index(value)
-    if not 0 <= seed <= MAX_SEED:
-        raise InputError(name, value, f"a whole number from 0 to {MAX_SEED}", "use 1, say")
-    return seed
+    return whole_number(name, value, 0, MAX_SEED, digits=True, fix="use 1, say")

@@ -7,17 +7,55 @@ are also ``ValueError``, errors of output also ``OSError``, so that ordinary han
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: Exit status of the command line for anything the user can put right.
 EXIT_BAD_INPUT = 2
+#: Known names that a message lists.
+MOST_NAMES = 50
+
+
+def escaped(text: str) -> str:
+    """``text`` on one line that no terminal obeys: what cannot be printed, as Python spells it.
+
+    Control characters (colours, cursor movements, line ends), marks that turn the direction of
+    writing, and halves of characters, which no encoding has.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class _Short(reprlib.Repr):
+    """Representations cut while they are made: a list of a million entries costs nothing."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Digits, unless there are many: making them takes long, and Python refuses 4300."""
+        if x.bit_length() < 128:
+            return repr(x)
+        return f"a whole number of about {int(x.bit_length() * 0.30103) + 1} digits"
+
+
+_SHORT = _Short(maxlevel=3, maxdict=4, maxstring=80, maxother=80)
+
+
+def shown(value: object) -> str:
+    """``value`` as a person would recognise it: at most 80 characters that no terminal obeys."""
+    text = escaped(" ".join(_SHORT.repr(value).split()))
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class SynapseError(Exception):
     """Anything a user can put right; the message says how."""
+
+    def __str__(self) -> str:
+        # Messages hold names and text from files: nothing in them may reach a terminal raw.
+        return "\n".join(map(escaped, super().__str__().split("\n")))
 
 
 class InputError(SynapseError, ValueError):
@@ -36,7 +74,7 @@ class InputError(SynapseError, ValueError):
     """
 
     def __init__(self, name: str, value: object, allowed: str, fix: str = "") -> None:
-        super().__init__(_sentence(f"{name} = {_shown(value)}: allowed is {allowed}", fix))
+        super().__init__(_sentence(f"{name} = {shown(value)}: allowed is {allowed}", fix))
         self.name = name
         self.value = value
         self.allowed = allowed
@@ -63,10 +101,13 @@ class UnknownName(InputError):
         All names that would have been accepted.
     """
 
-    def __init__(self, name: str, value: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, value: object, known: Iterable[str]) -> None:
         self.known = tuple(sorted(known))
-        self.nearest = nearest_names(value, self.known)
-        allowed = f"one of {', '.join(self.known)}" if self.known else "none, nothing is known here"
+        self.nearest = nearest_names(value, self.known) if isinstance(value, str) else ()
+        listed = ", ".join(self.known[:MOST_NAMES])
+        more = len(self.known) - MOST_NAMES
+        listed += f" and {more} more" if more > 0 else ""
+        allowed = f"one of {listed}" if listed else "none, nothing is known here"
         fix = f"did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
         super().__init__(name, value, allowed, fix)
 
@@ -136,8 +177,20 @@ _OS_REASONS: Mapping[int, tuple[str, str]] = {
 def nearest_names(value: str, known: Iterable[str], at_most: int = 3) -> tuple[str, ...]:
     """The known names most like ``value``, best first, ignoring case; empty if none is close."""
     by_folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(value.casefold(), by_folded, n=at_most, cutoff=0.6)
+    # The time of a comparison grows with the square of the length; no name is that long.
+    close = difflib.get_close_matches(value[:100].casefold(), by_folded, n=at_most, cutoff=0.6)
     return tuple(by_folded[folded] for folded in close)
+
+
+@contextlib.contextmanager
+def collected(faults: list[InputError]) -> Iterator[None]:
+    """Add what is raised as wrong with an input to ``faults``, so that all is told at once."""
+    try:
+        yield
+    except InputErrors as error:
+        faults.extend(error.faults)
+    except InputError as error:
+        faults.append(error)
 
 
 def raise_faults(faults: Sequence[InputError]) -> None:
@@ -157,10 +210,4 @@ def raise_faults(faults: Sequence[InputError]) -> None:
 
 
 def _sentence(what: str, fix: str) -> str:
-    return f"{what}; {fix}" if fix else what
-
-
-def _shown(value: object) -> str:
-    """``value`` as a person would recognise it, cut when it is very long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return escaped(f"{what}; {fix}" if fix else what)

@@ -1,0 +1,122 @@
+"""Arguments of public functions: what is refused is named, shortened and harmless."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synapse_abm.core.arguments import check_seed, choice, instance, number, whole_number
+from synapse_abm.core.errors import (
+    InputError,
+    InputErrors,
+    OutputError,
+    UnknownName,
+    collected,
+    raise_faults,
+    shown,
+)
+
+NO_NUMBER = [None, "1", True, np.True_, 1j, Decimal(1), np.arange(2), np.ones(1), [1], math.nan]
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBER, -1, 4, 1.0, 10**400, np.array(1.0)], ids=shown)
+def test_what_is_no_whole_number_within_limits_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"^n = .* allowed is a whole number of bugs from 0 to 3"):
+        whole_number("n", value, 0, 3, of="bugs")
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBER, 0, -1, 4, math.inf, 10**400], ids=shown)
+def test_what_is_no_finite_number_within_limits_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"^t = .* allowed is a number > 0 and <= 3, in s$"):
+        number("t", value, above=0, most=3, unit="s")
+
+
+def test_what_is_accepted_comes_in_the_types_of_python() -> None:
+    for value in (3, np.int8(3), np.uint64(3)):
+        assert type(whole_number("n", value)) is int
+    for value in (3, 3.0, np.float32(3), np.int64(3), Fraction(3)):
+        assert type(number("x", value)) is float
+    assert check_seed("12") == whole_number("n", "12", digits=True) == 12
+    assert choice("walls", "periodic", ("reflecting", "periodic")) == "periodic"
+    assert instance("title", "x", str) == "x"
+
+
+@pytest.mark.parametrize("value", ["1.5", "-1", "9" * 5000, "\u0663", ""])
+def test_digits_that_are_no_whole_number_are_refused(value: str) -> None:
+    with pytest.raises(InputError, match="seed = "):
+        check_seed(value)
+
+
+@pytest.mark.parametrize("value", ["reflectin", np.arange(2), None, ["periodic"]], ids=shown)
+def test_a_word_that_is_no_choice_is_refused(value: object) -> None:
+    with pytest.raises(UnknownName, match="allowed is one of periodic, reflecting"):
+        choice("walls", value, ("reflecting", "periodic"))
+
+
+def test_a_wrong_type_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^e = None: allowed is an InputError; make one$"):
+        instance("e", None, InputError, fix="make one")
+
+
+HOSTILE = "\x1b[31mred\r\n\u202etext\ud800\x9b"
+MESSAGES: list[Callable[[], Exception]] = [
+    lambda: InputError(HOSTILE, HOSTILE, HOSTILE, HOSTILE),
+    lambda: UnknownName(HOSTILE, HOSTILE, [HOSTILE]),
+    lambda: OutputError(HOSTILE, HOSTILE, HOSTILE),
+]
+
+
+@pytest.mark.parametrize("make", MESSAGES)
+def test_nothing_in_a_message_is_obeyed_by_a_terminal(make: Callable[[], Exception]) -> None:
+    error = make()
+    for message in (str(error), str(pickle.loads(pickle.dumps(error)))):
+        assert message.isprintable()  # one line, no control character
+        message.encode()
+    if isinstance(error, InputError):
+        assert str(InputErrors([error, error])).replace("\n  - ", "").isprintable()
+
+
+class Sullen:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        10**5000,
+        -(10**5000),
+        "x" * 10**6,
+        list(range(10**6)),
+        np.arange(10**6),
+        Sullen(),
+        {"a": "b"},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_is_shown_in_a_few_characters(value: Any) -> None:
+    assert 0 < len(shown(value)) <= 80
+    assert shown(value).isprintable()
+
+
+def test_a_message_lists_a_few_of_many_names() -> None:
+    error = UnknownName("ligand", "name_77", [f"name_{i}" for i in range(10**4)])
+    assert len(str(error)) < 1000
+    assert "and 9950 more; did you mean name_77" in str(error)
+
+
+def test_faults_are_collected() -> None:
+    faults: list[InputError] = []
+    for value in (1, -1, "x"):
+        with collected(faults):
+            number("x", value, least=0)
+    with collected(faults):
+        raise_faults(list(faults))
+    assert [fault.value for fault in faults] == [-1, "x", -1, "x"]
