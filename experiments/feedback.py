@@ -46,7 +46,7 @@ from synapse_abm.neuron.engine.simulation import Drug
 from synapse_abm.neuron.meanfield.ode import Exposure
 from synapse_abm.neuron.scenario import Neuron, neuron
 from synapse_abm.runs import dose_response, predictions, sweep
-from synapse_abm.runs.predictions import Fact, Judged, ratio
+from synapse_abm.runs.predictions import Outcome, calibrated, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.treatment.acute import Condition, Subject, beside_twins, measured, settling_s
@@ -108,15 +108,15 @@ def run(
     pieces = [(drug, calibration, share, quick, seed) for share in (*LITTLE, ENOUGH)]
     weeks = sweep.map_pieces(index_after_weeks, pieces, progress=progress, label="courses")
     index = {piece[2]: from_replicates(each) for piece, each in zip(pieces, weeks, strict=True)}
-    judged = _judged(it, found, index)
+    outcomes = _outcomes(it, found, index)
     settled = [settling_s(subject, each) for each in conditions]
     table = _table(it, found, twins, settled)
     return Result(
-        tables=[table, _index_table(index), predictions.table(judged)],
-        checks=[each.check for each in judged],
+        tables=[table, _index_table(index), predictions.table(outcomes)],
+        checks=[outcome.check for outcome in outcomes],
         text="\n\n".join([
             str(calibration), _text(it, found, twins, doses), _index_text(index),
-            predictions.text(judged), _twin_text(it, found, twins),
+            predictions.text(outcomes), _twin_text(it, found, twins),
         ]),
         verdict=_verdict(it, found, index),
         scenario={
@@ -182,11 +182,11 @@ def index_after_weeks(
     return index
 
 
-# --- facts ----------------------------------------------------------------------------------------
+# --- predictions ----------------------------------------------------------------------------------
 
 
-def _judged(it: Neuron, found: Found, index: dict[float, Estimate]) -> list[Judged]:
-    """Every fact with what the model gives."""
+def _outcomes(it: Neuron, found: Found, index: dict[float, Estimate]) -> list[Outcome]:
+    """Every prediction with what the model gives."""
     st, ss = (Estimate(p.serotonin_nM, 0.0) for p in it.places)
 
     def at(arm: str, share: float, name: str) -> Estimate:
@@ -196,41 +196,39 @@ def _judged(it: Neuron, found: Found, index: dict[float, Estimate]) -> list[Judg
     unopposed = at(TERMINAL, 0.4, "terminal_nM")
     soma = ratio(at(ON, ENOUGH, "soma_nM"), ss)
     inf = float("inf")
-    rows: list[tuple[Fact, Estimate]] = [
-        (Fact("firing at 85 %, of baseline", "calibrated", 0.5, 0.7, "0.6, tuned to"),
-         at(ON, ENOUGH, "rate_Hz")),
-        (Fact("terminal serotonin at 85 %, of baseline", "calibrated", 2.2, 2.8, "2.5, tuned to"),
-         ratio(terminal, st)),
-        (Fact("terminal serotonin, antagonist alone, of baseline", "calibrated", 1.5, 1.9,
-              "1.68 and 2.26 in two groups of rats: the dose, 4 Kd, is chosen for the first",
-              "Ceglia 2004"),
-         ratio(at(CUT, 0.0, "terminal_nM"), st)),
-        (Fact("firing at 40 %, of baseline", "emergent", 0.0, 0.95, "below 0.95"),
-         at(ON, 0.4, "rate_Hz")),
-        (Fact("serotonin's fold at the soma over that at the terminal, 85 %", "emergent", 1.0, inf,
-              "above 1"), ratio(soma, ratio(terminal, st))),
-        (Fact("terminal only over everywhere: terminal serotonin, 85 %", "emergent", 1.2, inf,
-              "above 1.2"), ratio(at(TERMINAL, ENOUGH, "terminal_nM"), terminal)),
-        (Fact("soma only: terminal serotonin at 85 %, of baseline", "emergent", 0.0, 0.95,
-              "below 0.95"), ratio(at(SOMA, ENOUGH, "terminal_nM"), st)),
-        (Fact("terminal serotonin at 40 %, of baseline", "emergent", 1.1, 1.5,
-              "a small rise, 1.1 to 1.5"), ratio(blunted, st)),
-        (Fact("rise at 40 %, brake on over terminal only", "emergent", 0.5, 0.8,
-              "the brake takes a fifth to a half of the rise"),
-         ratio(_less(blunted, st.value), _less(unopposed, st.value))),
-        *((Fact(f"index after six weeks at {100 * share:.0f} %", "emergent", -0.1, 0.1,
-                "below 0.1"), index[share]) for share in LITTLE),
-        (Fact("antagonist added at 85 %: terminal serotonin, times", "emergent", 1.2, inf,
-              "above 1.2"), ratio(at(CUT, ENOUGH, "terminal_nM"), terminal)),
-        (Fact("the fold at the soma over that at the terminal, 85 %", "published", 1.2, inf,
-              "1.41: 270 % in the raphe, 191 % in the hippocampus, fluvoxamine, rat",
-              "doi:10.1016/0028-3908(95)00023-y, abstract",
-              "both places fire as one here and lose nearly the same share of their uptake; a"
-              " larger difference needs a soma where SERT carries more of the clearance, or"
-              " terminals with a brake of their own (5-HT1B receptors), which is not modelled"),
-         ratio(soma, ratio(terminal, st))),
+    return [
+        calibrated("firing at 85 %, of baseline", at(ON, ENOUGH, "rate_Hz"), 0.5, 0.7,
+            "0.6, tuned to"),
+        calibrated("terminal serotonin at 85 %, of baseline", ratio(terminal, st), 2.2, 2.8,
+            "2.5, tuned to"),
+        calibrated("terminal serotonin, antagonist alone, of baseline",
+            ratio(at(CUT, 0.0, "terminal_nM"), st), 1.5, 1.9,
+            "1.68 and 2.26 in two groups of rats: the dose, 4 Kd, is chosen for the first",
+            "Ceglia 2004"),
+        emergent("firing at 40 %, of baseline", at(ON, 0.4, "rate_Hz"), 0.0, 0.95, "below 0.95"),
+        emergent("serotonin's fold at the soma over that at the terminal, 85 %",
+            ratio(soma, ratio(terminal, st)), 1.0, inf, "above 1"),
+        emergent("terminal only over everywhere: terminal serotonin, 85 %",
+            ratio(at(TERMINAL, ENOUGH, "terminal_nM"), terminal), 1.2, inf, "above 1.2"),
+        emergent("soma only: terminal serotonin at 85 %, of baseline",
+            ratio(at(SOMA, ENOUGH, "terminal_nM"), st), 0.0, 0.95, "below 0.95"),
+        emergent("terminal serotonin at 40 %, of baseline", ratio(blunted, st), 1.1, 1.5,
+            "a small rise, 1.1 to 1.5"),
+        emergent("rise at 40 %, brake on over terminal only",
+            ratio(_less(blunted, st.value), _less(unopposed, st.value)), 0.5, 0.8,
+            "the brake takes a fifth to a half of the rise"),
+        *(emergent(f"index after six weeks at {100 * share:.0f} %", index[share], -0.1, 0.1,
+              "below 0.1") for share in LITTLE),
+        emergent("antagonist added at 85 %: terminal serotonin, times",
+            ratio(at(CUT, ENOUGH, "terminal_nM"), terminal), 1.2, inf, "above 1.2"),
+        published("the fold at the soma over that at the terminal, 85 %",
+            ratio(soma, ratio(terminal, st)), 1.2, inf,
+            "1.41: 270 % in the raphe, 191 % in the hippocampus, fluvoxamine, rat",
+            "doi:10.1016/0028-3908(95)00023-y, abstract",
+            "both places fire as one here and lose nearly the same share of their uptake; a"
+            " larger difference needs a soma where SERT carries more of the clearance, or"
+            " terminals with a brake of their own (5-HT1B receptors), which is not modelled"),
     ]  # fmt: skip
-    return [fact.judged(value) for fact, value in rows]
 
 
 def _less(it: Estimate, known: float) -> Estimate:

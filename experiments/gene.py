@@ -19,10 +19,10 @@ Expected answer
     life restores firing, since receptors lose their grip, and serotonin rises further for it.
     Losing the first half does less than losing the second. The same full block by a drug gives the
     same serotonin as no SERT.
-    Published: see the table of facts; none of it was used to choose a parameter. Mean field was
-    known when the ranges were set. Those of serotonin in mice were widened after the first run from
-    the published means to one standard error around them, and the ratio of knock-out to
-    heterozygote, which the model misses, was added.
+    Published: see the table of predictions; none of it was used to choose a parameter. Mean field
+    was known when the ranges were set. Those of serotonin in mice were widened after the first run
+    from the published means to one standard error around them, and the ratio of knock-out to
+    heterozygote, which the model does not reproduce, was added.
 Run time
     About 25 s on one core.
 Source
@@ -46,7 +46,7 @@ from synapse_abm.neuron.ligands import at_sert
 from synapse_abm.neuron.meanfield.ode import Exposure, activation, settled
 from synapse_abm.neuron.scenario import Neuron, coupling_target, neuron
 from synapse_abm.runs import predictions, sweep
-from synapse_abm.runs.predictions import Fact, Judged, ratio
+from synapse_abm.runs.predictions import Outcome, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.treatment import acute
@@ -99,11 +99,11 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
         for share, each in zip(shares, lives, strict=True)
     }
     twins = {case: twin(it, *case) for case in found}
-    judged = _judged(it, found, first[-1])
+    outcomes = _outcomes(it, found, first[-1])
     return Result(
-        tables=[_table(found, twins), _published(), predictions.table(judged)],
-        checks=[each.check for each in judged],
-        text="\n\n".join([str(calibration), _text(it, found, twins), predictions.text(judged)]),
+        tables=[_table(found, twins), _published(), predictions.table(outcomes)],
+        checks=[outcome.check for outcome in outcomes],
+        text="\n\n".join([str(calibration), _text(it, found, twins), predictions.text(outcomes)]),
         verdict=_verdict(it, found),
         scenario={
             "neurons": neurons, "window_s": window_s, "life_days": LIFE_DAYS,
@@ -152,7 +152,7 @@ def twin(it: Neuron, when: str, share: float) -> dict[str, float]:
     return Condition(exposure, coupling).twin(it) | {"coupling": coupling}
 
 
-# --- facts ----------------------------------------------------------------------------------------
+# --- predictions ----------------------------------------------------------------------------------
 
 _HALF = (
     "uptake is proportional to SERT number here and carries 91.5 % of clearance, so half of it can"
@@ -173,8 +173,8 @@ _STORE = (
 )
 
 
-def _judged(it: Neuron, found: Found, blocked: dict[str, Estimate]) -> list[Judged]:
-    """Every fact with what the model gives."""
+def _outcomes(it: Neuron, found: Found, blocked: dict[str, Estimate]) -> list[Outcome]:
+    """Every prediction with what the model gives."""
     st, inf = Estimate(it.terminal.serotonin_nM, 0.0), float("inf")
     stock = Estimate(found[TODAY, 1.0]["terminal_stock"].value, 0.0)
 
@@ -189,34 +189,32 @@ def _judged(it: Neuron, found: Found, blocked: dict[str, Estimate]) -> list[Judg
         Estimate(second.value - first.value, math.hypot(first.se, second.se), first.dof),
         Estimate(first.value - 1, first.se, first.dof),
     )
-    rows: list[tuple[Fact, Estimate]] = [
-        (Fact("firing, no SERT, today, of baseline", "emergent", 0.0, 0.9, "below 0.9"),
-         rate(TODAY, 0.0)),
-        (Fact("firing, 150 % SERT, today, of baseline", "emergent", 1.02, inf, "above 1.02"),
-         rate(TODAY, 1.5)),
-        (Fact("terminal serotonin, 150 % SERT, of baseline", "emergent", 0.5, 0.95,
-              "0.5 to 0.95: falls less than the number rises"), fold(LIFE, 1.5)),
-        (Fact("terminal serotonin, no SERT, life over today", "emergent", 1.2, inf, "above 1.2"),
-         ratio(second, fold(TODAY, 0.0))),
-        (Fact("rise by losing the second half over that by the first, life", "emergent", 2.0, inf,
-              "above 2: convex"), later),
-        (Fact("no SERT over full block by a drug: terminal serotonin, today", "emergent", 0.9, 1.1,
-              "0.9 to 1.1"), ratio(found[TODAY, 0.0]["terminal_nM"], blocked["terminal_nM"])),
-        (Fact("terminal serotonin, no SERT, life, of wild type", "published", 3.9, 13.0,
-              "6.4 +- 2.5 in striatum, 10 +- 3 in frontal cortex", "Mathews 2004, mouse"), second),
-        (Fact("terminal serotonin, half of SERT, life, of wild type", "published", 1.5, 4.7,
-              "2.5 +- 1.0 in frontal cortex, 3.4 +- 1.3 in striatum", "Mathews 2004, mouse", _HALF),
-         first),
-        (Fact("terminal serotonin, no SERT over half of SERT, life", "published", 1.5, 5.1,
-              "1.9 +- 0.4 in striatum, 4.0 +- 1.1 in frontal cortex", "Mathews 2004, mouse", _HALF),
-         ratio(second, first)),
-        (Fact("firing, no SERT, life, of wild type", "published", 0.15, 0.4,
-              "a fourfold decrease", "Lira 2003, mouse", _FIRING), rate(LIFE, 0.0)),
-        (Fact("store at the terminal, no SERT, life, of wild type", "published", 0.2, 0.4,
-              "reduced by 60 to 80 %", "Bengel 1998, mouse, tissue", _STORE),
-         ratio(found[LIFE, 0.0]["terminal_stock"], stock)),
+    return [
+        emergent("firing, no SERT, today, of baseline", rate(TODAY, 0.0), 0.0, 0.9, "below 0.9"),
+        emergent("firing, 150 % SERT, today, of baseline", rate(TODAY, 1.5), 1.02, inf,
+            "above 1.02"),
+        emergent("terminal serotonin, 150 % SERT, of baseline", fold(LIFE, 1.5), 0.5, 0.95,
+            "0.5 to 0.95: falls less than the number rises"),
+        emergent("terminal serotonin, no SERT, life over today", ratio(second, fold(TODAY, 0.0)),
+            1.2, inf, "above 1.2"),
+        emergent("rise by losing the second half over that by the first, life", later, 2.0, inf,
+            "above 2: convex"),
+        emergent("no SERT over full block by a drug: terminal serotonin, today",
+            ratio(found[TODAY, 0.0]["terminal_nM"], blocked["terminal_nM"]), 0.9, 1.1,
+            "0.9 to 1.1"),
+        published("terminal serotonin, no SERT, life, of wild type", second, 3.9, 13.0,
+            "6.4 +- 2.5 in striatum, 10 +- 3 in frontal cortex", "Mathews 2004, mouse"),
+        published("terminal serotonin, half of SERT, life, of wild type", first, 1.5, 4.7,
+            "2.5 +- 1.0 in frontal cortex, 3.4 +- 1.3 in striatum", "Mathews 2004, mouse", _HALF),
+        published("terminal serotonin, no SERT over half of SERT, life", ratio(second, first),
+            1.5, 5.1, "1.9 +- 0.4 in striatum, 4.0 +- 1.1 in frontal cortex",
+            "Mathews 2004, mouse", _HALF),
+        published("firing, no SERT, life, of wild type", rate(LIFE, 0.0), 0.15, 0.4,
+            "a fourfold decrease", "Lira 2003, mouse", _FIRING),
+        published("store at the terminal, no SERT, life, of wild type",
+            ratio(found[LIFE, 0.0]["terminal_stock"], stock), 0.2, 0.4, "reduced by 60 to 80 %",
+            "Bengel 1998, mouse, tissue", _STORE),
     ]  # fmt: skip
-    return [fact.judged(value) for fact, value in rows]
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield.ode import SLOW, Exposure
 from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron
 from synapse_abm.runs import dose_response, predictions
-from synapse_abm.runs.predictions import Fact, Judged, ratio
+from synapse_abm.runs.predictions import Outcome, calibrated, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.synapse.engine.layout import F64
@@ -110,13 +110,14 @@ def run(
     course = Course(treatment, calibration).run(progress=progress)
     challenge = challenged(course, calibration, occupancy, quick, progress)
     variants = _variants(treatment)
-    judged = _judged(course, challenge)
+    outcomes = _outcomes(course, challenge)
     departures = {name: course.departure(name) for name in FOLLOWED}
     return Result(
-        tables=[course.table("lag"), _challenge_table(challenge), variants, predictions.table(judged)],
-        checks=[each.check for each in judged],
+        tables=[course.table("lag"), _challenge_table(challenge), variants,
+                predictions.table(outcomes)],
+        checks=[outcome.check for outcome in outcomes],
         text="\n\n".join([
-            str(calibration), _text(course), _challenge_text(challenge), predictions.text(judged),
+            str(calibration), _text(course), _challenge_text(challenge), predictions.text(outcomes),
             _variants_text(it, treatment, variants), _twin(departures),
         ]),
         verdict=_verdict(course),
@@ -285,7 +286,7 @@ def _challenge_text(challenge: dict[float, Challenge]) -> str:
     return text_table(header, rows)
 
 
-# --- facts ----------------------------------------------------------------------------------------
+# --- predictions ----------------------------------------------------------------------------------
 
 _LATE = {
     "coupling": (
@@ -301,63 +302,60 @@ _LATE = {
 }
 
 
-def _judged(course: Course, challenge: dict[float, Challenge]) -> list[Judged]:
-    """Every fact with what the model gives."""
+def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome]:
+    """Every prediction with what the model gives."""
     inf, late_guess = float("inf"), _LATE[course.treatment.it.recovery]
 
     def rate(day: float) -> Estimate:
         return around(course, "rate_Hz", day)
 
     acute, late = _fold(course, "terminal", HOUR), _fold(course, "terminal", 41.0)
-    rows: list[tuple[Fact, Estimate | None]] = [
-        (Fact("firing, first hours, of baseline", "calibrated", 0.5, 0.7, "0.6, tuned to"),
-         rate(HOUR)),
-        (Fact("terminal serotonin, first hours, of baseline", "calibrated", 2.2, 2.8,
-              "2.5, tuned to"), acute),
-        (Fact("firing, six weeks, of baseline", "calibrated", 0.9, 1.05,
-              "near 1, coupling strength was tuned to it"), rate(41.0)),
-        (Fact("fold at the soma over that at the terminal, first hours", "emergent", 1.0, 2.0,
-              "above 1"), ratio(_fold(course, "soma", HOUR), acute)),
-        (Fact("terminal serotonin, six weeks over first hours", "emergent", 1.2, 3.0,
-              "above 1.2: the second rise"), ratio(late, acute)),
-        (Fact("day at which plasticity is half of its value at six weeks", "emergent", 14.0, 35.0,
-              "after day 14"), _half_day(course)),
-        (Fact("antagonist added in the first hours: terminal serotonin, times", "emergent", 1.2,
-              inf, "above 1.2"), challenge[HOUR].factor),
-        (Fact("antagonist added on day 41: terminal serotonin, times", "emergent", 1.2, inf,
-              "above 1.2"), challenge[41.0].factor),
-        (Fact("firing, first day after the stop, of baseline", "emergent", 1.1, inf,
-              "above 1.1"), rate(43.0)),
-        (Fact("terminal serotonin, first day after the stop, of baseline", "emergent", 1.1, inf,
-              "above 1.1, with the default set"), _fold(course, "terminal", 43.0)),
-        (Fact("coupling, six weeks after the stop, over that at the stop", "emergent", 1.5, inf,
-              "above 1.5: recovers"),
-         ratio(around(course, "coupling", 83.0), around(course, "coupling", 41.5))),
-        (Fact("firing at day 14, of baseline", "published", 0.9, 1.1, "complete recovery",
-              "Chaput 1986; still reduced: El Mansari 2005", late_guess), rate(14.0)),
-        (Fact("firing at day 21, of baseline", "published", 0.9, 1.1, "returned to control",
-              "El Mansari 2005", late_guess), rate(21.0)),
-        (Fact("cortical serotonin, day 2, of baseline", "published", 2.57, 3.06,
-              "2.57 escitalopram, 3.06 citalopram, rat", "Ceglia 2004"),
-         _fold(course, "terminal", 2.0)),
-        (Fact("cortical serotonin, day 13, of baseline", "published", 3.02, 4.22,
-              "4.22 escitalopram, 3.02 citalopram, rat", "Ceglia 2004"),
-         _fold(course, "terminal", 13.0)),
-        (Fact("antagonist added on day 2: terminal serotonin, times", "published", 1.53, 1.74,
-              "1.53 and 1.74 on day 2; four groups of rats together 1.53 to 1.74", "Ceglia 2004"),
-         challenge[2.0].factor),
-        (Fact("antagonist added on day 13: terminal serotonin, times", "published", 1.53, 1.74,
-              "1.64 and 1.69 on day 13; four groups of rats together 1.53 to 1.74", "Ceglia 2004"),
-         challenge[13.0].factor),
+    outcomes = [
+        calibrated("firing, first hours, of baseline", rate(HOUR), 0.5, 0.7, "0.6, tuned to"),
+        calibrated("terminal serotonin, first hours, of baseline", acute, 2.2, 2.8,
+            "2.5, tuned to"),
+        calibrated("firing, six weeks, of baseline", rate(41.0), 0.9, 1.05,
+            "near 1, coupling strength was tuned to it"),
+        emergent("fold at the soma over that at the terminal, first hours",
+            ratio(_fold(course, "soma", HOUR), acute), 1.0, 2.0, "above 1"),
+        emergent("terminal serotonin, six weeks over first hours", ratio(late, acute), 1.2, 3.0,
+            "above 1.2: the second rise"),
+        emergent("day at which plasticity is half of its value at six weeks", _half_day(course),
+            14.0, 35.0, "after day 14"),
+        emergent("antagonist added in the first hours: terminal serotonin, times",
+            challenge[HOUR].factor, 1.2, inf, "above 1.2"),
+        emergent("antagonist added on day 41: terminal serotonin, times", challenge[41.0].factor,
+            1.2, inf, "above 1.2"),
+        emergent("firing, first day after the stop, of baseline", rate(43.0), 1.1, inf,
+            "above 1.1"),
+        emergent("terminal serotonin, first day after the stop, of baseline",
+            _fold(course, "terminal", 43.0), 1.1, inf, "above 1.1, with the default set"),
+        emergent("coupling, six weeks after the stop, over that at the stop",
+            ratio(around(course, "coupling", 83.0), around(course, "coupling", 41.5)), 1.5, inf,
+            "above 1.5: recovers"),
+        published("firing at day 14, of baseline", rate(14.0), 0.9, 1.1, "complete recovery",
+            "Chaput 1986; still reduced: El Mansari 2005", late_guess),
+        published("firing at day 21, of baseline", rate(21.0), 0.9, 1.1, "returned to control",
+            "El Mansari 2005", late_guess),
+        published("cortical serotonin, day 2, of baseline", _fold(course, "terminal", 2.0), 2.57,
+            3.06, "2.57 escitalopram, 3.06 citalopram, rat", "Ceglia 2004"),
+        published("cortical serotonin, day 13, of baseline", _fold(course, "terminal", 13.0),
+            3.02, 4.22, "4.22 escitalopram, 3.02 citalopram, rat", "Ceglia 2004"),
+        published("antagonist added on day 2: terminal serotonin, times", challenge[2.0].factor,
+            1.53, 1.74, "1.53 and 1.74 on day 2; four groups of rats together 1.53 to 1.74",
+            "Ceglia 2004"),
+        published("antagonist added on day 13: terminal serotonin, times", challenge[13.0].factor,
+            1.53, 1.74, "1.64 and 1.69 on day 13; four groups of rats together 1.53 to 1.74",
+            "Ceglia 2004"),
     ]  # fmt: skip
     if course.treatment.it.recovery == "drive":  # the brake works as ever: nothing to recover
-        rows = [row for row in rows if not row[0].name.startswith("coupling")]
+        outcomes = [row for row in outcomes if not row.prediction.name.startswith("coupling")]
     if course.treatment.it.postsynaptic_strength > 0:
-        felt = _felt(course, 42 + HOUR)
-        fact = Fact("serotonin as the target cell feels it, right after the stop", "emergent", 0.0,
-                    0.95, "below 0.95: a deficit")  # fmt: skip
-        rows.append((fact, felt))
-    return [fact.judged(value) for fact, value in rows]
+        outcomes.append(emergent(
+            "serotonin as the target cell feels it, right after the stop",
+            _felt(course, 42 + HOUR), 0.0, 0.95, "below 0.95: a deficit",
+        ))  # fmt: skip
+    return outcomes
 
 
 def _felt(course: Course, day: float) -> Estimate:

@@ -36,7 +36,7 @@ from synapse_abm.core.text import text_table
 from synapse_abm.neuron.meanfield.ode import Exposure, course
 from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron, provenance, serotonin_at
 from synapse_abm.runs import predictions, sweep
-from synapse_abm.runs.predictions import Fact, Judged
+from synapse_abm.runs.predictions import Outcome, emergent
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.synapse.scenario import Kinetics
 
@@ -129,11 +129,11 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     cases = _cases(names)
     pieces = [(changes,) for _, _, changes in cases]
     found = sweep.map_pieces(lag_of, pieces, progress=progress, label="courses")
-    judged = _judged(cases, found)
+    outcomes = _outcomes(cases, found)
     return Result(
-        tables=[_table(cases, found), predictions.table(judged)],
-        checks=[each.check for each in judged],
-        text=f"{_text(cases, found)}\n\n{predictions.text(judged)}",
+        tables=[_table(cases, found), predictions.table(outcomes)],
+        checks=[outcome.check for outcome in outcomes],
+        text=f"{_text(cases, found)}\n\n{predictions.text(outcomes)}",
         verdict=_verdict(cases, found),
         scenario={"occupancy": OCCUPANCY, "neuron": neuron().model_dump(mode="json")},
     )
@@ -215,29 +215,27 @@ def _day(cases: list[Case], found: list[Found], name: str, change: str) -> float
     return math.nan if day is None else day
 
 
-def _judged(cases: list[Case], found: list[Found]) -> list[Judged]:
+def _outcomes(cases: list[Case], found: list[Found]) -> list[Outcome]:
     """What was stated before looking."""
 
     def day(name: str, change: str) -> float:
         return _day(cases, found, name, change)
 
     places = [name for name, _ in _spread(cases, found)]
-    rows = [
-        (Fact("day of half of the plateau", "emergent", 14.0, math.inf, "after day 14, as in lag"),
-         day("default", "")),
-        (Fact("the same if coupling fell at once", "emergent", 12.0, 16.0,
-              "about two weeks (within two days)", "",
-              "BDNF and plasticity follow each other and take 5 and 14 days on their own"),
-         day("coupling_days", "left out")),
-        (Fact("place of plasticity's time constant, by how far it moves the day", "emergent", 1, 2,
-              "first or second", "", _PLACES), 1.0 + places.index("plasticity_days")),
-        (Fact("place of coupling's time constant", "emergent", 1, 2, "first or second", "",
-              _PLACES), 1.0 + places.index("coupling_days")),
-        (Fact("release, clearance, copy numbers: largest shift of the day over that of the index",
-              "emergent", 0.0, 1.0, "below 1, both as shares: size moves more"),
-         _shift(cases, found, "half_day") / _shift(cases, found, "index_six_weeks")),
+    return [
+        emergent("day of half of the plateau", day("default", ""), 14.0, math.inf,
+            "after day 14, as in lag"),
+        emergent("the same if coupling fell at once", day("coupling_days", "left out"), 12.0,
+            16.0, "about two weeks (within two days)", "",
+            "BDNF and plasticity follow each other and take 5 and 14 days on their own"),
+        emergent("place of plasticity's time constant, by how far it moves the day",
+            1.0 + places.index("plasticity_days"), 1, 2, "first or second", "", _PLACES),
+        emergent("place of coupling's time constant", 1.0 + places.index("coupling_days"), 1, 2,
+            "first or second", "", _PLACES),
+        emergent("release, clearance, copies: largest shift of the day over that of the index",
+            _shift(cases, found, "half_day") / _shift(cases, found, "index_six_weeks"), 0.0, 1.0,
+            "below 1, both as shares: size moves more"),
     ]  # fmt: skip
-    return [fact.judged(value) for fact, value in rows]
 
 
 _PLACES = (

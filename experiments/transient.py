@@ -43,7 +43,7 @@ from synapse_abm.core.text import text_table
 from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
 from synapse_abm.neuron.scenario import Neuron, free_parameters, neuron
 from synapse_abm.runs import dose_response, predictions
-from synapse_abm.runs.predictions import Fact, Judged, ratio
+from synapse_abm.runs.predictions import Outcome, emergent, published, ratio
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate, normal_quantile
 from synapse_abm.synapse.engine import layout as lay
@@ -282,12 +282,13 @@ def run(
     unit = molecules_per_nM_in_spot()
     shapes = {case: shape(counts / unit) for case, counts in found.items()}
     checks = _checks(found, laws)
-    judged = _judged(shapes)
+    outcomes = _outcomes(shapes)
     return Result(
-        tables=[_curves(found, laws, unit), _shapes(shapes, laws, unit), predictions.table(judged)],
-        checks=[*checks, *(each.check for each in judged)],
+        tables=[_curves(found, laws, unit), _shapes(shapes, laws, unit),
+                predictions.table(outcomes)],
+        checks=[*checks, *(outcome.check for outcome in outcomes)],
         text="\n\n".join([
-            _text(shapes, laws, unit), predictions.text(judged), _judge_text(checks),
+            _text(shapes, laws, unit), predictions.text(outcomes), _judge_text(checks),
         ]),
         verdict=_verdict(shapes, occupancy),
         scenario={
@@ -332,42 +333,40 @@ def _checks(found: dict[Case, F64], laws: dict[Case, F64]) -> list[Check]:
     return checks
 
 
-def _judged(shapes: dict[Case, Shape]) -> list[Judged]:
+def _outcomes(shapes: dict[Case, Shape]) -> list[Outcome]:
     def grown(pulses: int, block: str, place: str = SHEET) -> tuple[Estimate, Estimate]:
         one, other = shapes[Case(place, pulses, CONTROL)], shapes[Case(place, pulses, block)]
         return ratio(other.peak, one.peak), ratio(other.decay, one.decay)
 
-    inf, rows = float("inf"), list[tuple[Fact, Estimate]]()
+    inf, rows = float("inf"), list[Outcome]()
     for pulses in (ONE, MANY):
         for block, said in ((DRUG, "SERT held by drug"), (NONE, "no SERT")):
             peak, decay = grown(pulses, block)
             name = f"decay's factor over peak's, {Case(SHEET, pulses, said).name}"
             stated = "above 1.1: decay is lengthened more than the peak is raised"
-            rows.append((Fact(name, "emergent", 1.1, inf, stated), ratio(decay, peak)))
+            rows.append(emergent(name, ratio(decay, peak), 1.1, inf, stated))
     mixed, sheet = grown(MANY, NONE, MIXED)[1], grown(MANY, NONE)[1]
     control = shapes[Case(SHEET, ONE, CONTROL)]
     rows += [
-        (Fact("decay's factor, no SERT, well mixed", "emergent", 8.0, 16.0,
-              "8 to 16: SERT's share of clearance is 91.5 %"), mixed),
-        (Fact("the same, with escape over well mixed", "emergent", 0.0, 0.5,
-              "below 0.5: what is left when diffusion clears too"), ratio(sheet, mixed)),
-        (Fact("peak of 1 pulse, no SERT over control", "published", 0.9, 1.1,
-              "unchanged by uptake inhibitors", "Bunin & Wightman 1998, rat slices"),
-         grown(ONE, NONE)[0]),
-        (Fact("peak of 20 pulses at 100 Hz, no SERT over control", "published", 1.35, 1.59,
-              "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
-              "uptake at the terminal's density takes 0.7 of the free serotonin per second, too"
-              " slow to eat much of a stimulus of 0.2 s; where it was measured, in the raphe, it is"
-              " about ten times as fast (Vmax 1300 nM/s, quoted from Bunin 1998), and an electrode"
-              " that answers slowly sees part of the decay as peak"), grown(MANY, NONE)[0]),
-        (Fact("decay of 1 pulse, control, s", "published", 2.4, 3.8,
-              "3.09 +- 0.34 s", "slice voltammetry, Mol Psychiatry 2025",
-              "the spot is assumed; one of 40 um empties within a second even without SERT. A decay"
-              " of 3 s asks for a stimulated region several times as wide, and for less uptake than"
-              " Km and SERT number give here, or for an electrode that lags behind by seconds"),
-         control.decay),
+        emergent("decay's factor, no SERT, well mixed", mixed, 8.0, 16.0,
+            "8 to 16: SERT's share of clearance is 91.5 %"),
+        emergent("the same, with escape over well mixed", ratio(sheet, mixed), 0.0, 0.5,
+            "below 0.5: what is left when diffusion clears too"),
+        published("peak of 1 pulse, no SERT over control", grown(ONE, NONE)[0], 0.9, 1.1,
+            "unchanged by uptake inhibitors", "Bunin & Wightman 1998, rat slices"),
+        published("peak of 20 pulses at 100 Hz, no SERT over control", grown(MANY, NONE)[0], 1.35,
+            1.59, "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
+            "uptake at the terminal's density takes 0.7 of the free serotonin per second, too"
+            " slow to eat much of a stimulus of 0.2 s; where it was measured, in the raphe, it is"
+            " about ten times as fast (Vmax 1300 nM/s, quoted from Bunin 1998), and an electrode"
+            " that answers slowly sees part of the decay as peak"),
+        published("decay of 1 pulse, control, s", control.decay, 2.4, 3.8, "3.09 +- 0.34 s",
+            "slice voltammetry, Mol Psychiatry 2025",
+            "the spot is assumed; one of 40 um empties within a second even without SERT. A decay"
+            " of 3 s asks for a stimulated region several times as wide, and for less uptake than"
+            " Km and SERT number give here, or for an electrode that lags behind by seconds"),
     ]  # fmt: skip
-    return [fact.judged(value) for fact, value in rows]
+    return rows
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from synapse_abm.neuron.scenario import neuron
 from synapse_abm.pharmacology import ligand
 from synapse_abm.runs import predictions
 from synapse_abm.runs.experiment import find
-from synapse_abm.runs.predictions import Fact
 from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate, student_quantile
 from synapse_abm.treatment import acute
@@ -31,15 +30,18 @@ def small() -> Result:
 
 
 def status() -> dict[str, str]:
-    table = small()["facts"]
-    return dict(zip(table["fact"], table["status"], strict=True))
+    table = small()["predictions"]
+    return dict(zip(table["prediction"], table["status"], strict=True))
 
 
 def test_every_direction_that_was_stated_emerges() -> None:
     kinds = {check.name: check.kind for check in small().checks}
     assert all(status()[name] == "emergent" for name, kind in kinds.items() if kind == "emergent")
     assert all(status()[name] == "calibrated" for name, k in kinds.items() if k == "calibrated")
-    assert "missed" in status().values() and "why those that are missed" in small().text
+    assert (
+        "not reproduced" in status().values()
+        and "why those that are not reproduced" in small().text
+    )
     assert small().passed
 
 
@@ -53,7 +55,9 @@ def test_a_brake_that_does_nothing_would_be_noticed() -> None:
         for case, each in found.items()
     }
     index = {share: Estimate(0.5, 0.01) for share in feedback.LITTLE}
-    names = [each.fact.name for each in feedback._judged(neuron(), gone, index) if not each.holds]
+    names = [
+        each.prediction.name for each in feedback._outcomes(neuron(), gone, index) if not each.holds
+    ]
     assert {"firing at 85 %, of baseline", "firing at 40 %, of baseline",
             "terminal serotonin at 40 %, of baseline", "index after six weeks at 40 %",
             "antagonist added at 85 %: terminal serotonin, times"} <= set(names)  # fmt: skip
@@ -131,23 +135,24 @@ def test_a_neuron_settles_for_as_long_as_its_condition_asks() -> None:
     assert settle_s > 1000 and abs(z[0]) < limit < -z[1], z
 
 
-# --- facts ----------------------------------------------------------------------------------------
+# --- predictions ----------------------------------------------------------------------------------
 
 
-def test_a_fact_is_told_as_what_it_is() -> None:
-    tuned = Fact("a", "calibrated", 1, 2, "1 to 2")
-    seen = Fact("b", "published", 1, 2, "1 to 2", "Somebody 1999", "a guess")
-    found = [
-        tuned.judged(1.5),
-        seen.judged(Estimate(1.5, 0.1)),
-        seen.judged(3.0),
-        seen.judged(None),
+def test_a_prediction_is_told_as_what_it_is() -> None:
+    guess = "1 to 2", "Somebody 1999", "a guess"
+    outcomes = [
+        predictions.calibrated("a", 1.5, 1, 2, "1 to 2"),
+        *(
+            predictions.published("b", value, 1, 2, *guess)
+            for value in (Estimate(1.5, 0.1), 3.0, None)
+        ),
     ]
-    assert [each.status for each in found] == ["calibrated", "emergent", "missed", "missed"]
-    text = predictions.text(found)
+    status = [outcome.status for outcome in outcomes]
+    assert status == ["calibrated", "emergent", *["not reproduced"] * 2]
+    text = predictions.text(outcomes)
     assert text.count("a guess") == 1 and "1 to 2 (Somebody 1999)" in text and "never" in text
-    assert found[1].check.passed and not found[3].check.passed
-    assert predictions.table(found)["model"] == [1.5, 1.5, 3.0, None]
+    assert outcomes[1].check.passed and not outcomes[3].check.passed
+    assert predictions.table(outcomes)["model"] == [1.5, 1.5, 3.0, None]
     assert "1.50 +- 0.20" in text
 
 

@@ -1,4 +1,4 @@
-"""SERT number at a small size: what must emerge, what is missed, and the twin."""
+"""SERT number at a small size: what must emerge, what is not reproduced, mean field."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_fewer_transporters_more_serotonin_less_firing() -> None:
     assert at(gene.LIFE, 0.0, "rate_Hz") > 1.8 * at(gene.TODAY, 0.0, "rate_Hz")
 
 
-def test_each_fact_says_what_it_is() -> None:
-    table = small()["facts"]
+def test_each_prediction_says_what_it_is() -> None:
+    table = small()["predictions"]
     by_kind = {check.name: (check.kind, check.passed) for check in small().checks}
     assert all(passed for kind, passed in by_kind.values() if kind == "emergent")
-    status = dict(zip(table["fact"], table["status"], strict=True))
-    assert status["firing, no SERT, life, of wild type"] == "missed"
+    status = dict(zip(table["prediction"], table["status"], strict=True))
+    assert status["firing, no SERT, life, of wild type"] == "not reproduced"
     assert status["terminal serotonin, no SERT, life, of wild type"] == "emergent"
     assert "Araragi" in small().text and small().passed
 
@@ -60,10 +60,10 @@ def test_a_knock_out_that_kept_its_transporters_would_be_noticed() -> None:
         name: Estimate(at(gene.TODAY, 1.0, name), 0.01, 2) for name in gene.READ
     }  # fmt: skip
     cases = zip(table["when"], table["sert_share"], strict=True)
-    judged = gene._judged(neuron(), dict.fromkeys(cases, wild), wild)
-    missed = {each.fact.name for each in judged if not each.holds}
-    emergent = {each.fact.name for each in judged if each.fact.kind == "emergent"}
-    assert len(emergent & missed) >= 5
+    outcomes = gene._outcomes(neuron(), dict.fromkeys(cases, wild), wild)
+    failed = {each.prediction.name for each in outcomes if not each.holds}
+    emergent = {each.prediction.name for each in outcomes if each.prediction.kind == "emergent"}
+    assert len(emergent & failed) >= 5
 
 
 def test_published_folds_are_those_of_the_levels() -> None:

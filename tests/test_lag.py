@@ -66,18 +66,18 @@ def test_after_the_stop_all_returns_and_serotonin_from_above() -> None:
     assert coupling[0] < 0.5 and coupling[-1] > 0.95 and (np.diff(coupling) > -0.02).all()
 
 
-def test_each_fact_says_what_it_is() -> None:
+def test_each_prediction_says_what_it_is() -> None:
     checks = small().checks
     assert {check.kind for check in checks} == {"calibrated", "emergent", "published"}
     assert all(check.se is not None for check in checks)
     assert all(check.passed for check in checks if check.kind != "published")
-    assert set(small()["facts"]["status"]) == {"calibrated", "emergent", "missed"}
-    assert "why those that are missed" in small().text and "mean-field twin" in small().text
+    assert set(small()["predictions"]["status"]) == {"calibrated", "emergent", "not reproduced"}
+    assert "why those that are not reproduced" in small().text and "mean-field twin" in small().text
     assert small().passed  # a published number that is missed is no failure
 
 
 def test_a_course_without_desensitisation_would_be_noticed() -> None:
-    """The planted bug: coupling stays at 1. Then nothing recovers, nor is missed after the stop."""
+    """The planted bug: coupling stays at 1. Then nothing recovers."""
     it = neuron(coupling_strength=0.0)
     plan = Treatment(
         it, stopped(6.8, lag.STOP_DAY), days=lag.DAYS, breaks_days=(lag.STOP_DAY,), windows=60,
@@ -85,9 +85,9 @@ def test_a_course_without_desensitisation_would_be_noticed() -> None:
     )  # fmt: skip
     course = Course(plan, calibrate(neuron(), 3)).run()
     same = lag.Challenge(Estimate(1.0, 0.0), Estimate(1.7, 0.0))
-    judged = lag._judged(course, dict.fromkeys(lag.CHALLENGED, same))
-    missed = {each.fact.name for each in judged if not each.holds}
-    assert missed >= {
+    outcomes = lag._outcomes(course, dict.fromkeys(lag.CHALLENGED, same))
+    failed = {each.prediction.name for each in outcomes if not each.holds}
+    assert failed >= {
         "firing, six weeks, of baseline",
         "terminal serotonin, six weeks over first hours",
         "firing, first day after the stop, of baseline",

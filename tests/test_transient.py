@@ -102,10 +102,12 @@ def judge(case: Any, runs: list[np.ndarray]) -> list[Check]:
 
 
 def test_a_blocker_lengthens_more_than_it_raises() -> None:
-    status = dict(zip(small()["facts"]["fact"], small()["facts"]["status"], strict=True))
+    status = dict(
+        zip(small()["predictions"]["prediction"], small()["predictions"]["status"], strict=True)
+    )
     ours = [value for name, value in status.items() if name.startswith("decay's factor over")]
     assert ours == ["emergent"] * 4
-    assert "missed" in status.values() and "missed" in small().text
+    assert "not reproduced" in status.values() and "not reproduced" in small().text
 
 
 def test_peak_and_decay_of_known_curves() -> None:

@@ -1,23 +1,26 @@
-"""Facts: what an experiment must show, stated before looking, and what came of it.
+"""Predictions: what an experiment must show, stated before looking, and what came of it.
 
-A fact used to choose a parameter is ``calibrated``; one that was only stated, in direction or size,
-or published and never used, is ``emergent`` if the model shows it, and ``missed`` if it does not. A
-missed fact comes with the best guess at why.
+One whose number was used to choose a parameter is ``calibrated``; one that was only stated, in
+direction or size, or published and never used, is ``emergent`` if the model shows it, and
+``not reproduced`` if it does not. What is not reproduced comes with the best guess at why.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synapse_abm.runs.results import Check, Kind, Table
 from synapse_abm.statistics import Estimate
 
+NOT_REPRODUCED = "not reproduced"
+
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class Prediction:
     """One number of the model and the range that was stated for it.
 
     Attributes
@@ -34,7 +37,7 @@ class Fact:
     source
         Who published it; empty where it follows from the mechanism alone.
     guess
-        Why the model misses it, if it does.
+        Why the model does not show it, if it does not.
     """
 
     name: str
@@ -45,10 +48,6 @@ class Fact:
     source: str = ""
     guess: str = ""
 
-    def judged(self, found: Estimate | float | None) -> Judged:
-        """The fact with what the model gives; None where it gives no such number."""
-        return Judged(self, Estimate(found, 0.0) if isinstance(found, float) else found)
-
     @property
     def expected(self) -> str:
         """What was stated, and by whom."""
@@ -56,86 +55,100 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A fact and what the model gives."""
+class Outcome:
+    """A prediction and what the model gives."""
 
-    fact: Fact
-    found: Estimate | None
+    prediction: Prediction
+    estimate: Estimate | None
 
     @property
     def holds(self) -> bool:
         """Whether the estimate lies in the range."""
-        return self.found is not None and self.fact.low <= self.found.value <= self.fact.high
+        low, high = self.prediction.low, self.prediction.high
+        return self.estimate is not None and low <= self.estimate.value <= high
 
     @property
     def status(self) -> str:
-        """``calibrated``, ``emergent`` or ``missed``."""
+        """``calibrated``, ``emergent`` or ``not reproduced``."""
         if not self.holds:
-            return "missed"
-        return "calibrated" if self.fact.kind == "calibrated" else "emergent"
+            return NOT_REPRODUCED
+        return "calibrated" if self.prediction.kind == "calibrated" else "emergent"
 
     @property
     def check(self) -> Check:
         """For the record."""
-        value, se = (self.found.value, self.found.se) if self.found else (math.nan, None)
-        it = self.fact
-        return Check(it.name, it.kind, value, se, None, None, it.expected, self.holds)
+        stated, estimate = self.prediction, self.estimate
+        value, se = (estimate.value, estimate.se) if estimate else (math.nan, None)
+        return Check(stated.name, stated.kind, value, se, None, None, stated.expected, self.holds)
 
     @property
     def model(self) -> str:
         """The estimate as shown to people."""
-        return "never" if self.found is None else shown(self.found)
+        return "never" if self.estimate is None else shown(self.estimate)
 
 
-def shown(it: Estimate) -> str:
+def _outcome(
+    kind: Kind, name: str, value: Estimate | float | None, low: float, high: float, stated: str,
+    source: str = "", guess: str = "",
+) -> Outcome:  # fmt: skip
+    """What was stated with what the model gives; None where it gives no such number."""
+    estimate = Estimate(value, 0.0) if isinstance(value, float) else value
+    return Outcome(Prediction(name, kind, low, high, stated, source, guess), estimate)
+
+
+calibrated, emergent, published = (
+    functools.partial(_outcome, kind) for kind in ("calibrated", "emergent", "published")
+)
+
+
+def shown(estimate: Estimate) -> str:
     """An estimate with its 95 % half width, to two figures of the latter."""
-    low, high = it.interval()
+    low, high = estimate.interval()
     half = (high - low) / 2
     if half == 0:
-        return f"{it.value:.3g}"
+        return f"{estimate.value:.3g}"
     digits = max(0, 1 - math.floor(math.log10(half)))
-    return f"{it.value:.{digits}f} +- {half:.{digits}f}"
+    return f"{estimate.value:.{digits}f} +- {half:.{digits}f}"
 
 
-def table(judged: Sequence[Judged], name: str = "facts") -> Table:
-    """One row for each fact."""
-    found = [it.found for it in judged]
+def table(outcomes: Sequence[Outcome], name: str = "predictions") -> Table:
+    """One row for each prediction."""
+    estimates = [outcome.estimate for outcome in outcomes]
+    stated = [outcome.prediction for outcome in outcomes]
     return Table(
         name,
         {
-            "fact": [it.fact.name for it in judged],
-            "status": [it.status for it in judged],
-            "model": [it.value if it else None for it in found],
-            "se": [it.se if it else None for it in found],
-            "low": [it.fact.low for it in judged],
-            "high": [it.fact.high for it in judged],
-            "stated": [it.fact.stated for it in judged],
-            "source": [it.fact.source for it in judged],
+            "prediction": [one.name for one in stated],
+            "status": [outcome.status for outcome in outcomes],
+            "model": [estimate.value if estimate else None for estimate in estimates],
+            "se": [estimate.se if estimate else None for estimate in estimates],
+            "low": [one.low for one in stated],
+            "high": [one.high for one in stated],
+            "stated": [one.stated for one in stated],
+            "source": [one.source for one in stated],
         },
     )
 
 
-def text(judged: Iterable[Judged], width: int = 100) -> str:
-    """The facts for people, two lines each, and below them why those that are missed may be so."""
-    judged = list(judged)
-    place = max(len(it.fact.name) for it in judged)
-    lines = [f"{'status':10}  {'fact':{place}}  model"]
-    for it in judged:
-        lines.append(f"{it.status:10}  {it.fact.name:{place}}  {it.model}")
-        lines.append(_indented(it.fact.expected, width))
-    guesses = dict[str, list[str]]()
-    for it in judged:
-        if it.status == "missed" and it.fact.guess:
-            guesses.setdefault(it.fact.guess, []).append(it.fact.name)
+def text(outcomes: Sequence[Outcome], width: int = 100) -> str:
+    """The predictions for people, two lines each, and below them why some may not be reproduced."""
+    place = max(len(outcome.prediction.name) for outcome in outcomes)
+    lines, guesses = [f"{'status':14}  {'prediction':{place}}  model"], dict[str, list[str]]()
+    for outcome in outcomes:
+        stated = outcome.prediction
+        lines.append(f"{outcome.status:14}  {stated.name:{place}}  {outcome.model}")
+        lines.append(_indented(stated.expected, width))
+        if not outcome.holds and stated.guess:
+            guesses.setdefault(stated.guess, []).append(stated.name)
     if guesses:
-        lines += ["", "why those that are missed may be so:"]
+        lines += ["", f"why those that are {NOT_REPRODUCED} may be so:"]
     for guess, names in guesses.items():
         lines += [*(f"  {name}" for name in names), _indented(guess, width)]
     return "\n".join(lines)
 
 
 def _indented(words: str, width: int) -> str:
-    indent = " " * 12
+    indent = " " * 16
     return textwrap.fill(words, width, initial_indent=indent, subsequent_indent=indent)
 
 
