@@ -33,7 +33,7 @@ from synapse_abm.core.errors import (
 )
 from synapse_abm.core.files import RECORD, check_file, output_folder, write_atomic, write_folder
 from synapse_abm.core.progress import bar
-from synapse_abm.core.text import json_bytes
+from synapse_abm.core.text import DIGITS, json_bytes
 from synapse_abm.runs.experiment import (
     Experiment,
     NoOptions,
@@ -323,7 +323,7 @@ def _simulate(command: Simulate, arguments: list[str]) -> int:
     )  # fmt: skip
     terminal.say("\n".join([found.text(), *(f"! {each}" for each in found.notes_of_averages())]))
     if command.json is not None:
-        write_atomic(command.json, json_bytes(found.record()))
+        write_atomic(command.json, json_bytes(found.record(), DIGITS))
     checks = found.checks()
     _print_failures(checks)
     terminal.say(f"figure, time series and {RECORD} are in {out}{os.sep}")
@@ -459,7 +459,8 @@ def _bench(command: Bench) -> int:
         from synapse_abm import plotting
 
         files = figure_files("bench", plotting.speeds(report[0]))
-        write_folder(folder, files | {"bench.json": json_bytes(report[0].record())}, "bench.json")
+        files["bench.json"] = json_bytes(report[0].record(), DIGITS)
+        write_folder(folder, files, "bench.json")
     terminal.say(f"figure and bench.json are in {out}{os.sep}")
     return status
 
@@ -478,7 +479,7 @@ def _report(
     report = measure(progress=bar, **arguments)
     terminal.say(report.text())
     if json is not None:
-        write_atomic(json, json_bytes(report.record()))
+        write_atomic(json, json_bytes(report.record(), DIGITS))
     if keep is not None:
         keep(report)
     return EXIT_CHECK_FAILED if report.failed else 0

@@ -249,13 +249,45 @@ def test_output_errors_survive_a_trip_between_processes() -> None:
 floats = st.lists(st.floats(width=64), min_size=1, max_size=20)
 
 
+def last_unit(number: float, digits: int) -> float:
+    """One unit in the last of so many significant digits."""
+    return 10.0 ** (math.floor(math.log10(abs(number))) + 1 - digits)
+
+
 @given(floats)
-def test_floats_read_back_exactly(numbers: list[float]) -> None:
-    table = Table("t", {"x_nM": np.array(numbers)})
-    lines = table.csv().decode().splitlines()
-    assert lines[0] == "x_nM"
-    np.testing.assert_array_equal([float(line) for line in lines[1:]], numbers)
-    np.testing.assert_array_equal(pq.read_table(io.BytesIO(table.parquet()))["x_nM"], numbers)
+def test_csv_and_parquet_hold_the_same_rounded_numbers(numbers: list[float]) -> None:
+    table = Table("t", {"ours": np.array(numbers), "solver": numbers}, solved=("solver",))
+    frame = pq.read_table(io.BytesIO(table.parquet())).to_pandas()
+    lines = [line.split(",") for line in table.csv().decode().splitlines()[1:]]
+    np.testing.assert_array_equal(np.array(lines, dtype=float), frame.to_numpy())
+    for line, number in zip(lines, numbers, strict=True):
+        assert line == [repr(float(cell)) for cell in line], "no digit that means nothing"
+        if math.isfinite(number) and abs(number) > 1e-290:
+            departure = abs(float(line[0]) - number)
+            assert departure <= last_unit(number, text.DIGITS) * (0.5 + 1e-5)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-1e-13, 1e-13))
+def test_rounding_noise_reaches_no_file(number: float, noise: float) -> None:
+    """Ten digits are a thousandfold above noise of 1e-13: bytes differ one time in a thousand at
+    most, and then by one unit of the last digit.
+    """
+    here, there = (Table("t", {"x": [x]}).csv().split()[1] for x in (number, number * (1 + noise)))
+    if here != there:
+        apart = abs(float(here) - float(there))
+        assert apart <= last_unit(number, text.DIGITS) * (1 + 1e-5)
+
+
+def test_a_solvers_zero_is_zero() -> None:
+    """Beside ones, what is below 1e-11 is noise; in a column of its own it would be a number."""
+    noisy = Table("t", {"x": [0.123456789, 3e-17, -2e-16, 4.5678912e-10]}, solved=("x",))
+    assert noisy.csv().decode().splitlines()[1:] == ["0.123457", "0.0", "0.0", "4.57e-10"]
+    small = Table("t", {"x": [3.2109876e-17, math.inf, math.nan]}, solved=("x",))
+    assert small.csv().decode().splitlines()[1:] == ["3.21099e-17", "inf", "nan"]
+    ours = Table("t", {"x": [1.0, 3.21098765432e-17, -0.0]})
+    assert ours.csv().decode().splitlines()[1:] == ["1.0", "3.210987654e-17", "0.0"]
+    with pytest.raises(ValueError, match=r"no columns \['y'\]"):
+        Table("t", {"x": [1.0]}, solved=("y",))
 
 
 def test_tables_hold_text_whole_numbers_and_gaps() -> None:
@@ -317,6 +349,7 @@ def test_only_a_failed_exact_check_fails_a_run() -> None:
 
 def test_a_record_is_plain_json() -> None:
     check = Check("o", "exact", np.float64(0.5), 0.0, 0.5, math.inf, "law", False)
+    solved = Check("o", "exact", 1 / 3, 0.0, 0.5, math.inf, "law", False, solved=True)
     record = RunRecord(
         experiment="demo",
         seed=2**64 - 1,
@@ -326,7 +359,7 @@ def test_a_record_is_plain_json() -> None:
         versions=results.versions(),
         code_version=results.code_version(),
         source_sha256=results.source_sha256(),
-        checks=[check],
+        checks=[check, solved],
         table_sha256={"demo.csv": files.sha256(b"")},
         scenario={"cells": np.array([64, 64]), "k_nM": (1.0, math.nan)},
         papers=["Gaddum 1937"],
@@ -337,6 +370,7 @@ def test_a_record_is_plain_json() -> None:
         "name": "o", "kind": "exact", "value": 0.5, "se": 0.0, "expected": 0.5, "z": None,
         "source": "law", "passed": False,
     }  # fmt: skip
+    assert read["checks"][1]["value"] == 0.333333
     assert read["scenario"] == {"cells": [64, 64], "k_nM": [1.0, None]}
     assert {"python", "mesa", "numpy", "numba"} <= set(read["versions"])
     assert len(read["source_sha256"]) == 64

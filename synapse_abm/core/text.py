@@ -10,23 +10,39 @@ from typing import Any
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
 
-def json_bytes(value: object) -> bytes:
-    """``value`` as indented JSON (UTF-8); NaN and infinities, which JSON lacks, become null."""
-    return (json.dumps(plain_json(value), indent=2, ensure_ascii=False) + "\n").encode()
+#: Significant digits of a result from arithmetic of our own: beyond them, processors may differ.
+DIGITS = 10
+#: Those of a number that a solver made (ODE, eigenvalues, quadrature, roots, BLAS and LAPACK).
+SOLVED_DIGITS = 6
 
 
-def plain_json(value: Any) -> Json:
+def significant(number: float, digits: int = DIGITS) -> float:
+    """``number`` to so many significant digits; there is no negative zero."""
+    return float(f"{number:.{digits}g}") + 0.0
+
+
+def json_bytes(value: object, digits: int | None = None) -> bytes:
+    """``value`` as indented JSON (UTF-8); NaN and infinities, which JSON lacks, become null.
+
+    Numbers are exact, or have so many significant ``digits``.
+    """
+    return (json.dumps(plain_json(value, digits), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def plain_json(value: Any, digits: int | None = None) -> Json:
     """``value`` in the types JSON knows: NumPy scalars and arrays, paths and mappings included."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return value if digits is None else significant(value, digits)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain_json(each) for key, each in value.items()}
+        return {str(key): plain_json(part, digits) for key, part in value.items()}
     if isinstance(value, Sequence):
-        return [plain_json(each) for each in value]
+        return [plain_json(part, digits) for part in value]
     return str(value)
 
 

@@ -1,9 +1,10 @@
 """What a run leaves behind: tidy tables, checks and a record, complete on disk or not there at all.
 
-The same data give the same bytes: floats are written so that they read back exactly (``repr``),
-and no table holds a time stamp. A file is written beside its place under a temporary name, flushed
-to the disk, and renamed; a folder of results gets its record last, so a record vouches for its
-neighbours. pyarrow and pandas are imported only when they are needed.
+Tables are written with as many digits as have meaning, so that they are readable, and equal on
+every processor but for a rare last digit; no table holds a time stamp. A file is written beside its
+place under a temporary name, flushed to the disk, and renamed; a folder of results gets its record
+last, so a record vouches for its neighbours. pyarrow and pandas are imported only when they are
+needed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
 from synapse_abm.core.files import sha256
-from synapse_abm.core.text import json_bytes, plain_json
+from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, json_bytes, plain_json, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +62,8 @@ class Check:
         Formula, law or paper behind ``expected``.
     passed
         Whether the check holds.
+    solved
+        Whether a solver made one of the numbers, which are then written with fewer digits.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Check:
     z: float | None
     source: str
     passed: bool
+    solved: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -79,11 +83,16 @@ class Check:
     @classmethod
     def against(
         cls, name: str, kind: Kind, value: float, se: float, expected: float, *,
-        source: str, z_limit: float,
+        source: str, z_limit: float, solved: bool = False,
     ) -> Self:  # fmt: skip
         """The check that ``value`` departs from ``expected`` by at most ``z_limit`` errors."""
         z = z_score(value, se, expected)
-        return cls(name, kind, value, se, expected, z, source, abs(z) <= z_limit)
+        return cls(name, kind, value, se, expected, z, source, abs(z) <= z_limit, solved)
+
+    def record(self) -> Any:
+        """The check as ``run.json`` has it, its numbers rounded."""
+        cells = {key: cell for key, cell in asdict(self).items() if key != "solved"}
+        return plain_json(cells, SOLVED_DIGITS if self.solved else DIGITS)
 
 
 def z_score(value: float, se: float, expected: float) -> float:
@@ -100,12 +109,18 @@ class Table:
 
     Column names carry their unit (``concentration_nM``). A column is a sequence or a NumPy array of
     one type: numbers, booleans or text; None marks a missing cell.
+
+    Files hold floats to 10 significant digits (``DIGITS``), those of the columns in ``solved`` to 6
+    (``SOLVED_DIGITS``): a solver made them. In memory, nothing is rounded.
     """
 
     name: str
     columns: Mapping[str, Any]
+    solved: Collection[str] = ()
 
     def __post_init__(self) -> None:
+        if unknown := set(self.solved).difference(self.columns):
+            raise ValueError(f"table {self.name!r} has no columns {sorted(unknown)}")
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of table {self.name!r} differ in length: {lengths}")
@@ -116,12 +131,20 @@ class Table:
     def __getitem__(self, column: str) -> Any:
         return self.columns[column]
 
+    @classmethod
+    def of_rows(
+        cls, name: str, columns: str, rows: Iterable[Sequence[Any]], solved: Collection[str] = ()
+    ) -> Self:
+        """A table of ``rows``, whose ``columns`` are named in one line."""
+        cells = map(list, zip(*rows, strict=True))
+        return cls(name, dict(zip(columns.split(), cells, strict=True)), solved)
+
     def csv(self) -> bytes:
         r"""The table as CSV (UTF-8, ``\n``); a missing cell is empty, NaN is ``nan``."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.columns)
-        columns = [[_csv_cell(cell) for cell in cells] for cells in self._cells().values()]
+        columns = [[_csv_cell(cell) for cell in cells] for cells in self._rounded().values()]
         writer.writerows(zip(*columns, strict=True))
         return text.getvalue().encode()
 
@@ -130,7 +153,7 @@ class Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        arrays = {name: _arrow(cells) for name, cells in self._cells().items()}
+        arrays = {name: _arrow(cells) for name, cells in self._rounded().items()}
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(arrays), sink, compression="zstd")
         return bytes(sink.getvalue().to_pybytes())
@@ -148,6 +171,33 @@ class Table:
 
     def _cells(self) -> dict[str, list[Cell]]:
         return {name: _plain(self.name, name, column) for name, column in self.columns.items()}
+
+    def _rounded(self) -> dict[str, list[Cell]]:
+        return {
+            name: _solved(cells) if name in self.solved else _to(DIGITS, cells)
+            for name, cells in self._cells().items()
+        }
+
+
+def _to(digits: int, cells: list[Cell]) -> list[Cell]:
+    return [significant(cell, digits) if isinstance(cell, float) else cell for cell in cells]
+
+
+def _solved(cells: list[Cell]) -> list[Cell]:
+    """Cells to the digits of a solver, and nothing finer than a millionth of them of the largest.
+
+    What ought to be zero comes out of a solver as noise, different on every processor: 1e-17 has
+    no digits that mean anything in a column of ones.
+    """
+    cells = _to(SOLVED_DIGITS, cells)
+    sizes = (abs(cell) for cell in cells if isinstance(cell, float) and math.isfinite(cell))
+    largest = max(sizes, default=0.0)
+    if largest == 0.0:
+        return cells
+    decimals = max(0, 2 * SOLVED_DIGITS - 1 - math.floor(math.log10(largest)))
+    return [
+        float(f"{cell:.{decimals}f}") + 0.0 if isinstance(cell, float) else cell for cell in cells
+    ]
 
 
 def _plain(table: str, name: str, column: Any) -> list[Cell]:
@@ -252,7 +302,8 @@ class RunRecord:
     def json(self) -> bytes:
         """The record as indented JSON, with a hash of what is needed to do it again."""
         given = input_sha256(self.experiment, self.seed, self.options, self.scenario)
-        return json_bytes(asdict(self) | {"input_sha256": given})
+        checks = [check.record() for check in self.checks]
+        return json_bytes(asdict(self) | {"checks": checks, "input_sha256": given})
 
 
 def input_sha256(

@@ -22,7 +22,7 @@ from synapse_abm.core.errors import InputError, InputErrors, raise_faults
 from synapse_abm.core.files import RECORD, output_folder, sha256, write_folder
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.sealed import CheckpointError
-from synapse_abm.core.text import text_table
+from synapse_abm.core.text import DIGITS, plain_json, text_table
 from synapse_abm.runs import sweep
 from synapse_abm.runs.results import (
     Check,
@@ -504,7 +504,7 @@ def write(
             command=command,
             options={
                 "engine": found.engine,
-                "averages": found.record(),
+                "averages": plain_json(found.record(), DIGITS),
                 "failed": [str(each) for each in found.failures],
             },
             wall_s=round(found.seconds, 3),
