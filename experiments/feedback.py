@@ -254,7 +254,7 @@ def _table(
         "settled_s": settled,
     }
     columns |= beside_twins(READ, found, twins)
-    return Table("feedback", columns)
+    return Table("feedback", columns, solved=[f"{name}_mean_field" for name in READ])
 
 
 def _index_table(index: dict[float, Estimate]) -> Table:

@@ -225,7 +225,7 @@ def _table(found: Found, twins: dict[tuple[str, float], dict[str, float]]) -> Ta
         "when": [when for when, _ in found], "sert_share": [share for _, share in found]
     }  # fmt: skip
     columns |= acute.beside_twins(READ, found, twins)
-    return Table("gene", columns)
+    return Table("gene", columns, solved=[f"{name}_mean_field" for name in READ])
 
 
 def _published() -> Table:

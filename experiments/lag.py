@@ -389,7 +389,7 @@ def _variants(treatment: Treatment) -> Table:
             "plasticity",
         ):
             columns[f"{name}_{quantity}"] = twin[quantity]
-    return Table("variants", columns)
+    return Table("variants", columns, solved=set(columns) - {"day"})
 
 
 def _variants_text(it: Neuron, treatment: Treatment, variants: Table) -> str:

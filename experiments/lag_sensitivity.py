@@ -172,6 +172,7 @@ def _table(cases: list[Case], found: list[Found]) -> Table:
             "index_six_weeks": [each.index_six_weeks for each in found],
             "plateau": [each.plateau for each in found],
         },
+        solved=("half_day", "half_of_six_weeks_day", "index_six_weeks", "plateau"),
     )
 
 

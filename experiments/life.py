@@ -183,8 +183,7 @@ def path(sim: Simulation) -> Table:
         if (x, y, kind) != last:
             rows.append((sim.seconds, x, y, kind))
             last = (x, y, kind)
-    names = ("time_s", "x", "y", "state")
-    return Table("path", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    return Table.of_rows("path", "time_s x y state", rows)
 
 
 def run(
@@ -253,6 +252,7 @@ def checks_of(place: str, lives: Lives, laws: Laws, synapse: Scenario, tests: in
     found.append(dose_response.binomial_check(
         f"{place}: lives seen free again", lives.again.size, lives.life.size, laws.free_again,
         source="exact law of the simulated steps, binomial", false_alarm=alarm,
+        solved=True,
     ))  # fmt: skip
     return found
 
@@ -275,7 +275,7 @@ def _mean(
     scaled = max(shape + z * math.sqrt(shape), 0.0)
     p = min(gammainc(shape, scaled), gammaincc(shape, scaled))
     source = "exact law of the simulated steps; gamma tail"
-    return Check(name, "exact", value, se, law.mean, z, source, bool(p > false_alarm / 2))
+    return Check(name, "exact", value, se, law.mean, z, source, bool(p > false_alarm / 2), True)
 
 
 def _binned(steps: np.ndarray, law: theory.SteppedWaiting) -> tuple[np.ndarray, np.ndarray]:
@@ -296,7 +296,7 @@ def _shape(name: str, sample: np.ndarray, law: np.ndarray, false_alarm: float) -
     se = math.sqrt(2 * test.dof)
     z = (test.statistic - test.dof) / se
     source = f"exact law, chi-square with {test.dof} d.f."
-    return Check(name, "exact", test.statistic, se, test.dof, z, source, test.p > false_alarm)
+    return Check(name, "exact", test.statistic, se, test.dof, z, source, test.p > false_alarm, True)
 
 
 def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table) -> Result:
@@ -334,11 +334,14 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
         "status": "places of SERT and the slow diffusion: assumed",
     }
     names = "place wait n mean_s se expected z short_steps_s short_steps_cv chi2 dof law_passed"
-    waits = _table("waits", names, means)
+    solved = ("se", "expected", "z", "short_steps_s", "short_steps_cv", "chi2", "dof")
+    waits = Table.of_rows("waits", names, means, solved)
     tables = [
         waits,
-        _table("survival", "place wait time_s share low_95 high_95", curves),
-        _table("theory", "place wait time_s share", exact),
+        Table.of_rows(
+            "survival", "place wait time_s share low_95 high_95", curves, ("low_95", "high_95")
+        ),
+        Table.of_rows("theory", "place wait time_s share", exact, ("time_s", "share")),
         _bindings(found, kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)),
         drawn,
     ]
@@ -352,10 +355,6 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
         scenario=facts,
         papers=papers,
     )
-
-
-def _table(name: str, columns: str, rows: list[list[Any]]) -> Table:
-    return Table(name, dict(zip(columns.split(), map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def _curve(place: str, wait: str, steps: np.ndarray, laws: Laws) -> list[list[Any]]:
@@ -382,7 +381,7 @@ def _bindings(found: dict[str, Lives], carried: float) -> Table:
             law = carried * (1 - carried) ** (times - 1)
             share = float((lives.bindings == times).mean())
             rows.append([place, times, share, math.sqrt(law * (1 - law) / n), law])
-    return _table("bindings", "place bindings share se expected", rows)
+    return Table.of_rows("bindings", "place bindings share se expected", rows)
 
 
 def _text(waits: Table) -> str:

@@ -540,7 +540,7 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "citalopram") ->
             Check.against(
                 f"d: noise of a long average over well-mixed, resistance ratio {resistance:g}",
                 "exact", it.value, it.se, exact, source="modes of the chain (theory.LonePair)",
-                z_limit=limit,
+                z_limit=limit, solved=True,
             )
         )  # fmt: skip
     points = _point_table(seen, checks)
@@ -576,12 +576,13 @@ def _check(it: Seen, tests: int) -> Check:
         runs = round(it.said.exact * (1 - it.said.exact) / e.se**2)
         return dose_response.binomial_check(
             name, round(e.value * runs), runs, it.said.exact, source=LAWS["d"],
-            false_alarm=FALSE_ALARM / tests,
+            false_alarm=FALSE_ALARM / tests, solved=True,
         )  # fmt: skip
     limit = statistics.student_quantile(FALSE_ALARM, e.dof, tests=tests)
     return Check.against(
-        name, "exact", e.value, e.se, it.said.exact, source=LAWS[it.panel], z_limit=limit
-    )
+        name, "exact", e.value, e.se, it.said.exact, source=LAWS[it.panel], z_limit=limit,
+        solved=True,
+    )  # fmt: skip
 
 
 ERRORS = ("hyperbola_error_points", "gaddum_error_points", "morrison_error_points")
@@ -591,9 +592,9 @@ def _map(key: str, quick: bool) -> Table:
     xs, ys = axes_of(key, quick)
     rows = [(x, y, said.exact, *said.errors()) for y in ys for x in xs
             for said in [PANELS[key].said(x, y)]]  # fmt: skip
-    names = ("x", "y", "exact", *ERRORS)
-    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    return Table(f"map_{key}_{PANELS[key].name}", columns)
+    solved = ("exact", *ERRORS)
+    name = f"map_{key}_{PANELS[key].name}"
+    return Table.of_rows(name, " ".join(("x", "y", *solved)), rows, solved)
 
 
 def _grid(table: Table, column: str) -> tuple[Any, Any, Any]:
@@ -619,7 +620,7 @@ def _point_table(seen: list[Seen], checks: list[Check]) -> Table:
     for place, name in enumerate(ERRORS, 1):
         columns[name] = [100 * (it.said[place] - it.estimate.value) for it in seen]
     columns["error_se_points"] = [100 * it.estimate.se for it in seen]
-    return Table("points", columns)
+    return Table("points", columns, solved=("expected", "z", *ERRORS))
 
 
 def _noise_table(noises: list[tuple[float, Estimate, float]], checks: list[Check]) -> Table:
@@ -636,6 +637,7 @@ def _noise_table(noises: list[tuple[float, Estimate, float]], checks: list[Check
                 for r, _, _ in noises
             ],
         },
+        solved=("expected", "z", "expected_long_time"),
     )
 
 
@@ -663,8 +665,7 @@ def _safe_table(maps: list[Table]) -> Table:
         for tolerance in TOLERANCES:
             at = _crossing(along, worst, tolerance, rising=key != "b")
             rows.append((key, PANELS[key].formula, words, tolerance, at))
-    names = ("panel", "formula", "holds_for", "within_points", "limit")
-    return Table("safe", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    return Table.of_rows("safe", "panel formula holds_for within_points limit", rows, ("limit",))
 
 
 def _crossing(along: Any, worst: Any, tolerance: float, rising: bool) -> float | None:

@@ -181,6 +181,7 @@ def _result(drug: str, it: Case, cs: list[float], found: list[Measured]) -> Resu
             f"uptake left at {c:.4g} nM, share of that without drug", "exact",
             share.value, share.se, moments.mean / without,
             source="transport flux at constant serotonin; exact variance of counts", z_limit=limit,
+            solved=True,
         )  # fmt: skip
         checks.append(check)
         rows.append([*row, share.value, share.se, moments.mean / without, check.z])
@@ -188,8 +189,9 @@ def _result(drug: str, it: Case, cs: list[float], found: list[Measured]) -> Resu
     parts = [
         f"{t}_{q}" for t in ("sert", "net", "uptake_left") for q in ("", "se", "expected", "z")
     ]
-    names = ["concentration_nM", *(part.rstrip("_") for part in parts)]
-    ladder = Table("saturation", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    names = " ".join(["concentration_nM", *(part.rstrip("_") for part in parts)])
+    solved = ("uptake_left_se", "uptake_left_expected", "uptake_left_z")
+    ladder = Table.of_rows("saturation", names, rows, solved)
     facts = {
         "ligand": record.full_name,
         "half_nM": it.k,

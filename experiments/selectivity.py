@@ -142,16 +142,18 @@ def _result(
         known = affinity_nM(drug, "NET") / affinity_nM(drug, "SERT")
         name = f"ln(K at NET / K at SERT) of {drug.full_name}"
         check = Check.against(name, "exact", log_ratio, se, math.log(known),
-                              source="ratio of the affinities", z_limit=limit)  # fmt: skip
+                              source="ratio of the affinities", z_limit=limit,
+                              solved=True)  # fmt: skip
         checks.append(check)
         low, high = Estimate(log_ratio, se).interval()
         ratios.append([drug.full_name, drug.kind, halves[0].value, halves[1].value,
                        math.exp(log_ratio), math.exp(low), math.exp(high), known, check.z,
                        *(drug.affinity(t).quantity for t in TARGETS)])  # fmt: skip
     names = "drug target concentration_nM k_nM occupancy se expected z low_95 high_95"
-    titrated = _table("selectivity", names, rows)
+    titrated = Table.of_rows("selectivity", names, rows)
     names = "drug kind sert_k_nM net_k_nM net_over_sert low_95 high_95 expected z sert_is net_is"
-    ratio_table = _table("ratios", names, ratios)
+    solved = ("sert_k_nM", "net_k_nM", "net_over_sert", "low_95", "high_95", "z")
+    ratio_table = Table.of_rows("ratios", names, ratios, solved)
     facts = {
         "sites": SITES,
         "z_limit": limit,
@@ -170,10 +172,6 @@ def _result(
         scenario=facts,
         papers=list(dict.fromkeys(paper for drug in records for paper in drug.sources())),
     )
-
-
-def _table(name: str, columns: str, rows: list[list[Any]]) -> Table:
-    return Table(name, dict(zip(columns.split(), map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def _other_at(ratio: float, occupancy: float) -> float:

@@ -269,6 +269,7 @@ def _kept(found: Curve) -> Check:
     return Check(
         f"largest error at the chosen step: {found.name}", "exact", error, None, None, None,
         f"at most {LARGEST_BIAS} (product of matrix exponentials)", error <= LARGEST_BIAS,
+        solved=True,
     )  # fmt: skip
 
 
@@ -277,7 +278,7 @@ def _as_computed(point: Point, tests: int) -> Check:
     return Check.against(
         f"bound molecules, {CYCLE}, dt = {point.dt_s:g} s", "exact", point.measured.value,
         point.measured.se, point.stepped, source="stationary law of exp(H dt) exp(R dt)",
-        z_limit=limit,
+        z_limit=limit, solved=True,
     )  # fmt: skip
 
 
@@ -293,7 +294,8 @@ def _summary(curves: list[Curve]) -> Table:
     columns |= {f"error_{name}": [c.at_auto.get(name) for c in curves] for name in names}
     columns["order_short"] = [c.order(0, 2) for c in curves]
     columns["order_long"] = [c.order(-3, -1) for c in curves]
-    return Table("timestep", columns)
+    solved = [name for name in columns if name.startswith(("error", "order"))]
+    return Table("timestep", columns, solved)
 
 
 def _hops(found: Curve) -> float:
@@ -309,8 +311,7 @@ def _curves(curves: list[Curve]) -> Table:
         for dt, errors in zip(c.steps, c.errors, strict=True)
         for name, error in errors.items()
     ]
-    names = ("scenario", "dt_s", "quantity", "error")
-    return Table("timestep_curves", dict(zip(names, zip(*rows, strict=True), strict=True)))
+    return Table.of_rows("timestep_curves", "scenario dt_s quantity error", rows, ("error",))
 
 
 def _simulated(points: list[Point]) -> Table:
@@ -323,6 +324,7 @@ def _simulated(points: list[Point]) -> Table:
             "stepped": [p.stepped for p in points],
             "true": [p.true for p in points],
         },
+        solved=("stepped", "true"),
     )
 
 

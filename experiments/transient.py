@@ -328,8 +328,11 @@ def _checks(found: dict[Case, F64], laws: dict[Case, F64]) -> list[Check]:
             if case.block != NONE:
                 source = "mean field of the steps, hops exact"
             mean = float(counts[:, at].mean())
-            check = Check.against(name, "exact", mean, se, law, source=source, z_limit=limit)
-            checks.append(check)
+            checks.append(
+                Check.against(
+                    name, "exact", mean, se, law, source=source, z_limit=limit, solved=True
+                )
+            )
     return checks
 
 
@@ -384,7 +387,7 @@ def _curves(found: dict[Case, F64], laws: dict[Case, F64], unit: float) -> Table
                    mean[at] / unit, se[at] / unit, laws[case][at] / unit)  # fmt: skip
             for column, cell in zip(columns.values(), row, strict=True):
                 column.append(cell)
-    return Table("transient", columns)
+    return Table("transient", columns, solved=("theory_nM",))
 
 
 def _shapes(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> Table:
@@ -403,6 +406,7 @@ def _shapes(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> Ta
             "decay_se": [each.decay.se for each in shapes.values()],
             "decay_theory_s": [decay for _, decay in theories],
         },
+        solved=("peak_theory_nM", "decay_theory_s"),
     )
 
 

@@ -262,7 +262,7 @@ def test_csv_and_parquet_hold_the_same_rounded_numbers(numbers: list[float]) -> 
     np.testing.assert_array_equal(np.array(lines, dtype=float), frame.to_numpy())
     for line, number in zip(lines, numbers, strict=True):
         assert line == [repr(float(cell)) for cell in line], "no digit that means nothing"
-        if math.isfinite(number) and abs(number) > 1e-290:
+        if 1e-290 < abs(number) < 1e300:
             departure = abs(float(line[0]) - number)
             assert departure <= last_unit(number, text.DIGITS) * (0.5 + 1e-5)
 

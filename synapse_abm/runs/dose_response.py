@@ -117,12 +117,20 @@ def snapshot(bound: int, sites: int, p: float) -> Estimate:
 
 
 def binomial_check(
-    name: str, bound: int, sites: int, p: float, *, source: str, false_alarm: float
+    name: str,
+    bound: int,
+    sites: int,
+    p: float,
+    *,
+    source: str,
+    false_alarm: float,
+    solved: bool = False,
 ) -> Check:
     """The check that ``bound`` of ``sites`` independent sites may come from Binomial(sites, p).
 
     It passes unless the exact law gives a count as extreme, on the same side, at most half of
-    ``false_alarm``: right for any count, where a limit in standard errors is not.
+    ``false_alarm``: right for any count, where a limit in standard errors is not. ``solved`` says
+    that a solver made ``p``.
     """
     from scipy.special import bdtr, bdtrc
 
@@ -130,4 +138,5 @@ def binomial_check(
     below = float(bdtr(bound, sites, p))
     above = float(bdtrc(bound - 1, sites, p)) if bound > 0 else 1.0
     passed = min(below, above) > false_alarm / 2
-    return Check(name, "exact", it.value, it.se, p, z_score(it.value, it.se, p), source, passed)
+    z = z_score(it.value, it.se, p)
+    return Check(name, "exact", it.value, it.se, p, z, source, passed, solved)

@@ -79,7 +79,8 @@ class Outcome:
         """For the record."""
         stated, estimate = self.prediction, self.estimate
         value, se = (estimate.value, estimate.se) if estimate else (math.nan, None)
-        return Check(stated.name, stated.kind, value, se, None, None, stated.expected, self.holds)
+        stated_by = stated.expected
+        return Check(stated.name, stated.kind, value, se, None, None, stated_by, self.holds, True)
 
     @property
     def model(self) -> str:
@@ -127,6 +128,7 @@ def table(outcomes: Sequence[Outcome], name: str = "predictions") -> Table:
             "stated": [one.stated for one in stated],
             "source": [one.source for one in stated],
         },
+        solved=("model", "se"),
     )
 
 

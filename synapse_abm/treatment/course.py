@@ -381,7 +381,7 @@ class Course:
             columns[f"{quantity}_se"] = self.se(quantity)
             if twin is not None:
                 columns[f"{quantity}_mean_field"] = twin
-        return Table(name, columns)
+        return Table(name, columns, [key for key in columns if key.endswith("_mean_field")])
 
     # --- interrupting -----------------------------------------------------------------------------
 
