@@ -45,7 +45,7 @@ from synapse_abm.runs.experiment import (
 )
 from synapse_abm.runs.results import Check, Report
 from synapse_abm.runs.sweep import check_workers
-from synapse_abm.synapse.scenarios import find_scenario, scenarios
+from synapse_abm.scenarios import find_scenario, scenarios
 
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1

@@ -5,7 +5,7 @@
     python tests/fuzz.py --only scenario:7:1234  # one input again, with its traceback
 
 An input fails if anything but a message of the program comes of it (a traceback, a message that
-does not name the argument), if it takes over ``LIMIT_S``, if it needs more than ``LIMIT_BYTES`` of memory,
+does not name the argument), if it takes over ``LIMIT_S`` or needs over ``LIMIT_BYTES`` of memory,
 or if a message holds control characters. Every input follows from kind, seed and number alone.
 """
 
@@ -46,7 +46,8 @@ LIMIT_BYTES = 2 * 1024**3  # beyond what the program holds before the first inpu
 
 #: What people and programs put where something else is wanted.
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 7, 10**9, 2**63, 2**64, 10**400, -(10**30), 0.0, -0.0, 0.5, 1.0, -3.5,
+    None, True, False, 0, 1, -1, 2, 7, 10**9, 2**63, 2**64, 10**400, -(10**30), 0.0, -0.0, 0.5,
+    1.0, -3.5,
     5e-324, 1e-300, 1e300, 1.7e308, math.nan, math.inf, -math.inf, "", " ", "x", "1", "1 nM", "nan",
     "5 furlongs", "1e999 nM", "SERT", "citalopram", "../../etc", "a/b", "\x1b[31mred\x1b[0m",
     "\x00", "\u202e",
@@ -82,7 +83,7 @@ _TOKENS = (
 
 
 def torn(text: str, chance: random.Random) -> str:
-    """``text`` with one to five places removed, exchanged, repeated or filled with something odd."""
+    """``text`` with one to five places removed, exchanged, repeated or filled with odd tokens."""
     for _ in range(chance.randint(1, 5)):
         lines = text.splitlines() or [""]
         at, other = chance.randrange(len(lines)), chance.randrange(len(lines))
@@ -144,7 +145,7 @@ def changed(value: Any, chance: random.Random) -> Any:
 
 @functools.cache
 def _scenario_texts() -> tuple[str, ...]:
-    folder = ROOT / "synapse_abm" / "synapse" / "scenarios"
+    folder = ROOT / "synapse_abm" / "scenarios"
     return tuple(path.read_text("utf-8") for path in sorted(folder.glob("*.toml")))
 
 
@@ -216,7 +217,7 @@ def _checkpoints() -> tuple[bytes, ...]:
 
     made = []
     for name in ("binding", "competition"):
-        source: Scenario = read_scenario(ROOT / "synapse_abm/synapse/scenarios" / f"{name}.toml")
+        source: Scenario = read_scenario(ROOT / "synapse_abm/scenarios" / f"{name}.toml")
         made.append(checkpoint.to_bytes(Simulation(source, 1)))
     return tuple(made)
 
@@ -288,7 +289,7 @@ def _calls() -> tuple[tuple[Callable[..., Any], dict[str, Any]], ...]:
     from synapse_abm.synapse import scenario as describe
     from synapse_abm.synapse.scenario.file import read_scenario
 
-    binding = read_scenario(ROOT / "synapse_abm" / "synapse" / "scenarios" / "binding.toml")
+    binding = read_scenario(ROOT / "synapse_abm" / "scenarios" / "binding.toml")
     small = binding.model_copy(update={"run": None})
     site = describe.Kinetics(kon_per_nM_s=0.01, koff_per_s=0.01)
 
@@ -348,7 +349,7 @@ KINDS: dict[str, Callable[[random.Random, Path], None]] = {
 
 @contextlib.contextmanager
 def _refusals(names: list[str] | None = None) -> Iterator[None]:
-    """Messages of the program pass, and a ``ValueError`` or ``TypeError`` that names an argument."""
+    """Messages of the program pass, and a ``ValueError`` or ``TypeError`` naming an argument."""
     try:
         yield
     except SynapseError as error:

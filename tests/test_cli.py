@@ -22,7 +22,7 @@ from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_
 from synapse_abm.core.progress import bar
 from synapse_abm.runs import experiment
 from synapse_abm.runs.experiment import find, perform
-from synapse_abm.synapse.scenarios import scenarios
+from synapse_abm.scenarios import scenarios
 
 DEMO = '''"""How many of ten seats does the drug take?
 

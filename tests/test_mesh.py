@@ -25,7 +25,7 @@ from synapse_abm.synapse.scenario.mesh import (
 )
 from synapse_abm.theory.stepping import MoleculeFlow, Sink
 
-READY_MADE = sorted((Path(synapse_abm.__file__).parent / "synapse" / "scenarios").glob("*.toml"))
+READY_MADE = sorted((Path(synapse_abm.__file__).parent / "scenarios").glob("*.toml"))
 
 
 def place(

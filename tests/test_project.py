@@ -126,7 +126,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     listed = do(scripts / "synapse-abm", "list")
     names = {line.split()[0] for line in listed.splitlines() if line.startswith("  ")}
-    ready = (ROOT / "synapse_abm" / "synapse" / "scenarios").glob("*.toml")
+    ready = (ROOT / "synapse_abm" / "scenarios").glob("*.toml")
     assert names == {path.stem for path in (*(ROOT / "experiments").glob("[!_.]*.py"), *ready)}
     assert "The hyperbola emerges" in do(scripts / "synapse-abm", "run", "hyperbola", "--quick")
     assert (tmp_path / "outputs" / "hyperbola" / "run.json").is_file()

@@ -23,6 +23,7 @@ import scenarios as made
 from synapse_abm import statistics, theory
 from synapse_abm.cli import main
 from synapse_abm.core.errors import InputError, InputErrors
+from synapse_abm.scenarios import scenarios as ready_made
 from synapse_abm.synapse.engine.network import CountRows, Names, channels
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import (
@@ -36,7 +37,6 @@ from synapse_abm.synapse.scenario import (
     sbml,
 )
 from synapse_abm.synapse.scenario.file import read_scenario
-from synapse_abm.synapse.scenarios import scenarios as ready_made
 
 FALSE_ALARM = 1e-6
 RUNS = 2000

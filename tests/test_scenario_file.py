@@ -20,6 +20,7 @@ from synapse_abm.core.errors import InputError, InputErrors, SynapseError
 from synapse_abm.core.quantity import parse
 from synapse_abm.runs.experiment import scenario_summary
 from synapse_abm.runs.simulate import simulate
+from synapse_abm.scenarios import scenarios
 from synapse_abm.synapse.scenario import (
     Batch,
     Grid,
@@ -34,7 +35,6 @@ from synapse_abm.synapse.scenario import definition as scenario
 from synapse_abm.synapse.scenario.cost import estimate_cost, residual_transient, settling_s
 from synapse_abm.synapse.scenario.file import parse_scenario, read_scenario
 from synapse_abm.synapse.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
-from synapse_abm.synapse.scenarios import scenarios
 
 SHIPPED = scenarios()
 SMALL: dict[str, Any] = {

@@ -18,9 +18,9 @@ from typing import Any
 
 from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
 from synapse_abm.core.quantity import bare_name
+from synapse_abm.scenarios import find_scenario
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.file import TABLES, parse_scenario, read_tables
-from synapse_abm.synapse.scenarios import find_scenario
 
 #: Settings of a run that a model is told by keywords of its own.
 _ELSEWHERE = {
