@@ -38,7 +38,7 @@ from synapse_abm.pharmacology import LigandRecord
 from synapse_abm.runs import dose_response
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.statistics import Estimate
-from synapse_abm.synapse.scenario import Grid, Target
+from synapse_abm.synapse.scenario import Grid, Target, to_scenario_ligand
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def scenario(drug: LigandRecord, concentration_nM: float) -> Scenario:
         name="selectivity",
         grid=Grid.well_mixed(1.0),
         targets={target: Target(sites=SITES) for target in TARGETS},
-        ligands={"drug": drug.in_scenario(TARGETS, clamped_nM=concentration_nM)},
+        ligands={"drug": to_scenario_ligand(drug, TARGETS, clamped_nM=concentration_nM)},
         dt_s=1 / slower,
     )
 

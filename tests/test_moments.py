@@ -30,8 +30,8 @@ from synapse_abm.neuron.meanfield.lna import (
 )
 from synapse_abm.neuron.meanfield.ode import FAST, NO_DRUG, Exposure, course, settled
 from synapse_abm.neuron.scenario import DAY_S, coupling_target, neuron
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import student_quantile
-from synapse_abm.synapse.scenario.definition import Kinetics
 
 IT = neuron()
 DRUG_85 = Exposure.of_occupancy(0.85)

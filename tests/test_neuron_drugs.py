@@ -21,9 +21,9 @@ from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
 from synapse_abm.neuron.meanfield.lna import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
 from synapse_abm.neuron.meanfield.ode import NO_DRUG, Exposure, settled
 from synapse_abm.neuron.scenario import DAY_S, filling, neuron
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import student_quantile
 from synapse_abm.synapse.engine.planting import plant
-from synapse_abm.synapse.scenario.definition import Kinetics
 from synapse_abm.treatment import course as course_module
 from synapse_abm.treatment.course import QUANTITIES, Course
 from synapse_abm.treatment.treatment import Treatment, acting, constant

@@ -14,9 +14,9 @@ from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
 from synapse_abm.neuron.meanfield.ode import FAST, Exposure
 from synapse_abm.neuron.scenario import Neuron, neuron
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
 from synapse_abm.synapse.engine.planting import plant
-from synapse_abm.synapse.scenario.definition import Kinetics
 
 IT = neuron()
 FAST_DRUG = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))

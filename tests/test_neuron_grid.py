@@ -27,11 +27,11 @@ from synapse_abm.neuron.engine.simulation_grid import (
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield.ode import Exposure
 from synapse_abm.neuron.scenario import neuron
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import Estimate, normal_quantile, student_quantile
 from synapse_abm.synapse.engine.invariants import InvariantError
 from synapse_abm.synapse.engine.layout import DEGRADE, KIND
 from synapse_abm.synapse.engine.planting import plant
-from synapse_abm.synapse.scenario.definition import Kinetics
 from synapse_abm.treatment import acute
 from synapse_abm.treatment import treatment as treatment_module
 from synapse_abm.treatment.course import Course, CourseError

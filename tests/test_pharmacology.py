@@ -22,7 +22,14 @@ from synapse_abm import pharmacology
 from synapse_abm.cli import main
 from synapse_abm.core.errors import InputError, InputErrors, SynapseError, UnknownName
 from synapse_abm.pharmacology import LigandRecord, Value, library, ligand, load_ligands
-from synapse_abm.synapse.scenario import Grid, Kinetics, Reservoir, Scenario, Target
+from synapse_abm.synapse.scenario import (
+    Grid,
+    Kinetics,
+    Reservoir,
+    Scenario,
+    Target,
+    to_scenario_ligand,
+)
 
 LIGANDS = [
     *("serotonin", "norepinephrine"),
@@ -265,7 +272,7 @@ def test_an_unknown_target_is_explained() -> None:
 def test_a_ligand_fits_a_scenario() -> None:
     targets = {"SERT": Target(sites=10), "5-HT1A": Target(kind="receptor", sites=3)}
     reservoir = Reservoir(concentration_nM=5.0, exchange_per_s=1.0)
-    make = pharmacology.to_scenario_ligand
+    make = to_scenario_ligand
     scenario = Scenario(
         grid=Grid.well_mixed(10.0),
         targets=targets,

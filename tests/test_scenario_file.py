@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from synapse_abm.cli import main
-from synapse_abm.core import rng
+from synapse_abm.core import fields, rng
 from synapse_abm.core.errors import InputError, InputErrors, SynapseError
 from synapse_abm.core.quantity import parse
 from synapse_abm.runs.experiment import scenario_summary
@@ -31,7 +31,6 @@ from synapse_abm.synapse.scenario import (
     Scenario,
     Target,
 )
-from synapse_abm.synapse.scenario import definition as scenario
 from synapse_abm.synapse.scenario.cost import estimate_cost, residual_transient, settling_s
 from synapse_abm.synapse.scenario.file import parse_scenario, read_scenario
 from synapse_abm.synapse.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
@@ -126,8 +125,8 @@ def test_a_scenario_survives_a_trip_through_json() -> None:
 
 
 def test_limits_are_those_of_the_generator() -> None:
-    assert (scenario.MAX_SEED, scenario.MAX_REPLICATE) == (rng.MAX_SEED, rng.MAX_REPLICATE)
-    assert scenario.MAX_ENTITY == rng.MAX_ENTITY
+    assert (fields.MAX_SEED, fields.MAX_REPLICATE) == (rng.MAX_SEED, rng.MAX_REPLICATE)
+    assert fields.MAX_ENTITY == rng.MAX_ENTITY
 
 
 def test_three_constants_may_agree() -> None:

@@ -18,8 +18,8 @@ from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
 from synapse_abm.neuron.meanfield.ode import Exposure, response_at, settled
 from synapse_abm.neuron.scenario import DAY_S, neuron
 from synapse_abm.neuron.slow import advanced, exponential_action, slow_inputs
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
-from synapse_abm.synapse.scenario.definition import Kinetics
 from synapse_abm.treatment.course import QUANTITIES, Course, step_edges_s
 from synapse_abm.treatment.treatment import Treatment, acting, constant, stopped
 from synapse_abm.treatment.treatment import treatment as of_values

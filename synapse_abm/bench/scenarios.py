@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 
-from synapse_abm.synapse.scenario.definition import Grid, Kinetics, Ligand, Scenario, Target
+from synapse_abm.pharmacology.kinetics import Kinetics
+from synapse_abm.synapse.scenario import Grid, Ligand, Scenario, Target
 
 TARGET, LIGAND = "transporter", "drug"
 

@@ -25,10 +25,11 @@ from pydantic import Field, ValidationError
 
 from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputError, raise_faults
+from synapse_abm.core.fields import Count, Frozen, NonNegative, Positive
 from synapse_abm.core.units import molecules_per_nM
 from synapse_abm.core.validation_errors import field_faults
 from synapse_abm.pharmacology import Status
-from synapse_abm.synapse.scenario.definition import Count, Frozen, Kinetics, NonNegative, Positive
+from synapse_abm.pharmacology.kinetics import Kinetics
 
 DAY_S = 86_400.0
 PLACES = ("terminal", "soma")

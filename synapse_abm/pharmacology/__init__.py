@@ -26,12 +26,11 @@ from synapse_abm.pharmacology.library import (
     ligand_names,
     load_ligands,
     target_names,
-    to_scenario_ligand,
 )
+from synapse_abm.pharmacology.ligand_record import LigandRecord
 from synapse_abm.pharmacology.records import (
     Affinity,
     BindingRates,
-    LigandRecord,
     Source,
     Status,
     TargetRecord,
@@ -52,5 +51,4 @@ __all__ = [
     "ligand_names",
     "load_ligands",
     "target_names",
-    "to_scenario_ligand",
 ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.fields import Frozen
 from synapse_abm.core.validation_errors import MISSING, description, field_faults, valid
 from synapse_abm.pharmacology.records import (
     Affinity,
@@ -20,7 +21,6 @@ from synapse_abm.pharmacology.records import (
     TargetRecord,
     Text,
 )
-from synapse_abm.synapse.scenario.definition import Frozen
 
 Kind = Literal[
     "transmitter",

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import functools
 import os
+import textwrap
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from synapse_abm.core.errors import UnknownName, raise_faults
+from synapse_abm.core.fields import Frozen
+from synapse_abm.core.text import text_table
 from synapse_abm.core.validation_errors import read_toml
 from synapse_abm.pharmacology.checking import LigandEntry, LigandFile, checked
+from synapse_abm.pharmacology.ligand_record import (
+    WIDTH,
+    LigandRecord,
+    citation,
+    number,
+    paragraphs,
+)
 from synapse_abm.pharmacology.records import (
     Affinity,
     AssociationRate,
     Diffusion,
-    LigandRecord,
     Source,
     TargetRecord,
 )
-from synapse_abm.synapse.scenario.definition import Frozen, Ligand
+
+#: Columns of the table.
+COLUMNS = ("SERT", "NET", "5-HT1A")
+LEGEND = (
+    "Affinities in nM. Status: p published, d derived by arithmetic, a assumed or quoted without a"
+    " source that was read, c calibrated. Kd, Ki: binding; Km: uptake of the transmitter"
+    " itself; IC50: half inhibition. The default is shown; where sources disagree, choose another"
+    " as LIGAND@SOURCE."
+)
 
 _FILES = ("sources.toml", "targets.toml", "ligands.toml")
 
@@ -95,8 +112,6 @@ class Library(Frozen):
         )
 
     def __str__(self) -> str:
-        from synapse_abm.pharmacology.showing import library_text
-
         return library_text(self)
 
 
@@ -185,19 +200,6 @@ def target_names() -> tuple[str, ...]:
     return library().target_names()
 
 
-def to_scenario_ligand(name: str, targets: Iterable[str], **supply: Any) -> Ligand:
-    """The ligand ``name`` as a scenario takes it, binding to those of ``targets`` for which an
-    affinity is known; ``supply`` says where its molecules come from (``count``, ``clamped_nM``,
-    ``reservoir``, ...).
-
-    Raises
-    ------
-    UnknownName
-        If the ligand, its source or a target is unknown.
-    """
-    return ligand(name).in_scenario(targets, **supply)
-
-
 def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> Library:
     """``base`` (the program's own ligands by default) with those of a TOML file added.
 
@@ -233,3 +235,53 @@ def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> L
     raise_faults(faults)
     assert file is not None
     return base.extended(file)
+
+
+# --- the table for people ----------------------------------------------------------------------
+
+
+def library_text(library: Library) -> str:
+    """All ligands with their default affinities, the alternatives, and the sources."""
+    records = [library.ligand(name) for name in library.ligand_names()]
+    rows, others = list[list[str]](), list[list[str]]()
+    for record in records:
+        shown = [record.affinity(t) for t in COLUMNS if t in record.bound_targets]
+        at = {each.target: each for each in shown}
+        sources = ", ".join(dict.fromkeys(each.source for each in shown))
+        cells = [_cell(at[target]) if target in at else "-" for target in COLUMNS]
+        rows.append([record.name, record.kind, *cells, sources])
+        others += _alternatives(record)
+    return "\n".join(
+        [
+            text_table(["ligand", "class", *COLUMNS, "source"], rows),
+            "",
+            textwrap.fill(LEGEND, WIDTH, break_on_hyphens=False),
+            "",
+            text_table(["other sources", *COLUMNS], others),
+            "",
+            "Sources",
+            *paragraphs((key, citation(source)) for key, source in sorted(library.sources.items())),
+        ]
+    )
+
+
+def _cell(affinity: Affinity) -> str:
+    return f"{affinity.quantity} {number(affinity.nM)} {affinity.status[0]}"
+
+
+def _alternatives(record: LigandRecord) -> list[list[str]]:
+    """A row for each source that is not the default of any target it speaks of."""
+    spare = [
+        each
+        for each in record.all_affinities
+        if each.target in COLUMNS and each is not record.affinities(each.target)[0]
+    ]
+    rows = []
+    for key in dict.fromkeys(each.key for each in spare):
+        at = {each.target: each for each in spare if each.key == key}
+        rows.append([f"{record.name}@{key}", *_cells(at)])
+    return rows
+
+
+def _cells(at: dict[str, Affinity]) -> Sequence[str]:
+    return [_cell(at[target]) if target in at else "-" for target in COLUMNS]

@@ -45,9 +45,8 @@ from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
 from synapse_abm.synapse.engine.network import Address, Names
 from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation
-from synapse_abm.synapse.scenario import expected
+from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
-from synapse_abm.synapse.scenario.definition import RunSettings, Scenario
 from synapse_abm.synapse.scenario.feasibility import run_faults
 from synapse_abm.synapse.scenario.summary import warnings
 

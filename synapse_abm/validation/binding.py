@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
+from synapse_abm.synapse.scenario import Ligand, Scenario
 from synapse_abm.validation.cases import Case
 from synapse_abm.validation.places import per_concentration, per_pair, reservoir, well_mixed
 from synapse_abm.validation.quantities import OCCUPANCY, covariance, exchange_rate, variance

@@ -18,7 +18,7 @@ from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series, Simulation
 from synapse_abm.synapse.engine.state import State
-from synapse_abm.synapse.scenario.definition import Grid, Ligand, Reservoir, Scenario
+from synapse_abm.synapse.scenario import Grid, Ligand, Reservoir, Scenario
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.geometry import THREE_DIMENSIONS, place_of, why_not
 from synapse_abm.validation.passage import put_into

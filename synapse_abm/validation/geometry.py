@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from synapse_abm.synapse.scenario.definition import Grid
+from synapse_abm.synapse.scenario import Grid
 from synapse_abm.validation.cases import Case
 
 MOST_CELLS = LONGEST_SIDE = 2500

@@ -13,7 +13,7 @@ import numpy as np
 
 from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario, Target
+from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.geometry import place_of, why_not
 from synapse_abm.validation.places import per_pair, side_by_side

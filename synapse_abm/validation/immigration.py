@@ -20,7 +20,7 @@ import numpy as np
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.engine.network import Address, CountRows, Names
 from synapse_abm.synapse.engine.simulation import Series, Simulation, event_index
-from synapse_abm.synapse.scenario.definition import Batch, Ligand, Reservoir, Scenario
+from synapse_abm.synapse.scenario import Batch, Ligand, Reservoir, Scenario
 from synapse_abm.theory import exit_count, immigration_death
 from synapse_abm.validation.cases import Array, Case, after, common_step
 from synapse_abm.validation.places import ONE_CELL, reservoir, side_by_side

@@ -19,7 +19,7 @@ from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.network import Address, CountRows, Names
 from synapse_abm.synapse.engine.simulation import Series, Simulation
 from synapse_abm.synapse.engine.state import State
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
+from synapse_abm.synapse.scenario import Ligand, Scenario
 from synapse_abm.theory import (
     Law,
     closed_transient_law,

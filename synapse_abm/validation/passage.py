@@ -21,7 +21,7 @@ from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series, Simulation
 from synapse_abm.synapse.engine.state import State
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario, Target
+from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.geometry import Place, place_of, why_not
 from synapse_abm.validation.places import per_pair

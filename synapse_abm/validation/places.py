@@ -6,14 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synapse_abm.synapse.scenario.definition import (
-    Grid,
-    Kinetics,
-    Ligand,
-    Reservoir,
-    Scenario,
-    Target,
-)
+from synapse_abm.pharmacology.kinetics import Kinetics
+from synapse_abm.synapse.scenario import Grid, Ligand, Reservoir, Scenario, Target
 
 ONE_CELL = Grid.well_mixed(1.0)
 

@@ -15,7 +15,7 @@ import numpy as np
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.synapse.engine.network import Address, CountRows, Names
 from synapse_abm.synapse.engine.simulation import Simulation, event_index
-from synapse_abm.synapse.scenario.definition import Grid, Ligand, Scenario, Target
+from synapse_abm.synapse.scenario import Grid, Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.geometry import Place, place_of, why_not
 from synapse_abm.validation.grid import relaxation_steps

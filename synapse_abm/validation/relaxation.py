@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapse_abm.core.units import molecules_per_nM
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
+from synapse_abm.synapse.scenario import Ligand, Scenario
 
 type Array = NDArray[np.float64]
 type Species = tuple[str, ...]

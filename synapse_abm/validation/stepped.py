@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synapse_abm.synapse.scenario.definition import Grid
+from synapse_abm.synapse.scenario import Grid
 from synapse_abm.validation.cases import Array
 
 

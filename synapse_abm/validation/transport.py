@@ -11,7 +11,7 @@ import numpy as np
 
 from synapse_abm.synapse.engine.network import Address, Names
 from synapse_abm.synapse.engine.simulation import Series, Simulation, event_index
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
+from synapse_abm.synapse.scenario import Ligand, Scenario
 from synapse_abm.theory import (
     Clearance,
     TransportRates,

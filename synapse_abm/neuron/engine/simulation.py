@@ -26,9 +26,9 @@ from synapse_abm.neuron.engine import kernels as compiled_kernels
 from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.meanfield.ode import NO_DRUG, Exposure
 from synapse_abm.neuron.scenario import PLACES, Neuron, free_parameters, receptor_occupancy
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.engine.layout import F64
 from synapse_abm.synapse.engine.network import Address
-from synapse_abm.synapse.scenario.definition import Kinetics
 
 #: What is recorded: means over a step of free serotonin (molecules), stock, transporters that carry
 #: and that are blocked, receptors with serotonin, at the terminal and at the soma; activated

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from synapse_abm import pharmacology
+from synapse_abm.core.fields import Frozen, Positive
 from synapse_abm.core.rng import MAX_ENTITY, AddressError, Stream, entity_words, uniforms
 from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.engine import kernels_grid as compiled_kernels
@@ -31,6 +32,7 @@ from synapse_abm.neuron.engine.kernels_grid import Bench
 from synapse_abm.neuron.engine.simulation import Baseline, Drug, NeuronSimulation
 from synapse_abm.neuron.meanfield.ode import Exposure
 from synapse_abm.neuron.scenario import PLACES, Neuron, free_parameters
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.engine.invariants import check_arrays
 from synapse_abm.synapse.engine.kernels import BUFFER
 from synapse_abm.synapse.engine.layout import (
@@ -59,15 +61,7 @@ from synapse_abm.synapse.engine.layout import (
 )
 from synapse_abm.synapse.engine.simulation import Simulation, scratch
 from synapse_abm.synapse.engine.state import State
-from synapse_abm.synapse.scenario.definition import (
-    Frozen,
-    Grid,
-    Kinetics,
-    Ligand,
-    Positive,
-    Scenario,
-    Target,
-)
+from synapse_abm.synapse.scenario import Grid, Ligand, Scenario, Target
 
 #: Places of the random address: the terminal (and the neuron), the soma.
 ADDRESSES = (1, 2)

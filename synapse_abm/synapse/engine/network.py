@@ -28,7 +28,7 @@ from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.heat import hop_table
 from synapse_abm.synapse.engine.layout import DIRECT_BITS, F64, I32, I64, U16, U32, U64
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
+from synapse_abm.synapse.scenario import Ligand, Scenario
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,10 @@
 said of it before it runs.
 """
 
-from synapse_abm.synapse.scenario.definition import (
-    AUTO,
-    Batch,
-    Grid,
-    Kinetics,
-    Ligand,
-    Reservoir,
-    RunSettings,
-    Scenario,
-    Target,
-)
+from synapse_abm.pharmacology.kinetics import Kinetics
+from synapse_abm.synapse.scenario.definition import AUTO, Scenario
+from synapse_abm.synapse.scenario.drugs import to_scenario_ligand
+from synapse_abm.synapse.scenario.parts import Batch, Grid, Ligand, Reservoir, RunSettings, Target
 
 __all__ = [
     "AUTO",
@@ -24,4 +17,5 @@ __all__ = [
     "RunSettings",
     "Scenario",
     "Target",
+    "to_scenario_ligand",
 ]

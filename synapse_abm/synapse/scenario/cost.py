@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from synapse_abm.synapse.scenario.definition import Ligand, RunSettings, Scenario
+from synapse_abm.synapse.scenario.parts import Description, Ligand, RunSettings
 
 #: Rough costs in seconds of a molecule-step, an event, a step, and a step of a site.
 COSTS = {"compiled": (1e-8, 1e-7, 3e-6, 1e-9), "agents": (7e-6, 3e-5, 3e-4, 4e-5)}
@@ -39,18 +39,18 @@ class CostEstimate:
     bytes: float
 
 
-def steps_per_sample(scenario: Scenario, run: RunSettings) -> int:
+def steps_per_sample(scenario: Description, run: RunSettings) -> int:
     """Steps between two records, at least one."""
     return max(1, round(run.sample_s / scenario.dt_s))
 
 
-def samples(scenario: Scenario, run: RunSettings) -> int:
+def samples(scenario: Description, run: RunSettings) -> int:
     """Records of one replicate."""
     sample_s = steps_per_sample(scenario, run) * scenario.dt_s
     return max(1, round(run.duration_s / sample_s))
 
 
-def expected_molecules(scenario: Scenario, ligand: Ligand, seconds: float) -> float:
+def expected_molecules(scenario: Description, ligand: Ligand, seconds: float) -> float:
     """Most real molecules of a kind, about."""
     if ligand.clamped_nM is not None:
         return 0.0
@@ -67,7 +67,9 @@ def expected_molecules(scenario: Scenario, ligand: Ligand, seconds: float) -> fl
     return found
 
 
-def memory_bytes(scenario: Scenario, seconds: float, records: float, replicates: int = 1) -> float:
+def memory_bytes(
+    scenario: Description, seconds: float, records: float, replicates: int = 1
+) -> float:
     """Memory that a run takes, bytes, about."""
     molecules = sum(expected_molecules(scenario, x, seconds) for x in scenario.ligands.values())
     sites = sum(target.n_sites for target in scenario.targets.values())
@@ -77,7 +79,7 @@ def memory_bytes(scenario: Scenario, seconds: float, records: float, replicates:
     return 2e8 + molecules * ROW + tables + records * replicates * numbers * RECORDED
 
 
-def estimate_cost(scenario: Scenario) -> CostEstimate:
+def estimate_cost(scenario: Description) -> CostEstimate:
     """Estimates for a scenario that says how long it is run."""
     run = scenario.run
     assert run is not None
@@ -94,7 +96,7 @@ def estimate_cost(scenario: Scenario) -> CostEstimate:
     return CostEstimate(steps, records, there, work, events, seconds, size)
 
 
-def events_per_s(scenario: Scenario, seconds: float) -> float:
+def events_per_s(scenario: Description, seconds: float) -> float:
     """Events per second of simulated time, at most about."""
     rate = 0.0
     for ligand in scenario.ligands.values():
@@ -110,7 +112,7 @@ def events_per_s(scenario: Scenario, seconds: float) -> float:
     return rate
 
 
-def nominal_nM(scenario: Scenario, ligand: Ligand, seconds: float = 0.0) -> float:
+def nominal_nM(scenario: Description, ligand: Ligand, seconds: float = 0.0) -> float:
     """Concentration as a textbook would take it: clamped, of the reservoir, or count by volume."""
     if ligand.clamped_nM is not None:
         return ligand.clamped_nM
@@ -122,7 +124,7 @@ def nominal_nM(scenario: Scenario, ligand: Ligand, seconds: float = 0.0) -> floa
 # --- regimes --------------------------------------------------------------------------------------
 
 
-def mixing_ratio(scenario: Scenario, name: str, target: str) -> float:
+def mixing_ratio(scenario: Description, name: str, target: str) -> float:
     """How much slower diffusion makes binding: k_on per site over the rate of diffusive arrival.
 
     Below about 0.1 a place is well mixed for this pair. Arrival is that of a disc of a cell's area
@@ -140,7 +142,7 @@ def mixing_ratio(scenario: Scenario, name: str, target: str) -> float:
     return kon_um3_per_s * max(1.0, scenario.targets[target].n_sites / grid.cells) / arrival
 
 
-def depletion(scenario: Scenario, name: str) -> float:
+def depletion(scenario: Description, name: str) -> float:
     """Share of a closed ligand's molecules that binding would take out of solution, 0 to 1.
 
     Mean field, one target after the other: for a warning, not for a result.
@@ -159,7 +161,7 @@ def depletion(scenario: Scenario, name: str) -> float:
     return min(1.0, binding / total)
 
 
-def settling_s(scenario: Scenario, name: str, target: str) -> float:
+def settling_s(scenario: Description, name: str, target: str) -> float:
     """Time (s) in which an occupancy that starts at nothing has come to 1 - 1/e of its end, about.
 
     Binding takes 1/(k_off + k_cat + k_on C / (1 + sum of C/K of the rivals)), longer where mixing
@@ -181,7 +183,7 @@ def settling_s(scenario: Scenario, name: str, target: str) -> float:
     return found + ((1 + taken / there) / exchange if exchange > 0 else math.inf)
 
 
-def _strength(scenario: Scenario, name: str, target: str) -> float:
+def _strength(scenario: Description, name: str, target: str) -> float:
     """C/K of a ligand at a target; 0 if it does not bind there."""
     ligand = scenario.ligands[name]
     kinetics = ligand.binding.get(target)
@@ -207,7 +209,7 @@ def is_present(ligand: Ligand) -> bool:
     return bool(supplied) or any(each.rate_per_s or each.times_s for each in ligand.batches)
 
 
-def regime_warnings(scenario: Scenario) -> list[str]:
+def regime_warnings(scenario: Description) -> list[str]:
     """Where the textbook's assumptions fail: mixing, depletion, few copies of nothing to see."""
     said = []
     for name, ligand in scenario.ligands.items():

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synapse_abm import theory
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.scenario.cost import nominal_nM
-from synapse_abm.synapse.scenario.definition import Kinetics, Ligand, Scenario
+from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario.parts import Ligand
 from synapse_abm.synapse.scenario.timestep import is_driven
 
 #: Largest table of the law of two closed ligands.

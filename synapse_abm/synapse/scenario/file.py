@@ -28,6 +28,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.fields import LONGEST_S, Frozen, Seconds
 from synapse_abm.core.quantity import bare_name, parse, unit_of
 from synapse_abm.core.validation_errors import (
     MISSING,
@@ -38,23 +39,20 @@ from synapse_abm.core.validation_errors import (
     read_toml,
     valid,
 )
+from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.pharmacology.library import Library, library, own_file
-from synapse_abm.synapse.scenario.definition import (
-    AUTO,
-    LONGEST_S,
+from synapse_abm.synapse.scenario.definition import AUTO, Scenario
+from synapse_abm.synapse.scenario.drugs import to_scenario_ligand
+from synapse_abm.synapse.scenario.feasibility import run_faults
+from synapse_abm.synapse.scenario.parts import (
     Batch,
-    Frozen,
     Grid,
-    Kinetics,
     Ligand,
     Reservoir,
     RunSettings,
-    Scenario,
-    Seconds,
     Target,
     part_faults,
 )
-from synapse_abm.synapse.scenario.feasibility import run_faults
 
 type Tables = Mapping[str, Any]
 
@@ -218,7 +216,7 @@ class _Reader:
             place = f"{path} ({at[0]})" if at else path
             self.faults += (each.within(place) for each in several)
             return {}
-        found = record.in_scenario(each for each in targets if each in self.known.targets)
+        found = to_scenario_ligand(record, (t for t in targets if t in self.known.targets))
         fields = ("role", "diffusion_um2_per_s", "binding")
         return {each: getattr(found, each) for each in fields} | {"taken_from": record.full_name}
 

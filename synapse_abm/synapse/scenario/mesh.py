@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario.parts import Description
 
 EULER_GAMMA = 0.5772156649015329
 #: Constant of the search on a square lattice, per cell and step (Montroll & Weiss 1965).
@@ -39,13 +39,13 @@ LARGEST = 0.1
 REACTION_RADIUS_UM = 0.001
 
 
-def slowing(scenario: Scenario, ligand: str, target: str) -> float:
+def slowing(scenario: Description, ligand: str, target: str) -> float:
     """Part of the time to bind, x above, that too fine a mesh adds; 0 where it adds none."""
     part, grid = _strength(scenario, ligand, target), scenario.grid
     return part * max(0.0, math.log(DISC * FACE * grid.depth_um / grid.spacing_um))
 
 
-def finest_um(scenario: Scenario, ligand: str, target: str, part: float = LARGEST) -> float:
+def finest_um(scenario: Description, ligand: str, target: str, part: float = LARGEST) -> float:
     """Spacing (um) at which the mesh adds ``part`` to the time to bind: cells no narrower.
 
     With ``part`` = 1, the finest mesh on which some rate within the cell would still be right.
@@ -56,7 +56,7 @@ def finest_um(scenario: Scenario, ligand: str, target: str, part: float = LARGES
     return DISC * FACE * scenario.grid.depth_um * math.exp(-part / strength)
 
 
-def capture(scenario: Scenario, ligand: str, target: str) -> float:
+def capture(scenario: Description, ligand: str, target: str) -> float:
     """Rate of binding in the fullest cell over the rate of leaving it, 4 D / h^2.
 
     Far below one the molecules of a cell are well mixed, which is what its rate takes for granted.
@@ -66,7 +66,7 @@ def capture(scenario: Scenario, ligand: str, target: str) -> float:
     return _strength(scenario, ligand, target) * math.pi / 2 * fullest
 
 
-def _strength(scenario: Scenario, ligand: str, target: str) -> float:
+def _strength(scenario: Description, ligand: str, target: str) -> float:
     """k_on / (2 pi D d); 0 where nothing is searched for on a plane."""
     found, grid = scenario.ligands[ligand], scenario.grid
     if found.clamped_nM is not None or found.diffusion_um2_per_s == 0:
@@ -77,7 +77,7 @@ def _strength(scenario: Scenario, ligand: str, target: str) -> float:
     return kon_um3_per_s / (2 * math.pi * found.diffusion_um2_per_s * grid.depth_um)
 
 
-def mesh_warnings(scenario: Scenario) -> list[str]:
+def mesh_warnings(scenario: Description) -> list[str]:
     """Where cells are too fine or too wide for binding."""
     said, grid = list[str](), scenario.grid
     smallest = DISC * REACTION_RADIUS_UM
@@ -92,7 +92,7 @@ def mesh_warnings(scenario: Scenario) -> list[str]:
     return said
 
 
-def _of_pair(scenario: Scenario, name: str, target: str) -> list[str]:
+def _of_pair(scenario: Description, name: str, target: str) -> list[str]:
     said, grid, pair = list[str](), scenario.grid, f"{name} at {target}"
     slower = slowing(scenario, name, target)
     if slower > LARGEST:

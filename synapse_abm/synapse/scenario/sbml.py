@@ -29,7 +29,8 @@ from typing import Any
 
 from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.files import write_atomic
-from synapse_abm.synapse.scenario.definition import Batch, Ligand, Scenario
+from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario.parts import Batch, Ligand
 
 LEVEL, VERSION = 3, 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from synapse_abm.pharmacology.library import library, own_file
 from synapse_abm.pharmacology.records import FASTEST_KON
 from synapse_abm.synapse.scenario.cost import (
     CostEstimate,
@@ -14,8 +15,8 @@ from synapse_abm.synapse.scenario.cost import (
     residual_transient,
     settling_s,
 )
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
 from synapse_abm.synapse.scenario.mesh import mesh_warnings
+from synapse_abm.synapse.scenario.parts import Description, Ligand
 from synapse_abm.synapse.scenario.timestep import in_cell_rate, reason, step_warnings
 
 type Row = tuple[str, str]
@@ -24,7 +25,7 @@ type Row = tuple[str, str]
 LARGEST_RESIDUAL = 0.01
 
 
-def scenario_text(scenario: Scenario) -> str:
+def scenario_text(scenario: Description) -> str:
     """The table."""
     sections = [
         (f"Scenario: {scenario.name}", list(_place(scenario))),
@@ -39,7 +40,7 @@ def scenario_text(scenario: Scenario) -> str:
     return "\n".join([*lines, *(f"! {each}" for each in warnings(scenario))])
 
 
-def warnings(scenario: Scenario) -> list[str]:
+def warnings(scenario: Description) -> list[str]:
     """What to beware of: names, the step, the regime, the mesh and the burn-in."""
     return [
         *_misnamed(scenario),
@@ -52,7 +53,7 @@ def warnings(scenario: Scenario) -> list[str]:
     ]
 
 
-def _place(scenario: Scenario) -> Iterator[Row]:
+def _place(scenario: Description) -> Iterator[Row]:
     grid = scenario.grid
     if grid.cells == 1:
         yield "place", f"one well-mixed cell of {_n(grid.volume_um3)} um^3"
@@ -63,14 +64,14 @@ def _place(scenario: Scenario) -> Iterator[Row]:
     yield "1 nM is", f"{_n(grid.molecules_per_nM)} molecules"
 
 
-def _targets(scenario: Scenario) -> Iterator[tuple[str, Row]]:
+def _targets(scenario: Description) -> Iterator[tuple[str, Row]]:
     for name, target in scenario.targets.items():
         where = "in given cells" if target.cells is not None else "scattered"
         amount = target.n_sites / scenario.grid.molecules_per_nM
         yield name, (target.kind, f"{target.n_sites} sites, {where}; as a solute {_n(amount)} nM")
 
 
-def _ligand(scenario: Scenario, name: str) -> Iterator[Row]:
+def _ligand(scenario: Description, name: str) -> Iterator[Row]:
     ligand = scenario.ligands[name]
     if ligand.taken_from:
         yield "constants", f"of {ligand.taken_from}, where not given (list --drugs shows sources)"
@@ -88,7 +89,7 @@ def _ligand(scenario: Scenario, name: str) -> Iterator[Row]:
         yield f"at {target}", ", ".join(_constants(scenario, name, target))
 
 
-def _supply(scenario: Scenario, ligand: Ligand) -> Iterator[Row]:
+def _supply(scenario: Description, ligand: Ligand) -> Iterator[Row]:
     per_nM = scenario.grid.molecules_per_nM
     if ligand.clamped_nM is not None:
         yield "clamped", f"{_n(ligand.clamped_nM)} nM"
@@ -110,7 +111,7 @@ def _supply(scenario: Scenario, ligand: Ligand) -> Iterator[Row]:
         yield "released", f"{batch.size} molecules in cell {batch.cell}, {how}"
 
 
-def _constants(scenario: Scenario, name: str, target: str) -> Iterator[str]:
+def _constants(scenario: Description, name: str, target: str) -> Iterator[str]:
     kinetics = scenario.ligands[name].binding[target]
     if kinetics.kon > 0:
         yield f"Kd {_n(kinetics.koff / kinetics.kon)} nM"
@@ -124,7 +125,7 @@ def _constants(scenario: Scenario, name: str, target: str) -> Iterator[str]:
         yield f"in-cell rate {_n(in_cell_rate(scenario, name, target))} /s"
 
 
-def _run(scenario: Scenario) -> Iterator[Row]:
+def _run(scenario: Description) -> Iterator[Row]:
     yield "dt", f"{_time(scenario.dt_s)} ({reason(scenario)})"
     run = scenario.run
     if run is None:
@@ -145,7 +146,7 @@ def _work(estimates: CostEstimate) -> str:
     )
 
 
-def _unsettled(scenario: Scenario) -> list[str]:
+def _unsettled(scenario: Description) -> list[str]:
     """Occupancies that have not settled when the burn-in is over.
 
     Not of ligands that are released in batches: nothing is expected to settle there.
@@ -166,7 +167,7 @@ def _unsettled(scenario: Scenario) -> list[str]:
     return said
 
 
-def _faster_than_diffusion(scenario: Scenario) -> list[str]:
+def _faster_than_diffusion(scenario: Description) -> list[str]:
     """Pairs that bind more often than molecules meet: a unit mistaken, most likely."""
     return [
         f"{name} binds {target} with k_on {_n(kinetics.kon)} /(nM s), faster than diffusion allows "
@@ -177,10 +178,8 @@ def _faster_than_diffusion(scenario: Scenario) -> list[str]:
     ]
 
 
-def _misnamed(scenario: Scenario) -> list[str]:
+def _misnamed(scenario: Description) -> list[str]:
     """A ligand called like one drug that has the constants of another: half of an edit."""
-    from synapse_abm.pharmacology.library import library, own_file
-
     said = list[str]()
     for name, ligand in scenario.ligands.items():
         taken = (own_file(ligand.taken_from) or ("", ligand.taken_from))[1].partition("@")[0]
@@ -189,7 +188,7 @@ def _misnamed(scenario: Scenario) -> list[str]:
     return said
 
 
-def _sampling(scenario: Scenario) -> list[str]:
+def _sampling(scenario: Description) -> list[str]:
     """A sampling interval that is not a whole number of steps is replaced by the nearest."""
     run = scenario.run
     if run is None:

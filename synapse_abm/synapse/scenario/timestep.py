@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 from synapse_abm.core.units import pair_rate_per_s
 from synapse_abm.synapse.scenario.cost import events_per_s
-from synapse_abm.synapse.scenario.definition import Ligand, Scenario
+from synapse_abm.synapse.scenario.parts import Description, Ligand
 
 type Cell = tuple[int, int]
 
@@ -116,7 +116,7 @@ def is_driven(ligand: Ligand) -> bool:
     return bool(ligand.batches) or carried or ligand.degradation_per_s > 0
 
 
-def limits(scenario: Scenario) -> Limits:
+def limits(scenario: Description) -> Limits:
     """The strictest limits among the ligands that wander and bind."""
     if scenario.grid.cells == 1:
         return Limits()
@@ -129,13 +129,13 @@ def limits(scenario: Scenario) -> Limits:
     return min(found, key=lambda each: each.longest_s, default=Limits())
 
 
-def in_cell_rate(scenario: Scenario, ligand: str, target: str) -> float:
+def in_cell_rate(scenario: Description, ligand: str, target: str) -> float:
     """Rate (1/s) at which one molecule binds one empty site when they share a cell."""
     kinetics = scenario.ligands[ligand].binding[target]
     return pair_rate_per_s(kinetics.kon, scenario.grid.cell_volume_um3)
 
 
-def _of_ligand(scenario: Scenario, name: str, driven: bool) -> Limits:
+def _of_ligand(scenario: Description, name: str, driven: bool) -> Limits:
     ligand = scenario.ligands[name]
     rates = {target: in_cell_rate(scenario, name, target) for target in ligand.binding}
     leaving = max(k.koff + k.kcat_per_s for k in ligand.binding.values())
@@ -168,7 +168,7 @@ class _SitesPerCell:
     given: Mapping[Cell, int]
 
     @classmethod
-    def of(cls, scenario: Scenario, target: str) -> _SitesPerCell:
+    def of(cls, scenario: Description, target: str) -> _SitesPerCell:
         """Scattered sites take distinct cells in turn, independently of other targets."""
         sites, cells = scenario.targets[target], scenario.grid.cells
         if sites.cells is None:
@@ -211,7 +211,7 @@ def _crowding(rates: Mapping[str, float], sites: Mapping[str, _SitesPerCell], ta
     return found
 
 
-def _meeting(scenario: Scenario, ligand: Ligand, sites: _SitesPerCell) -> float:
+def _meeting(scenario: Description, ligand: Ligand, sites: _SitesPerCell) -> float:
     """How much more often a released molecule is where the sites are, in cells, than at random."""
     sources = defaultdict[Cell, float](float)
     for batch in ligand.batches:
@@ -235,7 +235,7 @@ def _lumpiness(amounts: Mapping[Cell, float], cells: int) -> float:
     return max(0.0, sum((n / total) ** 2 for n in amounts.values()) - 1 / cells)
 
 
-def auto_dt(scenario: Scenario) -> Choice:
+def auto_dt(scenario: Description) -> Choice:
     """The longest step that keeps both rules and fits the sampling interval a whole number of
     times; where neither limits it, one that takes about :data:`MOST_EVENTS` events at most.
     """
@@ -259,12 +259,12 @@ def auto_dt(scenario: Scenario) -> Choice:
     return Choice(dt, f"keeps in-cell rate x dt at {rate * dt:.2g} ({found.ligand}: {rate:.3g} /s)")
 
 
-def _why_any(scenario: Scenario) -> str:
+def _why_any(scenario: Description) -> str:
     alone = scenario.grid.cells == 1
     return "one cell, exact at any step" if alone else "nothing depends on the step"
 
 
-def _fastest(scenario: Scenario) -> float:
+def _fastest(scenario: Description) -> float:
     """A rate, 1/s, that no single event of a site or molecule exceeds by much."""
     rates = [0.0]
     for ligand in scenario.ligands.values():
@@ -276,14 +276,14 @@ def _fastest(scenario: Scenario) -> float:
     return max(rates)
 
 
-def reason(scenario: Scenario) -> str:
+def reason(scenario: Description) -> str:
     """Why the step is as long as it is."""
     if scenario.dt_is_auto:
         return "auto: " + auto_dt(scenario).reason
     return "given"
 
 
-def step_warnings(scenario: Scenario) -> list[str]:
+def step_warnings(scenario: Description) -> list[str]:
     """What a step given by hand breaks."""
     found, dt = limits(scenario), scenario.dt_s
     said = []

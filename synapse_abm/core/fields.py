@@ -1,0 +1,32 @@
+"""Kinds of fields that records share: numbers with bounds, and what a message calls them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Limits of the generator's addresses (those of ``rng``, which needs NumPy; a test compares).
+MAX_SEED, MAX_REPLICATE, MAX_ENTITY = 2**64 - 1, 2**18 - 1, 2**32 - 1
+#: The longest time of a run, s: 300 years. Beyond it nothing would ever end.
+LONGEST_S = 1e10
+
+
+def whole(low: int, high: int) -> Any:
+    """A field for a whole number (no text, no truth value) from ``low`` to ``high``."""
+    described = f"a whole number from {low} to {high}"
+    return Field(ge=low, le=high, strict=True, description=described)
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number > 0")]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number >= 0")]
+Seconds = Annotated[
+    float, Field(gt=0, le=LONGEST_S, description=f"a number > 0 and at most {LONGEST_S:g}")
+]
+Count = Annotated[int, whole(0, MAX_ENTITY)]
+
+
+class Frozen(BaseModel):
+    """Immutable, and no unknown keys: a typing error is found where it was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

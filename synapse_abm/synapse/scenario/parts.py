@@ -1,0 +1,253 @@
+"""The parts of a scenario: the place, its sites, its ligands, the run; and the whole as plain data.
+
+All numbers are in the program's own units (um, s, nM, molecules); the unit stands in the field's
+name. Nothing here knows how a run is computed, and nothing is derived here: what follows from a
+description (its step, its cost, its summary) are functions of it in the modules above.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.fields import (
+    MAX_ENTITY,
+    MAX_REPLICATE,
+    MAX_SEED,
+    Count,
+    Frozen,
+    NonNegative,
+    Positive,
+    Seconds,
+    whole,
+)
+from synapse_abm.core.units import molecules_per_nM
+from synapse_abm.pharmacology.kinetics import Kinetics
+
+Side = Annotated[int, whole(1, 32767)]
+Cell = Annotated[tuple[Count, Count], Field(description="a cell [x, y], whole numbers >= 0")]
+
+
+class Grid(Frozen):
+    """A square lattice of cells with a depth; molecules are points in cells.
+
+    The default, 64 x 64 cells of 0.1 um, 1 um deep, is about one varicosity's share of
+    extracellular space (41 um^3; 1 nM is 24.7 molecules).
+    """
+
+    width: Side = 64
+    height: Side = 64
+    spacing_um: Positive = 0.1
+    depth_um: Positive = 1.0
+    walls: Literal["reflecting", "periodic"] = "reflecting"
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return self.width * self.height
+
+    @property
+    def cell_volume_um3(self) -> float:
+        """Volume of one cell in um^3."""
+        return self.spacing_um**2 * self.depth_um
+
+    @property
+    def volume_um3(self) -> float:
+        """Volume of the place in um^3."""
+        return self.cells * self.cell_volume_um3
+
+    @property
+    def molecules_per_nM(self) -> float:
+        """Molecules that make 1 nM in the whole place."""
+        return molecules_per_nM(self.volume_um3)
+
+    @classmethod
+    def well_mixed(cls, volume_um3: float) -> Self:
+        """One cell of the given volume (um^3): the place without space."""
+        return cls(width=1, height=1, spacing_um=1.0, depth_um=volume_um3)
+
+
+class Target(Frozen):
+    """Binding sites of one kind, fixed in cells.
+
+    Give ``sites`` (scattered at random, over distinct cells as long as there are enough) or
+    explicit
+    ``cells`` as (x, y), one per site; a cell may be named more than once.
+    """
+
+    kind: Literal["transporter", "receptor"] = "transporter"
+    sites: Count | None = None
+    cells: Annotated[
+        tuple[Cell, ...] | None,
+        Field(description="a list of cells [x, y], whole numbers >= 0, one for each site"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.sites is None) == (self.cells is None):
+            raise ValueError("give either 'sites' (a count) or 'cells' (one (x, y) per site)")
+        return self
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites."""
+        return len(self.cells) if self.cells is not None else int(self.sites or 0)
+
+
+class Reservoir(Frozen):
+    """Bulk solution around the place: molecules leave at ``exchange_per_s`` each and enter to
+    match.
+    """
+
+    concentration_nM: NonNegative
+    exchange_per_s: NonNegative
+
+
+class Batch(Frozen):
+    """``size`` molecules released together in one cell, at a rate (1/s), at given times (s), or
+    both.
+    """
+
+    size: Annotated[int, whole(1, MAX_ENTITY)]
+    cell: Cell = (0, 0)
+    rate_per_s: NonNegative = 0.0
+    times_s: tuple[NonNegative, ...] = ()
+
+
+class Ligand(Frozen):
+    """One kind of molecule in the place.
+
+    Explicit molecules start as ``count`` free ones, scattered at random or all in ``start_cell``,
+    and may come from a ``reservoir`` or ``batches``. A clamped ligand is a fixed concentration
+    without molecules of its own; it binds all the same.
+    """
+
+    role: Literal["serotonin", "norepinephrine", "drug"] = "drug"
+    taken_from: str = ""
+    """Name in the pharmacology (``citalopram@Tatsumi1997``) whose constants these are, if any."""
+    diffusion_um2_per_s: NonNegative = 0.0
+    count: Count = 0
+    start_cell: Cell | None = None
+    clamped_nM: NonNegative | None = None
+    reservoir: Annotated[
+        Reservoir | None,
+        Field(description="a table such as { concentration = '1 nM', exchange = '0.3 /s' }"),
+    ] = None
+    batches: Annotated[
+        tuple[Batch, ...],
+        Field(description="a list of tables such as [{ size = 9, cell = [0, 0], rate = '1 /s' }]"),
+    ] = ()
+    binding: dict[str, Kinetics] = Field(default_factory=dict)
+    return_per_s: NonNegative = 0.0
+    """Rate at which a transported molecule comes back out, in its transporter's cell."""
+    metabolism_per_s: NonNegative = 0.0
+    """Rate at which a transported molecule is destroyed inside."""
+    degradation_per_s: NonNegative = 0.0
+    """Rate at which a free molecule is destroyed."""
+
+    @model_validator(mode="after")
+    def _clamped_or_explicit(self) -> Self:
+        explicit = self.count or self.reservoir or self.batches or self.start_cell is not None
+        if self.clamped_nM is not None and explicit:
+            raise ValueError(
+                "a ligand is either clamped (clamped_nM) or made of molecules "
+                "(count, start_cell, reservoir, batches), not both"
+            )
+        return self
+
+
+class RunSettings(Frozen):
+    """How long, how often and by which engine a scenario is run.
+
+    The duration counts from time zero and includes the burn-in, which is recorded but not averaged.
+    """
+
+    duration_s: Seconds
+    burn_in_s: NonNegative = 0.0
+    sample_every_s: Seconds | None = None
+    """Time between records; a 200th of what follows the burn-in unless given."""
+    replicates: Annotated[int, whole(1, MAX_REPLICATE)] = 1
+    seed: Annotated[int, whole(0, MAX_SEED)] = 1
+    engine: Literal["compiled", "agents"] = "compiled"
+
+    @model_validator(mode="after")
+    def _something_to_average(self) -> Self:
+        if self.burn_in_s >= self.duration_s:
+            raise ValueError("a duration longer than the burn-in, which it includes")
+        if self.sample_s > self.duration_s - self.burn_in_s:
+            raise ValueError("a time between samples within what follows the burn-in")
+        return self
+
+    @property
+    def sample_s(self) -> float:
+        """Time between records, s."""
+        return self.sample_every_s or (self.duration_s - self.burn_in_s) / 200
+
+
+class Description(Frozen):
+    """All that is said of a scenario; ``definition.Scenario`` adds the step where none is given."""
+
+    name: str = "synapse"
+    grid: Grid = Grid()
+    targets: dict[str, Target] = Field(default_factory=dict)
+    ligands: dict[str, Ligand] = Field(default_factory=dict)
+    dt_s: Positive = math.nan  # not chosen yet
+    run: RunSettings | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        faults = list(part_faults(self.grid, self.targets, self.ligands))
+        if faults:
+            raise ValueError("; ".join(map(str, faults)))
+        return self
+
+    @property
+    def dt_is_auto(self) -> bool:
+        """Whether the step is chosen by the program."""
+        return "dt_s" not in self.model_fields_set
+
+
+def part_faults(
+    grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]
+) -> Iterator[InputError]:
+    """What is wrong although each part may be right by itself; paths as in a scenario file."""
+    for name, ligand in ligands.items():
+        for target in ligand.binding:
+            if target not in targets:
+                yield UnknownName(f"target of ligand.{name}.binding", target, targets)
+        yield from _doubled_sources(name, ligand)
+    yield from _cells_outside(grid, targets, ligands)
+
+
+def _cells_outside(
+    grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]
+) -> Iterator[InputError]:
+    named = [
+        (f"target.{name}.cells[{n}]", cell)
+        for name, target in targets.items()
+        for n, cell in enumerate(target.cells or ())
+    ]
+    for name, ligand in ligands.items():
+        named += [
+            (f"ligand.{name}.batches[{n}].cell", b.cell) for n, b in enumerate(ligand.batches)
+        ]
+        if ligand.start_cell is not None:
+            named.append((f"ligand.{name}.start_cell", ligand.start_cell))
+    allowed = f"a cell of the grid, x from 0 to {grid.width - 1}, y from 0 to {grid.height - 1}"
+    for path, cell in named:
+        if cell[0] >= grid.width or cell[1] >= grid.height:
+            yield InputError(path, cell, allowed)
+
+
+def _doubled_sources(name: str, ligand: Ligand) -> Iterator[InputError]:
+    at_rate = dict[Cell, int]()
+    for number, batch in enumerate(ligand.batches):
+        if batch.rate_per_s > 0 and (first := at_rate.setdefault(batch.cell, number)) != number:
+            allowed = f"a cell without another batch at a rate, such as batches[{first}] has"
+            yield InputError(
+                f"ligand.{name}.batches[{number}].cell", batch.cell, allowed, "merge them into one"
+            )
