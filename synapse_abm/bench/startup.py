@@ -19,7 +19,7 @@ import sys
 from time import perf_counter
 start = perf_counter()
 from synapse_abm.synapse.agents.model import SynapseModel
-from synapse_abm.synapse.scenario.definition import (Scenario)
+from synapse_abm.synapse.scenario.definition import Scenario
 imported = perf_counter()
 model = SynapseModel(Scenario.model_validate_json(sys.argv[1]))
 built = perf_counter()
