@@ -1,4 +1,4 @@
-"""The README's programs run as they stand, and the figures it shows are there."""
+"""The programs of README and guide run as they stand, and the figures they show are there."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from scipy import stats
 from synapse_abm.bench import BenchReport, Row
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
-PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+PAGES = {
+    path: path.read_text("utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "synapse_abm" / "guide").glob("*.md")))
+}
+PROGRAMS = [
+    program
+    for text in PAGES.values()
+    for program in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+]
 FALSE_ALARM = 1e-7  # of each of two statistical tests
 
 
 def run(holding: str) -> dict[str, Any]:
     """The names that the one program with this text in it leaves behind."""
-    (program,) = (each for each in PROGRAMS if holding in each)
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(program, "README.md", "exec"), names)
+    (program,) = (program for program in PROGRAMS if holding in program)
+    names: dict[str, Any] = {"__name__": "guide"}
+    exec(compile(program, "guide", "exec"), names)
     return names
 
 
@@ -84,9 +91,10 @@ def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
     ]
     table = BenchReport(rows, 0, 0.0, 0.0, None, None).markdown()
     assert table.count("\n") >= 2
-    assert table in TEXT, f"the README's table should be\n{table}"
+    page = PAGES[ROOT / "synapse_abm" / "guide" / "speed.md"]
+    assert table in page, f"the table of the page on speed should be\n{table}"
     day = datetime.date.fromisoformat(record["date"])
-    assert f"on {day.day} {day:%B %Y}" in TEXT
+    assert f"on {day.day} {day:%B %Y}" in page
 
 
 def test_the_neuron_is_braked_and_then_let_go(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,8 +125,15 @@ def test_every_program_is_tried() -> None:
     assert sum(len(program.splitlines()) for program in PROGRAMS[1:]) <= 67
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)]+)\)", TEXT)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", PAGES[page])
     local = [link for link in links if not link.startswith("http")]
-    assert local
-    assert all((ROOT / link).is_file() for link in local)
+    assert all((page.parent / link).is_file() for link in local)
+
+
+def test_every_page_of_the_guide_is_linked_from_the_readme() -> None:
+    readme = PAGES[ROOT / "README.md"]
+    pages = [path.relative_to(ROOT).as_posix() for path in PAGES if path.parent != ROOT]
+    assert pages
+    assert all(f"]({page})" in readme for page in pages)
