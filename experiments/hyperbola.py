@@ -98,17 +98,12 @@ def occupancy(synapse: Scenario, relaxation_s: float, seed: int, replicate: int)
     return float(model.run(READINGS * gap, every=gap).occupancy("SERT", "drug").mean())
 
 
-def run(
-    seed: int,
-    quick: bool,
-    progress: Progress,
-    drug: str = "citalopram",
-    kd_nM: float | None = None,
-) -> Result:
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Simulate all concentrations and hold them against the hyperbola."""
-    kinetics, facts = _binding(drug, kd_nM)
-    kd = facts["kd_nM"]
-    diffusion = pharmacology.ligand(drug).diffusion_um2_per_s
+    chosen = Options(**options)
+    kinetics, known = _binding(chosen.drug, chosen.kd_nM)
+    kd = known["kd_nM"]
+    diffusion = pharmacology.ligand(chosen.drug).diffusion_um2_per_s
     replicates = 16 if quick else REPLICATES
     pieces = list[tuple[Scenario, float, int, int]]()
     for ratio in CONCENTRATIONS_KD.tolist():
@@ -120,32 +115,43 @@ def run(
         (ratio * kd, statistics.from_replicates(runs))
         for ratio, runs in zip(CONCENTRATIONS_KD.tolist(), groups, strict=True)
     ]
-    return _result(facts | {"replicates": replicates, "sites": SITES}, points)
+    return _result(known | {"replicates": replicates, "sites": SITES}, points)
 
 
 def _binding(drug: str, kd_nM: float | None) -> tuple[Kinetics, dict[str, Any]]:
-    """Rate constants at SERT, and the facts that the output names."""
+    """Rate constants at SERT, and what the output says of them."""
     record = pharmacology.ligand(drug)
     affinity, kinetics = record.affinity("SERT"), record.kinetics("SERT")
     if kinetics.kcat_per_s > 0:
         raise InputError("--drug", drug, "a drug, which binds and stays outside", "try citalopram")
-    facts = {
+    known = {
         "ligand": record.full_name,
         "kd_nM": kinetics.koff / kinetics.kon,
         "kd_source": f"{affinity.source}, {affinity.status}",
         "papers": list(record.sources()),
     }
     if kd_nM is None:
-        return kinetics, facts
+        return kinetics, known
     if not 1e-6 <= kd_nM <= 1e9:  # also refuses nan
         raise InputError("--kd-nM", kd_nM, "a number from 1e-6 to 1e9, in nM")
     own = Kinetics(kd_nM=kd_nM, kon_per_nM_s=kinetics.kon)
-    return own, facts | {"kd_nM": kd_nM, "kd_source": "given by --kd-nM", "papers": []}
+    return own, known | {"kd_nM": kd_nM, "kd_source": "given by --kd-nM", "papers": []}
 
 
-def _result(facts: dict[str, Any], points: list[tuple[float, statistics.Estimate]]) -> Result:
-    kd = facts["kd_nM"]
-    limit = statistics.student_quantile(FALSE_ALARM, facts["replicates"] - 1, tests=len(points))
+@dataclass(frozen=True)
+class Curve:
+    """What the figures show: the points of ``drug`` and the limit of the checks."""
+
+    drug: str
+    kd_nM: float
+    points: list[tuple[float, statistics.Estimate]]
+    z: list[float]
+    z_limit: float
+
+
+def _result(known: dict[str, Any], points: list[tuple[float, statistics.Estimate]]) -> Result:
+    kd = known["kd_nM"]
+    limit = statistics.student_quantile(FALSE_ALARM, known["replicates"] - 1, tests=len(points))
     checks = [
         Check.against(
             f"SERT occupancy at {c:.4g} nM", "exact", e.value, e.se, float(theory.occupancy(c, kd)),
@@ -167,10 +173,11 @@ def _result(facts: dict[str, Any], points: list[tuple[float, statistics.Estimate
     return Result(
         tables=[Table("hyperbola", columns)],
         checks=checks,
-        text=_text(facts["ligand"], columns),
-        verdict=_verdict(facts, checks, limit),
-        scenario=facts | {"z_limit": limit},
-        papers=[*facts["papers"], "Anderson, Craciun & Kurtz 2010, doi:10.1007/s11538-010-9517-4"],
+        text=_text(known["ligand"], columns),
+        verdict=_verdict(known, checks, limit),
+        scenario=known | {"z_limit": limit},
+        papers=[*known["papers"], "Anderson, Craciun & Kurtz 2010, doi:10.1007/s11538-010-9517-4"],
+        data=Curve(known["ligand"], kd, points, columns["z"], limit),
     )
 
 
@@ -184,46 +191,69 @@ def _text(ligand: str, columns: dict[str, list[Any]]) -> str:
     return text_table(header, lines)
 
 
-def _verdict(facts: dict[str, Any], checks: list[Check], limit: float) -> str:
+def _verdict(known: dict[str, Any], checks: list[Check], limit: float) -> str:
     answer = "emerges" if all(check.passed for check in checks) else "is MISSED"
     worst = max(abs(check.z or 0.0) for check in checks)
     return (
         f"The hyperbola {answer}: largest |z| {worst:.2f} (limit {limit:.2f}: false alarm 1e-6"
-        f" over all points), Kd {facts['kd_nM']:.3g} nM ({facts['kd_source']})."
+        f" over all points), Kd {known['kd_nM']:.3g} nM ({known['kd_source']})."
     )
 
 
-def figure(result: Result) -> Figure:
-    """The points with their error bars on the curve, and what is left over."""
+def figure(result: Result) -> dict[str, Figure]:
+    """The points with their error bars on the curve, seen in two ways; and what is left over."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return {
+        "": plotting.styled(_draw)(result.data),
+        "residuals": plotting.styled(_draw_residuals)(result.data),
+    }
 
 
-def _draw(result: Result) -> Figure:
+def _draw(curve: Curve) -> Figure:
     from synapse_abm import plotting as plot
 
-    table, facts = result["hyperbola"], result.scenario
-    c, kd = np.array(table["concentration_nM"]), facts["kd_nM"]
-    half = (np.array(table["high_95"]) - np.array(table["low_95"])) / 2
-    fig, (top, bottom) = plot.slide(heights=(3, 1))
-    fine = np.logspace(np.log10(c[0]) - 0.15, np.log10(c[-1]) + 0.15, 400)
-    top.plot(fine, theory.occupancy(fine, kd), color=plot.ORANGE, label="theory: O = C/(C + Kd)")
-    points = {"fmt": "o", "color": plot.BLUE, "ms": 5, "capsize": 5, "lw": 1.6}
-    label = "simulated molecules, 95 % interval"
-    top.errorbar(c, table["occupancy"], yerr=half, label=label, **points)
-    top.plot([kd, kd, fine[0]], [-1, 0.5, 0.5], color=plot.GREY, lw=1.2, ls=":")
-    note = f"Kd = {kd:.3g} nM:\nhalf is occupied"
-    top.annotate(note, (kd, 0.5), (14, -34), textcoords="offset points", color=plot.GREY)
-    top.set_ylim(-0.03, 1.05)
-    top.set_ylabel("SERT occupied")
-    plot.percent(top)
-    top.legend(loc="upper left")
-    name = facts["ligand"][0].upper() + facts["ligand"][1:]
-    top.set_title(f"{name} at SERT: a hyperbola out of random encounters")
-    plot.residuals(bottom, c, table["z"], facts["z_limit"], "residual\n(std. errors)")
-    bottom.set_xlim(fine[0], fine[-1])
-    plot.log_concentration(bottom, f"{facts['ligand']} in the reservoir, free (nM)")
+    kd, drug = curve.kd_nM, curve.drug
+    title = f"{drug[0].upper()}{drug[1:]} at SERT: a hyperbola out of random encounters"
+    fig, (linear, log) = plot.panel_table(1, 2, 4.6, title, sharey=True)
+    _curve(linear, curve, np.linspace(0, 12 * kd, 400))
+    _curve(log, curve, kd * np.logspace(-2.2, 2.2, 400))
+    linear.set_xlim(0, 12 * kd)
+    linear.set_ylim(-0.03, 1.05)
+    linear.set_ylabel("SERT occupied")
+    plot.percent(linear)
+    linear.set_title("as it is: steep, then flat")
+    plot.named(linear, (kd, 0.5), f"Kd = {kd:.3g} nM:\nhalf is occupied", plot.GREY, (10, -12))
+    log.set_xlim(kd * 10**-2.2, kd * 10**2.2)
+    log.set_title("the same on a logarithmic axis")
+    linear.legend(loc="lower right", borderaxespad=0)
+    linear.set_xlabel("free drug (nM)")
+    plot.log_concentration(log, "free drug (nM)")
+    return fig
+
+
+def _curve(ax: Any, curve: Curve, fine: Any) -> None:
+    """Theory, the points within ``fine``, and the half point."""
+    from synapse_abm import plotting as plot
+
+    kd = curve.kd_nM
+    label = "theory: C/(C + Kd)"
+    ax.plot(fine, theory.occupancy(fine, kd), color=plot.ORANGE, label=label)
+    shown = [(c, e) for c, e in curve.points if c <= fine[-1]]
+    half = [(e.interval()[1] - e.interval()[0]) / 2 for _, e in shown]
+    c, values = [c for c, _ in shown], [e.value for _, e in shown]
+    plot.measured(ax, c, values, half, label="simulated,\n95 % interval")
+    ax.plot([kd, kd, fine[0]], [-1, 0.5, 0.5], color=plot.GREY, lw=1.2, ls=":")
+
+
+def _draw_residuals(curve: Curve) -> Figure:
+    from synapse_abm import plotting as plot
+
+    title = "What is left over is noise: no point departs from the hyperbola"
+    fig, (ax,) = plot.slide(height=3.6, title=title)
+    c = [c for c, _ in curve.points]
+    plot.residuals(ax, c, curve.z, curve.z_limit, "simulated minus theory\n(std. errors)")
+    plot.log_concentration(ax, f"{curve.drug}, free (nM)")
     return fig
 
 

@@ -5,10 +5,10 @@ Question
     drug at 93 % buy? What does it do to the other transporter (NET), and to the uptake of serotonin
     that is left?
 Method
-    One well-mixed cell with 10,000 SERT and 3000 NET. Serotonin is held at 17 nM and the drug at
-    the concentration that theory gives for 10, 20 ... 90, 93 % of SERT, and at twice the last (both
-    clamped: they bind, and serotonin is carried, but no molecules are followed). All sites start
-    empty; after 16 relaxation times they are read once, and from then on carried molecules are
+    One well-mixed cell with 10,000 SERT and 3000 NET. Serotonin is clamped at 17 nM and the drug at
+    the concentration that theory gives for 10, 20 ... 90, 93 % of SERT, and at twice the last
+    (clamped: they bind, and serotonin is taken up, but no molecules are followed). All sites start
+    empty; after 16 relaxation times they are read once, and from then on what is taken up is
     counted for 16 more. Clamped sites are independent, so the error bars are exact: binomial for
     occupancy, and for uptake the variance of a counted Markov process. The drug's rates are scaled
     up together, at both transporters, until it lets go of SERT as often as serotonin does; shares
@@ -17,7 +17,7 @@ Expected answer
     C = K p/(1 - p): the step from 80 to 90 % costs 36 times the step from 10 to 20 %. From 93 %,
     doubling buys 3.4 points (to 96.4 %), but halves the free transporters. The uptake left is the
     share of transporters without drug, (1 + S/Km)/(1 + S/Km + C/Ki) = 1 - occupancy, so it is
-    halved as well: occupancy saturates, its effect does not (serotonin is held here; left to
+    halved as well: occupancy saturates, its effect does not (serotonin is clamped here; left to
     itself it would rise). NET goes on rising, nearly in proportion to the drug.
 Run time
     About 2 s.
@@ -73,7 +73,7 @@ class Case:
 
     @property
     def k(self) -> dict[str, float]:
-        """Concentration at which the drug holds half of each transporter, nM."""
+        """Concentration at which the drug occupies half of each transporter, nM."""
         it, own = self.serotonin, {t: k.koff / k.kon for t, k in self.drug.items()}
         km = float(theory.michaelis_constant(it.kon, it.koff, it.kcat_per_s))
         return own | {"SERT": float(theory.drug_apparent_kd(own["SERT"], SEROTONIN_NM, km))}
@@ -120,11 +120,11 @@ class Measured:
     """What one concentration gave."""
 
     bound: dict[str, int]
-    carried: int
+    taken_up: int
 
 
 def measure(it: Case, concentration_nM: float, seed: int, replicate: int) -> Measured:
-    """Sites held by the drug in one snapshot, and serotonin carried in the window after it."""
+    """Sites that the drug occupies in one snapshot, and serotonin taken up after it."""
     model = Simulation(scenario(it, concentration_nM), seed, replicate)
     before = model.run(RELAXATIONS, every=RELAXATIONS)
     after = model.run(RELAXATIONS, every=RELAXATIONS)
@@ -133,15 +133,16 @@ def measure(it: Case, concentration_nM: float, seed: int, replicate: int) -> Mea
 
 
 def uptake(it: Case, concentration_nM: float) -> theory.CountMoments:
-    """Exact mean and variance of the molecules carried in the window."""
+    """Exact mean and variance of the molecules taken up in the window."""
     own, drug = it.serotonin, it.drug["SERT"]
     rates = theory.TransportRates(own.kon, own.koff, own.kcat_per_s, drug.kon, drug.koff)
     window_s = RELAXATIONS * it.relaxation_s
     return theory.transport_counts(window_s, rates, SITES["SERT"], SEROTONIN_NM, concentration_nM)
 
 
-def run(seed: int, quick: bool, progress: Progress, drug: str = "paroxetine") -> Result:
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Climb the ladder of occupancies and hold every rung against theory."""
+    drug = Options(**options).drug
     it = case(drug)
     if it.k["NET"] < it.k["SERT"]:
         raise InputError("--drug", drug, "a drug that prefers SERT to NET", "try citalopram")
@@ -150,32 +151,54 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "paroxetine") ->
     concentrations = [k * p / (1 - p) for p in wanted]
     concentrations.append(2 * concentrations[-1])
     pieces = [(it, c, seed, number) for number, c in enumerate(concentrations)]
-    found = dose_response.series(measure, pieces, progress)
-    return _result(drug, it, concentrations, found)
+    measurements = dose_response.series(measure, pieces, progress)
+    return _result(drug, it, concentrations, measurements)
 
 
-def _result(drug: str, it: Case, cs: list[float], found: list[Measured]) -> Result:
+@dataclass(frozen=True)
+class Ladder:
+    """What the figures show, at each concentration: shares of SERT and NET that the drug occupies,
+    and the share of uptake that is left.
+    """
+
+    drug: str
+    half_nM: dict[str, float]
+    concentrations_nM: list[float]
+    sert: list[Estimate]
+    net: list[Estimate]
+    uptake_left: list[Estimate]
+
+    def gain(self) -> float:
+        """Points of occupancy that the last doubling buys, by theory."""
+        before, after = (float(theory.occupancy(c, self.half_nM["SERT"]))
+                         for c in self.concentrations_nM[-2:])  # fmt: skip
+        return 100 * (after - before)
+
+
+def _result(
+    drug: str, it: Case, cs: list[float], measurements: list[Measured]
+) -> Result:  # fmt: skip
     record, serotonin = pharmacology.ligand(drug), pharmacology.ligand("serotonin")
     tests = 3 * len(cs) + 2
     without = uptake(it, 0.0).mean
     checks, rows = list[Check](), list[list[Any]]()
-    sert, left = list[Estimate](), list[Estimate]()
+    bound: dict[str, list[Estimate]] = {target: [] for target in SITES}
+    left = list[Estimate]()
     limit = statistics.normal_quantile(FALSE_ALARM, tests=tests)
-    for c, measured in zip(cs, found, strict=True):
+    for c, measured in zip(cs, measurements, strict=True):
         row: list[Any] = [c]
         for target, sites in SITES.items():
             law = float(theory.occupancy(c, it.k[target]))
             n = measured.bound[target]
             check = dose_response.binomial_check(
-                f"{target} held by drug at {c:.4g} nM", n, sites, law,
+                f"{target} occupied by drug at {c:.4g} nM", n, sites, law,
                 source="C/(C + K), binomial", false_alarm=FALSE_ALARM / tests,
             )  # fmt: skip
             checks.append(check)
             row += [check.value, check.se, law, check.z]
-            if target == "SERT":
-                sert.append(dose_response.snapshot(n, sites, law))
+            bound[target].append(dose_response.snapshot(n, sites, law))
         moments = uptake(it, c)
-        share = Estimate(measured.carried / without, math.sqrt(moments.var) / without)
+        share = Estimate(measured.taken_up / without, math.sqrt(moments.var) / without)
         left.append(share)
         check = Check.against(
             f"uptake left at {c:.4g} nM, share of that without drug", "exact",
@@ -185,7 +208,7 @@ def _result(drug: str, it: Case, cs: list[float], found: list[Measured]) -> Resu
         )  # fmt: skip
         checks.append(check)
         rows.append([*row, share.value, share.se, moments.mean / without, check.z])
-    checks += _doubling(it, cs, sert, left, limit)
+    checks += _doubling(it, cs, bound["SERT"], left, limit)
     parts = [
         f"{t}_{q}" for t in ("sert", "net", "uptake_left") for q in ("", "se", "expected", "z")
     ]
@@ -211,6 +234,7 @@ def _result(drug: str, it: Case, cs: list[float], found: list[Measured]) -> Resu
         verdict=_verdict(checks),
         scenario=facts,
         papers=list(dict.fromkeys([*record.sources(), *serotonin.sources(), meyer])),
+        data=Ladder(record.full_name, it.k, cs, bound["SERT"], bound["NET"], left),
     )
 
 
@@ -235,8 +259,8 @@ def _doubling(
 
 
 def _text(ladder: Table) -> str:
-    header = ["drug (nM)", "step costs (nM)", "SERT held", "theory", "free", "uptake left",
-              "theory", "NET held", "theory"]  # fmt: skip
+    header = ["drug (nM)", "step costs (nM)", "SERT occupied", "theory", "free", "uptake left",
+              "theory", "NET occupied", "theory"]  # fmt: skip
     names = ("sert", "sert_expected", "uptake_left", "uptake_left_expected", "net", "net_expected")
     lines, last = [], 0.0
     for c, *shares in zip(ladder["concentration_nM"], *(ladder[n] for n in names), strict=True):
@@ -258,113 +282,116 @@ def _verdict(checks: list[Check]) -> str:
     )
 
 
-def figure(result: Result) -> Figure:
-    """Occupancy with the price of its steps, and below the uptake that is left."""
+def figure(result: Result) -> dict[str, Figure]:
+    """A hundred transporters and the curve; and the uptake that is left."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return {
+        "": plotting.styled(_draw)(result.data),
+        "uptake": plotting.styled(_draw_uptake)(result.data),
+    }
 
 
-def _draw(result: Result) -> Figure:
+SHOWN = (0.5, 0.8, LAST)  # occupancies of the boards; the last one has twice the drug
+
+
+def _draw(ladder: Ladder) -> Figure:
+    from matplotlib.figure import Figure
+
     from synapse_abm import plotting as plot
 
-    facts, ladder = result.scenario, result["saturation"]
-    c, half = np.array(ladder["concentration_nM"]), facts["half_nM"]
-    fine = np.linspace(0, 1.08 * c[-1], 600)
-    curve = {target: theory.occupancy(fine, half[target]) for target in half}
-    points = {"ms": 7, "capsize": 4, "lw": 1.6}
-    fig, (top, bottom) = plot.slide(heights=(3, 2), height=7.2)
-    for target, name, color, mark in (
-        ("SERT", "sert", plot.BLUE, "o"),
-        ("NET", "net", plot.VERMILION, "s"),
-    ):
-        top.plot(fine, curve[target], color=color)
-        top.errorbar(c, ladder[name], yerr=1.96 * np.array(ladder[f"{name}_se"]), fmt=mark,
-                     color=color, **points)  # fmt: skip
-    before, after = (f"{100 * p:.1f}" for p in ladder["net_expected"][-2:])
-    here = {"textcoords": "offset points", "ha": "right"}
-    top.annotate(f"NET: goes on rising, {before} to {after} %", (fine[-1], curve["NET"][-1]),
-                 (-4, 8), color=plot.VERMILION, **here)  # fmt: skip
-    top.annotate("SERT", (fine[-1], curve["SERT"][-1]), (-4, -17), color=plot.BLUE, **here)
-    top.axhline(PET, color=plot.GREY, lw=1.4, ls="--")
-    top.annotate("about 80 %: lowest usual doses (PET, Meyer 2004)", (fine[-1], PET), (-4, -5),
-                 va="top", color=plot.GREY, **here)  # fmt: skip
-    for low, high, y in ((0.1, 0.2, 0.15), (0.8, 0.9, 0.55)):
-        _price(top, half["SERT"], low, high, y)
-    _pair(top, c, ladder["sert_expected"], f"twice the drug: +{_points(ladder):.1f} points", 26)
-    top.set_ylim(-0.03, 1.16)
-    top.set_yticks(np.arange(0, 1.01, 0.2))
-    top.set_ylabel("held by the drug")
-    plot.percent(top)
-    _costs(top, half["SERT"])
-    name = facts["ligand"]
-    top.set_title(
-        f"{name[0].upper()}{name[1:]}: occupancy saturates, its effect on uptake does not"
-    )
-    bottom.plot(fine, 1 - curve["SERT"], color=plot.GREEN, label="theory: 1 - occupancy")
-    bottom.errorbar(c, 1 - np.array(ladder["sert"]), yerr=1.96 * np.array(ladder["sert_se"]),
-                    fmt="o", mfc="none", color=plot.BLUE, label="SERT free of drug",
-                    **(points | {"ms": 12}))  # fmt: skip
-    left = ladder["uptake_left"]
-    bottom.errorbar(c, left, yerr=1.96 * np.array(ladder["uptake_left_se"]), fmt="o",
-                    color=plot.GREEN, label="serotonin carried inside", **points)  # fmt: skip
-    _pair(bottom, c, ladder["uptake_left_expected"], "twice the drug: half the uptake", 34)
-    bottom.set_yscale("log", base=2)
-    ticks = [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]
-    bottom.set_yticks(ticks, ["100 %", "50 %", "25 %", "12.5 %", "6.3 %", "3.1 %"])
-    bottom.set_ylim(0.024, 1.2)
-    bottom.set_ylabel("free SERT, uptake\n(each line: half)")
-    bottom.legend(loc="upper right", title="left over, of that without drug", alignment="left",
-                  borderaxespad=0.1, labelspacing=0.3)  # fmt: skip
-    bottom.set_xlim(0, fine[-1])
-    bottom.set_xlabel(f"{name}, free (nM)")
+    fig = Figure(figsize=(plot.WIDTH, 6.6), layout="constrained")
+    drug = f"{ladder.drug[0].upper()}{ladder.drug[1:]}"
+    plot.message(fig, f"{drug}: from {100 * LAST:.0f} %, twice the drug buys {ladder.gain():.1f} points,"
+                      " and halves the free transporters")  # fmt: skip
+    boards, curve = fig.subfigures(2, 1, height_ratios=[1.0, 1.55])
+    k = ladder.half_nM["SERT"]
+    doses = [k * p / (1 - p) for p in SHOWN]
+    for ax, dose in zip(boards.subplots(1, 4), [*doses, 2 * doses[-1]], strict=True):
+        _board(ax, float(theory.occupancy(dose, k)), dose)
+    _occupancy(curve.subplots(), ladder)
     return fig
 
 
-def _points(ladder: Table) -> float:
-    before, after = ladder["sert_expected"][-2:]
-    return float(100 * (after - before))
+def _board(ax: Any, share: float, dose_nM: float) -> None:
+    """Ten times ten transporters, ``share`` of them occupied; who is free is for the eye only."""
+    from matplotlib.colors import ListedColormap
 
-
-def _costs(ax: Any, k: float) -> None:
-    """Bars: what each further 10 points cost, from 0 to 90 %."""
     from synapse_abm import plotting as plot
 
-    low = np.arange(0, 9) / 10
-    cost = k * ((low + 0.1) / (0.9 - low) - low / (1 - low))
-    inset = ax.inset_axes((0.55, 0.27, 0.44, 0.25))
-    inset.bar(100 * low + 5, cost, width=8.5, color=plot.SKY)
-    named = [0, *range(len(low) - 4, len(low))]  # the others are small, and their words would touch
-    for x, y in zip(100 * low[named] + 5, cost[named], strict=True):
-        inset.annotate(f"{y:.2g}", (x, y), (0, 1), textcoords="offset points", ha="center",
-                       fontsize=10, color=plot.BLUE)  # fmt: skip
-    inset.set(xticks=[], yticks=[], ylim=(0, 1.25 * cost[-1]))
-    inset.grid(visible=False)
-    inset.spines["left"].set_visible(False)
-    inset.set_xticks(range(0, 100, 10), [f"{tick}" for tick in range(0, 100, 10)], fontsize=10)
-    inset.set_title("nM of drug for each further 10 points", fontsize=12, weight="normal")
+    order = np.random.default_rng(4).permutation(100)  # who is occupied at less stays so at more
+    occupied = (order < round(100 * share)).reshape(10, 10)
+    colours = ListedColormap(["white", plot.BLUE])
+    ax.pcolormesh(occupied, cmap=colours, vmin=0, vmax=1, edgecolors=plot.GREY, lw=0.6)
+    ax.set_aspect("equal")
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(True)
+    digits = 0 if abs(100 * share - round(100 * share)) < 0.05 else 1
+    ax.set_title(f"{dose_nM:.2g} nM: {100 * share:.{digits}f} %", loc="center", fontsize=12)
+    ax.set_xlabel(f"{100 * (1 - share):.{digits}f} of 100 free")
 
 
-def _price(ax: Any, k: float, low: float, high: float, y: float) -> None:
-    """A step of occupancy as a bar along the concentration, with what it costs."""
+def _occupancy(ax: Any, ladder: Ladder) -> None:
+    """Both transporters against the drug, the level of PET, and what two steps cost."""
     from synapse_abm import plotting as plot
 
-    ends = [k * p / (1 - p) for p in (low, high)]
-    for end, p in zip(ends, (low, high), strict=True):
-        ax.plot([end, end], [-1, p], color=plot.BLUE, lw=1.0, ls=":")
-    ax.axvspan(*ends, ymax=(high + 0.03) / 1.19, color=plot.SKY, alpha=0.3, lw=0)
-    words = f"{100 * low:.0f} to {100 * high:.0f} %:\n{ends[1] - ends[0]:.2g} nM"
-    ax.annotate(words, (ends[1], y), (5, 0), textcoords="offset points", va="center",
-                color=plot.BLUE, fontsize=12)  # fmt: skip
+    c, half = np.array(ladder.concentrations_nM), ladder.half_nM
+    fine = np.linspace(0, 1.08 * c[-1], 600)
+    plot.reference(ax, PET, ls="--")
+    for (target, points), look in zip(
+        (("SERT", ladder.sert), ("NET", ladder.net)), plot.LOOKS, strict=False
+    ):
+        ax.plot(fine, theory.occupancy(fine, half[target]), color=look[0])
+        values, errors = [e.value for e in points], [1.96 * e.se for e in points]
+        plot.measured(ax, c, values, errors, look)
+        end = (fine[-1], float(theory.occupancy(fine[-1], half[target])))
+        words = "SERT" if target == "SERT" else "NET: goes on rising"
+        plot.named(ax, end, words, look[0], (0, 12), ha="right")
+    plot.named(ax, (fine[-1], PET), "about 80 %: lowest usual doses (PET, Meyer 2004)", plot.GREY,
+               (0, -10), ha="right")  # fmt: skip
+    for low, high, y in ((0.1, 0.2, 0.1), (0.8, 0.9, 0.45)):
+        ends = [half["SERT"] * p / (1 - p) for p in (low, high)]
+        ax.axvspan(*ends, color=plot.SKY, alpha=0.35, lw=0)
+        words = f"{100 * low:.0f} to {100 * high:.0f} %: {ends[1] - ends[0]:.2g} nM"
+        plot.named(ax, (ends[1], y), words, plot.BLACK, (4, 0))
+    ax.set_xlim(0, fine[-1])
+    ax.set_ylim(-0.03, 1.1)
+    ax.set_yticks(np.arange(0, 1.01, 0.2))
+    plot.percent(ax)
+    ax.set_ylabel("occupied by the drug")
+    ax.set_xlabel(f"{ladder.drug}, free (nM)   points: simulated, 95 %; lines: theory")
 
 
-def _pair(ax: Any, c: Any, y: list[float], words: str, offset: float) -> None:
-    """An arrow from 93 % to twice the drug, with what it does."""
-    style = {"arrowstyle": "->", "color": "black", "lw": 1.6, "shrinkA": 5, "shrinkB": 5,
-             "connectionstyle": "arc3,rad=-0.12"}  # fmt: skip
-    ax.annotate("", (c[-1], y[-1]), (c[-2], y[-2]), arrowprops=style)
-    middle = (math.sqrt(c[-1] * c[-2]), math.sqrt(y[-1] * y[-2]))
-    ax.annotate(words, middle, (0, offset), textcoords="offset points", ha="center")
+def _draw_uptake(ladder: Ladder) -> Figure:
+    from synapse_abm import plotting as plot
+
+    title = "Where occupancy has saturated, twice the drug still halves the uptake"
+    fig, (ax,) = plot.slide(height=5.0, title=title)
+    c = np.array(ladder.concentrations_nM)
+    fine = np.linspace(0, 1.08 * c[-1], 600)
+    ax.plot(fine, 1 - theory.occupancy(fine, ladder.half_nM["SERT"]), color=plot.GREEN,
+            label="theory: 1 - occupancy")  # fmt: skip
+    for points, sign, mark, look, label in (
+        (ladder.sert, -1, {"ms": 12, "mfc": "none"}, plot.LOOKS[0], "SERT free of drug"),
+        (ladder.uptake_left, 1, {}, plot.LOOKS[2], "serotonin taken up"),
+    ):
+        values = [(1 - e.value) if sign < 0 else e.value for e in points]
+        plot.measured(ax, c, values, [1.96 * e.se for e in points], look, label=label, **mark)
+    style = {"arrowstyle": "->", "lw": 1.6, "shrinkA": 6, "shrinkB": 6,
+             "connectionstyle": "arc3,rad=-0.25"}  # fmt: skip
+    ends = [(x, 1 - float(theory.occupancy(x, ladder.half_nM["SERT"]))) for x in c[-2:]]
+    ax.annotate("", ends[1], ends[0], arrowprops=style)
+    middle = (math.sqrt(ends[0][0] * ends[1][0]), ends[0][1])
+    plot.named(ax, middle, "twice the drug: half the uptake", offset=(0, 34), ha="center")
+    plot.doublings(ax, 0.024, 1.2)
+    ticks = [2.0**-n for n in range(6)]
+    ax.set_yticks(ticks, [f"{100 * tick:.3g} %" for tick in ticks])
+    ax.set_ylabel("left over, of that without drug")
+    ax.legend(loc="upper right", title="points: simulated, 95 % interval", alignment="left")
+    ax.set_xlim(0, fine[-1])
+    ax.set_xlabel(f"{ladder.drug}, free (nM)")
+    return fig
 
 
 if __name__ == "__main__":

@@ -1,32 +1,45 @@
 """Figures: one look for all of them; results and axes in, axes out. Computes nothing.
 
 Colours are the eight of Okabe & Ito (2008), which people with any common colour vision can tell
-apart. Figures are made without pyplot: no window system is asked for, nothing global is changed.
+apart; every series has a marker of its own beside its colour, so that figures can be read in grey.
+Figures are made without pyplot: no window system is asked for, nothing global is changed.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, BLACK, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#6E6E6E"
 
+#: Colour and marker of the first, second ... series of a figure.
+LOOKS = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"), (PURPLE, "v"), (SKY, "P"))
+
+# Half a page of a README is 450 px wide: at 8 inches, 12 pt come out at 9.4 px there, about the
+# least that can be read (`smallest_text_px`; the tests hold every figure to 9 px).
+WIDTH = 8.0  # inches
+FONT = 12.0  # pt; nothing is smaller
 PNG_DPI = 200
 #: Replicates whose own lines a time series shows.
 SHOWN = 8
 STYLE: Any = {
-    "font.size": 13,
-    "axes.titlesize": 16,
+    "font.size": FONT,
+    "legend.fontsize": FONT,
+    "axes.titlesize": 13,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -55,23 +68,113 @@ def styled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 @styled
-def saved(name: str, figure: Figure, dpi: int = PNG_DPI) -> dict[str, bytes]:
-    """A figure as PNG and as SVG, by file name; equal figures are equal files."""
+def saved(
+    name: str, figure: Figure | Mapping[str, Figure], dpi: int = PNG_DPI
+) -> dict[str, bytes]:  # fmt: skip
+    """A figure as PNG and as SVG, by file name; equal figures are equal files.
+
+    Of several, by what their names add to ``name``, the first adds nothing.
+    """
+    if isinstance(figure, Mapping):
+        parts = (saved("_".join(filter(None, (name, more))), one) for more, one in figure.items())
+        return {file: data for part in parts for file, data in part.items()}
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=dpi)
     figure.savefig(svg, format="svg", metadata={"Date": None})
     return {f"{name}.png": png.getvalue(), f"{name}.svg": svg.getvalue()}
 
 
+def smallest_text_px(figure: Figure, width_px: int = 450) -> tuple[float, str]:
+    """Size and words of the smallest text of a figure that is shown ``width_px`` wide."""
+    figure.draw_without_rendering()  # tick labels exist from here on
+    per_pt = width_px / (72 * float(figure.get_figwidth()))
+    texts = (text for text in figure.findobj(Text) if text.get_visible() and text.get_text())
+    return min((float(text.get_fontsize()) * per_pt, text.get_text()) for text in texts)
+
+
+# --- parts of figures -----------------------------------------------------------------------------
+
+
 def slide(
-    heights: Sequence[float] = (1.0,), width: float = 9.6, height: float = 6.4
+    heights: Sequence[float] = (1.0,), height: float = 5.4, title: str = ""
 ) -> tuple[Figure, list[Axes]]:
     """A figure of lecture-slide size (inches) with panels of the given relative heights, one x
     axis.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=list(heights))
+    message(figure, title)
     return figure, list(axes[:, 0])
+
+
+def panel_table(
+    rows: int, columns: int, height: float, title: str = "", **more: Any
+) -> tuple[Figure, list[Axes]]:
+    """A slide with a table of panels, by rows; ``more`` is for ``Figure.subplots``."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **more)
+    message(figure, title)
+    return figure, list(axes.ravel())
+
+
+def message(figure: Figure, words: str) -> None:
+    """What the figure says, above everything."""
+    if words:
+        lines = textwrap.fill(words, 58)
+        figure.suptitle(lines, x=0.01, ha="left", fontsize=15, fontweight="bold")
+
+
+def letter(axes: Sequence[Axes]) -> None:
+    """Letters a, b, c ... at the upper left of panels."""
+    for ax, sign in zip(axes, "abcdefgh", strict=False):
+        ax.text(0, 1.02, sign, transform=ax.transAxes, fontsize=14, weight="bold", va="bottom",
+                ha="right")  # fmt: skip
+
+
+def named(
+    ax: Axes, at: tuple[float, float], words: str, color: str = BLACK,
+    offset: tuple[float, float] = (6, 0), **more: Any,
+) -> None:  # fmt: skip
+    """Words beside a curve or a point, ``offset`` in points, with a white rim."""
+    rim = [patheffects.withStroke(linewidth=3, foreground="white")]
+    look: dict[str, Any] = {"va": "center", "zorder": 8, "path_effects": rim} | more
+    ax.annotate(words, at, offset, textcoords="offset points", color=color, **look)
+
+
+def measured(
+    ax: Axes, x: Any, y: Any, half: Any, look: tuple[str, str] = LOOKS[0], **more: Any
+) -> Any:  # fmt: skip
+    """Points with error bars: half widths, shape (n,) or (2, n)."""
+    color, mark = look
+    style: dict[str, Any] = {"fmt": mark, "color": color, "ms": 6, "capsize": 3, "lw": 1.4} | more
+    return ax.errorbar(x, y, yerr=half, **style)
+
+
+def band(
+    ax: Axes, x: Any, mean: Any, half: Any, color: str = BLUE, **more: Any
+) -> None:  # fmt: skip
+    """A curve within its band of uncertainty, ``half`` being half the width."""
+    mean, half = np.asarray(mean), np.asarray(half)
+    ax.fill_between(x, mean - half, mean + half, color=color, alpha=0.25, lw=0)
+    ax.plot(x, mean, color=color, **({"lw": 1.8} | more))
+
+
+def reference(ax: Axes, y: float, words: str = "", x: float = 1.0, **more: Any) -> None:
+    """A grey line at a level to compare with; its name stands at ``x`` of the width, above it."""
+    ax.axhline(y, color=GREY, zorder=1, **({"lw": 1.2} | more))
+    if words:
+        ax.annotate(words, (x, y), (0, 4), xycoords=ax.get_yaxis_transform(), color=GREY,
+                    textcoords="offset points", ha="right" if x > 0.5 else "left")  # fmt: skip
+
+
+def doublings(ax: Axes, low: float, high: float) -> None:
+    """A y axis of folds on which each doubling takes the same room: 1/2, 1, 2, 4 ..."""
+    ax.set_yscale("log", base=2)
+    powers = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
+    words = [f"{2**p}" if p >= 0 else f"1/{2**-p}" for p in powers]
+    ax.set_yticks([2.0**p for p in powers], words)
+    ax.minorticks_off()
+    ax.set_ylim(low, high)
 
 
 def picture_beside(
@@ -127,7 +230,7 @@ def timeseries(found: Any) -> Figure:
     """
     kinds = list(dict.fromkeys(kind for kind, _, _ in found.measured))
     heights = [2.0 if kind == "occupancy" else 1.0 for kind in kinds] or [1.0]
-    figure, panels = slide(heights, width=10.4)
+    figure, panels = slide(heights)
     for panel, kind in zip(panels, kinds, strict=False):
         _panel(panel, found, kind)
     _burn_in(panels, found.run.burn_in_s / _time_unit(found.run.duration_s)[0])
@@ -164,7 +267,7 @@ def _explain(panel: Axes, found: Any) -> None:
 
 
 def _legend(panel: Axes, *entries: Any) -> None:
-    panel.legend(*entries, loc="upper left", bbox_to_anchor=(1.0, 1.04), fontsize=11)
+    panel.legend(*entries, loc="upper left", bbox_to_anchor=(1.0, 1.04))
 
 
 def _burn_in(panels: Sequence[Axes], end: float) -> None:
@@ -174,7 +277,7 @@ def _burn_in(panels: Sequence[Axes], end: float) -> None:
     for panel in panels:
         panel.axvspan(0, end, color=GREY, alpha=0.12, lw=0)
     panels[0].text(
-        end / 2, 0.03, "burn-in", color=GREY, fontsize=11, ha="center",
+        end / 2, 0.03, "burn-in", color=GREY, ha="center",
         transform=panels[0].get_xaxis_transform(),
     )  # fmt: skip
 
@@ -237,7 +340,7 @@ def speeds(found: Any) -> Figure:
     in_one_cell = found.speeds(well_mixed=True)
     if in_one_cell:
         panels.append((in_one_cell, "events per second of CPU time, one cell"))
-    figure = Figure(figsize=(9.6, 1.9 + 0.52 * sum(len(bars) + 1 for bars, _ in panels)))
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.52 * sum(len(bars) + 1 for bars, _ in panels)))
     figure.set_layout_engine("constrained")
     heights = [len(bars) + 1 for bars, _ in panels]
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]

@@ -158,7 +158,7 @@ def test_saturation_is_read_at_equilibrium() -> None:
             )
             assert check.passed, check
         moments = saturation.uptake(it, c)
-        z = (sum(run.carried for run in runs) - 60 * moments.mean) / math.sqrt(60 * moments.var)
+        z = (sum(run.taken_up for run in runs) - 60 * moments.mean) / math.sqrt(60 * moments.var)
         assert abs(z) < 5.2
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from figures import legible
+from matplotlib.figure import Figure
 
 from synapse_abm.core.errors import InputError, UnknownName
 from synapse_abm.core.progress import silent
@@ -32,12 +35,28 @@ def test_the_hyperbola_emerges(quick: Result) -> None:
     assert math.log10(ratio[-1] / ratio[0]) == pytest.approx(4.0)
 
 
-def test_the_figure_shows_every_point(quick: Result) -> None:
-    top, bottom = hyperbola.figure(quick).axes
-    drawn = top.containers[0].lines[0].get_xydata()
+def test_the_figures_show_every_point(quick: Result) -> None:
+    """A linear panel, on which a hyperbola looks like one, beside the logarithmic one."""
+    figures = legible(hyperbola, quick)
+    linear, log = figures[""].axes
+    drawn = log.containers[0].lines[0].get_xydata()
     assert np.allclose(drawn[:, 1], quick["hyperbola"]["occupancy"])
-    assert "nM" in bottom.get_xlabel()
-    assert bottom.get_xscale() == "log"
+    assert "nM" in log.get_xlabel()
+    assert (linear.get_xscale(), log.get_xscale()) == ("linear", "log")
+    (residuals,) = figures["residuals"].axes
+    assert np.allclose(residuals.lines[1].get_ydata(), quick["hyperbola"]["z"])
+
+
+def test_small_text_would_be_noticed(quick: Result) -> None:
+    """The planted bug: one note of 9 pt, which half a page shows 7 px high."""
+
+    def figure(result: Result) -> Figure:
+        drawn: Figure = hyperbola.figure(result)[""]
+        drawn.axes[0].annotate("note", (1, 0.5), fontsize=9)
+        return drawn
+
+    with pytest.raises(AssertionError, match=r"'note' is 7\.0 px high"):
+        legible(SimpleNamespace(figure=figure), quick)
 
 
 def test_another_kd_moves_the_curve() -> None:
@@ -71,8 +90,8 @@ def test_the_burn_in_is_long_enough(ratio: float) -> None:
     With exchange at 10 k_off for every concentration the slab had not filled at 100 Kd, and this
     test fails there by more than ten standard errors; the experiment itself was off by four.
     """
-    kinetics, facts = hyperbola._binding("citalopram", None)
-    kd = facts["kd_nM"]
+    kinetics, known = hyperbola._binding("citalopram", None)
+    kd = known["kd_nM"]
     synapse = hyperbola.scenario(ratio * kd, kinetics, 211.0)
     relaxation_s = 1 / (kinetics.koff * (1 + ratio))
     runs = [hyperbola.occupancy(synapse, relaxation_s, 99, r) for r in range(4000)]

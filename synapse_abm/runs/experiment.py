@@ -14,7 +14,8 @@ An experiment is one file, ``experiments/NAME.py``; in an installed wheel the sa
     :func:`synapse_abm.runs.sweep.map_pieces`, which uses all cores. Bad options raise
     :class:`~synapse_abm.core.errors.InputError`.
 ``figure(result) -> matplotlib.figure.Figure``
-    draws and computes nothing; without pyplot, so that no window system is asked for.
+    draws and computes nothing; without pyplot, so that no window system is asked for. Several
+    figures: a mapping from what their names add to the experiment's ("" for the first) to figures.
 
 and ends with three lines that make ``python experiments/NAME.py`` the same command::
 

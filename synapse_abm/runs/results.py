@@ -245,6 +245,8 @@ class Result:
         What was simulated: plain values, units in the names.
     papers
         Citations behind the parts that were used.
+    data
+        The same as the experiment's own type, for its figures and for Python users; not written.
     """
 
     tables: Sequence[Table]
@@ -253,6 +255,7 @@ class Result:
     verdict: str
     scenario: Mapping[str, Any] = field(default_factory=dict)
     papers: Sequence[str] = ()
+    data: Any = None
 
     def __getitem__(self, table: str) -> Table:
         return next(each for each in self.tables if each.name == table)
