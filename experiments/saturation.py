@@ -302,8 +302,8 @@ def _draw(ladder: Ladder) -> Figure:
 
     fig = Figure(figsize=(plot.WIDTH, 6.6), layout="constrained")
     drug = f"{ladder.drug[0].upper()}{ladder.drug[1:]}"
-    plot.message(fig, f"{drug}: from {100 * LAST:.0f} %, twice the drug buys {ladder.gain():.1f} points,"
-                      " and halves the free transporters")  # fmt: skip
+    buys = f"from {100 * LAST:.0f} %, twice the drug buys {ladder.gain():.1f} points"
+    plot.message(fig, f"{drug}: {buys}, and halves the free transporters")
     boards, curve = fig.subfigures(2, 1, height_ratios=[1.0, 1.55])
     k = ladder.half_nM["SERT"]
     doses = [k * p / (1 - p) for p in SHOWN]
