@@ -67,7 +67,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Rivals:
+class Competitors:
     """The two that compete for SERT."""
 
     serotonin: Kinetics
@@ -86,21 +86,21 @@ class Rivals:
         return self.drug.koff / self.drug.kon
 
     def apparent(self, serotonin_nM: float) -> float:
-        """Concentration at which the drug holds half of the transporters, nM."""
+        """Concentration at which the drug occupies half of the transporters, nM."""
         return float(theory.drug_apparent_kd(self.ki, serotonin_nM, self.km))
 
 
-def rivals(drug: str) -> Rivals:
+def competitors(drug: str) -> Competitors:
     """Serotonin, and the drug made to let go as often as serotonin leaves."""
     record = dose_response.inhibitor(drug, ["SERT"], "--drug")
     slow = record.kinetics("SERT")
     serotonin = pharmacology.ligand("serotonin").kinetics("SERT")
     leaves = serotonin.koff + serotonin.kcat_per_s
     made_fast = Kinetics(kd_nM=slow.koff / slow.kon, koff_per_s=leaves)
-    return Rivals(serotonin, made_fast, record.diffusion_um2_per_s)
+    return Competitors(serotonin, made_fast, record.diffusion_um2_per_s)
 
 
-def scenario(pair: Rivals, serotonin_nM: float, ratio: float) -> Scenario:
+def scenario(pair: Competitors, serotonin_nM: float, ratio: float) -> Scenario:
     """SERT between ``ratio`` times the apparent K of the drug, and clamped serotonin.
 
     A molecule that has let go may bind again before it leaves its cell, which delays equilibrium
@@ -120,20 +120,20 @@ def scenario(pair: Rivals, serotonin_nM: float, ratio: float) -> Scenario:
         reservoir=reservoir,
         binding={"SERT": pair.drug},
     )
-    held = Ligand(role="serotonin", clamped_nM=serotonin_nM, binding={"SERT": pair.serotonin})
+    constant = Ligand(role="serotonin", clamped_nM=serotonin_nM, binding={"SERT": pair.serotonin})
     return Scenario(
         name="competition",
         grid=grid,
         targets={"SERT": Target(sites=SITES)},
-        ligands={"serotonin": held, "drug": drug},
+        ligands={"serotonin": constant, "drug": drug},
         dt_s=0.25 / koff,
     )
 
 
 def occupancy(
-    pair: Rivals, serotonin_nM: float, ratio: float, seed: int, replicate: int
+    pair: Competitors, serotonin_nM: float, ratio: float, seed: int, replicate: int
 ) -> float:  # fmt: skip
-    """Mean share of SERT that the drug holds in one replicate at equilibrium.
+    """Mean share of SERT that the drug occupies in one replicate at equilibrium.
 
     As drug and serotonin leave equally fast, the slowest relaxation rate is k_off of the drug.
     """
@@ -142,16 +142,11 @@ def occupancy(
     return float(series.occupancy("SERT", "drug").mean())
 
 
-def run(
-    seed: int,
-    quick: bool,
-    progress: Progress,
-    drug: str = "citalopram",
-    serotonin_nM: tuple[float, float, float] = (17.0, 170.0, 1700.0),
-) -> Result:
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Simulate all levels and concentrations and hold them against Gaddum's equation."""
-    levels = _levels(serotonin_nM)
-    pair = rivals(drug)
+    chosen = Options(**options)
+    levels = _levels(chosen.serotonin_nM)
+    pair = competitors(chosen.drug)
     replicates = 12 if quick else REPLICATES
     places = [(s, ratio) for s in levels for ratio in CONCENTRATIONS_K.tolist()]
     pieces = [
@@ -161,7 +156,29 @@ def run(
     ]
     groups = dose_response.replicated(occupancy, pieces, replicates, progress)
     points = [statistics.from_replicates(runs) for runs in groups]
-    return _result(drug, pair, levels, replicates, points)
+    return _result(chosen.drug, pair, levels, replicates, points)
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the figure shows at one level of serotonin: points of the drug, and its half point as
+    measured and by theory.
+    """
+
+    serotonin_nM: float
+    concentrations_nM: list[float]
+    points: list[Estimate]
+    half_nM: Estimate
+    apparent_nM: float
+
+
+@dataclass(frozen=True)
+class Competition:
+    """The levels, and the drug's own half point without serotonin."""
+
+    drug: str
+    ki_nM: float
+    levels: list[Level]
 
 
 def _levels(serotonin_nM: tuple[float, ...]) -> list[float]:
@@ -194,29 +211,30 @@ def tolerated_serotonin_nM(km: float, error: float) -> float:
 
 
 def _result(
-    drug: str, pair: Rivals, levels: list[float], replicates: int, points: list[Estimate]
+    drug: str, pair: Competitors, levels: list[float], replicates: int, points: list[Estimate]
 ) -> Result:  # fmt: skip
     tests = len(points) + len(levels)
     record, serotonin = pharmacology.ligand(drug), pharmacology.ligand("serotonin")
     size, checks, halves = len(CONCENTRATIONS_K), list[Check](), list[Estimate]()
-    rows = list[list[Any]]()
+    rows, shown = list[list[Any]](), list[Level]()
     for number, s in enumerate(levels):
         mine = points[number * size : (number + 1) * size]
         apparent = pair.apparent(s)
         cs = [ratio * apparent for ratio in CONCENTRATIONS_K.tolist()]
         for c, point in zip(cs, mine, strict=True):
             law = float(theory.transporter_occupancy(s, pair.km, c, pair.ki).drug)
-            name = f"SERT held by drug at {c:.4g} nM, serotonin {s:g} nM"
+            name = f"SERT occupied by drug at {c:.4g} nM, serotonin {s:g} nM"
             check = _check(name, point, law, "Gaddum 1937: D/(D + Ki (1 + S/Km))", tests)
             checks.append(check)
             low, high = point.interval()
             plain = float(theory.occupancy(c, pair.ki))
             rows.append([s, c, point.value, point.se, law, check.z, low, high, plain])
         halves.append(dose_response.half_concentration(cs, mine))
+        shown.append(Level(s, cs, mine, halves[-1], apparent))
     for s, half in zip(levels, halves, strict=True):
         name = f"apparent K of the drug in nM, serotonin {s:g} nM"
         checks.append(_check(name, half, pair.apparent(s), "Ki (1 + S/Km)", tests, True))
-    facts = {
+    known = {
         "ligand": record.full_name,
         "ki_nM": pair.ki,
         "ki_source": f"{record.affinity('SERT').source}, {record.affinity('SERT').status}",
@@ -235,10 +253,11 @@ def _result(
     return Result(
         tables=[titrated, shifts, errors],
         checks=checks,
-        text=_text(facts, shifts, errors),
-        verdict=_verdict(facts, checks, shifts),
-        scenario=facts,
+        text=_text(known, shifts, errors),
+        verdict=_verdict(known, checks, shifts),
+        scenario=known,
         papers=list(dict.fromkeys(papers)),
+        data=Competition(record.full_name, pair.ki, shown),
     )
 
 
@@ -252,7 +271,7 @@ def _check(
 
 
 def _shift_table(
-    pair: Rivals, levels: list[float], halves: list[Estimate], checks: list[Check]
+    pair: Competitors, levels: list[float], halves: list[Estimate], checks: list[Check]
 ) -> Table:  # fmt: skip
     intervals = [half.interval() for half in halves]
     return Table(
@@ -270,7 +289,7 @@ def _shift_table(
     )
 
 
-def _error_table(pair: Rivals, levels: list[float]) -> Table:
+def _error_table(pair: Competitors, levels: list[float]) -> Table:
     spans = [(s, e, misled(pair.ki, pair.apparent(s), e)) for e in ERRORS for s in levels]
     return Table(
         "plain_formula",
@@ -284,7 +303,7 @@ def _error_table(pair: Rivals, levels: list[float]) -> Table:
     )
 
 
-def _text(facts: dict[str, Any], shifts: Table, errors: Table) -> str:
+def _text(known: dict[str, Any], shifts: Table, errors: Table) -> str:
     names = ("serotonin_nM", "k_nM", "low_95", "high_95", "expected_nM", "z")
     first = text_table(
         ["serotonin (nM)", "apparent K (nM)", "95 % interval", "Ki(1 + S/Km)", "z"],
@@ -307,16 +326,16 @@ def _text(facts: dict[str, Any], shifts: Table, errors: Table) -> str:
     second = text_table(
         ["C/(C + Ki) too high by", "never at S (nM)", *(f"at S = {s:g} nM" for s in levels)], lines
     )
-    return f"{first}\n\nConcentrations of {facts['ligand']} (nM) with that error:\n{second}"
+    return f"{first}\n\nConcentrations of {known['ligand']} (nM) with that error:\n{second}"
 
 
-def _verdict(facts: dict[str, Any], checks: list[Check], shifts: Table) -> str:
+def _verdict(known: dict[str, Any], checks: list[Check], shifts: Table) -> str:
     answer = "holds" if all(check.passed for check in checks) else "is MISSED"
     worst = max(abs(check.z or 0.0) for check in checks)
-    shift = shifts["k_nM"][-1] / facts["ki_nM"]
+    shift = shifts["k_nM"][-1] / known["ki_nM"]
     return (
         f"K = Ki(1 + S/Km) {answer}: {shifts['serotonin_nM'][-1]:g} nM serotonin moves K"
-        f" {shift:.3g}-fold from Ki = {facts['ki_nM']:.3g} nM ({facts['ki_source']}), so Ki alone"
+        f" {shift:.3g}-fold from Ki = {known['ki_nM']:.3g} nM ({known['ki_source']}), so Ki alone"
         f" does not account for serotonin; largest |z| {worst:.2f} in {len(checks)} checks."
     )
 
@@ -325,7 +344,7 @@ def figure(result: Result) -> Figure:
     """The three curves beside the plain one, and what the plain formula gets wrong."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return plotting.styled(_draw)(result.data)
 
 
 def _signed_root(x: Any) -> Any:
@@ -336,56 +355,42 @@ def _signed_square(x: Any) -> Any:
     return np.sign(x) * np.square(x)
 
 
-def _draw(result: Result) -> Figure:
+def _draw(chapter: Competition) -> Figure:
     from synapse_abm import plotting as plot
 
-    facts, shifts = result.scenario, result["apparent_k"]
-    table = {name: np.array(cells) for name, cells in result["competition"].columns.items()}
-    ki = facts["ki_nM"]
-    fig, (top, bottom) = plot.slide(heights=(3, 1.6), height=7.0)
-    c = table["concentration_nM"]
-    fine = np.logspace(np.log10(c.min() / 2), np.log10(c.max() * 1.5), 400)
+    ki, drug, last = chapter.ki_nM, chapter.drug, chapter.levels[-1]
+    more = f"{last.apparent_nM / ki:.2g} times as much {drug}"
+    title = f"Against {last.serotonin_nM:g} nM serotonin it takes {more}"
+    fig, (top, bottom) = plot.slide(heights=(3, 1.6), height=7.0, title=title)
+    everywhere = [c for level in chapter.levels for c in level.concentrations_nM]
+    fine = np.logspace(np.log10(min(everywhere) / 2), np.log10(max(everywhere) * 1.5), 400)
     plain = theory.occupancy(fine, ki)
-    top.plot(fine, plain, color=plot.GREY, ls="--", label=f"C/(C + Ki), Ki = {ki:.3g} nM")
-    for color, s, k, law in zip(
-        (plot.BLUE, plot.GREEN, plot.VERMILION),
-        *(shifts[name] for name in ("serotonin_nM", "k_nM", "expected_nM")),
-        strict=True,
-    ):
-        true = theory.occupancy(fine, law)
-        top.plot(fine, true, color=color)
-        bottom.plot(fine, 100 * (plain - true), color=color)
-        mine = table["serotonin_nM"] == s
-        half = (table["high_95"] - table["low_95"])[mine] / 2
-        marks = {"fmt": "o", "color": color, "ms": 6, "capsize": 3, "lw": 1.4}
-        label = f"serotonin {s:g} nM: K = {k:.3g} nM"
-        top.errorbar(c[mine], table["occupancy"][mine], yerr=half, label=label, **marks)
-        error = (table["plain"] - table["occupancy"])[mine]
-        bottom.errorbar(c[mine], 100 * error, yerr=100 * half, **marks)
-        top.plot([law, law], [-1, 0.5], color=color, lw=1.2, ls=":")
-    top.axhline(0.5, color=plot.GREY, lw=1.0, ls=":")
+    top.plot(fine, plain, color=plot.GREY, ls="--", label=f"no serotonin: Ki = {ki:.3g} nM")
+    plot.reference(top, 0.5, ls=":")
+    for look, level in zip(plot.LOOKS, chapter.levels, strict=False):
+        true = theory.occupancy(fine, level.apparent_nM)
+        top.plot(fine, true, color=look[0])
+        bottom.plot(fine, 100 * (plain - true), color=look[0])
+        c, values = np.array(level.concentrations_nM), np.array([p.value for p in level.points])
+        half = np.array([(p.interval()[1] - p.interval()[0]) / 2 for p in level.points])
+        label = f"{level.serotonin_nM:g} nM: K = {level.half_nM.value:.3g} nM"
+        plot.measured(top, c, values, half, look, label=label)
+        error = theory.occupancy(c, ki) - values
+        plot.measured(bottom, c, 100 * error, 100 * half, look)
+        top.plot([level.apparent_nM] * 2, [-1, 0.5], color=look[0], lw=1.2, ls=":")
     top.set_ylim(-0.03, 1.05)
-    top.set_ylabel("SERT held by the drug")
+    top.set_ylabel("SERT occupied by the drug")
     plot.percent(top)
-    top.legend(
-        loc="upper left",
-        title="points: simulated, 95 % interval\nlines: theory; K: half is held",
-        alignment="left",
-    )
-    most, shift = shifts["serotonin_nM"][-1], shifts["expected_nM"][-1] / ki
-    words = f"it takes {shift:.2g} times as much {facts['ligand']}"
-    top.set_title(f"Against {most:g} nM serotonin {words}")
+    words = "serotonin, and drug for half of SERT\n(points: simulated, 95 %; lines: theory)"
+    top.legend(loc="upper left", title=words, alignment="left", borderaxespad=0)
     bottom.set_yscale("function", functions=(_signed_root, _signed_square))
-    ticks = [0, 1, 5, 10, 20, 40]
-    bottom.set_yticks(ticks, [f"{tick}" for tick in ticks])
-    for each in ERRORS:
-        bottom.axhline(100 * each, color=plot.BLACK, lw=1.1, ls="--", zorder=1)
-    bottom.annotate("dashed: off by 1, 5, 10 points", (fine[-1], 62), (-4, 0),
-                    textcoords="offset points", ha="right", va="top", fontsize=12)  # fmt: skip
+    bottom.set_yticks([0, 1, 5, 10, 20, 40], ["0", "1", "5", "10", "20", "40"])
+    for error in ERRORS:
+        bottom.axhline(100 * error, color=plot.BLACK, lw=1.1, ls="--", zorder=1)
     bottom.set_ylim(-0.4, 70)
     bottom.set_ylabel("C/(C + Ki) too\nhigh by (points)")
     bottom.set_xlim(fine[0], fine[-1])
-    plot.log_concentration(bottom, f"{facts['ligand']} in the reservoir, free (nM)")
+    plot.log_concentration(bottom, f"{drug}, free (nM)")
     return fig
 
 

@@ -76,7 +76,7 @@ def scenario(drug: LigandRecord, concentration_nM: float) -> Scenario:
 
 
 def bound(drug: LigandRecord, concentration_nM: float, seed: int, replicate: int) -> dict[str, int]:
-    """How many sites of each transporter the drug holds at equilibrium."""
+    """How many sites of each transporter the drug occupies at equilibrium."""
     synapse = scenario(drug, concentration_nM)
     series = dose_response.settled(synapse, synapse.dt_s, RELAXATIONS - 1, 1, seed, replicate)
     return {target: int(series.bound(target, "drug")[0]) for target in TARGETS}
@@ -87,13 +87,9 @@ def affinity_nM(drug: LigandRecord, target: str) -> float:
     return drug.kinetics(target).koff / drug.kinetics(target).kon
 
 
-def run(
-    seed: int,
-    quick: bool,
-    progress: Progress,
-    drugs: tuple[str, ...] = ("escitalopram", "duloxetine", "reboxetine"),
-) -> Result:
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Titrate both transporters with each drug and hold them against their own hyperbolas."""
+    drugs = Options(**options).drugs
     if not 1 <= len(drugs) <= MOST_DRUGS or len(set(drugs)) < len(drugs):
         raise InputError("--drugs", tuple(drugs), f"one to {MOST_DRUGS} different drugs")
     records = [dose_response.inhibitor(name, TARGETS, "--drugs") for name in drugs]
@@ -102,6 +98,17 @@ def run(
     pieces = [(drug, c, seed, number) for number, (drug, c) in enumerate(places)]
     counts = dose_response.series(bound, pieces, progress)
     return _result(records, places, counts)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a panel shows of one drug: its points at each transporter, and the half points."""
+
+    drug: str
+    kind: str
+    concentrations_nM: list[float]
+    points: dict[str, list[Estimate]]
+    k_nM: dict[str, float]
 
 
 def _concentrations(drug: LigandRecord, count: int) -> list[float]:
@@ -117,9 +124,10 @@ def _result(
     tests = len(TARGETS) * len(places) + len(records)
     limit = statistics.normal_quantile(FALSE_ALARM, tests=tests)
     checks, rows, ratios = list[Check](), list[list[Any]](), list[list[Any]]()
+    shown = list[Curves]()
     for drug in records:
         mine = [(c, n) for (owner, c), n in zip(places, counts, strict=True) if owner is drug]
-        halves = []
+        halves, own = list[Estimate](), dict[str, list[Estimate]]()
         for target in TARGETS:
             k = affinity_nM(drug, target)
             points = []
@@ -135,7 +143,10 @@ def _result(
                 points.append(it)
                 rows.append([drug.full_name, target, c, k, it.value, it.se, law, check.z,
                              *it.interval()])  # fmt: skip
+            own[target] = points
             halves.append(dose_response.half_concentration([c for c, _ in mine], points))
+        shown.append(Curves(drug.full_name, drug.kind, [c for c, _ in mine], own,
+                            {t: affinity_nM(drug, t) for t in TARGETS}))  # fmt: skip
         # The logarithm of the ratio is nearer to normal than the ratio.
         log_ratio = math.log(halves[1].value / halves[0].value)
         se = math.hypot(*(half.se / half.value for half in halves))
@@ -154,7 +165,7 @@ def _result(
     names = "drug kind sert_k_nM net_k_nM net_over_sert low_95 high_95 expected z sert_is net_is"
     solved = ("sert_k_nM", "net_k_nM", "net_over_sert", "low_95", "high_95", "z")
     ratio_table = Table.of_rows("ratios", names, ratios, solved)
-    facts = {
+    known = {
         "sites": SITES,
         "z_limit": limit,
         "affinities": {
@@ -169,8 +180,9 @@ def _result(
         checks=checks,
         text=_text(ratio_table),
         verdict=_verdict(checks),
-        scenario=facts,
+        scenario=known,
         papers=list(dict.fromkeys(paper for drug in records for paper in drug.sources())),
+        data=shown,
     )
 
 
@@ -209,38 +221,35 @@ def figure(result: Result) -> Figure:
     """One panel per drug: two curves, and their distance."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return plotting.styled(_draw)(result.data)
 
 
-def _draw(result: Result) -> Figure:
+def _draw(drugs: list[Curves]) -> Figure:
     from synapse_abm import plotting as plot
 
-    ratios = result["ratios"]
-    table = {name: np.array(cells) for name, cells in result["selectivity"].columns.items()}
-    drugs = ratios["drug"]
-    fig, panels = plot.slide(heights=[1.0] * len(drugs), height=2.2 + 1.75 * len(drugs))
-    everywhere = table["concentration_nM"]
-    fine = np.geomspace(everywhere.min() / 100, everywhere.max() * 1.5, 600)  # room for legends
-    for number, (ax, drug) in enumerate(zip(panels, drugs, strict=True)):
-        for target, color, mark in zip(TARGETS, (plot.BLUE, plot.VERMILION), "os", strict=True):
-            mine = (table["drug"] == drug) & (table["target"] == target)
-            k = table["k_nM"][mine][0]
-            ax.plot(fine, theory.occupancy(fine, k), color=color)
-            c, value = table["concentration_nM"][mine], table["occupancy"][mine]
-            half = (table["high_95"] - table["low_95"])[mine] / 2
-            ax.errorbar(c, value, yerr=half, fmt=mark, color=color, ms=6, capsize=3, lw=1.4,
-                        label=f"{target}: K = {_written(k)} nM")  # fmt: skip
-        _arrow(ax, ratios, number)
+    title = "One drug, two transporters: each is occupied by its own affinity"
+    height = 2.0 + 1.65 * len(drugs)
+    fig, panels = plot.slide(heights=[1.0] * len(drugs), height=height, title=title)
+    everywhere = [c for curves in drugs for c in curves.concentrations_nM]
+    fine = np.geomspace(min(everywhere) / 300, max(everywhere) * 1.5, 600)  # room for legends
+    for ax, curves in zip(panels, drugs, strict=True):
+        for look, target in zip(plot.LOOKS, TARGETS, strict=False):
+            k, points = curves.k_nM[target], curves.points[target]
+            ax.plot(fine, theory.occupancy(fine, k), color=look[0])
+            values, half = [p.value for p in points], [1.96 * p.se for p in points]
+            label = f"{target}: K = {_written(k)} nM"
+            plot.measured(ax, curves.concentrations_nM, values, half, look, label=label)
+        _arrow(ax, curves)
         ax.set_ylim(-0.06, 1.12)
         ax.set_yticks([0, 0.5, 1])
         plot.percent(ax)
-        ax.legend(loc="upper left", title=f"{drug} ({ratios['kind'][number]})", alignment="left",
-                  title_fontproperties={"weight": "bold"}, borderaxespad=0.1)  # fmt: skip
-    panels[0].set_title("One drug, two transporters: each is occupied by its own affinity")
-    fig.supylabel("transporters occupied", fontsize=13)
+        ax.legend(loc="upper left", title=f"{curves.drug} ({curves.kind})", alignment="left",
+                  title_fontproperties={"weight": "bold"}, borderaxespad=0.1,
+                  labelspacing=0.3)  # fmt: skip
+    fig.supylabel("transporters occupied", fontsize=plot.FONT)
     panels[-1].set_xlim(fine[0], fine[-1])
     plot.log_concentration(
-        panels[-1], "free drug (nM)  |  points: simulated, 95 % interval; lines: C/(C + K)"
+        panels[-1], "free drug (nM)    points: simulated, 95 %; lines: C/(C + K)"
     )
     return fig
 
@@ -250,17 +259,16 @@ def _written(number: float) -> str:
     return f"{float(f'{number:.3g}'):,g}"
 
 
-def _arrow(ax: Any, ratios: Table, number: int) -> None:
+def _arrow(ax: Any, curves: Curves) -> None:
     """The distance between the curves at half occupancy, and the ratio it stands for."""
     from synapse_abm import plotting as plot
 
-    sert, net, ratio = (ratios[name][number] for name in ("sert_k_nM", "net_k_nM", "expected"))
-    style = {"arrowstyle": "<->", "color": plot.BLACK, "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
+    sert, net = (curves.k_nM[target] for target in TARGETS)
+    style = {"arrowstyle": "<->", "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", (net, 0.5), (sert, 0.5), arrowprops=style)
-    first = "SERT" if ratio >= 1 else "NET"
-    words = f"prefers {first}\n{_written(max(ratio, 1 / ratio))} : 1"
-    ax.annotate(words, (max(sert, net), 0.5), (12, -30),
-                textcoords="offset points")  # fmt: skip
+    first, ratio = ("SERT", net / sert) if net >= sert else ("NET", sert / net)
+    words = f"prefers {first}\n{_written(ratio)} : 1"
+    plot.named(ax, (max(sert, net), 0.5), words, offset=(12, -18))
 
 
 if __name__ == "__main__":

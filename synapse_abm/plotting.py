@@ -120,7 +120,7 @@ def panel_table(
 def message(figure: Figure, words: str) -> None:
     """What the figure says, above everything."""
     if words:
-        lines = textwrap.fill(words, 58)
+        lines = textwrap.fill(words, 66)
         figure.suptitle(lines, x=0.01, ha="left", fontsize=15, fontweight="bold")
 
 

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+from figures import legible
 
 from synapse_abm import pharmacology, theory
 from synapse_abm.core.errors import InputError, UnknownName
@@ -43,10 +44,16 @@ def test_the_same_seed_gives_the_same_tables(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_the_figure_can_be_drawn_and_names_its_unit(name: str) -> None:
-    axes = CHAPTERS[name].figure(small(name)).axes
-    assert "nM" in axes[-1].get_xlabel()
-    assert all(ax.lines for ax in axes)
+def test_the_figures_are_legible_and_name_their_unit(name: str) -> None:
+    for figure in legible(CHAPTERS[name], small(name)).values():
+        assert "nM" in figure.axes[-1].get_xlabel()
+
+
+def test_the_boards_have_as_many_free_transporters_as_theory_says() -> None:
+    """Ten times ten: 50, 20 and 7 free, and 3.6 after the last doubling: 4 can be drawn."""
+    boards = saturation.figure(small("saturation"))[""].axes[:4]
+    free = [int((ax.collections[0].get_array() == 0).sum()) for ax in boards]
+    assert free == [50, 20, 7, 4]
 
 
 # --- competition ----------------------------------------------------------------------------------
@@ -102,7 +109,7 @@ def test_levels_of_serotonin_that_cannot_be_are_refused(levels: tuple[float, ...
 @pytest.mark.parametrize("ratio", [10**-1.5, 1.0, 10**1.5])
 def test_competition_is_read_at_equilibrium(serotonin_nM: float, ratio: float) -> None:
     """A hundred times the replicates of the experiment: ten times sharper, and no bias."""
-    pair = competition.rivals("citalopram")
+    pair = competition.competitors("citalopram")
     runs = [competition.occupancy(pair, serotonin_nM, ratio, 99, r) for r in range(2400)]
     estimate = from_replicates(runs)
     z = (estimate.value - ratio / (1 + ratio)) / estimate.se
