@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scenarios import crowded
 
+from synapse_abm import Simulation, SynapseModel, pharmacology
 from synapse_abm.core.arguments import check_seed, choice, instance, number, whole_number
 from synapse_abm.core.errors import (
     InputError,
@@ -120,3 +122,53 @@ def test_faults_are_collected() -> None:
     with collected(faults):
         raise_faults(list(faults))
     assert [fault.value for fault in faults] == [-1, "x", -1, "x"]
+
+
+# --- public functions ----------------------------------------------------------------------------
+
+ARRAY = np.arange(3)
+#: A call that cannot be, and the argument that its message names.
+CALLS: list[tuple[str, Callable[[SynapseModel], object]]] = [
+    ("scenario", lambda _: Simulation(None, 1)),  # type: ignore[arg-type]
+    ("scenario", lambda _: SynapseModel(None)),  # type: ignore[arg-type]
+    ("scenario", lambda _: SynapseModel(ARRAY)),  # type: ignore[arg-type]
+    *(
+        (name, lambda model, name=name, value=value: Simulation(model.synapse, **{name: value}))
+        for name in ("seed", "replicate", "place")
+        for value in (ARRAY, True, "1", -1, 10**5000)
+    ),
+    *(
+        (name, lambda model, name=name, value=value: SynapseModel(model.synapse, **{name: value}))
+        for name in ("rng", "replicate", "engine", "agent_classes", "collect_every")
+        for value in (ARRAY, True, "x", -(10**5000))
+    ),
+    ("steps", lambda model: model.run(ARRAY)),
+    ("steps", lambda model: model.simulation.run(2.5)),  # type: ignore[arg-type]
+    ("every", lambda model: model.run(2, every=ARRAY)),
+    ("every", lambda model: model.run(2**38 - 1, every=1)),
+    ("collector", lambda model: model.run(2, collector="x")),
+    ("duration", lambda model: model.run_for("x")),  # type: ignore[arg-type]
+    ("end_time", lambda model: model.run_until(None)),  # type: ignore[arg-type]
+    ("target", lambda model: model.occupancy(ARRAY, "serotonin")),
+    ("ligand", lambda model: model.occupancy("SERT", ARRAY)),
+    ("ligand", lambda model: model.free(ARRAY)),
+    ("ligand", lambda model: model.run(1).bound("SERT", "sertonin")),
+    ("event", lambda model: model.run(1).count("bind", "serotonin", "SERT")),
+    ("target", lambda model: model.run(1).count("bound", "serotonin")),
+    ("ligand", lambda _: pharmacology.ligand(1)),  # type: ignore[arg-type]
+    ("ligand", lambda _: pharmacology.ligand(ARRAY)),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("call", range(len(CALLS)), ids=lambda n: f"{CALLS[n][0]}-{n}")
+def test_a_call_that_cannot_be_names_the_argument(call: int) -> None:
+    name, attempt = CALLS[call]
+    model = SynapseModel(crowded())
+    with pytest.raises(InputError, match=f"^{name} = .{{1,80}}: allowed is ") as caught:
+        attempt(model)
+    assert len(str(caught.value)) < 400
+    assert model.time == 0 or name in ("ligand", "event", "target")
+
+
+def test_a_distance_between_records_that_is_never_reached_records_nothing() -> None:
+    assert SynapseModel(crowded()).run(2, every=10**400).step.size == 0

@@ -508,7 +508,7 @@ def test_what_cannot_be_done_by_hand_is_refused_with_the_reason(engine: Engine) 
         (lambda: gone.remove(), "outside>: allowed is a free molecule"),
         (lambda: bound.move_to(model.grid[0, 0]), "select"),
         (lambda: model.sites[0].remove(), "no protein moves"),
-        (lambda: model.occupancy("SERT", "citaloprm"), "did you mean SERT citalopram"),
+        (lambda: model.occupancy("SERT", "citaloprm"), "did you mean citalopram"),
         (lambda: model.free("serotonn"), "did you mean serotonin"),
         (lambda: Drug(model, "citalopram", 5), "made by the model alone"),
         (lambda: Transporter.create_agents(model, 2, "SERT", 5), "made by the model alone"),

@@ -259,7 +259,7 @@ def test_numbers_of_steps_are_whole_and_not_negative(engine: Any) -> None:
         with pytest.raises(InputError, match=r"every = .* a whole number of steps >= 0"):
             model.run(5, every)  # type: ignore[arg-type]
     assert model.time == 0
-    with pytest.raises(ValueError, match="every = -1 is negative"):
+    with pytest.raises(ValueError, match="every = -1: allowed is a whole number"):
         SynapseModel(crowded()).simulation.run(5, -1)
 
 

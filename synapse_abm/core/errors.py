@@ -7,12 +7,11 @@ are also ``ValueError``, errors of output also ``OSError``, so that ordinary han
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import errno
 import os
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 #: Exit status of the command line for anything the user can put right.
 EXIT_BAD_INPUT = 2
@@ -182,15 +181,25 @@ def nearest_names(value: str, known: Iterable[str], at_most: int = 3) -> tuple[s
     return tuple(by_folded[folded] for folded in close)
 
 
-@contextlib.contextmanager
-def collected(faults: list[InputError]) -> Iterator[None]:
-    """Add what is raised as wrong with an input to ``faults``, so that all is told at once."""
-    try:
-        yield
-    except InputErrors as error:
-        faults.extend(error.faults)
-    except InputError as error:
-        faults.append(error)
+class collected:  # noqa: N801 (used like a function)
+    """Adds what is raised as wrong with an input to ``faults``, so that all is told at once.
+
+    ``with collected(faults): value = check(...)`` goes on behind the block, without a value.
+    """
+
+    def __init__(self, faults: list[InputError]) -> None:
+        self.faults = faults
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Whether this was a fault of an input; others go on."""
+        if isinstance(error, InputErrors):
+            self.faults.extend(error.faults)
+        elif isinstance(error, InputError):
+            self.faults.append(error)
+        return isinstance(error, InputErrors | InputError)
 
 
 def raise_faults(faults: Sequence[InputError]) -> None:

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from synapse_abm.core.arguments import instance
 from synapse_abm.core.errors import UnknownName, raise_faults
 from synapse_abm.core.fields import Frozen
 from synapse_abm.core.text import text_table
@@ -75,6 +76,7 @@ class Library(Frozen):
         InputError, InputErrors
             If a file that is named cannot be used.
         """
+        instance("ligand", name, str, "the name of a ligand, in quotes")
         if at_file := own_file(name):
             record = load_ligands(at_file[0], self).ligand(at_file[1])
             return record.model_copy(update={"file": at_file[0]})

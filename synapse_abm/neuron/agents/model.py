@@ -26,7 +26,8 @@ import mesa
 import numpy as np
 
 from synapse_abm.core import mesa_clock as clock
-from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.arguments import whole_number
+from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
 from synapse_abm.core.files import write_atomic
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron import scenario as par
@@ -48,7 +49,7 @@ from synapse_abm.neuron.meanfield.ode import SLOW, Exposure
 from synapse_abm.neuron.scenario import PLACES
 from synapse_abm.neuron.slow import advanced, slow_inputs
 from synapse_abm.synapse.agents.agents import Molecule, Site
-from synapse_abm.synapse.agents.lazy import LazyModel, address_of, interval_faults
+from synapse_abm.synapse.agents.lazy import LazyModel, address_of
 from synapse_abm.synapse.agents.rules import overridden
 from synapse_abm.synapse.engine.layout import F64
 from synapse_abm.synapse.engine.network import Address, Names
@@ -202,14 +203,10 @@ class NeuronModel(LazyModel):
     ) -> None:
         faults, address, made = list[InputError](), None, None
         where = (where,) if isinstance(where, str) else where
-        try:
+        with collected(faults):
             made = changed(parameters, changes)
-        except (InputError, InputErrors) as error:
-            faults += error.faults if isinstance(error, InputErrors) else [error]
-        try:
+        with collected(faults):
             address = address_of(rng, replicate)
-        except InputError as error:
-            faults.append(error)
         faults += ligand_faults("drug", drug, "SERT")
         if rival is not None:
             faults += ligand_faults("rival", rival, "5-HT1A")
@@ -221,7 +218,8 @@ class NeuronModel(LazyModel):
                             ("transporters", transporters), ("speed", speed)):  # fmt: skip
             faults += _number(name, value, 0.0)
         faults += [*_number("mao", mao, 1e-6), *_number("dt_s", dt_s, 1e-9)]
-        faults += interval_faults(collect_every)
+        with collected(faults):
+            whole_number("collect_every", collect_every, of="steps")
         faults += class_faults(engine, agent_classes, drug, rival)
         raise_faults(faults)
         assert made is not None and address is not None
@@ -493,7 +491,7 @@ class NeuronModel(LazyModel):
         InputError
             If ``steps`` is no whole number >= 0.
         """
-        raise_faults(interval_faults(steps, "steps"))
+        steps = whole_number("steps", steps, of="steps")
         seconds, values = np.zeros(steps), np.zeros((steps, len(NeuronSeries.names)))
         for i in range(steps):
             self.run_for(1)

@@ -279,7 +279,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
     def propensity(self, event: int, ligand: str) -> float:
         """Rate (1/s) of BIND (per free molecule of its cell), UNBIND or TRANSPORT of a ligand."""
         assert event in (BIND, UNBIND, TRANSPORT)
-        return self.model.rates.get((event, self.model.pair(self.target, ligand)), 0.0)
+        return self.model.rates.get((event, self.model.names.pair_number(self.target, ligand)), 0.0)
 
     def remove(self) -> None:
         """Sites are part of the place; none is taken out."""

@@ -83,10 +83,3 @@ def address_of(rng: Any, replicate: Any) -> Address:
             raise
         allowed = f"{error.allowed}, a SeedSequence or None"
         raise InputError("rng", error.value, allowed, error.fix) from None
-
-
-def interval_faults(every: Any, name: str = "collect_every") -> list[InputError]:
-    """What is wrong with a number of steps."""
-    if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 0:
-        return [InputError(name, every, "a whole number of steps >= 0")]
-    return []

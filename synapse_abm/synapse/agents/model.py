@@ -12,10 +12,11 @@ import mesa
 import numpy as np
 
 from synapse_abm.core import mesa_clock as clock
-from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.arguments import number, whole_number
+from synapse_abm.core.errors import InputError, collected, raise_faults
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
-from synapse_abm.synapse.agents.lazy import LazyModel, address_of, interval_faults
+from synapse_abm.synapse.agents.lazy import LazyModel, address_of
 from synapse_abm.synapse.agents.rules import rule_faults
 from synapse_abm.synapse.agents.stepper import Draws, Readable
 from synapse_abm.synapse.engine import checkpoint
@@ -38,7 +39,7 @@ from synapse_abm.synapse.engine.layout import (
     ligand_event,
 )
 from synapse_abm.synapse.engine.network import Address, CountRows, Names
-from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation
+from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation, check_steps
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.variants import scenario_of
 
@@ -145,16 +146,13 @@ class SynapseModel(LazyModel):
     ) -> tuple[Scenario, Address]:  # fmt: skip
         """The scenario and the address; all faults of the arguments together."""
         faults, scenario, address = list[InputError](), None, None
-        try:
+        with collected(faults):
             scenario = scenario_of(given, changes, KEYWORDS)
-        except (InputError, InputErrors) as error:
-            faults += error.faults if isinstance(error, InputErrors) else [error]
-        try:
+        with collected(faults):
             address = address_of(rng, replicate)
-        except InputError as error:
-            faults.append(error)
         faults += rule_faults(scenario, engine, classes, type(self), SynapseModel)
-        faults += interval_faults(every)
+        with collected(faults):
+            whole_number("collect_every", every, of="steps")
         raise_faults(faults)
         assert scenario is not None and address is not None
         return scenario, address
@@ -266,27 +264,18 @@ class SynapseModel(LazyModel):
 
     def occupancy(self, target: str, ligand: str) -> float:
         """Share of the sites of ``target`` that hold ``ligand`` now, 0 to 1; nan if it has none."""
-        sites = self.synapse.targets[target].n_sites if target in self.synapse.targets else 0
-        bound = int(self.store.totals[self.pair(target, ligand)])
+        bound = int(self.store.totals[self.names.pair_number(target, ligand)])
+        sites = self.synapse.targets[target].n_sites
         return bound / sites if sites else math.nan
 
     def free(self, ligand: str) -> int:
         """Free molecules of ``ligand`` now."""
-        if ligand not in self.names.ligands:
-            raise UnknownName("ligand", ligand, self.names.ligands)
-        number = self.names.ligands.index(ligand)
-        return int(self.store.totals[CountRows.of(self.names).free(number)])
+        row = CountRows.of(self.names).free(self.names.ligand_number(ligand))
+        return int(self.store.totals[row])
 
     def _rates(self) -> dict[tuple[int, int], float]:
         table = zip(self.chemistry.channels, self.chemistry.rate, strict=True)
         return {(int(c[KIND]), int(c[INDEX])): float(rate) for c, rate in table}
-
-    def pair(self, target: str, ligand: str) -> int:
-        """Number of a pair (target, ligand)."""
-        if (target, ligand) not in self.names.pairs:
-            known = [f"{t} {n}" for t, n in self.names.pairs]
-            raise UnknownName("target and ligand", f"{target} {ligand}", known)
-        return self.names.pairs.index((target, ligand))
 
     def coordinate(self, cell: int) -> tuple[int, int]:
         """Column and row of a cell number."""
@@ -418,11 +407,11 @@ class SynapseModel(LazyModel):
             views = self._views[ligand]
             ids = self.store.molecules[ID, rows]
             known = np.fromiter(views, dtype=np.uint32, count=len(views))
-            for number in np.setdiff1d(known, ids).tolist():
-                self.forget(views[number])
+            for gone in np.setdiff1d(known, ids).tolist():
+                self.forget(views[gone])
             fresh = ~np.isin(ids, known)
-            for number, row in zip(ids[fresh].tolist(), rows[fresh].tolist(), strict=True):
-                self.new_molecule(ligand, number, row)
+            for new, row in zip(ids[fresh].tolist(), rows[fresh].tolist(), strict=True):
+                self.new_molecule(ligand, new, row)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -451,11 +440,13 @@ class SynapseModel(LazyModel):
         Raises
         ------
         InputError, InputErrors
-            If ``steps`` or ``every`` is no whole number >= 0.
+            If ``steps`` or ``every`` is no whole number >= 0, or ``collector`` cannot collect.
         """
-        faults = interval_faults(steps, "steps")
-        raise_faults(faults + (interval_faults(every, "every") if every is not None else []))
-        if every is None:
+        if collector is not None and not callable(getattr(collector, "collect", None)):
+            raise InputError("collector", collector, "None, or a mesa.DataCollector")
+        default = every is None
+        steps, every = check_steps(steps, 0 if default else every)
+        if default:
             every = max(1, steps // 1000)
         if collector is None and self._in_one_call():
             return self._run_compiled(steps, every)
@@ -487,6 +478,7 @@ class SynapseModel(LazyModel):
 
     def run_for(self, duration: float) -> None:
         """Advance Mesa's clock by ``duration`` steps; compiled, in one call if nothing waits."""
+        number("duration", duration, least=0, unit="steps")
         if duration > 1 and duration == int(duration) and self._in_one_call():
             self._run_compiled(int(duration), 0)
         else:
@@ -494,7 +486,7 @@ class SynapseModel(LazyModel):
 
     def run_until(self, end_time: float) -> None:
         """Advance until Mesa's clock says ``end_time``, in steps."""
-        if end_time > self.time:
+        if number("end_time", end_time, unit="steps") > self.time:
             self.run_for(end_time - self.time)
         else:
             super().run_until(end_time)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.arguments import choice
+from synapse_abm.core.errors import InputError, UnknownName, collected
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
 from synapse_abm.synapse.scenario.definition import Scenario
 
@@ -31,11 +32,10 @@ def rule_faults(
 
     Without a ``scenario`` (it has faults of its own) names are not checked.
     """
-    if engine not in ENGINES:
-        if isinstance(engine, str):
-            yield UnknownName("engine", engine, ENGINES)
-        else:
-            yield InputError("engine", engine, "'compiled' or 'agents'")
+    faults = list[InputError]()
+    with collected(faults):
+        choice("engine", engine, ENGINES)
+    yield from faults
     changed = [f"{model.__name__}.{name}()" for name in overridden(model, base, PIECES)]
     if agent_classes is not None and not isinstance(agent_classes, Mapping):
         allowed = "classes by the name of a ligand or target, {'citalopram': Sticky}"
@@ -48,7 +48,7 @@ def rule_faults(
             for each, rules in RULES.items():
                 if isinstance(kind, type) and issubclass(kind, each):
                     changed += [f"{kind.__name__}.{x}()" for x in overridden(kind, each, rules)]
-    if changed and engine == "compiled":
+    if changed and not faults and engine == "compiled":
         allowed = f"'agents', the only engine that asks {', '.join(dict.fromkeys(changed))}"
         yield InputError("engine", engine, allowed, "give engine='agents'")
 

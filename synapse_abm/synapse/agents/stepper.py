@@ -121,7 +121,7 @@ class OpenCell:
     def _list_of(self, site: Site) -> int:
         if site.ligand is None:
             return self.table.empty(self.model.names.targets.index(site.target))
-        return self.table.bound(self.model.pair(site.target, site.ligand))
+        return self.table.bound(self.model.names.pair_number(site.target, site.ligand))
 
     def count(self, r: int) -> int:
         """Number in list ``r``; one for the row of ones."""

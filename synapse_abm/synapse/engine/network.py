@@ -7,13 +7,13 @@ pair.
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from synapse_abm.core.errors import InputError
+from synapse_abm.core.arguments import choice, whole_number
+from synapse_abm.core.errors import UnknownName
 from synapse_abm.core.rng import (
     MAX_PLACE,
     MAX_REPLICATE,
@@ -41,12 +41,9 @@ class Address:
 
     def __post_init__(self) -> None:
         limits = {"seed": MAX_SEED, "replicate": MAX_REPLICATE, "place": MAX_PLACE}
-        for name, largest in limits.items():
-            value = getattr(self, name)
-            whole = hasattr(value, "__index__") and not isinstance(value, bool)
-            if not whole or not 0 <= value <= largest:
-                raise InputError(name, value, f"a whole number from 0 to {largest}")
-            object.__setattr__(self, name, operator.index(value))  # NumPy's integers are welcome
+        for name, largest in limits.items():  # NumPy's integers are welcome, as plain ones
+            number = whole_number(name, getattr(self, name), 0, largest)
+            object.__setattr__(self, name, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,19 @@ class Names:
         ligands = scenario.ligands
         pairs = [(t, n) for t in scenario.targets for n in ligands if t in ligands[n].binding]
         return cls(tuple(scenario.targets), tuple(ligands), tuple(pairs))
+
+    def ligand_number(self, ligand: str) -> int:
+        """Row of a ligand; ``UnknownName`` if there is none."""
+        return self.ligands.index(choice("ligand", ligand, self.ligands))
+
+    def pair_number(self, target: str, ligand: str) -> int:
+        """Row of a pair; ``UnknownName`` if there is none, or the ligand does not bind there."""
+        try:
+            return self.pairs.index((target, ligand))
+        except ValueError:  # also what comparing with an array raises
+            pair = choice("target", target, self.targets), choice("ligand", ligand, self.ligands)
+            known = map(" ".join, self.pairs)
+            raise UnknownName("target and ligand", " ".join(pair), known) from None
 
 
 class _Channel(NamedTuple):

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from synapse_abm.core.arguments import choice, instance, whole_number
+from synapse_abm.core.errors import InputError, collected, raise_faults, shown
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP, AddressError
 from synapse_abm.synapse.engine import kernels as compiled_kernels
 from synapse_abm.synapse.engine import layout as lay
@@ -25,6 +27,8 @@ from synapse_abm.synapse.scenario.definition import Scenario
 
 #: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
 CALL_S = 0.2
+#: A recording may take so many bytes.
+MOST_RECORDED = 2**33
 #: Steps of the first call, when nobody knows yet how long a step takes.
 FIRST_CALL = 8
 
@@ -49,7 +53,7 @@ class Series:
 
     def bound(self, target: str, ligand: str) -> np.ndarray:
         """Sites of ``target`` that hold ``ligand``."""
-        return self.totals[:, self.names.pairs.index((target, ligand))]
+        return self.totals[:, self.names.pair_number(target, ligand)]
 
     def occupancy(self, target: str, ligand: str) -> np.ndarray:
         """Share of the sites of ``target`` that hold ``ligand``, 0 to 1."""
@@ -57,7 +61,7 @@ class Series:
 
     def free(self, ligand: str) -> np.ndarray:
         """Free molecules."""
-        return self.totals[:, CountRows.of(self.names).free(self.names.ligands.index(ligand))]
+        return self.totals[:, CountRows.of(self.names).free(self.names.ligand_number(ligand))]
 
     def free_nM(self, ligand: str) -> np.ndarray:
         """Concentration of free molecules over the whole place, nM."""
@@ -65,7 +69,7 @@ class Series:
 
     def inside(self, ligand: str) -> np.ndarray:
         """Molecules that were transported and are still inside."""
-        return self.totals[:, CountRows.of(self.names).inside(self.names.ligands.index(ligand))]
+        return self.totals[:, CountRows.of(self.names).inside(self.names.ligand_number(ligand))]
 
     def count(self, event: str, ligand: str, target: str | None = None) -> np.ndarray:
         """Completed events: ``bound unbound transported`` of a pair, else of a ligand."""
@@ -73,18 +77,13 @@ class Series:
 
 
 def event_index(names: Names, event: str, ligand: str, target: str | None) -> int:
-    """Column of an event counter."""
+    """Column of an event counter; ``target`` counts only where the event is one of a pair."""
     pairs, ligands = len(names.pairs), len(names.ligands)
-    if event in lay.PAIR_EVENTS:
-        if target is None:
-            raise ValueError(f"event {event!r} needs a target: one of {', '.join(names.targets)}")
-        kind = lay.PAIR_EVENTS.index(event)
-        return lay.pair_event(pairs, kind, names.pairs.index((target, ligand)))
-    if event not in lay.LIGAND_EVENTS:
-        known = ", ".join(lay.PAIR_EVENTS + lay.LIGAND_EVENTS)
-        raise ValueError(f"event {event!r} is not one of {known}")
+    if choice("event", event, lay.PAIR_EVENTS + lay.LIGAND_EVENTS) in lay.PAIR_EVENTS:
+        pair = names.pair_number(choice("target", target, names.targets), ligand)
+        return lay.pair_event(pairs, lay.PAIR_EVENTS.index(event), pair)
     kind = lay.RETURN + lay.LIGAND_EVENTS.index(event)
-    return lay.ligand_event(pairs, ligands, kind, names.ligands.index(ligand))
+    return lay.ligand_event(pairs, ligands, kind, names.ligand_number(ligand))
 
 
 @dataclass(slots=True)
@@ -137,7 +136,8 @@ class Simulation:
         check_every_step: bool = False,
         kernels: ModuleType = compiled_kernels,
     ) -> None:
-        self.scenario = scenario
+        fix = "read_scenario(path) makes one from a file"
+        self.scenario = instance("scenario", scenario, Scenario, fix=fix)
         self.address = Address(seed, replicate, place)
         self.names = Names.of(scenario)
         self.check_every_step = check_every_step
@@ -172,10 +172,13 @@ class Simulation:
 
         Raises
         ------
+        InputError, InputErrors
+            If ``steps`` or ``every`` is no whole number >= 0, or the records would be too many.
         AddressError
             If the run would need a step or molecule number beyond the generator's address.
         """
         recorder = self.recorder(steps, every)
+        steps, every = recorder.steps, recorder.every
         done = 0
         while done < steps:
             chunk = 1 if self.check_every_step else min(self._chunk, steps - done)
@@ -190,11 +193,16 @@ class Simulation:
 
     def recorder(self, steps: int, every: int) -> Recorder:
         """An empty recording of the next ``steps`` steps."""
+        steps, every = check_steps(steps, every)
+        every = min(every, steps + 1)  # compiled code takes 64 bits; beyond the end is beyond it
         self._require_addresses(steps)
-        if every < 0:  # compiled code would write beyond the table
-            raise ValueError(f"every = {every} is negative; give a whole number >= 0")
         width = self.state.store.totals.size + self.state.store.events.size
-        table = np.zeros((max(steps // every if every else 0, 1), width), dtype=np.int64)
+        records = max(steps // every if every else 0, 1)
+        if (largest := MOST_RECORDED // (8 * width)) < records:
+            fix = f"record every {-(-steps // largest)} steps, or run in parts"
+            allowed = f"one that makes at most {largest} records"
+            raise InputError("every", every, allowed, fix)
+        table = np.zeros((records, width), dtype=np.int64)
         return Recorder(self.scenario, self.names, self.state.step, steps, every, table)
 
     def _advance(self, steps: int, record: I64, every: int, done: int) -> int:
@@ -227,10 +235,8 @@ class Simulation:
         self.state, self._scratch = self.state.resized(room), None
 
     def _require_addresses(self, steps: int) -> None:
-        if steps < 0:
-            raise ValueError(f"steps = {steps} is negative; give a whole number >= 0")
         if self.state.step + steps > MAX_STEP:
-            raise AddressError(f"step {self.state.step + steps} is beyond {MAX_STEP}")
+            raise AddressError(f"step {shown(self.state.step + steps)} is beyond {MAX_STEP}")
         if int(self.state.store.meta[NEXT_ID]) > MAX_ENTITY - 2**24:
             raise AddressError("molecule numbers are used up; start a new run with another seed")
 
@@ -246,6 +252,16 @@ class Simulation:
             digest.update(self.state.step.to_bytes(8, "little"))
             self.state.digest_into(digest)
         return digest.hexdigest()
+
+
+def check_steps(steps: object, every: object) -> tuple[int, int]:
+    """Numbers of steps, whole and >= 0; all that is wrong with them, at once."""
+    faults, numbers = list[InputError](), list[int]()
+    for name, value in (("steps", steps), ("every", every)):
+        with collected(faults):
+            numbers.append(whole_number(name, value, of="steps"))
+    raise_faults(faults)
+    return numbers[0], numbers[1]
 
 
 def _next_chunk(steps: int, took_s: float) -> int:
