@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: Limits of the generator's addresses (those of ``rng``, which needs NumPy; a test compares).
 MAX_SEED, MAX_REPLICATE, MAX_ENTITY = 2**64 - 1, 2**18 - 1, 2**32 - 1
+#: The largest number of anything that is measured: a synapse has none that comes near.
+LARGEST = 1e15
 #: The longest time of a run, s: 300 years. Beyond it nothing would ever end.
 LONGEST_S = 1e10
 
@@ -18,10 +20,13 @@ def whole(low: int, high: int) -> Any:
     return Field(ge=low, le=high, strict=True, description=described)
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number > 0")]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number >= 0")]
+# Strict: NumPy's numbers are welcome, but no text and no truth value becomes a number by itself.
+# Products of a few of the largest stay far from overflow.
+Positive = Annotated[float, Field(gt=0, le=LARGEST, strict=True, description="a number > 0")]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST, strict=True, description="a number >= 0")]
 Seconds = Annotated[
-    float, Field(gt=0, le=LONGEST_S, description=f"a number > 0 and at most {LONGEST_S:g}")
+    float,
+    Field(gt=0, le=LONGEST_S, strict=True, description=f"a number > 0 and at most {LONGEST_S:g}"),
 ]
 Count = Annotated[int, whole(0, MAX_ENTITY)]
 

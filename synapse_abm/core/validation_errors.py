@@ -126,6 +126,8 @@ def _field_fault(error: Mapping[str, Any], model: type[BaseModel], origin: Origi
         if unit and place[-1] != last:  # a file that leaves out the unit has it in the value
             allowed = f"a number with its unit, such as {EXAMPLES[unit]}"
         return InputError(path, MISSING, allowed, f"add {place[-1]}")
+    if error["type"] == "less_than_equal" and " most " not in allowed and " to " not in allowed:
+        allowed += f", and at most {error['ctx']['le']:g}"
     choices = _choices(owner, last)
     if isinstance(value, str) and choices:
         return UnknownName(path, value, choices)
