@@ -18,6 +18,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -120,7 +121,7 @@ def panel_table(
 def message(figure: Figure, words: str) -> None:
     """What the figure says, above everything."""
     if words:
-        lines = textwrap.fill(words, 66)
+        lines = textwrap.fill(words, 62)
         figure.suptitle(lines, x=0.01, ha="left", fontsize=15, fontweight="bold")
 
 
@@ -202,7 +203,12 @@ def log_concentration(ax: Axes, label: str) -> None:
 
 def percent(ax: Axes) -> None:
     """A y axis of fractions, written in percent."""
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
+    percent_of(ax.yaxis)
+
+
+def percent_of(axis: Axis) -> None:
+    """An axis of fractions, written in percent."""
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
 
 
 def residuals(ax: Axes, x: Sequence[float], z: Sequence[float], limit: float, label: str) -> None:
