@@ -15,12 +15,9 @@ another phase for each replicate, so that a drug taken daily is met at all times
 from __future__ import annotations
 
 import functools
-import io
 import json
 import math
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
@@ -28,10 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from synapse_abm import __version__
 from synapse_abm.core.errors import SynapseError
 from synapse_abm.core.files import write_atomic
+from synapse_abm.core.sealed import (
+    CheckpointError,
+    Header,
+    check_arrays,
+    contents,
+    opened,
+    sealed,
+)
 from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_theory
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
 from synapse_abm.neuron.engine.simulation_grid import SpatialSimulation
@@ -59,12 +64,14 @@ from synapse_abm.neuron.scenario import (
 from synapse_abm.neuron.slow import advanced, slow_inputs
 from synapse_abm.runs.results import Table
 from synapse_abm.statistics import student_quantile
+from synapse_abm.synapse.engine.invariants import InvariantError
 from synapse_abm.synapse.engine.layout import F64
 from synapse_abm.treatment.treatment import Treatment, acting, mean_field
 
 if TYPE_CHECKING:
     from synapse_abm.core.progress import Progress
 
+MAGIC = b"synapse_abm course 1\n"
 LONGEST_SETTLE_S = 3600.0  # before a window is read
 UNSETTLED = 0.005  # share of baseline that may be left of a change when a window is read
 SOON_S = 900.0  # after a jump, from where on hours can be read
@@ -393,17 +400,15 @@ class Course:
         OutputError
             If the file cannot be written.
         """
-        arrays = {
-            "values": self.values, "slow": self.slow, "inputs": self._inputs,
-            "edges": self.edges_s, "times": self.window_times_s,
-        }  # fmt: skip
+        header = {"done": self.done, "of": self._identity()}
+        write_atomic(path, sealed(MAGIC, header, self._arrays()))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """All that changes."""
+        arrays = {"values": self.values, "slow": self.slow, "inputs": self._inputs}
         for r, neuron in enumerate(self.neurons):
-            arrays |= {f"{name}{r}": a for name, a in neuron.arrays().items()}
-        header = json.dumps({"version": __version__, "done": self.done, "of": self._identity()})
-        data = io.BytesIO()
-        arrays["header"] = np.frombuffer(header.encode(), dtype=np.uint8)
-        np.savez(data, allow_pickle=False, **arrays)
-        write_atomic(path, data.getvalue())
+            arrays |= {f"{name}:{r}": a for name, a in neuron.arrays().items()}
+        return arrays
 
     def _identity(self) -> list[Any]:
         """What a resumed course shares with the saved one; functions by their values."""
@@ -411,7 +416,7 @@ class Course:
         times = self.window_times_s.ravel().tolist()
         tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
         plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
-        baseline = [list(astuple(each)) for each in self.baselines]
+        baseline = [repr(astuple(each)) for each in self.baselines]  # may be nan
         grid = None if t.grid is None else t.grid.model_dump(mode="json")
         size = [t.windows, t.window_s, t.replicates, t.seed]
         return [*plain, t.brake, grid, *size, tried, baseline]
@@ -427,28 +432,39 @@ class Course:
         CourseError
             If the file cannot be read, or belongs to another treatment or version.
         """
-        made = cls(treatment, calibration)
+        course, path = cls(treatment, calibration), Path(path)
         try:
-            data = io.BytesIO(Path(path).read_bytes())
-            with np.load(data, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header = json.loads(arrays["header"].tobytes())
-            version, of, done = header["version"], header["of"], header["done"]
-        except UNREADABLE as error:
-            raise CourseError(f"course {str(path)!r} cannot be read; start it again") from error
-        if version != __version__:
-            raise CourseError(f"course {str(path)!r} is of version {version}; start again")
-        if of != json.loads(json.dumps(made._identity())):
+            header, arrays = opened(MAGIC, contents(path), path, _Header)
+        except CheckpointError as error:
+            what = f"course {str(path)!r} cannot be read: {error.what}; start it again"
+            raise CourseError(what) from error
+        if header.of != json.loads(json.dumps(course._identity())):
             raise CourseError(f"course {str(path)!r} is of another treatment; give the same one")
-        made.done, made.values, made.slow = done, arrays["values"], arrays["slow"]
-        made._inputs = arrays["inputs"]
-        for r, neuron in enumerate(made.neurons):
-            neuron.restore({name: arrays[f"{name}{r}"] for name in neuron.arrays()})
-        return made
+        try:
+            course._restore(header.done, arrays)
+        except (ValueError, IndexError, InvariantError) as error:
+            what = f"course {str(path)!r} cannot be read: {str(error)[:300]}; start it again"
+            raise CourseError(what) from error
+        return course
+
+    def _restore(self, done: int, arrays: dict[str, np.ndarray]) -> None:
+        """Take up the arrays of a file, which may be anybody's: compiled code trusts them."""
+        axes = {"members": 2, "terminal_molecules": 1, "soma_molecules": 1}  # of growing lists
+        free = {f"{name}:{r}": at for name, at in axes.items() for r in range(len(self.neurons))}
+        check_arrays(arrays, before := self._arrays(), free)
+        moved = [n for n in arrays if "_sites:" in n and (arrays[n][:2] != before[n][:2]).any()]
+        if done > self.treatment.windows or moved:
+            raise ValueError(f"{done} windows, sites moved in {moved}")
+        self.done, self.values, self.slow = done, arrays["values"], arrays["slow"]
+        self._inputs = arrays["inputs"]
+        for r, neuron in enumerate(self.neurons):
+            neuron.restore({name: arrays[f"{name}:{r}"] for name in neuron.arrays()})
+            neuron.check()
 
 
-#: What a file that is cut short, damaged or something else may raise.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+class _Header(Header):
+    done: int = Field(ge=0)
+    of: list[Any]
 
 
 class CourseError(SynapseError, ValueError):

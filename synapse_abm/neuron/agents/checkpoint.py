@@ -1,22 +1,30 @@
 """A neuron model on disk, from which it continues bit for bit on either engine.
 
-The file is a checkpoint as those of a synapse are (``engine.checkpoint``): portable, without
-pickle, with a checksum. It holds what the model was made of (parameters, baseline, ligands), what
-acts on it now, the slow variables, and all molecules and sites. Mesa's own random numbers, agents
-and events of the user's own, and classes with other rules are not in it.
+The file is a checkpoint as those of a synapse are (see ``core.sealed``). It holds what the model
+was made of (parameters, baseline, ligands), what acts on it now, the slow variables, and all
+molecules and sites. Mesa's own random numbers, agents and events of the user's own, and classes
+with other rules are not in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from synapse_abm import __version__
-from synapse_abm.core.sealed import contents, described, opened, sealed
+from synapse_abm.core.rng import MAX_STEP
+from synapse_abm.core.sealed import (
+    CheckpointError,
+    Header,
+    check_arrays,
+    contents,
+    opened,
+    sealed,
+)
 from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.engine.simulation import Baseline, Kept, NeuronSimulation
 from synapse_abm.neuron.meanfield.ode import SLOW
@@ -28,19 +36,41 @@ if TYPE_CHECKING:
 MAGIC = b"synapse_abm neuron checkpoint 1\n"
 
 
+class _Keywords(BaseModel):
+    """Keywords of the model, as they are now."""
+
+    model_config = Header.model_config
+
+    rng: int
+    replicate: int
+    drug: str | None
+    drug_nM: float
+    rival: str | None
+    rival_nM: float
+    mao: float
+    where: list[str]
+    transporters: float
+    brake: bool
+    dt_s: float
+    speed: float
+
+
+class _Header(Header):
+    parameters: dict[str, Any]
+    keywords: _Keywords
+
+
 def to_bytes(model: NeuronModel) -> bytes:
     """The contents of a checkpoint: equal states of equal models give equal bytes."""
     simulation = model.simulation
-    own = {"latest": model.latest, "slow": np.array([model.slow[name] for name in SLOW])}
-    arrays = {
-        name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<"))
-        for name, a in (own | _filled(simulation)).items()
+    own = {
+        "baseline": np.array(astuple(simulation.baseline)),  # may be nan, so not in the header
+        "latest": model.latest,
+        "slow": np.array([model.slow[name] for name in SLOW]),
     }
     header = {
-        "version": __version__,
         "parameters": model.parameters.model_dump(mode="json"),
-        "baseline": list(astuple(simulation.baseline)),
-        "given": {
+        "keywords": {
             "rng": int(simulation.address.seed),
             "replicate": int(simulation.address.replicate),
             "drug": model.drug,
@@ -54,9 +84,8 @@ def to_bytes(model: NeuronModel) -> bytes:
             "dt_s": float(simulation.dt_s),
             "speed": float(model.speed),
         },
-        "arrays": described(arrays),
     }
-    return sealed(MAGIC, header, arrays)
+    return sealed(MAGIC, header, own | _filled(simulation))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -67,24 +96,59 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     CheckpointError
         If the file is missing, truncated, changed, or no neuron of a version this one can read.
     """
-    header, arrays = opened(MAGIC, contents(path), path)
-    given = header["given"] | {
-        "parameters": Neuron.model_validate(header["parameters"]),
-        "baseline": Baseline(*header["baseline"]),
-        "where": tuple(header["given"]["where"]),
-    }
-    return given, {name: a.astype(a.dtype.newbyteorder("=")) for name, a in arrays.items()}
+    header, arrays = opened(MAGIC, contents(path), path, _Header)
+    try:
+        keywords = dict(header.keywords) | {
+            "parameters": Neuron.model_validate(header.parameters),
+            "baseline": Baseline(*arrays.pop("baseline").tolist()),
+            "where": tuple(header.keywords.where),
+        }
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(path, f"it holds no neuron: {str(error)[:300]}") from error
+    return keywords, arrays
+
+
+def load(path: Path, make: Callable[..., NeuronModel]) -> NeuronModel:
+    """The model whose checkpoint is at ``path``, made by ``make`` of its keywords.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`read`; also if the arrays are no state that such a model can be in.
+    """
+    keywords, arrays = read(path)
+    try:
+        model = make(**keywords)
+        restore(model, arrays)
+    except (ValueError, IndexError, OverflowError, MemoryError) as error:
+        what = f"what it holds is no state of a neuron: {str(error)[:300]}"
+        raise CheckpointError(path, what) from error
+    return model
 
 
 def restore(model: NeuronModel, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put a model that was made of the same keywords into the state that was kept."""
-    arrays = dict(arrays)
+    """Put a model that was made of the same keywords into the state that was kept.
+
+    Raises
+    ------
+    ValueError, IndexError
+        If it is none: compiled code trusts its arrays, so all is checked first.
+    """
+    arrays, own = dict(arrays), {"latest": model.latest, "slow": np.zeros(len(SLOW))}
+    check_arrays(arrays, own | _filled(model.simulation), {"listed": 0})
+    counts, meta, listed = arrays["counts"], arrays["meta"], arrays.pop("listed")
+    if (counts < 0).any() or counts.sum() != listed.size:
+        raise ValueError("its lists are not as long as it says")
+    if (meta < 0).any() or meta[lay.STEP] > MAX_STEP or meta[lay.FULL]:
+        raise ValueError(f"counters {meta.tolist()}")
+    if not all(np.isfinite(arrays[name]).all() for name in ("slow", "rate", "rates", "numbers")):
+        raise ValueError("a rate that is not finite")
     model.latest = arrays.pop("latest")
     model.slow = dict(zip(SLOW, arrays.pop("slow").tolist(), strict=True))
-    listed, counts = arrays.pop("listed"), arrays["counts"]
     parts = np.split(listed, np.cumsum(counts.ravel())[:-1])
     model.simulation.room_for(counts.max())
     model.simulation.go_back(Kept([parts[: lay.LISTS], parts[lay.LISTS :]], arrays))
+    model.simulation.check()
 
 
 def _filled(simulation: NeuronSimulation) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ views read the state when they are asked.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -284,12 +285,11 @@ class NeuronModel(LazyModel):
         CheckpointError
             If the file is not a whole checkpoint of this version.
         """
-        given, arrays = keeping.read(Path(path))
-        model = cls(
-            engine=engine, agent_classes=agent_classes, collect_every=collect_every,
-            check_every_step=check_every_step, **given,
+        make = functools.partial(
+            cls, engine=engine, agent_classes=agent_classes, collect_every=collect_every,
+            check_every_step=check_every_step,
         )  # fmt: skip
-        keeping.restore(model, arrays)
+        model = keeping.load(Path(path), make)
         model.epoch += 1
         clock.skip(model, model.simulation.steps)
         return model

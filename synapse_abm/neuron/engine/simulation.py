@@ -391,6 +391,7 @@ class NeuronSimulation:
         for at, sites in enumerate(s.counts[:, lay.OPEN :].sum(axis=1)):
             n, m = s.counts[at], s.members[at]
             _require((n >= 0).all(), "counts", n)
+            _require(sites <= s.holds.shape[1], "sites", sites)
             listed = np.concatenate([m[r, : n[r]] for r in range(lay.OPEN, lay.LISTS)])
             _require(np.array_equal(np.sort(listed), np.arange(sites)), "sites", listed)
             holding = np.concatenate([m[r, : n[r]] for r in (lay.CARRYING, lay.R_SEROTONIN)])

@@ -172,7 +172,11 @@ class SynapseModel(LazyModel):
             self.grid.take_over(belongings)
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint (see ``checkpoint``)."""
+        """Write a checkpoint (see ``checkpoint``): data, which anybody may open.
+
+        A model can also be pickled, with agents and events of one's own; but opening a pickle runs
+        what is in it, so open only your own.
+        """
         checkpoint.save(self.simulation, path)
 
     @classmethod
