@@ -363,7 +363,7 @@ def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
         ("course", resistance, runs, seed, 1000 * (len(steady) + number))
         for number, resistance in enumerate(D)
     ]
-    found = dose_response.series(piece, pieces, progress)
+    found: list[Any] = dose_response.series(piece, pieces, progress)
     seen = [
         Seen(key, x, y, estimate, said)
         for (key, x, y, said, *_), estimate in zip(steady, found, strict=False)
@@ -371,7 +371,7 @@ def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
     return seen + [each for course in found[len(steady) :] for each in course]
 
 
-def piece(what: str, *arguments: Any) -> Any:
+def piece(what: str, *arguments: Any) -> Estimate | list[Seen] | tuple[Estimate, float] | Table:
     """One independent piece of the work, by name: a worker process finds it so."""
     work: dict[str, Callable[..., Any]] = {
         "average": long_average, "course": time_course, "noise": noise, "map": _map,
@@ -524,11 +524,9 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "citalopram") ->
     real = landmarks(drug)
     seen = simulate(seed, quick, progress)
     others = [("noise", r, quick, seed, 100_000 + n) for n, r in enumerate(NOISES)]
-    noises = [
-        (r, *found)
-        for r, found in zip(NOISES, dose_response.series(piece, others, progress), strict=True)
-    ]
-    maps = sweep.map_pieces(
+    found: list[Any] = dose_response.series(piece, others, progress)
+    noises = [(r, *each) for r, each in zip(NOISES, found, strict=True)]
+    maps: list[Any] = sweep.map_pieces(
         piece, [("map", key, quick) for key in PANELS], names=[f"map {key}" for key in PANELS],
         progress=progress, label="maps",
     )  # fmt: skip

@@ -196,7 +196,7 @@ class Curve:
         return float((y[last] - y[first]) / (x[last] - x[first]))
 
 
-def curve(name: str, scenario: Scenario, points: int) -> Curve:
+def curve(name: str, scenario: Scenario, points: int) -> tuple[list[float], list[Errors], Errors]:
     """Errors from a tenth of the chosen step to thirty times it, or what rule 1 allows."""
     chain = cycle_chain() if name == CYCLE else None
     errors = (
@@ -205,7 +205,7 @@ def curve(name: str, scenario: Scenario, points: int) -> Curve:
     auto = scenario.dt_s
     longest = max(limits(scenario).resolved_s, 30 * auto, *(SIMULATED_S if chain else ()))
     steps = np.geomspace(auto / 10, longest, points).tolist()
-    return Curve(name, scenario, steps, [errors(dt) for dt in steps], errors(auto))
+    return steps, [errors(dt) for dt in steps], errors(auto)
 
 
 # --- simulated ------------------------------------------------------------------------------------
@@ -241,10 +241,12 @@ def point(dt_s: float, means: list[float]) -> Point:
 def run(seed: int, quick: bool, progress: Progress) -> Result:
     """Errors of all six, and the simulated points."""
     points = 6 if quick else 25
-    curves = sweep.map_pieces(
-        curve, [(name, scenario, points) for name, scenario in synapses().items()],
-        names=list(synapses()), progress=progress, label="synapses",
+    scenarios = synapses()
+    found = sweep.map_pieces(
+        curve, [(name, scenario, points) for name, scenario in scenarios.items()],
+        names=list(scenarios), progress=progress, label="synapses",
     )  # fmt: skip
+    curves = [Curve(*case, *parts) for case, parts in zip(scenarios.items(), found, strict=True)]
     steps = STEPS // (10 if quick else 1)
     pieces = [
         (dt, steps, seed, number * REPLICATES + replicate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from synapse_abm.core import sealed
 from synapse_abm.core.errors import InputError, OutputError
 from synapse_abm.core.rng import Stream, molecule_words
+from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.runs import crew, sweep
 from synapse_abm.runs.experiment import find, perform
 from synapse_abm.runs.simulate import simulate_series
@@ -202,7 +205,7 @@ def test_a_failing_piece_is_recorded_and_the_rest_is_finished(
     assert [each.name for each in caught.value.failures] == [names[1], names[4]]
     assert "replicate 1, seed 9: RuntimeError: no luck with 1" in str(caught.value)
     assert "raise RuntimeError" in caught.value.failures[0].details
-    assert set(Cache(tmp_path, "x").new_series().load(6)) == {0, 2, 3, 5}, "the rest is kept"
+    assert set(Cache(tmp_path, "x").new_series(faulty).load(6)) == {0, 2, 3, 5}, "the rest is kept"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -251,34 +254,32 @@ def test_nothing_is_promised_where_nothing_was_kept() -> None:
         map_pieces(interrupted_at, [("", 0, 0)])
 
 
-def unnoticed(reader: Any, data: bytes) -> int:
-    """Truncations at every byte and one flipped bit in every byte that ``reader`` lets pass."""
+RESULTS = sweep.sealed_results([0, 0.25, 3, ["dict", "SERT", 17]], [])
+
+
+def unnoticed(data: bytes) -> int:
+    """Truncations at every byte and one flipped bit in every byte that the reader lets pass."""
     changed = [data[:at] for at in range(len(data))]
     changed += [
         data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :] for at in range(len(data))
     ]
-    return sum(reader(each) is not None for each in changed)
+    passed = 0
+    for each in changed:
+        with contextlib.suppress(CheckpointError):
+            sweep.opened_results(each, Path("x"), {})
+            passed += 1
+    return passed
 
 
-def test_damaged_pieces_are_not_used() -> None:
-    data = sweep.closed({0: 0.25, 3: {"SERT": 17}})
-    assert sweep.opened(data) == {0: 0.25, 3: {"SERT": 17}}
-    assert unnoticed(sweep.opened, data) == 0
+def test_damaged_results_are_not_used() -> None:
+    assert sweep.opened_results(RESULTS, Path("x"), {}) == {0: 0.25, 3: {"SERT": 17}}
+    assert unnoticed(RESULTS) == 0
 
 
 def test_a_reader_without_a_checksum_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = sweep.closed({0: 0.25, 3: {"SERT": 17}})
-
-    class Same:
-        def digest(self) -> Any:
-            return AlwaysEqual()
-
-    class AlwaysEqual:
-        def __ne__(self, other: object) -> bool:
-            return False
-
-    monkeypatch.setattr(sweep.hashlib, "sha256", lambda data: Same())  # type: ignore[attr-defined]
-    assert unnoticed(sweep.opened, data) > 30
+    monkeypatch.setattr(sealed, "_checksum", lambda body: bytes(32))
+    data = sweep.sealed_results([0, ["array", 0]], [np.arange(9.0)])
+    assert unnoticed(data) > 50
 
 
 SLOW = '''"""Thirty pieces that take their time."""

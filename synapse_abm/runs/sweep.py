@@ -11,19 +11,22 @@ from __future__ import annotations
 import hashlib
 import operator
 import os
-import pickle
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from synapse_abm.core.errors import InputError, SynapseError
 from synapse_abm.core.files import TEMPORARY, write_atomic
+from synapse_abm.core.sealed import CheckpointError, Header, contents, opened, sealed
+from synapse_abm.core.values import ValueFault, packed, record_types, unpacked
 from synapse_abm.runs.crew import Failure, Work, tell
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_WORKERS", "UNFINISHED", "Cache", "Failure", "Interrupted", "PiecesFailed", "all_cores",
-    "check_workers", "closed", "current_cache", "map_pieces", "opened", "outcomes", "tell", "using",
+    "check_workers", "current_cache", "map_pieces", "outcomes", "tell", "using",
 ]  # fmt: skip
 
 #: Most workers that may be asked for.
@@ -41,8 +44,8 @@ UNFINISHED = ".unfinished"
 
 _KEEP_S = 2.0  # finished pieces go to the disk this often
 _STALE_S = 7 * 86400.0  # unfinished work this old is removed
-_MAGIC = b"synapse_abm pieces 1\n"
-_DIGEST = hashlib.sha256().digest_size
+_MAGIC = b"synapse_abm results 1\n"
+_MOST_RESULTS = 10_000  # in a file, so that its header stays short
 
 
 class PiecesFailed(SynapseError):
@@ -111,10 +114,10 @@ class Cache:
         self.folder = out / UNFINISHED / key
         self._series = 0
 
-    def new_series(self) -> _Kept:
-        """Where the next series of the run keeps its pieces (series are numbered in order)."""
+    def new_series(self, function: Callable[..., Any]) -> _Kept:
+        """Where the next series of the run keeps its results (series are numbered in order)."""
         self._series += 1
-        return _Kept(self.folder, self._series)
+        return _Kept(self.folder, self._series, record_types(function))
 
     def holds_something(self) -> bool:
         """Whether the same run, started again, would find anything."""
@@ -224,7 +227,7 @@ def outcomes[R](
 ) -> list[R | Failure]:  # fmt: skip
     """As :func:`map_pieces`, with a :class:`Failure` in the place of each piece that failed."""
     settings = _settings.get()
-    kept = settings.cache.new_series() if settings.cache else None
+    kept = settings.cache.new_series(function) if settings.cache else None
     found: dict[int, Any] = kept.load(len(pieces)) if kept else {}
     todo = [at for at in range(len(pieces)) if at not in found]
     named = list(names) or [f"piece {at}" for at in range(len(pieces))]
@@ -240,7 +243,7 @@ def outcomes[R](
                 if kept and not isinstance(outcome, Failure):
                     kept.add(at, outcome)
     except KeyboardInterrupt:
-        raise _interrupted(settings.cache, kept, len(found), len(pieces)) from None
+        raise _interrupted(settings.cache, kept, len(pieces)) from None
     except BaseException:
         if kept:
             with suppress(OSError):  # the first trouble is the one to tell
@@ -252,14 +255,14 @@ def outcomes[R](
     return [found[at] for at in range(len(pieces))]
 
 
-def _interrupted(cache: Cache | None, kept: _Kept | None, done: int, count: int) -> Interrupted:
+def _interrupted(cache: Cache | None, kept: _Kept | None, count: int) -> Interrupted:
     if kept is not None and cache is not None:
         with suppress(OSError):
             kept.flush()
         if cache.holds_something():
             return Interrupted(
-                f"interrupted; {done} of {count} pieces are complete and kept: the same command"
-                " continues from there"
+                f"interrupted; {kept.count} of {count} pieces are complete and kept: the same"
+                " command continues from there"
             )
     return Interrupted("interrupted; nothing unfinished was kept")
 
@@ -289,61 +292,84 @@ class _Bar:
             pass
 
 
-# --- pieces on disk -------------------------------------------------------------------------------
+# --- results on disk ------------------------------------------------------------------------------
+
+
+class _Header(Header):
+    results: list[Any]  # index of a task and its result, packed, in turn
 
 
 class _Kept:
-    """Finished pieces of one series: files with a checksum, each whole or absent.
+    """Results of finished tasks of one series: files with a checksum, each whole or absent.
 
-    They hold pickles: they are made to be read by the same program a little later.
+    They hold data only (see ``core.values``). Results that cannot be written so are not kept, and
+    files that are not whole, or not of this form, not used: those tasks are done again.
     """
 
-    def __init__(self, folder: Path, series: int) -> None:
-        self._folder, self._series = folder, series
-        self._new: dict[int, Any] = {}
+    def __init__(self, folder: Path, series: int, records: Mapping[str, type]) -> None:
+        self._folder, self._series, self._records = folder, series, records
+        self._results, self._arrays = list[Any](), list[np.ndarray]()
         self._since = time.perf_counter()
+        self.count = 0
 
-    def load(self, count: int) -> dict[int, Any]:
-        """Results by number of the piece; files that are not whole are not used."""
-        found: dict[int, Any] = {}
-        for path in sorted(self._folder.glob(f"{self._series}-*.pieces")):
-            with suppress(OSError):
-                found |= opened(path.read_bytes()) or {}
-        return {at: result for at, result in found.items() if 0 <= at < count}
+    def load(self, tasks: int) -> dict[int, Any]:
+        """Results by index of the task."""
+        results = dict[int, Any]()
+        for path in sorted(self._folder.glob(f"{self._series}-*.results")):
+            with suppress(CheckpointError):
+                results |= opened_results(contents(path), path, self._records)
+        results = {at: result for at, result in results.items() if 0 <= at < tasks}
+        self.count = len(results)
+        return results
 
     def add(self, at: int, result: Any) -> None:
-        """Keep a result; it is on the disk within seconds."""
-        self._new[at] = result
-        self.flush_if_long()
-
-    def flush_if_long(self) -> None:
-        """Write what is new if that is worth it."""
-        if time.perf_counter() - self._since > _KEEP_S:
+        """Keep a result, if it can be; it is on the disk within seconds."""
+        before = len(self._arrays)
+        try:
+            self._results += [at, packed(result, self._arrays, self._records)]
+        except ValueFault:
+            del self._arrays[before:]
+            return
+        self.count += 1
+        long_ago = time.perf_counter() - self._since > _KEEP_S
+        if long_ago or max(len(self._results) // 2, len(self._arrays)) >= _MOST_RESULTS:
             self.flush()
 
     def flush(self) -> None:
         """Write what is new."""
-        if self._new:
+        if self._results:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{self._series}-{secrets.token_hex(8)}.pieces"
-            write_atomic(path, closed(self._new))
-            self._new = {}
+            path = self._folder / f"{self._series}-{secrets.token_hex(8)}.results"
+            try:
+                data = sealed_results(self._results, self._arrays)
+            except ValueError:  # more than is read again: those tasks are done again
+                self.count -= len(self._results) // 2
+            else:
+                write_atomic(path, data)
+            self._results, self._arrays = [], []
         self._since = time.perf_counter()
 
 
-def closed(results: dict[int, Any]) -> bytes:
-    """Results as the contents of a file: a line that names the format, a pickle, a SHA-256."""
-    body = _MAGIC + pickle.dumps(results)
-    return body + hashlib.sha256(body).digest()
+def sealed_results(results: list[Any], arrays: Sequence[np.ndarray]) -> bytes:
+    """Packed results as the contents of a file."""
+    named = {str(number): array for number, array in enumerate(arrays)}
+    return sealed(_MAGIC, {"results": results}, named)
 
 
-def opened(data: bytes) -> dict[int, Any] | None:
-    """The inverse of :func:`closed`; None if the file is truncated or was changed."""
-    body, digest = data[:-_DIGEST], data[-_DIGEST:]
-    if not body.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
-        return None
+def opened_results(data: bytes, path: Path, records: Mapping[str, type]) -> dict[int, Any]:
+    """Results in a file by index of the task; ``records`` are those that may be in it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not a whole file of this version, or holds anything that is no such result.
+    """
+    header, arrays = opened(_MAGIC, data, path, _Header)
+    indices, trees = header.results[::2], header.results[1::2]
     try:
-        found: dict[int, Any] = pickle.loads(body[len(_MAGIC) :])
-    except Exception:  # whole, but of classes that are no longer there
-        return None
-    return found
+        values = [unpacked(tree, list(arrays.values()), records) for tree in trees]
+        if len(indices) != len(values) or any(type(at) is not int for at in indices):
+            raise ValueFault("results without index")
+    except ValueFault as error:
+        raise CheckpointError(path, f"its results are none: {error}") from error
+    return dict(zip(indices, values, strict=True))
