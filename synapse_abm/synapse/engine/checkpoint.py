@@ -39,9 +39,9 @@ from synapse_abm.synapse.engine.layout import (
 )
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.engine.state import State, point_sites_back
+from synapse_abm.synapse.scenario.cost import memory_bytes
 from synapse_abm.synapse.scenario.definition import Scenario
-from synapse_abm.synapse.scenario.forecast import memory_bytes
-from synapse_abm.synapse.scenario.whole import machine_bytes
+from synapse_abm.synapse.scenario.feasibility import machine_bytes
 
 MAGIC = b"synapse_abm checkpoint 1\n"
 _RECORDED = "recorded"
