@@ -223,7 +223,7 @@ class Laws:
         back = steps.free_again(at)
         stepped = {
             "first": steps.first_binding(at),
-            "episode": theory.SteppedWaiting(once, ratio, synapse.dt_s),
+            "episode": theory.SteppedWaiting(ratio, ratio, synapse.dt_s),
             "again": steps.first_binding(back.cells),
             "life": steps.lifetime(at),
         }

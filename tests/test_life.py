@@ -154,7 +154,7 @@ def test_short_steps_become_continuous_time(start: int, order: int) -> None:
 
 def test_moments_of_a_geometric_wait() -> None:
     q = 0.8
-    wait = theory.SteppedWaiting(np.ones(1), np.array([q]), 2.0)
+    wait = theory.SteppedWaiting(np.array([q]), np.array([q]), 2.0)
     assert wait.mean == pytest.approx(2 / (1 - q))
     assert wait.var == pytest.approx(4 * q / (1 - q) ** 2)
     assert wait.skewness == pytest.approx((1 + q) / math.sqrt(q))

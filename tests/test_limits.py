@@ -196,7 +196,7 @@ def test_noise_is_the_renewal_formula() -> None:
     """
     it = pair()
     m = it.cells
-    q = it._hops.copy()
+    q = it._chain.walk.generator()
     q[it._place, it._place] -= it.rate_in_cell
     first = np.linalg.solve(-q, np.ones(m))
     second = np.linalg.solve(-q, 2 * first)

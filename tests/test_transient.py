@@ -16,7 +16,7 @@ from synapse_abm.core.progress import silent
 from synapse_abm.runs.experiment import find
 from synapse_abm.runs.results import Check, Result
 from synapse_abm.theory import UniformTissue
-from synapse_abm.theory.stepping import hop_generator
+from synapse_abm.theory.hop_react import hop_generator
 
 transient = find("transient").load()
 

@@ -19,12 +19,12 @@ from synapse_abm.core.errors import InputError, SynapseError
 from synapse_abm.core.files import sha256
 from synapse_abm.statistics import Rule, Verdict
 from synapse_abm.synapse.engine.network import Address
+from synapse_abm.theory import LonePair
 from synapse_abm.validation import thoroughly, validate
 from synapse_abm.validation.cases import SHIPPED, read_cases
-from synapse_abm.validation.geometry import place_of
+from synapse_abm.validation.geometry import first_binding, place_of
 from synapse_abm.validation.groups import assign
 from synapse_abm.validation.planted import PLANTED, Bug, rows_with, try_out
-from synapse_abm.validation.stepped import Absorption, Rebinding
 
 CASES: dict[str, dict[str, Any]] = {
     case["id"]: case for case in json.loads(SHIPPED.read_text())["cases"]
@@ -428,20 +428,25 @@ def test_the_shift_of_a_step_belongs_to_the_exact_numbers(name: str) -> None:
     place = place_of(KNOWN[name])
     cell = place.number(params.get("receptor", params.get("target", [0])))
     rate, cells = params.get("k_bind_in_cell", math.inf), place.grid.cells
-    law = Absorption(place.grid, params["D"], cell, rate, np.full(cells, 1 / cells))
+    law, start = first_binding(place.grid, params["D"], cell, rate), np.full(cells, 1 / cells)
     mean = exact.get("mean_uniform_start", exact.get("mean_bind_time_uniform_start"))
-    timed = law.in_time(params.get("t", []))
+    timed = law.wait(start)
     assert timed.mean == pytest.approx(mean, rel=1e-9)
-    assert timed.survival == pytest.approx(exact.get("survival_t", []), rel=1e-9)
-    far, near = (law.in_steps(dt).mean - timed.mean for dt in (0.02, 0.01))
+    assert timed.survival(params.get("t", [])) == pytest.approx(
+        exact.get("survival_t", []), rel=1e-9
+    )
+    far, near = (law.wait_in_steps(start, dt).mean - timed.mean for dt in (0.02, 0.01))
     assert 1.9 < far / near < 4.1  # first order in the step, second where the first cancels
     if "noise0" in exact:
-        theory = Rebinding(place.grid, params["D"], cell, rate, params["koff"])
-        assert theory.noise() == pytest.approx(exact["noise0"], rel=1e-9)
-        assert theory.law[-1] == pytest.approx(exact["p_bound"], rel=1e-12)
+        grid, hops = place.grid, params["D"] / place.grid.spacing_um**2
+        at, koff = divmod(cell, place.grid.width)[::-1], params["koff"]
+        pair = LonePair(grid.width, grid.height, at, hops, rate, koff, grid.walls)
+        assert pair.zero_frequency_noise == pytest.approx(exact["noise0"], rel=1e-9)
+        assert pair.occupancy == pytest.approx(exact["p_bound"], rel=1e-12)
         # 60 relaxation times: the window's ends count for some 2 % of the variance
-        n = round(60 * theory.relaxation_s() / 0.02)
-        assert n * 0.02 * theory.window_variance(0.02, n) == pytest.approx(theory.noise(), rel=0.03)
+        n = round(60 * pair.relaxation_s / 0.02)
+        noise = n * 0.02 * pair.stepped_average_variance(0.02, n)
+        assert noise == pytest.approx(pair.zero_frequency_noise, rel=0.03)
 
 
 def unseen() -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ transport, clamped        `transporter_occupancy`, `transport_flux`, `transport_
 transport, finite copies  `closed_cycle`, `clearance`, `drained_pool`
 arrivals and exits        `immigration_death`, `exit_count`
 error of a step           `stepping` (a module of its own)
+hop, then react           `hop_react` (what one molecule does, on which the others are built)
 one molecule's life       `Wandering`: waiting times on a grid, in steps too
 on a grid                 `grid_law`, `LonePair`
 competitor in bursts      `burst_competition`, `burst_load`
@@ -69,6 +70,7 @@ from synapse_abm.theory.coupled import (
 )
 from synapse_abm.theory.escape import UniformTissue
 from synapse_abm.theory.formulas import FormulaChoice, Judged, which_formula
+from synapse_abm.theory.hop_react import SteppedWaiting, Waiting
 from synapse_abm.theory.immigration import (
     ExitMoments,
     ImmigrationMoments,
@@ -77,7 +79,7 @@ from synapse_abm.theory.immigration import (
 )
 from synapse_abm.theory.kinetics import Overshoot, SharedSite, label_overshoot, motulsky_mahan
 from synapse_abm.theory.law import JointLaw, Law
-from synapse_abm.theory.life import FreeAgain, SteppedWaiting, SteppedWandering, Waiting, Wandering
+from synapse_abm.theory.life import FreeAgain, SteppedWandering, Wandering
 from synapse_abm.theory.lone_pair import LonePair
 from synapse_abm.theory.pool import OpenPool, open_pool
 from synapse_abm.theory.spatial import affinity_on_grid, grid_law

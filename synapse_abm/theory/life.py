@@ -6,9 +6,9 @@ a finite Markov chain, reversible up to its losses, so every waiting time is a m
 exponentials with rates from one symmetric matrix.
 
 A simulation in steps hops first, by the exact law of hopping for dt, and then reacts for dt with
-the position frozen. This is another chain, whose waiting times are mixtures of geometric laws:
-`Wandering.stepped` gives them exactly, not to an order of dt. As dt -> 0 they become those of the
-continuous chain.
+the position frozen: another chain, whose waiting times are mixtures of geometric laws, exactly and
+not to an order of dt. As dt -> 0 they become those of the continuous chain. Both are solved by
+`hop_react`.
 """
 
 from __future__ import annotations
@@ -18,83 +18,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from synapse_abm.theory._check import Array, nonnegative, positive, whole
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
-    """A waiting time with survival P(T > t) = sum over i of weight_i exp(-rate_i t).
-
-    Attributes
-    ----------
-    weights, rates : array, shape (n,)
-        Weights sum to 1 (single ones may be negative); rates in 1/s, > 0.
-    """
-
-    weights: Array
-    rates: Array
-
-    def survival(self, t: ArrayLike) -> Array:
-        """P(T > t), shape of ``t`` (s)."""
-        times = nonnegative("t", t)
-        return np.asarray(np.exp(-times[..., None] * self.rates) @ self.weights)[()]
-
-    @property
-    def mean(self) -> float:
-        """E T, s."""
-        return float((self.weights / self.rates).sum())
-
-    @property
-    def var(self) -> float:
-        """Variance of T, s**2."""
-        return float(2 * (self.weights / self.rates**2).sum()) - self.mean**2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SteppedWaiting:
-    """A waiting time seen at the ends of steps: N = 1, 2 ... is the step in which it ends.
-
-    P(N > k) = sum over i of weight_i ratio_i**k.
-
-    Attributes
-    ----------
-    weights, ratios : array, shape (n,)
-        Weights sum to 1 (single ones may be negative); ratios in [0, 1).
-    step_s : float
-        Length of a step, s.
-    """
-
-    weights: Array
-    ratios: Array
-    step_s: float
-
-    def survival(self, steps: ArrayLike) -> Array:
-        """P(N > steps), shape of ``steps``, whole numbers >= 0."""
-        k = nonnegative("steps", steps)
-        return (self.ratios ** k[..., None] @ self.weights)[()]
-
-    @property
-    def mean(self) -> float:
-        """E N times the step, s."""
-        return self.step_s * float((self.weights / (1 - self.ratios)).sum())
-
-    @property
-    def var(self) -> float:
-        """Variance of N times the step squared, s**2."""
-        r = self.ratios
-        second = float((self.weights * (1 + r) / (1 - r) ** 2).sum())
-        return float(self.step_s**2 * second - self.mean**2)
-
-    @property
-    def skewness(self) -> float:
-        """Third central moment of N over the third power of its standard deviation."""
-        r, mean = self.ratios, self.mean / self.step_s
-        second = float((self.weights * (1 + r) / (1 - r) ** 2).sum())
-        third = float((self.weights * (1 + 4 * r + r * r) / (1 - r) ** 3).sum())
-        var = second - mean**2
-        return float((third - 3 * mean * var - mean**3) / var**1.5)
+from synapse_abm.theory.hop_react import (
+    FirstBinding,
+    HopReact,
+    SteppedWaiting,
+    Waiting,
+    Walk,
+)
 
 
 class FreeAgain(NamedTuple):
@@ -163,23 +96,16 @@ class Wandering:
 
     def first_binding(self, start: ArrayLike) -> Waiting:
         """Time until a free molecule binds, from cell ``start`` or from a law over the cells."""
-        rates, modes = self._free_modes
-        return _mixture(rates, (self._law(start) @ modes) * modes.sum(axis=0))
+        return self._until_bound.wait(self._law(start))
 
     def binding_cells(self, start: ArrayLike) -> Array:
         """Law of the cell in which it binds first, shape (M,)."""
-        where = self._law(start)
-        rates = np.diag(self.binding_per_s) - self._hopping()
-        return np.linalg.solve(rates, where) * self.binding_per_s
+        rates = np.diag(self.binding_per_s) - self._walk.generator()
+        return np.linalg.solve(rates, self._law(start)) * self.binding_per_s
 
     def lifetime(self, start: ArrayLike) -> Waiting:
         """Time until it is carried off, from a free start."""
-        weight = self._reversible()
-        generator = self._reaction()
-        generator[: self.cells, : self.cells] -= self._hopping()
-        rates, modes = np.linalg.eigh(generator)
-        left = (self._free(start) / weight) @ modes
-        return _mixture(rates, left * (weight @ modes))
+        return self._life.lifetime(self._free(start))
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -187,13 +113,21 @@ class Wandering:
         """The same molecule simulated in steps of hop, then react, each for ``step_s``."""
         return SteppedWandering(self, float(positive("step_s", step_s)))
 
-    @cached_property
-    def _free_modes(self) -> tuple[Array, Array]:
-        """Rates and modes of a molecule that wanders until it binds."""
-        rates, modes = np.linalg.eigh(np.diag(self.binding_per_s) - self._hopping())
-        return rates, modes
-
     # --- parts ------------------------------------------------------------------------------------
+
+    @property
+    def _walk(self) -> Walk:
+        return Walk(self.width, self.height, self.hops_per_s)
+
+    @cached_property
+    def _until_bound(self) -> FirstBinding:
+        return FirstBinding(self._walk, self.binding_per_s)
+
+    @cached_property
+    def _life(self) -> HopReact:
+        """The sites of a cell are one here: which of them it is bound to makes no difference."""
+        at = np.flatnonzero(self.binding_per_s)
+        return HopReact(self._walk, at, self.binding_per_s[at], self.koff, self.kcat)
 
     def _law(self, start: ArrayLike) -> Array:
         at = np.asarray(start)
@@ -207,30 +141,9 @@ class Wandering:
         return where
 
     def _free(self, start: ArrayLike) -> Array:
-        """The same over the states of a life: free in each cell, then bound in each site cell."""
+        """The same over the states of a life: free in each cell, then bound."""
         where = self._law(start)
-        return np.concatenate([where, np.zeros(self._bound_cells().size)])
-
-    def _bound_cells(self) -> NDArray[np.intp]:
-        return np.flatnonzero(self.binding_per_s)
-
-    def _hopping(self) -> Array:
-        """Generator of hopping, shape (M, M)."""
-        x, y = (_line(n, self.hops_per_s) for n in (self.width, self.height))
-        return np.kron(np.eye(self.height), x) + np.kron(y, np.eye(self.width))
-
-    def _reversible(self) -> Array:
-        """Square root of the measure for which hopping, binding and letting go are symmetric."""
-        bound = self.binding_per_s[self._bound_cells()] / self.koff
-        return np.sqrt(np.concatenate([np.ones(self.cells), bound]))
-
-    def _reaction(self) -> Array:
-        """Minus the symmetrised generator of everything but hopping."""
-        at, rate = self._bound_cells(), self.binding_per_s
-        reaction = np.diag(np.concatenate([rate, np.full(at.size, self.koff + self.kcat)]))
-        pairs = self.cells + np.arange(at.size)
-        reaction[at, pairs] = reaction[pairs, at] = -np.sqrt(rate[at] * self.koff)
-        return reaction
+        return np.concatenate([where, np.zeros(self._life.site_cells.size)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,22 +159,11 @@ class SteppedWandering:
 
     def first_binding(self, start: ArrayLike) -> SteppedWaiting:
         """Steps until the first binding *event*, even if it is undone within its step."""
-        where = self.of._law(start)
-        root, ratios, modes = self._free_modes
-        weights = ((where / root) @ modes) * (root @ modes)
-        return _geometric(ratios, weights, self.step_s)
-
-    @cached_property
-    def _free_modes(self) -> tuple[Array, Array, Array]:
-        # Survival is row @ (H E)**k @ 1 with H symmetric, E = root**2 diagonal.
-        root = np.exp(-self.of.binding_per_s * self.step_s / 2)
-        ratios, modes = np.linalg.eigh(root[:, None] * self._hop() * root)
-        return root, ratios, modes
+        return self.of._until_bound.wait_in_steps(self.of._law(start), self.step_s)
 
     def binding_cells(self, start: ArrayLike) -> Array:
         """Law of the cell in which it binds first, shape (M,)."""
-        stay = np.exp(-self.of.binding_per_s * self.step_s)
-        caught: Array = self._reacting(start) * (1 - stay)
+        caught: Array = self._reacting(start) * (1 - self._stay)
         return caught
 
     def free_again(self, start: ArrayLike) -> FreeAgain:
@@ -274,78 +176,28 @@ class SteppedWandering:
         FreeAgain
             Probability, and law of the cell, shape (M,), given that it happens.
         """
-        it, dt = self.of, self.step_s
-        before, again = self._reacting(start), np.zeros(it.cells)
-        for cell in it._bound_cells():
-            k = float(it.binding_per_s[cell])
-            react = _in_cell(k, it.koff, it.kcat, dt)
-            at_once = react[0, 0] - np.exp(-k * dt)  # bound and let go within the step
-            later = react[0, 1] * react[1, 0] / (1 - react[1, 1])
-            again[cell] = before[cell] * (at_once + later)
+        cells, at = self.of.cells, self.of._life.site_cells
+        react = self.of._life.react(self.step_s)
+        bound = cells + np.arange(at.size)
+        at_once = react[at, at] - self._stay[at]  # bound and let go within the step
+        # Chances to bind and to let go: the square of their symmetric mean is their product.
+        later = react[at, bound] ** 2 / (1 - react[bound, bound])
+        again = np.zeros(cells)
+        again[at] = self._reacting(start)[at] * (at_once + later)
         return FreeAgain(float(again.sum()), again / again.sum())
 
     def lifetime(self, start: ArrayLike) -> SteppedWaiting:
         """Steps until it has been carried off, from a free start."""
-        it, weight = self.of, self.of._reversible()
-        # One step is A R, A = hop and R = exp(-reaction dt), both symmetric in these coordinates.
-        values, vectors = np.linalg.eigh(it._reaction())
-        half, back = ((vectors * np.exp(s * values * self.step_s / 2)) @ vectors.T for s in (-1, 1))
-        hop = np.eye(weight.size)
-        hop[: it.cells, : it.cells] = self._hop()
-        ratios, modes = np.linalg.eigh(half @ hop @ half)
-        weights = ((it._free(start) / weight) @ back @ modes) * ((half @ weight) @ modes)
-        return _geometric(ratios, weights, self.step_s)
+        return self.of._life.lifetime_in_steps(self.of._free(start), self.step_s)
 
-    def _reacted(self, steps: float) -> Array:
-        """exp(-reaction) over a number of steps: each site cell mixes with its bound state only."""
-        it = self.of
-        reaction = it._reaction()
-        result = np.diag(np.exp(-np.diag(reaction) * self.step_s * steps))
-        for number, cell in enumerate(it._bound_cells()):
-            pair = np.ix_(*2 * ([cell, it.cells + number],))
-            result[pair] = _exp_symmetric(-reaction[pair] * self.step_s * steps)
-        return result
-
-    def _hop(self) -> Array:
-        """Law of the cell after the hop, by cell before, shape (M, M), symmetric."""
-        rates = (_line(n, self.of.hops_per_s) for n in (self.of.width, self.of.height))
-        along_x, along_y = (_exp_symmetric(rate * self.step_s) for rate in rates)
-        hop: Array = np.asarray(np.kron(along_y, along_x), np.float64)
-        return hop
+    @property
+    def _stay(self) -> Array:
+        """Chance not to bind within the reaction of a step, by cell."""
+        return np.asarray(np.exp(-self.of.binding_per_s * self.step_s))
 
     def _reacting(self, start: ArrayLike) -> Array:
         """Expected number of steps that it begins to react in each cell, never bound before."""
-        stay = np.exp(-self.of.binding_per_s * self.step_s)
-        hop = self._hop()
+        hop = self.of._walk.hop(self.step_s)
         arriving = self.of._law(start) @ hop
         # The row u = start H + u E H, transposed: H is symmetric, E (stay) diagonal.
-        return np.linalg.solve(np.eye(self.of.cells) - hop * stay, arriving)
-
-
-def _mixture(rates: Array, weights: Array) -> Waiting:
-    return Waiting(weights, np.maximum(rates, 1e-300))
-
-
-def _geometric(ratios: Array, weights: Array, step_s: float) -> SteppedWaiting:
-    return SteppedWaiting(weights, np.clip(ratios, 0.0, 1 - 1e-15), step_s)
-
-
-def _line(cells: int, rate: float) -> Array:
-    """Generator of hopping along a line of cells between reflecting walls."""
-    step = np.diag(np.full(cells - 1, rate), 1)
-    jumps = step + step.T
-    return jumps - np.diag(jumps.sum(axis=1))
-
-
-def _exp_symmetric(matrix: Array) -> Array:
-    values, vectors = np.linalg.eigh(matrix)
-    exponential: Array = (vectors * np.exp(values)) @ vectors.T
-    return exponential
-
-
-def _in_cell(binding: float, koff: float, kcat: float, t: float) -> Array:
-    """Chances to go from free or bound (rows) to free or bound (columns) within ``t``."""
-    from scipy.linalg import expm
-
-    full: Array = expm(np.array([[-binding, binding], [koff, -koff - kcat]]) * t)
-    return full
+        return np.linalg.solve(np.eye(self.of.cells) - hop * self._stay, arriving)

@@ -1,7 +1,7 @@
 """One molecule and one site on a closed grid, exactly: time course, noise, rebinding.
 
-The chain of (cell of the free molecule, or bound) has cells + 1 states and is reversible, so its
-symmetrised generator is solved by eigenvectors. Equilibrium does not depend on diffusion
+The chain of (cell of the free molecule, or bound) has cells + 1 states and is solved by its modes
+(`hop_react`). Equilibrium does not depend on diffusion
 (`grid_law`); everything here does.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.theory.hop_react import HopReact, Walk, Walls
 
 #: Largest grid whose chain is diagonalised.
 MOST_CELLS = 2500
@@ -22,7 +23,7 @@ MOST_CELLS = 2500
 
 @dataclass(frozen=True)
 class LonePair:
-    """One molecule among reflecting walls, and one site.
+    """One molecule and one site on a closed grid.
 
     Attributes
     ----------
@@ -36,6 +37,8 @@ class LonePair:
         k_c, rate (1/s) of binding when both are in one cell, > 0.
     koff : float
         Dissociation rate (1/s), > 0; the molecule stays in the site's cell.
+    walls : str
+        ``"reflecting"`` or ``"periodic"``.
 
     Raises
     ------
@@ -49,6 +52,7 @@ class LonePair:
     hop_rate: float
     rate_in_cell: float
     koff: float
+    walls: Walls = "reflecting"
 
     def __post_init__(self) -> None:
         w, h = whole("width", self.width, 1), whole("height", self.height, 1)
@@ -74,44 +78,32 @@ class LonePair:
         """Relaxation rate (1/s) if the place were well mixed: k_c / M + k_off."""
         return self.rate_in_cell / self.cells + self.koff
 
-    @functools.cached_property
+    @property
     def _place(self) -> int:
         return self.site[1] * self.width + self.site[0]
 
     @functools.cached_property
-    def _hops(self) -> Array:
-        """Generator of the free molecule."""
-
-        def line(n: int) -> Array:
-            q = np.diag(np.ones(n - 1), 1) + np.diag(np.ones(n - 1), -1)
-            return q - np.diag(q.sum(axis=1))
-
-        flat = np.kron(np.eye(self.height), line(self.width)) + np.kron(
-            line(self.height), np.eye(self.width)
-        )
-        return np.asarray(self.hop_rate * flat)
+    def _chain(self) -> HopReact:
+        walk = Walk(self.width, self.height, self.hop_rate, self.walls)
+        at, rate = np.array([self._place]), np.array([self.rate_in_cell])
+        return HopReact(walk, at, rate, self.koff)
 
     @functools.cached_property
-    def _modes(self) -> tuple[Array, Array, Array]:
-        """Rates of decay, ascending; orthonormal modes; root of the stationary law."""
-        m, place = self.cells, self._place
-        q = np.zeros((m + 1, m + 1))
-        q[:m, :m] = self._hops
-        q[place, place] -= self.rate_in_cell
-        q[m, m] = -self.koff
-        q[place, m] = q[m, place] = math.sqrt(self.rate_in_cell * self.koff)  # symmetrised
-        rates, modes = np.linalg.eigh(-q)
-        p = self.occupancy
-        root = np.sqrt(np.append(np.full(m, (1 - p) / m), p))
-        return np.maximum(rates, 0.0), modes, root
+    def _weights(self) -> Array:
+        """Share of each mode but the lasting one in "bound", relative to the stationary law."""
+        return self._chain.modes[1][-1, 1:] * math.sqrt(self.occupancy)
+
+    @property
+    def _start(self) -> Array:
+        """Free and anywhere."""
+        return np.append(np.full(self.cells, 1 / self.cells), 0.0)
 
     def occupancy_at(self, t: ArrayLike) -> Array:
         """Probability that the site is bound at time ``t`` (s), the molecule starting free and
         anywhere.
         """
-        rates, modes, root = self._modes
-        start = np.append(np.full(self.cells, 1 / self.cells), 0.0) / root
-        weights = (start @ modes) * modes[-1] * root[-1]
+        (rates, modes), root = self._chain.modes, self._chain.root
+        weights = ((self._start / root) @ modes) * modes[-1] * root[-1]
         times = nonnegative("t", t)
         return np.asarray(np.exp(-np.multiply.outer(times, rates)) @ weights)
 
@@ -120,26 +112,33 @@ class LonePair:
 
         The law of a simulator that freezes positions while it reacts: shape (steps + 1,).
         """
-        m, place = self.cells, self._place
-        law, found = np.append(np.full(m, 1 / m), 0.0), [0.0]
-        rates, modes = np.linalg.eigh(-self._hops)
-        hop = (modes * np.exp(-rates * float(positive("dt", dt)))) @ modes.T
-        leaving = self.rate_in_cell + self.koff
-        mixed = -math.expm1(-leaving * dt)
-        for _ in range(whole("steps", steps)):
-            law[:m] = law[:m] @ hop
-            pair = law[place] + law[m]
-            moved = mixed * (pair * self.rate_in_cell / leaving - law[m])
-            law[place], law[m] = law[place] - moved, law[m] + moved
-            found.append(float(law[m]))
-        return np.array(found)
+        before, ratios, after = self._chain.steps(float(positive("dt", dt)))
+        root, done = self._chain.root, np.arange(whole("steps", steps))
+        weights = ((self._start / root) @ before) * after[:, -1] * root[-1]
+        return np.append(0.0, ratios ** done[:, None] @ weights)
+
+    def stepped_average_variance(self, dt: float, snapshots: int) -> float:
+        """Variance of the mean of the occupancy at the ends of ``snapshots`` successive steps of
+        length ``dt`` (s), in the stationary state.
+        """
+        before, ratios, after = self._chain.steps(float(positive("dt", dt)))
+        n, p = whole("snapshots", snapshots, 1), self.occupancy
+        # The last mode lasts for ever: it is the mean, about which this is.
+        r, share = ratios[:-1], (before[-1, :-1] * after[:-1, -1]) * p
+        later = (n * (1 - r) - (1 - r**n)) / (1 - r) ** 2  # sum over lags k of (n - k) r**(k - 1)
+        return float(n * p * (1 - p) + 2 * (share @ later)) / n**2
+
+    @property
+    def relaxation_s(self) -> float:
+        """Slowest relaxation time (s)."""
+        return 1 / float(self._chain.modes[0][1])
 
     @property
     def mean_arrival_s(self) -> float:
         """Mean time (s) of a free molecule from anywhere to the site's cell: sum over the modes of
         the grid of M phi_k(site)**2 / lambda_k.
         """
-        rates, modes = np.linalg.eigh(-self._hops)
+        rates, modes = self._chain.walk.modes()
         return float(self.cells * (modes[self._place, 1:] ** 2 / rates[1:]).sum())
 
     @functools.cached_property
@@ -153,10 +152,9 @@ class LonePair:
 
     def time_average_variance(self, window: float) -> float:
         """Variance of the occupancy averaged over ``window`` (s) in the stationary state."""
-        rates, modes, root = self._modes
-        t, weight, k = float(positive("window", window)), modes[-1, 1:] * root[-1], rates[1:]
-        share = (k * t + np.expm1(-k * t)) / (k * t) ** 2
-        return float(2 * (weight**2 * share).sum())
+        t, rates = float(positive("window", window)), self._chain.modes[0][1:]
+        share = (rates * t + np.expm1(-rates * t)) / (rates * t) ** 2
+        return float(2 * (self._weights**2 * share).sum())
 
     @property
     def zero_frequency_noise(self) -> float:
@@ -164,6 +162,4 @@ class LonePair:
 
         The well-mixed value is 2 p (1 - p) / observed_rate.
         """
-        rates, modes, root = self._modes
-        weight = modes[-1, 1:] * root[-1]
-        return float(2 * (weight**2 / rates[1:]).sum())
+        return float(2 * (self._weights**2 / self._chain.modes[0][1:]).sum())

@@ -15,30 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synapse_abm.theory._chain import Move, State, _gth, explore
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.theory._check import Array, positive, whole
+from synapse_abm.theory.hop_react import Walk, Walls
 
 #: States of a site in a `TinyGrid`.
 EMPTY, HELD, BLOCKED = range(3)
-
-type Walls = Literal["reflecting", "periodic"]
-
-
-def hop_generator(cells: int, rate_per_s: float, walls: Walls = "reflecting") -> Array:
-    """Generator of a walk on a row of cells, 1/s; ``rate_per_s`` is D / h**2 in each direction."""
-    n, rate = whole("cells", cells, 1), float(nonnegative("rate_per_s", rate_per_s))
-    moves = np.eye(n, k=1) + np.eye(n, k=-1)
-    if walls == "periodic":
-        moves[0, -1] += 1
-        moves[-1, 0] += 1
-        np.fill_diagonal(moves, 0.0)
-    generator: Array = rate * (moves - np.diag(moves.sum(axis=1)))
-    return generator
 
 
 def _exp(generator: Array) -> Array:
@@ -236,11 +222,11 @@ class MoleculeFlow:
         cells = self.width * self.height
         if dt is None:
             react, entered = self._react()
-            react[:cells, :cells] += self._hops(None)
+            react[:cells, :cells] += self._walk.generator()
             means = np.linalg.solve(-react.T, entered)
         else:
             step, entered = self._react_for(float(positive("dt", dt)))
-            step[:cells] = self._hops(dt) @ step[:cells]
+            step[:cells] = self._walk.hop(dt) @ step[:cells]
             means = np.linalg.solve((np.eye(len(entered)) - step).T, entered)
         return FlowMeans(means[:cells], means[cells:])
 
@@ -254,24 +240,19 @@ class MoleculeFlow:
         start = np.concatenate([self.source, np.zeros(len(self.sinks))])
         if dt is None:
             react, _ = self._react()
-            react[:cells, :cells] += self._hops(None)
+            react[:cells, :cells] += self._walk.generator()
             means = start @ _exp(react * float(positive("seconds", seconds)))
         else:
             steps = whole("seconds / dt", round(seconds / dt, 6), 1)
             react, _ = self._react_for(float(positive("dt", dt)))
             step = react.copy()
-            step[:cells] = self._hops(dt) @ react[:cells]
+            step[:cells] = self._walk.hop(dt) @ react[:cells]
             means = start @ react @ np.linalg.matrix_power(step, steps - 1)
         return FlowMeans(means[:cells], means[cells:])
 
-    def _hops(self, dt: float | None) -> Array:
-        """Generator of hopping, or what it does in ``dt``."""
-        x = hop_generator(self.width, self.hop, self.walls)
-        y = hop_generator(self.height, self.hop, self.walls)
-        if dt is None:
-            both = np.kron(y, np.eye(self.width)) + np.kron(np.eye(self.height), x)
-            return np.asarray(both, dtype=np.float64)
-        return np.asarray(np.kron(_exp(y * dt), _exp(x * dt)), dtype=np.float64)
+    @property
+    def _walk(self) -> Walk:
+        return Walk(self.width, self.height, self.hop, self.walls)
 
     def _react(self) -> tuple[Array, Array]:
         """Rates between free (by cell) and bound (by sink), and arrivals, molecules per s."""
@@ -326,5 +307,4 @@ __all__ = [
     "Sink",
     "Split",
     "TinyGrid",
-    "hop_generator",
 ]

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from synapse_abm.synapse.scenario import Grid
+import numpy as np
+
+from synapse_abm.synapse.scenario import Grid, Scenario
+from synapse_abm.theory.hop_react import FirstBinding, HopReact, Walk
 from synapse_abm.validation.cases import Case
+from synapse_abm.validation.relaxation import planned
 
 MOST_CELLS = LONGEST_SIDE = 2500
 THREE_DIMENSIONS = "three dimensions; a place is a grid of two"
@@ -64,3 +68,24 @@ def why_not(case: Case) -> str:
     if size > MOST_CELLS:
         return f"not run in this release; its grid has more than {MOST_CELLS} cells"
     return ""
+
+
+def first_binding(grid: Grid, diffusion: float, cell: int, rate: float) -> FirstBinding:
+    """A molecule on a grid until it is taken in by one cell, at ``rate`` (1/s) or at once (inf)."""
+    binding = np.zeros(grid.cells)
+    binding[cell] = rate
+    return FirstBinding(_walk(grid, diffusion), binding)
+
+
+def memory_steps(scenario: Scenario) -> float:
+    """Steps in which a molecule of "L" that is alone among the sites "T" forgets where it was."""
+    grid, ligand, places = scenario.grid, scenario.ligands["L"], scenario.targets["T"].cells or ()
+    kinetics = ligand.binding["T"]
+    at = np.array([y * grid.width + x for x, y in places])
+    binding = np.full(at.size, kinetics.kon * grid.cells / grid.molecules_per_nM)
+    chain = HopReact(_walk(grid, ligand.diffusion_um2_per_s), at, binding, kinetics.koff)
+    return planned(chain.memory_steps(scenario.dt_s))
+
+
+def _walk(grid: Grid, diffusion: float) -> Walk:
+    return Walk(grid.width, grid.height, diffusion / grid.spacing_um**2, grid.walls)

@@ -15,11 +15,10 @@ from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case
-from synapse_abm.validation.geometry import place_of, why_not
+from synapse_abm.validation.geometry import memory_steps, place_of, why_not
 from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import OCCUPANCY
 from synapse_abm.validation.samples import BURN_IN, Panel, Sample
-from synapse_abm.validation.stepped import hop_step
 from synapse_abm.validation.trials import DECIDING, Claims, Found, Trial, affordable, too_long
 
 COPIES = 64
@@ -44,7 +43,7 @@ def closed_grid(case: Case) -> Found:
     if not quantities:
         return Found()
     scenario = min((_with_step(scenario, part) for part in STEPS), key=_price)
-    every, first = math.ceil(relaxation_steps(scenario)), max(LEAST_FIRST, FIRST // sites)
+    every, first = math.ceil(memory_steps(scenario)), max(LEAST_FIRST, FIRST // sites)
     cost = _price(scenario) * (BURN_IN + DECIDING * first)
     if cost > affordable(case):
         return Found(left_out=[(case.id, too_long(cost))])
@@ -80,7 +79,7 @@ def _price(scenario: Scenario) -> float:
     """Events of all copies within a relaxation time, and what takes as long."""
     sites, ligand = scenario.targets["T"].n_sites, scenario.ligands["L"]
     events = 5 * min(sites, ligand.count) * ligand.binding["T"].koff * scenario.dt_s
-    return relaxation_steps(scenario) * (COPIES * (events + 0.2 * ligand.count) + 50)
+    return memory_steps(scenario) * (COPIES * (events + 0.2 * ligand.count) + 50)
 
 
 def _molecules(case: Case, sites: int) -> int:
@@ -94,39 +93,3 @@ def _bound(series: Series) -> Array:
     """Sites that hold a molecule, shape (observations, copies)."""
     counts = [series.bound(f"T{i}", f"L{i}") for i in range(COPIES)]
     return np.array(counts, dtype=np.float64).T
-
-
-def relaxation_steps(scenario: Scenario) -> float:
-    """Steps in which a molecule that is alone forgets where it was.
-
-    A step is a hop H and a reaction K, both reversible; H is the square of half a hop, so H K has
-    the spectrum of the symmetric matrix H' K H' (H' half a hop, K in units in which it is
-    symmetric).
-    """
-    grid, ligand = scenario.grid, scenario.ligands["L"]
-    half = hop_step(grid, ligand.diffusion_um2_per_s, scenario.dt_s / 2)
-    kinetics = ligand.binding["T"]
-    binding = kinetics.kon * grid.cells / grid.molecules_per_nM
-    react = _react(scenario, binding, kinetics.koff)
-    cells = grid.cells
-    react[:cells] = half @ react[:cells]
-    react[:, :cells] = react[:, :cells] @ half
-    memory = float(np.sort(np.abs(np.linalg.eigvalsh(react)))[-2])
-    return 1 / -math.log(min(max(memory, 1e-3), 1 - 1e-12))
-
-
-def _react(scenario: Scenario, binding: float, leaving: float) -> Array:
-    """What a step does to a molecule that does not move: first the cells, then the sites."""
-    from scipy.linalg import expm
-
-    grid, places = scenario.grid, scenario.targets["T"].cells or ()
-    size = grid.cells + len(places)
-    found = np.eye(size)
-    here: dict[int, list[int]] = {}
-    for site, (x, y) in enumerate(places):
-        here.setdefault(y * grid.width + x, []).append(grid.cells + site)
-    for cell, sites in here.items():
-        rates = np.diag([-len(sites) * binding] + [-leaving] * len(sites))
-        rates[0, 1:] = rates[1:, 0] = math.sqrt(binding * leaving)
-        found[np.ix_([cell, *sites], [cell, *sites])] = expm(rates * scenario.dt_s)
-    return found

@@ -3,7 +3,7 @@
 A cell that absorbs holds a transporter that carries inside whatever binds to it, at once. Molecules
 do not get in each other's way there, so a thousand of them are followed together, and what is
 observed is how many are still free at the end of each step. A passage between the ends of two steps
-is not seen: the law of what is seen is known exactly (``stepped``), and the difference to
+is not seen: the law of what is seen is known exactly (``theory.hop_react``), and the difference to
 continuous time, which the step keeps small, is taken off.
 """
 
@@ -22,12 +22,14 @@ from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series, Simulation
 from synapse_abm.synapse.engine.state import State
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target
+from synapse_abm.theory import SteppedWaiting, Waiting
+from synapse_abm.theory.hop_react import FirstBinding
 from synapse_abm.validation.cases import Array, Case, common_step
-from synapse_abm.validation.geometry import Place, place_of, why_not
+from synapse_abm.validation.geometry import Place, first_binding, place_of, why_not
 from synapse_abm.validation.places import per_pair
 from synapse_abm.validation.quantities import RELATIVE, SPREAD, Measure, Number, share
+from synapse_abm.validation.relaxation import planned
 from synapse_abm.validation.samples import Replicates, Sample
-from synapse_abm.validation.stepped import Absorption, TimeLaw
 from synapse_abm.validation.trials import (
     ASKED,
     DECIDING,
@@ -69,9 +71,10 @@ class Passage:
     rate: float
     start: Array
 
-    def law(self) -> Absorption:
-        """Its exact law."""
-        return Absorption(self.place.grid, self.diffusion, self.cell, self.rate, self.start)
+    @property
+    def law(self) -> FirstBinding:
+        """What is exact about it."""
+        return first_binding(self.place.grid, self.diffusion, self.cell, self.rate)
 
 
 def first_passage(case: Case) -> Found:
@@ -127,7 +130,7 @@ def _cell(case: Case, name: str, place: Place) -> tuple[int, ...]:
 
 # --- quantities -----------------------------------------------------------------------------------
 
-type Part = Callable[[TimeLaw, TimeLaw], Number]  # from the laws in time and in steps
+type Part = Callable[[Waiting, SteppedWaiting], Number]  # from the laws in time and in steps
 
 
 def _mean(case: Case, key: str, scale: float = 1.0) -> Part | None:
@@ -135,7 +138,7 @@ def _mean(case: Case, key: str, scale: float = 1.0) -> Part | None:
     if exact is None:
         return None
 
-    def part(timed: TimeLaw, stepped: TimeLaw) -> Number:
+    def part(timed: Waiting, stepped: SteppedWaiting) -> Number:
         one = scale * math.sqrt(stepped.var / MOLECULES)
         measure = _shifted("time", scale, scale * (stepped.mean - timed.mean), one)
         return Number(case.id, key, exact, RELATIVE * abs(exact), measure)
@@ -144,13 +147,16 @@ def _mean(case: Case, key: str, scale: float = 1.0) -> Part | None:
 
 
 def _spread(
-    case: Case, key: str, of: Callable[[TimeLaw], float], measure: Callable[[Sample], Estimate]
+    case: Case,
+    key: str,
+    of: Callable[[Waiting | SteppedWaiting], float],
+    measure: Callable[[Sample], Estimate],
 ) -> Part | None:
     exact = case.number(key)
     if exact is None:
         return None
 
-    def part(timed: TimeLaw, stepped: TimeLaw) -> Number:
+    def part(timed: Waiting, stepped: SteppedWaiting) -> Number:
         shift = of(stepped) - of(timed)
 
         def corrected(sample: Sample) -> Estimate:
@@ -198,48 +204,55 @@ def _trial(
     times = case.times("params") if survival else np.zeros(0)
     if case.faults or not (wanted or survival):
         return Found()
-    law = passage.law()
-    timed = law.in_time(times.tolist())
-    dt = _step(passage, law, timed.mean, times)
+    law, start = passage.law, passage.start
+    dt = _step(passage, law, times)
     if dt is None:
         return Found(left_out=[(case.id, "its times have no common step")])
-    stepped = law.in_steps(dt, times.tolist())
+    # Affordable at all? Modes of a large grid take minutes, and a mean seconds.
+    cost = DECIDING * (MOLECULES * STEP_COST + 200) * planned(law.mean_in_steps(start, dt) / dt)
+    if not spreads and FIRST * cost > affordable(case):
+        return Found(left_out=[(case.id, too_long(FIRST * cost))])
+    timed, stepped = law.wait(start), law.wait_in_steps(start, dt)
+    first = max(FIRST, _for_spreads(timed)) if spreads else FIRST
+    if first * cost > affordable(case):
+        return Found(left_out=[(case.id, too_long(first * cost))])
     numbers = [part(timed, stepped) for part in wanted]
     numbers += _survival(case, times, timed, stepped)
-    first = max(FIRST, _for_spreads(timed)) if spreads else FIRST
-    cost = DECIDING * first * (MOLECULES * STEP_COST * stepped.mean / dt + 200 * stepped.mean / dt)
-    if cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(cost))])
     watched = _Watched(passage, dt, times)
-    return Found([Trial(tuple(numbers), first, watched.observe, cost)])
+    return Found([Trial(tuple(numbers), first, watched.observe, first * cost)])
 
 
-def _for_spreads(law: TimeLaw) -> int:
+def _for_spreads(law: Waiting) -> int:
     """First look at variances of a time: rare long times make their error large."""
-    one = math.sqrt((law.kurtosis - 1) / MOLECULES)  # relative error of one run's variance
+    one = math.sqrt((planned(law.kurtosis) - 1) / MOLECULES)  # relative error of one run's variance
     return math.ceil(1.2 * ((SLACK + ASKED) * one / SPREAD) ** 2 / DECIDING)
 
 
-def _survival(case: Case, times: Array, timed: TimeLaw, stepped: TimeLaw) -> list[Number]:
+def _survival(case: Case, times: Array, timed: Waiting, stepped: SteppedWaiting) -> list[Number]:
     exact = case.series("survival_t", times.size) if times.size else None
     if exact is None:
         return []
     found = []
-    for i, t in enumerate(times):
-        alive = float(stepped.survival[i])
-        one = math.sqrt(alive * (1 - alive) / MOLECULES)
-        measure = _shifted(f"alive@{i}", 1.0, alive - float(timed.survival[i]), one)
+    seen = stepped.survival(np.round(times / stepped.step_s))
+    for i, (t, alive, exactly) in enumerate(
+        zip(times, seen.tolist(), timed.survival(times).tolist(), strict=True)
+    ):
+        one = math.sqrt(max(alive * (1 - alive), 0.0) / MOLECULES)
+        measure = _shifted(f"alive@{i}", 1.0, alive - exactly, one)
         found.append(share(case.id, f"survival[t={t:g}]", float(exact[i]), measure))
     return found
 
 
-def _step(passage: Passage, law: Absorption, mean: float, times: Array) -> float | None:
+def _step(passage: Passage, law: FirstBinding, times: Array) -> float | None:
     """A step in which little happens, and of which all times are multiples."""
     hops = HOPS * passage.place.grid.spacing_um**2 / passage.diffusion
-    shift = law.in_steps(hops).mean / mean - 1  # nearly proportional to the step
+    mean = law.mean(passage.start)
+    # The shift is nearly proportional to the step.
+    shift = law.mean_in_steps(passage.start, hops) / mean - 1
     longest = min(hops * max(1.0, SHIFT / max(shift, 1e-3)), SHARE * mean)
     if math.isfinite(passage.rate):
         longest = min(longest, BINDINGS / passage.rate)
+    longest = planned(longest)
     if not times.size:
         return longest
     common = common_step(times, most_steps=2000)

@@ -1,7 +1,7 @@
 """One molecule and one site on a grid (K1), and the same at steps of any length (M4).
 
 Many copies share the grid and do not meet. Occupancy and the rate of binding are exact at any step;
-noise is not, and the difference, known exactly (``stepped``), is taken off.
+noise is not, and the difference, known exactly (``theory.LonePair``), is taken off.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.synapse.engine.network import Address, CountRows, Names
 from synapse_abm.synapse.engine.simulation import Simulation, event_index
 from synapse_abm.synapse.scenario import Grid, Ligand, Scenario, Target
+from synapse_abm.theory import LonePair
 from synapse_abm.validation.cases import Array, Case
-from synapse_abm.validation.geometry import Place, place_of, why_not
-from synapse_abm.validation.grid import relaxation_steps
+from synapse_abm.validation.geometry import Place, memory_steps, place_of, why_not
 from synapse_abm.validation.passage import binding_times
 from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import (
@@ -30,8 +30,8 @@ from synapse_abm.validation.quantities import (
     mean,
     share,
 )
+from synapse_abm.validation.relaxation import planned
 from synapse_abm.validation.samples import BURN_IN, Sample, started
-from synapse_abm.validation.stepped import Rebinding
 from synapse_abm.validation.trials import DECIDING, Found, Trial, affordable, too_long
 
 COPIES = 64
@@ -39,8 +39,6 @@ COPIES = 64
 WINDOW, FIRST, FIRST_MEANS = 10, 36, 10
 #: Hops per direction, and events in the cell, within one step.
 HOPS, EVENTS = 0.2, 0.15
-#: A multiplication in a product of matrices takes as long as so many events.
-PRODUCT = 0.02
 
 
 def single_site(case: Case) -> Found:
@@ -55,14 +53,15 @@ def single_site(case: Case) -> Found:
     diffusion, binding, leaving = case.rate("D"), case.rate("k_bind_in_cell"), case.rate("koff")
     if case.faults:
         return Found()
-    theory = Rebinding(place.grid, diffusion, place.number(at), binding, leaving)
-    dt = min(HOPS * place.grid.spacing_um**2 / diffusion, EVENTS / max(binding, leaving))
-    window = max(2, math.ceil(WINDOW * theory.relaxation_s() / dt))
+    grid, hops = place.grid, diffusion / place.grid.spacing_um**2
+    theory = LonePair(grid.width, grid.height, place.xy(at), hops, binding, leaving, grid.walls)
+    dt = min(HOPS / hops, EVENTS / max(binding, leaving))
+    window = max(2, math.ceil(WINDOW * planned(theory.relaxation_s) / dt))
     found = binding_times(case, place, place.number(at))
     wanted = [key for key in _MEASURED if case.number(key) is not None]
     first = FIRST if "noise0" in wanted else FIRST_MEANS
-    cost = max(_cost(place.grid, window, first), PRODUCT * window * (place.grid.cells + 1) ** 2)
-    if wanted and cost > affordable(case):  # the law of a window takes as long as the window
+    cost = _cost(place.grid, window, first)
+    if wanted and cost > affordable(case):
         found.left_out.append((case.id, f"{wanted[0]}...: {too_long(cost)}"))
     elif wanted:
         numbers = _numbers(case, theory, dt, window)
@@ -87,7 +86,7 @@ def any_step(case: Case) -> Found:
     for dt, exact in rows:
         number = share(case.id, f"occupancy[dt={dt:g}]", exact, mean("occupied"))
         scenario = _scenario(place, at, diffusion, binding, leaving, dt)
-        window = math.ceil(WINDOW / 2 * correlation(relaxation_steps(scenario)))
+        window = math.ceil(WINDOW / 2 * correlation(memory_steps(scenario)))
         found.add(_windows(case, scenario, [number], window, FIRST_MEANS))
     return found
 
@@ -126,7 +125,7 @@ def _scenario(
 _MEASURED = ("p_bound", "mean_unbound_time", "noise0")
 
 
-def _numbers(case: Case, theory: Rebinding, dt: float, window: int) -> list[Number]:
+def _numbers(case: Case, theory: LonePair, dt: float, window: int) -> list[Number]:
     found = []
     if (exact := case.number("p_bound")) is not None:
         found.append(share(case.id, "p_bound", exact, mean("occupied")))
@@ -135,7 +134,9 @@ def _numbers(case: Case, theory: Rebinding, dt: float, window: int) -> list[Numb
         margin = RELATIVE * abs(exact)
         found.append(Number(case.id, "mean_unbound_time", exact, margin, measure))
     if (exact := case.number("noise0")) is not None:
-        shift = window * dt * theory.window_variance(dt, window) - theory.noise()
+        shift = (
+            window * dt * theory.stepped_average_variance(dt, window) - theory.zero_frequency_noise
+        )
         measure = _noise(window * dt, shift)
         found.append(Number(case.id, "noise0", exact, SPREAD * abs(exact), measure))
     return found
