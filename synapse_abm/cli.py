@@ -29,6 +29,7 @@ from synapse_abm.core.errors import (
     InputErrors,
     SynapseError,
     UnknownName,
+    escaped,
     raise_faults,
 )
 from synapse_abm.core.files import RECORD, check_file, output_folder, write_atomic, write_folder
@@ -177,13 +178,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             terminal.discard_output()
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        terminal.discard_output()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:  # a path that the system will not even look for: too long, say
+        if error.filename is None:
+            raise
+        reason = error.strerror or type(error).__name__
+        fault = InputError("path", os.fsdecode(error.filename), f"one that can be read ({reason})")
+        print(f"{PROGRAM}: {fault}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt as interruption:
         said = str(interruption) or "interrupted; nothing unfinished was kept"
         print(f"\n{PROGRAM}: {said}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output (head, less) has gone
-        terminal.discard_output()
-        return EXIT_BROKEN_PIPE
 
 
 def run_script(file: str) -> NoReturn:
@@ -192,6 +200,9 @@ def run_script(file: str) -> NoReturn:
 
 
 def _obey(arguments: list[str]) -> int:
+    for argument in arguments:  # the parser would echo them as they are
+        if escaped(argument) != argument:
+            raise InputError("argument", argument, "text without control characters", "retype it")
     if arguments == ["--version"]:
         terminal.say(f"{PROGRAM} {__version__}")
         return 0

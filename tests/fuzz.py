@@ -313,7 +313,7 @@ def _calls() -> tuple[tuple[Callable[..., Any], dict[str, Any]], ...]:
         (describe.RunSettings, {"duration_s": 1.0, "sample_every_s": 0.1}),
         (pharmacology.ligand, {"name": "citalopram"}),
         (pharmacology.load_ligands, {"path": "none.toml"}),
-        (pharmacology.to_scenario_ligand, {"name": "citalopram", "targets": ["SERT"]}),
+        (describe.to_scenario_ligand, {"drug": "citalopram", "targets": ["SERT"]}),
         (constant, {"nM": 1.0}),
         (stopped, {"nM": 1.0, "day": 1.0}),
         (ramp, {"nM": 1.0, "days": 1.0}),
