@@ -373,10 +373,14 @@ def test_a_mark_of_byte_order_is_no_fault(tmp_path: Path) -> None:
         (b"", "a file with [target.NAME]"),
         (b"[grid", "valid TOML"),
         (b"\xff\xfe", "text in UTF-8 (invalid start byte at byte 0); save it as UTF-8"),
-        (b"x = " + b"[" * 20000, "TOML"),
+        (b"x = " + b"[" * 20000, "at most 16 levels of nesting (there are 20000)"),
+        (b"a" + b".a" * 20000 + b" = 1", "at most 16 levels of nesting (there are 20000)"),
+        (b"'a'" + b' . "a"' * 17 + b" = 1", "at most 16 levels of nesting (there are 17)"),
+        (b"x = 1 #" + b"x" * 2_000_000, "a file of at most 2,000,000 bytes"),
+        (b"name = 'a" + b".[" * 20 + b"'\nx = 1", "a table of the file = 'x'"),
         (None, "an existing TOML file"),
     ],
-    ids=["empty", "torn", "not text", "deep", "absent"],
+    ids=["empty", "torn", "not text", "deep", "keys", "quoted", "long", "shallow", "absent"],
 )
 def test_a_file_that_is_none_is_explained(
     tmp_path: Path, content: bytes | None, words: str
