@@ -37,6 +37,8 @@ FONT = 12.0  # pt; nothing is smaller
 PNG_DPI = 200
 #: Replicates whose own lines a time series shows.
 SHOWN = 8
+#: Curves of a panel; the tables have all of them.
+CURVES = 12
 STYLE: Any = {
     "font.size": FONT,
     "legend.fontsize": FONT,
@@ -240,7 +242,7 @@ def timeseries(found: Any) -> Figure:
     for panel, kind in zip(panels, kinds, strict=False):
         _panel(panel, found, kind)
     _burn_in(panels, found.run.burn_in_s / _time_unit(found.run.duration_s)[0])
-    panels[0].set_title(found.scenario.name.replace("_", " "))
+    panels[0].set_title(plain(found.scenario.name.replace("_", " ")))
     _explain(panels[0], found)
     seconds, unit = _time_unit(found.run.duration_s)
     panels[-1].set_xlabel(f"time ({unit})")
@@ -290,7 +292,8 @@ def _burn_in(panels: Sequence[Axes], end: float) -> None:
 
 def _panel(panel: Axes, found: Any, kind: str) -> None:
     colours = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-    here = [at for at in found.measured if at[0] == kind]
+    every = [at for at in found.measured if at[0] == kind]
+    here = every[:CURVES]  # more could not be told apart, and cost a tenth of a second each
     (unit, _), runs, top = _time_unit(found.run.duration_s), found.recordings, 0.0
     end = 1.012 * found.run.duration_s / unit
     for number, at in enumerate(here):
@@ -299,7 +302,7 @@ def _panel(panel: Axes, found: Any, kind: str) -> None:
             for run in runs[:SHOWN]:
                 panel.plot(run.seconds / unit, run.columns[at], color=colour, alpha=0.2, lw=0.7)
         mean = sum(run.columns[at] for run in runs) / len(runs)
-        name = f"{at[2]} at {at[1]}" if at[1] else at[2]
+        name = plain(f"{at[2]} at {at[1]}" if at[1] else at[2])
         panel.plot(runs[0].seconds / unit, mean, color=colour, lw=1.6, label=name)
         if it.se is not None:
             panel.errorbar(
@@ -314,7 +317,14 @@ def _panel(panel: Axes, found: Any, kind: str) -> None:
     if kind == "occupancy":
         percent(panel)
     panel.set_ylim(0, 1.05 * top or 1.0)
+    if len(here) < len(every):
+        panel.plot([], [], " ", label=f"{len(here)} of {len(every)} shown")
     _legend(panel)
+
+
+def plain(text: str) -> str:
+    """``text`` from a file for a label: a dollar sign in it starts no formula."""
+    return text.replace("$", r"\$")
 
 
 def _theory(panel: Axes, measured: Sequence[Any]) -> None:
