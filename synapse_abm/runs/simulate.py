@@ -44,7 +44,7 @@ from synapse_abm.statistics import (
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
 from synapse_abm.synapse.engine.network import Address, Names
-from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation
+from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation, next_chunk
 from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
 from synapse_abm.synapse.scenario.feasibility import run_faults
@@ -60,6 +60,8 @@ ENOUGH_REPLICATES = 8
 FALSE_ALARM = 1e-6
 #: A long replicate writes a checkpoint about so often, s.
 CHECKPOINT_S = 5.0
+#: Memory for records that are taken in one call of compiled code, bytes.
+RECORD_BYTES = 2**24
 #: ... and spends at most this share of its time on it.
 CHECKPOINT_SHARE = 0.05
 
@@ -315,14 +317,22 @@ def run_replicate(piece: Replicate) -> Recorded:
     table = np.zeros((count, recorded.table.shape[1]), dtype=np.int64)
     table[:done] = recorded.table
     written, wait_s = time.perf_counter(), piece.checkpoint_s
+    together = 1  # records that one call of compiled code takes; no result depends on it
     while done < count:
         sweep.tell(done)
-        series = run(every, every)
-        table[done] = np.concatenate([series.totals[0], series.events[0]])
-        done += 1
-        link = hashlib.sha256(digest + simulation().step_number.to_bytes(8, "little"))
-        simulation().state.digest_into(link)
-        digest = link.digest()
+        number, began = min(together, count - done), time.perf_counter()
+        if number > 1:
+            table[done : done + number], digest = simulation().run_hashed(every, number, digest)
+        else:
+            series = run(every, every)
+            table[done] = np.concatenate([series.totals[0], series.events[0]])
+            link = hashlib.sha256(digest + simulation().step_number.to_bytes(8, "little"))
+            simulation().state.digest_into(link)
+            digest = link.digest()
+        done += number
+        if piece.engine == "compiled":
+            room = max(1, RECORD_BYTES // (8 * simulation().record_width))
+            together = min(next_chunk(together, time.perf_counter() - began), room)
         if piece.checkpoint and time.perf_counter() - written > wait_s and done < count:
             began = time.perf_counter()
             _keep(piece.checkpoint, simulation(), Recorded(table[:done], digest))

@@ -742,6 +742,35 @@ def react(plan, store, space, chem, landing, bench):
 
 
 @compiled
+def snapshot(store, words):
+    """The numbers that ``State.digest_into`` hashes, in its order, after how many there are.
+
+    Taken here because a call of compiled code for each record costs more than most records.
+    """
+    mol, n = store.molecules, 0
+    for segment in range(store.segments.shape[0]):
+        for row in range(store.segments[segment, START], store.segments[segment, END]):
+            n += mol[COMPARTMENT, row] != GONE
+    at = 1
+    for segment in range(store.segments.shape[0]):
+        for row in range(store.segments[segment, START], store.segments[segment, END]):
+            if mol[COMPARTMENT, row] == GONE:
+                continue
+            bound = mol[COMPARTMENT, row] == BOUND
+            words[at] = mol[ID, row]
+            if bound:
+                words[at + n] = store.sites[SITE_CELL, mol[SITE, row]]
+            else:
+                words[at + n] = mol[CELL, row]
+            words[at + 2 * n] = mol[SITE, row]
+            words[at + 3 * n] = mol[COMPARTMENT, row]
+            at += 1
+    for site in range(store.sites.shape[1]):
+        words[1 + 4 * n + site] = store.sites[LIGAND, site]
+    words[0] = 4 * n + store.sites.shape[1]
+
+
+@compiled
 def advance(plan, store, space, chem, landing, bench, record, steps, every, done):
     """Run ``steps`` steps and record totals and events after every ``every``-th.
 
@@ -762,4 +791,6 @@ def advance(plan, store, space, chem, landing, bench, record, steps, every, done
                 record[row, j] = store.totals[j]
             for j in range(store.events.size):
                 record[row, n + j] = store.events[j]
+            if record.shape[1] > n + store.events.size:
+                snapshot(store, record[row, n + store.events.size :])
     return steps

@@ -186,7 +186,7 @@ class Simulation:
             done += self._advance(chunk, recorder.table, every, done)
             took_s = time.perf_counter() - start
             if chunk == self._chunk or took_s > CALL_S:  # not a short rest
-                self._chunk = _next_chunk(chunk, took_s)
+                self._chunk = next_chunk(chunk, took_s)
             if self.check_every_step:
                 check(self.state, self.scenario)
         return recorder.series()
@@ -205,27 +205,61 @@ class Simulation:
         table = np.zeros((records, width), dtype=np.int64)
         return Recorder(self.scenario, self.names, self.state.step, steps, every, table)
 
+    def run_hashed(self, every: int, records: int, digest: bytes) -> tuple[I64, bytes]:
+        """Advance by ``records`` times ``every`` steps: totals and events after each, and a hash.
+
+        The hash goes on from ``digest``: that of the record before, the number of the step, and
+        all that ``State.digest_into`` takes in. Same as ``run`` record by record, but one call of
+        compiled code for all of them: for a small place the call costs more than the steps.
+        """
+        self._require_addresses(every * records)
+        numbers, first = (
+            self.state.store.totals.size + self.state.store.events.size,
+            self.step_number,
+        )
+        done = False
+        while not done:  # again with more room, where rows have run full
+            table = np.empty((records, self.record_width), dtype=np.int64)
+            done = self._attempt(every * records, table, every, 0)
+        for number, row in enumerate(table):
+            step = (first + (number + 1) * every).to_bytes(8, "little")
+            words = row[numbers + 1 : numbers + 1 + row[numbers]].astype("<i8", copy=False)
+            digest = hashlib.sha256(digest + step + words.tobytes()).digest()
+        return table[:, :numbers], digest
+
+    @property
+    def record_width(self) -> int:
+        """Numbers of a record with all that is hashed: totals, events, molecules, sites."""
+        store = self.state.store
+        whereabouts = 1 + 4 * store.molecules.shape[1] + store.sites.shape[1]
+        return int(store.totals.size + store.events.size + whereabouts)
+
     def _advance(self, steps: int, record: I64, every: int, done: int) -> int:
-        """Up to ``steps`` steps; if the rows run full, take them back, make room, try again.
+        """``steps`` steps; if the rows run full, again with more room."""
+        while not self._attempt(steps, record, every, done):
+            pass
+        return steps
+
+    def _attempt(self, steps: int, record: I64, every: int, done: int) -> bool:
+        """Take ``steps`` steps, if the rows do not run full; else take them back and make room.
 
         Draws depend on nothing but their address, so the second try is the first one with more
         room.
         """
-        while True:
-            before = self.state.copy() if self._may_grow else self.state
-            if self._scratch is None:
-                self._scratch = scratch(self.state, self.network)
-            net = self.network
-            with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
-                completed = self._kernels.advance(
-                    net.plan, self.state.store, net.space, net.chemistry, *self._scratch,
-                    record, steps, every, done,
-                )  # fmt: skip
-            if completed == steps:
-                return steps
+        before = self.state.copy() if self._may_grow else self.state
+        if self._scratch is None:
+            self._scratch = scratch(self.state, self.network)
+        net = self.network
+        with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
+            completed = self._kernels.advance(
+                net.plan, self.state.store, net.space, net.chemistry, *self._scratch,
+                record, steps, every, done,
+            )  # fmt: skip
+        if completed < steps:
             full = int(self.state.store.meta[FULL]) - 1
             self.state = before
             self.make_room(full)
+        return bool(completed == steps)
 
     def make_room(self, ligand: int) -> None:
         """Double the rows of a ligand."""
@@ -264,7 +298,7 @@ def check_steps(steps: object, every: object) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def _next_chunk(steps: int, took_s: float) -> int:
+def next_chunk(steps: int, took_s: float) -> int:
     """Steps of the next compiled call, by how long the last took; no result depends on it."""
     if took_s < CALL_S / 2:
         return 2 * steps
