@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,22 @@ def test_equal_at_every_cut(cut: int, uninterrupted: bytes, tmp_path: Path) -> N
     second = checkpoint.load(tmp_path / "run.checkpoint", check_every_step=True)
     second.run(STEPS - cut)
     assert checkpoint.to_bytes(second) == uninterrupted
+
+
+def test_many_records_a_call_give_the_hash_of_one_a_call() -> None:
+    """Every molecule and site of every record, also where rows run full within the call."""
+    digest, alone, together = b"", Simulation(everything(), 3), Simulation(everything(), 3)
+    for _ in range(STEPS):
+        alone.run(2)
+        link = hashlib.sha256(digest + alone.step_number.to_bytes(8, "little"))
+        alone.state.digest_into(link)
+        digest = link.digest()
+    rows = together.state.store.molecules.shape[1]
+    table, hashed = together.run_hashed(2, STEPS, b"")
+    assert hashed == digest
+    assert together.state.store.molecules.shape[1] > rows, "they ran full"
+    assert checkpoint.to_bytes(together) == checkpoint.to_bytes(alone)
+    assert (table[-1][: alone.state.store.totals.size] == alone.state.store.totals).all()
 
 
 def test_equal_in_a_new_process(uninterrupted: bytes, tmp_path: Path) -> None:

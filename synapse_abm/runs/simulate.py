@@ -44,7 +44,7 @@ from synapse_abm.statistics import (
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
 from synapse_abm.synapse.engine.network import Address, Names
-from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation, next_chunk
+from synapse_abm.synapse.engine.simulation import CALL_S, Recorder, Series, Simulation, next_chunk
 from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
 from synapse_abm.synapse.scenario.feasibility import run_faults
@@ -330,7 +330,8 @@ def run_replicate(piece: Replicate) -> Recorded:
             simulation().state.digest_into(link)
             digest = link.digest()
         done += number
-        if piece.engine == "compiled":
+        # Checkpoints that are to come oftener than calls end: then each record is a call.
+        if piece.engine == "compiled" and (piece.checkpoint is None or wait_s > CALL_S):
             room = max(1, RECORD_BYTES // (8 * simulation().record_width))
             together = min(next_chunk(together, time.perf_counter() - began), room)
         if piece.checkpoint and time.perf_counter() - written > wait_s and done < count:
