@@ -1,39 +1,40 @@
 """Why does help come weeks after the drug? Occupancy in hours, relief in weeks, by mechanism.
 
 Question
-    A drug blocks 85 % of the transporters from the first hour on. What happens, hour by hour and
-    week by week, to firing, to the brake on it, to serotonin, and to what follows downstream? And
-    when it is stopped after six weeks?
+    A drug occupies 85 % of the transporters from the first hour on. What happens, hour by hour and
+    week by week, to firing, to the autoreceptor feedback on it, to serotonin, and to what follows
+    downstream? And when it is stopped after six weeks?
 Method
     Eight independent neurons, each with a terminal and a soma of well-mixed molecules, transporters
     and 5-HT1A autoreceptors; nobody writes occupancy or firing in. Molecular windows of 15 s, 240
-    over six weeks with the drug and six without, drive the slow variables: coupling of receptors to
-    the brake, then CREB, BDNF and plasticity, the last of which is the therapeutic index. Bands:
-    95 %, Student's t over the neurons, each of which starts from its own estimate of the baseline,
-    so that what is uncertain about that is in them. Beside every curve its mean-field twin.
-    The drug's concentration is given, and constant from time zero to the stop; with its rate
+    over six weeks with the drug and six without, drive the slow variables: receptor sensitivity
+    (the coupling of bound receptors to firing), then CREB, BDNF and plasticity, the last of which
+    is the benefit (0 to 1). Bands: 95 %, Student's t over the neurons, each of which starts from
+    its own estimate of the baseline, so that what is uncertain about that is in them. Beside every
+    curve its mean-field solution.
+    The drug's concentration is set, and constant from time zero to the stop; with its rate
     constants it takes and leaves the transporters within minutes, which the first window does not
     resolve.
     An antagonist (WAY-100635 at 4 times its Kd) is added in the first hours, and on days 2, 13 and
-    41, to other neurons whose coupling is that of the course. The rival reading (firing recovers
-    because the drive rises while the brake works as ever) is drawn in mean field, or simulated with
-    ``--recovery drive``; ``--postsynaptic-strength 1`` lets the target cell adapt to serotonin.
+    41, to other neurons whose sensitivity is that of the course. The other reading (firing recovers
+    because the drive rises while receptors stay as sensitive as ever) is drawn in mean field, or
+    simulated with ``--recovery drive``; ``--postsynaptic-strength 1`` lets the target cell adapt.
     With ``--grid`` terminal and soma are grids of cells, of the neurons with the antagonist too:
-    spikes release in given ones, molecules walk. It changes nothing that can be seen, as serotonin
-    crosses a place in 0.03 s.
+    spikes release in certain ones, molecules walk. It changes nothing that can be seen, as
+    serotonin crosses a place in 0.03 s.
 Expected answer
-    Firing falls at once and recovers as coupling falls; serotonin rises in two stages, further at
-    the soma than at the terminal; CREB, BDNF and plasticity follow in that order, and half of the
-    index comes after the second week. An antagonist raises serotonin further, early and late. After
-    the stop coupling recovers, and until it has, firing and serotonin are above baseline. (Mean
-    field was known when the ranges were set.)
+    Firing falls at once and recovers as sensitivity falls; serotonin rises in two stages, further
+    at the soma than at the terminal; CREB, BDNF and plasticity follow in that order, and half of
+    the benefit comes after the second week. An antagonist raises serotonin further, early and late.
+    After the stop sensitivity recovers, and until it has, firing and serotonin are above baseline.
+    (The mean-field solution was known when the ranges were set.)
 Run time
     About 20 s on one core; ``--grid`` about 30 min, with ``--cells 16`` 12 min, two thirds of which
     are the course and announced.
 Source
     Parameters: ``synapse_abm/data/neuron.toml``, each with status. Firing: Chaput 1986; El Mansari
     2005. Serotonin, and the antagonist: Ceglia 2004, Br J Pharmacol 142:469,
-    doi:10.1038/sj.bjp.0705800. Rival reading: Commons & Linnros 2019.
+    doi:10.1038/sj.bjp.0705800. Other reading: Commons & Linnros 2019.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Options:
     occupancy: float = 0.85
     """Share of SERT that the drug would occupy alone, above 0 and at most 0.99."""
     recovery: Literal["coupling", "drive"] = "coupling"
-    """Why firing comes back: receptors lose their grip, or the drive rises and the brake works."""
+    """Why firing comes back: receptor sensitivity falls, or the drive rises and feedback stays."""
     postsynaptic_strength: float = 0.0
     """How strongly the target cell adapts to serotonin, 0: not at all, at most 100."""
     grid: bool = False
@@ -96,17 +97,66 @@ class Options:
     less time."""
 
 
-def run(
-    seed: int, quick: bool, progress: Progress, drug: str = "citalopram", occupancy: float = 0.85,
-    recovery: Literal["coupling", "drive"] = "coupling", postsynaptic_strength: float = 0.0,
-    grid: bool = False, cells: int | None = None,
-) -> Result:  # fmt: skip
+@dataclass(frozen=True)
+class Lag:
+    """What the figures show: a course by quantity, each an array over its windows.
+
+    Attributes
+    ----------
+    drug, recovery
+        As in the options.
+    half_day
+        When the benefit is at half of what it has at the stop.
+    day
+        Middle of each window.
+    mean, half_width, mean_field
+        Mean over neurons, half the width of its 95 % band, and the mean-field solution.
+    other_reading
+        Day and firing of the other reading of recovery, in mean field.
+    """
+
+    drug: str
+    recovery: str
+    half_day: Estimate
+    day: F64
+    mean: dict[str, F64]
+    half_width: dict[str, F64]
+    mean_field: dict[str, F64]
+    other_reading: tuple[F64, F64]
+
+    @classmethod
+    def of(cls, course: Course, variants: Table) -> Lag:
+        """A course with firing and serotonin over their baselines."""
+        plan = course.treatment
+        parameters = plan.it
+        units = {
+            "rate_Hz": parameters.rate_Hz, "terminal_nM": parameters.terminal.serotonin_nM,
+            "soma_nM": parameters.soma.serotonin_nM,
+        }  # fmt: skip
+        quantities = {name: units.get(name, 1.0) for name in ("terminal_occupancy", *FOLLOWED)}
+        quantities["drive"] = 1.0
+        solutions = {name: course.expected(name) for name in quantities}
+        return cls(
+            plan.drug, parameters.recovery, _half_day(course), course.day[: course.done],
+            {name: course.mean(name) / unit for name, unit in quantities.items()},
+            {name: course.half_band(name) / unit for name, unit in quantities.items()},
+            {name: solution / quantities[name] for name, solution in solutions.items()
+             if solution is not None},
+            (variants["day"], variants["other_rate_Hz"] / parameters.rate_Hz),
+        )  # fmt: skip
+
+
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Treat for six weeks, stop, and hold what happens against what was stated beforehand."""
-    kinetics, places = _checked(drug, occupancy, recovery, postsynaptic_strength, grid, cells)
-    it = neuron(recovery=recovery, postsynaptic_strength=postsynaptic_strength)
+    chosen = Options(**options)
+    kinetics, places = _checked(chosen)
+    drug, occupancy = chosen.drug, chosen.occupancy
+    parameters = neuron(
+        recovery=chosen.recovery, postsynaptic_strength=chosen.postsynaptic_strength
+    )
     nM = kinetics.koff / kinetics.kon * occupancy / (1 - occupancy)
-    treatment = planned(it, nM, drug, seed, quick, places)
-    calibration = calibrate(it, seed)
+    treatment = planned(parameters, nM, drug, seed, quick, places)
+    calibration = calibrate(parameters, seed)
     course = Course(treatment, calibration).run(progress=progress)
     challenge = challenged(course, calibration, occupancy, quick, progress)
     variants = _variants(treatment)
@@ -118,16 +168,16 @@ def run(
         checks=[outcome.check for outcome in outcomes],
         text="\n\n".join([
             str(calibration), _text(course), _challenge_text(challenge), predictions.text(outcomes),
-            _variants_text(it, treatment, variants), _twin(departures),
+            _variants_text(parameters, treatment, variants), _departures(departures),
         ]),
         verdict=_verdict(course),
         scenario={
             "drug": drug, "concentration_nM": nM, "days": DAYS, "stop_day": STOP_DAY,
             "grid": treatment.grid.model_dump() if treatment.grid else None,
-            "departure_from_twin": departures, "replicates": treatment.replicates,
+            "departure_from_mean_field": departures, "replicates": treatment.replicates,
             "half_day": _half_day(course).value,
             "baseline_factors": {n: getattr(calibration.baseline, n) for n in calibration.error},
-            "neuron": it.model_dump(mode="json"),
+            "neuron": parameters.model_dump(mode="json"),
         },
         papers=[
             *pharmacology.ligand(drug).sources(), *pharmacology.ligand(ANTAGONIST).sources(),
@@ -136,6 +186,7 @@ def run(
             "Ceglia 2004, Br J Pharmacol 142:469, doi:10.1038/sj.bjp.0705800",
             "Commons & Linnros 2019, ACS Chem Neurosci 10:3048",
         ],
+        data=Lag.of(course, variants),
     )  # fmt: skip
 
 
@@ -150,32 +201,31 @@ def planned(
     )  # fmt: skip
 
 
-def _checked(
-    drug: str, occupancy: float, recovery: str, strength: float, grid: bool, cells: int | None
-) -> tuple[Kinetics, PlaceGrid | None]:
+def _checked(chosen: Options) -> tuple[Kinetics, PlaceGrid | None]:
     """The drug's rate constants and the places' grid, once all that is wrong has been told."""
     faults, kinetics = list[InputError](), None
+    cells, strength = chosen.cells, chosen.postsynaptic_strength
     size = PlaceGrid().cells if cells is None else cells
-    if not 0 < occupancy <= 0.99:
+    if not 0 < chosen.occupancy <= 0.99:
         allowed = "a share above 0, at most 0.99"
-        faults.append(InputError("--occupancy", occupancy, allowed, "use 0.85"))
-    if recovery not in ("coupling", "drive"):
-        faults.append(InputError("--recovery", recovery, "coupling or drive"))
+        faults.append(InputError("--occupancy", chosen.occupancy, allowed, "use 0.85"))
+    if chosen.recovery not in ("coupling", "drive"):
+        faults.append(InputError("--recovery", chosen.recovery, "coupling or drive"))
     if not 0 <= strength <= 100:
         allowed = "a number from 0 to 100"
         faults.append(InputError("--postsynaptic-strength", strength, allowed, "use 0 or 1"))
     if not (isinstance(size, int) and 1 <= size <= 512):
         faults.append(InputError("--cells", cells, "a whole number from 1 to 512", "use 16"))
-    if cells is not None and not grid:
+    if cells is not None and not chosen.grid:
         allowed = "nothing without --grid, as places are well mixed then"
         faults.append(InputError("--cells", cells, allowed, "add --grid, or leave out --cells"))
     try:
-        kinetics = dose_response.inhibitor(drug, ["SERT"], "--drug").kinetics("SERT")
+        kinetics = dose_response.inhibitor(chosen.drug, ["SERT"], "--drug").kinetics("SERT")
     except InputError as error:
         faults.append(error)
     raise_faults(faults)
     assert kinetics is not None
-    return kinetics, PlaceGrid(cells=size) if grid else None
+    return kinetics, PlaceGrid(cells=size) if chosen.grid else None
 
 
 # --- reading a course -----------------------------------------------------------------------------
@@ -238,8 +288,8 @@ def challenged(
 ) -> dict[float, Challenge]:
     """The drug with and without an antagonist, at coupling and drive of the course on each day."""
     t = course.treatment
-    rival = at_autoreceptor(ANTAGONIST)
-    subject = Subject(t.it, calibration.baseline, at_sert(t.drug), rival, t.grid)
+    antagonist = at_autoreceptor(ANTAGONIST)
+    subject = Subject(t.it, calibration.baseline, at_sert(t.drug), antagonist, t.grid)
     share = occupancy / (1 - occupancy)
     conditions = [
         Condition(
@@ -257,9 +307,9 @@ def challenged(
     rest = Estimate(t.it.rate_Hz, 0.0)
     return {
         day: Challenge(
-            ratio(cut["rate_Hz"], rest), ratio(cut["terminal_nM"], braked["terminal_nM"])
+            ratio(cut["rate_Hz"], rest), ratio(cut["terminal_nM"], intact["terminal_nM"])
         )
-        for day, braked, cut in zip(CHALLENGED, found[::2], found[1::2], strict=True)
+        for day, intact, cut in zip(CHALLENGED, found[::2], found[1::2], strict=True)
     }
 
 
@@ -348,7 +398,7 @@ def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome
             1.53, 1.74, "1.64 and 1.69 on day 13; four groups of rats together 1.53 to 1.74",
             "Ceglia 2004"),
     ]  # fmt: skip
-    if course.treatment.it.recovery == "drive":  # the brake works as ever: nothing to recover
+    if course.treatment.it.recovery == "drive":  # sensitivity stays: nothing to recover
         outcomes = [row for row in outcomes if not row.prediction.name.startswith("coupling")]
     if course.treatment.it.postsynaptic_strength > 0:
         outcomes.append(emergent(
@@ -376,10 +426,10 @@ def _variants(treatment: Treatment) -> Table:
     ]))  # fmt: skip
     other = "drive" if it.recovery == "coupling" else "coupling"
     columns: dict[str, F64] = {"day": days}
-    for name, changes in (("rival", {"recovery": other}),
+    for name, changes in (("other", {"recovery": other}),
                           ("adapting", {"postsynaptic_strength": ADAPTED})):  # fmt: skip
         changed = dataclasses.replace(treatment, it=it.model_copy(update=changes))
-        twin = mean_field(changed, days * DAY_S)
+        solution = mean_field(changed, days * DAY_S)
         for quantity in (
             "rate_Hz",
             "terminal_nM",
@@ -388,7 +438,7 @@ def _variants(treatment: Treatment) -> Table:
             "sensitivity",
             "plasticity",
         ):
-            columns[f"{name}_{quantity}"] = twin[quantity]
+            columns[f"{name}_{quantity}"] = solution[quantity]
     return Table("variants", columns, solved=set(columns) - {"day"})
 
 
@@ -396,43 +446,48 @@ def _variants_text(it: Neuron, treatment: Treatment, variants: Table) -> str:
     """What would tell the readings apart, and what postsynaptic adaptation does."""
     day, st = variants["day"], it.terminal.serotonin_nM
     own = mean_field(treatment, day * DAY_S)
-    names = {"coupling": "receptors lose their grip", "drive": "the drive rises"}
+    names = {"coupling": "receptor sensitivity falls", "drive": "the drive rises"}
     other = "drive" if it.recovery == "coupling" else "coupling"
 
     def row(label: str, at: Any) -> list[str]:
         values = [at("rate_Hz", 14.0), at("rate_Hz", 41.5), at("coupling", 41.5)]
         cells = [f"{value:.2f}" for value in values]
-        return [label, *cells, *_challenged_twin(it, treatment, at), f"{at('rate_Hz', 43.0):.2f}"]
+        return [
+            label,
+            *cells,
+            *_challenged_mean_field(it, treatment, at),
+            f"{at('rate_Hz', 43.0):.2f}",
+        ]
 
     def read(columns: Any, prefix: str) -> Any:
         return lambda name, when: float(np.interp(when, day, columns[prefix + name]))
 
-    rows = [row(names[it.recovery], read(own, "")), row(names[other], read(variants, "rival_"))]
+    rows = [row(names[it.recovery], read(own, "")), row(names[other], read(variants, "other_"))]
     header = ["mean field", "firing, day 14", "day 41", "coupling", "antagonist: firing",
               "serotonin", "stopped: firing"]  # fmt: skip
     felt = np.array(variants["adapting_terminal_nM"]) / st * variants["adapting_sensitivity"]
-    index = float(np.interp(41.5, day, variants["adapting_plasticity"]))
+    benefit = float(np.interp(41.5, day, variants["adapting_plasticity"]))
     after = felt[day > STOP_DAY]
     return (
         "Two readings of recovery. They differ most in coupling itself; from outside, in what an"
         f" antagonist adds on day 41:\n{text_table(header, rows)}\n\n"
         f"With postsynaptic adaptation of strength {ADAPTED:g} (mean field) serotonin as the target"
         f" cell feels it falls to {after.min():.2f} of baseline after the stop, a deficit, and the"
-        f" index reaches {index:.2f} at six weeks."
+        f" benefit reaches {benefit:.2f} at six weeks."
     )
 
 
-def _challenged_twin(it: Neuron, treatment: Treatment, at: Any) -> list[str]:
+def _challenged_mean_field(it: Neuron, treatment: Treatment, at: Any) -> list[str]:
     """Firing with an antagonist on day 41, and the factor of terminal serotonin, in mean field."""
     nM = treatment.concentration_nM(0.0)
     kinetics = pharmacology.ligand(treatment.drug).kinetics("SERT")
     share = nM * kinetics.kon / kinetics.koff
     slow = at("coupling", 41.0), at("drive", 41.0)
-    braked, cut = (
+    intact, cut = (
         Condition(Exposure(share, share, dose), *slow).twin(it)
         for dose in (0.0, ANTAGONIST_OVER_KD)
     )
-    factor = cut["terminal_nM"] / braked["terminal_nM"]
+    factor = cut["terminal_nM"] / intact["terminal_nM"]
     return [f"{cut['rate_Hz'] / it.rate_Hz:.2f}", f"x{factor:.2f}"]
 
 
@@ -440,166 +495,167 @@ def _challenged_twin(it: Neuron, treatment: Treatment, at: Any) -> list[str]:
 
 
 def _text(course: Course) -> str:
-    header = ["day", "SERT held", "firing", "terminal", "soma", "coupling", "CREB", "BDNF", "index"]
+    header = [
+        "day",
+        "SERT occupied",
+        "firing",
+        "terminal",
+        "soma",
+        "coupling",
+        "CREB",
+        "BDNF",
+        "benefit",
+    ]
     rows, it = [], course.treatment.it
     for day in SHOWN:
-        held, rate, *rest = (
+        occupied, rate, *rest = (
             around(course, name, day).value
             for name in ("terminal_occupancy", "rate_Hz", "coupling", "creb", "bdnf", "plasticity")
         )
         st, ss = (_fold(course, place, day).value for place in ("terminal", "soma"))
         name = f"{day:.3g}" if day < STOP_DAY else f"stop + {day - STOP_DAY:.2g}"
-        first = [name, f"{100 * held:.0f} %", f"{rate / it.rate_Hz:.2f}"]
+        first = [name, f"{100 * occupied:.0f} %", f"{rate / it.rate_Hz:.2f}"]
         rows.append([*first, f"x{st:.2f}", f"x{ss:.2f}", *(f"{value:.2f}" for value in rest)])
     return text_table(header, rows)
 
 
-def _twin(departures: dict[str, float]) -> str:
+def _departures(departures: dict[str, float]) -> str:
     each = ", ".join(f"{name} {100 * value:.1f} %" for name, value in departures.items())
-    return f"Departure from the mean-field twin (root mean square, of its maximum): {each}."
+    return f"Departure from the mean-field solution (root mean square, of its maximum): {each}."
 
 
 def _verdict(course: Course) -> str:
-    held, half = around(course, "terminal_occupancy", HOUR).value, _half_day(course)
+    occupied, half = around(course, "terminal_occupancy", HOUR).value, _half_day(course)
     low, high = half.interval()
     weak = around(course, "coupling", 41.0).value
     why = (
-        f"receptors lose their grip (coupling {weak:.2f}), firing returns"
+        f"receptor sensitivity falls (to {weak:.2f}), firing returns"
         if course.treatment.it.recovery == "coupling"
         else "the drive rises against it, firing returns"
     )
     return (
-        f"{100 * held:.0f} % of SERT is held from the first minutes on; half of the change that six"
-        f" weeks bring comes only on day {half.value:.1f} +- {(high - low) / 2:.1g}. Between them"
-        f" lies the brake: {why}, and serotonin rises a second time. A day after the stop it is"
-        f" still x{_fold(course, 'terminal', 43.0).value:.2f}."
+        f"{100 * occupied:.0f} % of SERT is occupied from the first minutes on; half of the change"
+        f" that six weeks bring comes only on day {half.value:.1f} +- {(high - low) / 2:.1g}."
+        f" Between them lies autoreceptor feedback: {why}, and serotonin rises a second time. A day"
+        f" after the stop it is still x{_fold(course, 'terminal', 43.0).value:.2f}."
     )
 
 
 # --- figure ---------------------------------------------------------------------------------------
 
 
-def figure(result: Result) -> Figure:
-    """Four rows from what is fast to what is slow; on the drug at the left, after the stop at the
-    right.
-    """
+def figure(result: Result) -> dict[str, Figure]:
+    """Three lanes from hours to weeks; and beside them what lies between serotonin and benefit."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return {
+        "": plotting.styled(_draw)(result.data),
+        "mechanism": plotting.styled(_draw_mechanism)(result.data),
+    }
 
 
-_ON = {5 / 1440: "5 min", HOUR: "1 h", 0.25: "6 h", 1: "1 d", 3: "3 d", 7: "1 w", 14: "2 w",
-       42: "6 w"}  # fmt: skip
-_OFF = {HOUR: "1 h", 0.25: "6 h", 1: "1 d", 3: "3 d", 7: "1 w", 14: "2 w", 42: "6 w"}
-
-
-def _draw(result: Result) -> Figure:
-    from matplotlib.figure import Figure
-
+def _draw(lag: Lag) -> Figure:
     from synapse_abm import plotting as plot
 
-    fig = Figure(figsize=(13.6, 9.8), layout="constrained")
-    axes = fig.subplots(
-        4, 2, sharey="row", sharex="col", height_ratios=(0.8, 1.15, 1.35, 1.5),
-        width_ratios=(1.45, 1.0),
+    drug = f"{lag.drug[0].upper()}{lag.drug[1:]}"
+    title = f"{drug} occupies in minutes and helps in weeks"
+    fig, axes = plot.panel_table(
+        3, 2, 7.2, title, sharex="col", sharey="row", width_ratios=(1.0, 2.4),
+        height_ratios=(0.8, 1.4, 1.1),
     )  # fmt: skip
-    for column, (on, ticks) in enumerate(((True, _ON), (False, _OFF))):
-        panels = list(axes[:, column])
-        _column(panels, result, on, plot)
-        panels[-1].set_xscale("log")
-        panels[-1].set_xticks(list(ticks), list(ticks.values()))
-        panels[-1].minorticks_off()
-        panels[-1].set_xlim(2 / 1440 if on else HOUR / 2, 44)
-    _labels(axes, result, plot)
+    for hours, ax in zip((True, False) * 3, axes, strict=True):
+        _weeks(ax, hours)
+    for lane, names in enumerate((("terminal_occupancy",), ("terminal_nM", "rate_Hz"),
+                                  ("plasticity",))):  # fmt: skip
+        for ax in axes[2 * lane : 2 * lane + 2]:
+            for name, look in zip(names, plot.LOOKS, strict=False):
+                _curve(ax, lag, name, look[0], 24.0 if ax is axes[2 * lane] else 1 / 7)
+    (occupied, _), (middle, fast), (benefit, late) = (axes[n : n + 2] for n in (0, 2, 4))
+    occupied.set_ylim(0, 1.1)
+    plot.percent(occupied)
+    occupied.set_ylabel("SERT\noccupied")
+    middle.set_ylabel("of baseline")
+    middle.set_ylim(0, None)
+    for ax in (middle, fast):
+        plot.reference(ax, 1)
+    plot.named(fast, (2.2, 4.2), "serotonin", plot.BLUE, (0, 8), ha="right")
+    plot.named(fast, (2.2, 0.4), "firing", plot.VERMILION, (0, -2), ha="right")
+    benefit.set_ylabel("benefit\n(0 to 1)")
+    benefit.set_ylim(-0.03, 1)
+    week, level = lag.half_day.value / 7, 0.5 * _at(lag, "plasticity", STOP_DAY - 0.5)
+    late.plot([week], [level], "o", color=plot.BLACK, ms=8)
+    words = f"half of the change:\nday {lag.half_day.value:.0f}"
+    plot.named(late, (week, level), words, offset=(12, -14))
+    plot.named(axes[1], (6.1, 0.55), "stopped")
+    axes[4].set_xlabel("hours, magnified")
+    axes[5].set_xlabel("weeks    (bands: 95 %, dashed: mean field)")
     return fig
 
 
-def _column(panels: list[Any], result: Result, on: bool, plot: Any) -> None:
-    """All curves of one phase against the time since it began."""
-    table, it, dof = result["lag"], result.scenario["neuron"], result.scenario["replicates"] - 1
-    st, ss = it["terminal"]["serotonin_nM"], it["soma"]["serotonin_nM"]
-    phase = (on, dof)
-    held, brake, serotonin, relief = panels
-    _curve(held, table, phase, "terminal_occupancy", 1.0, plot.BLUE, "SERT held")
-    most = result.scenario["concentration_nM"]
-    _curve(
-        held, table, phase, "concentration_nM", most, plot.GREY, "concentration (of its maximum)"
-    )
-    _curve(brake, table, phase, "rate_Hz", it["rate_Hz"], plot.VERMILION, "firing")
-    name, words = ("coupling", "grip of the receptors")
-    if it["recovery"] == "drive":
-        name, words = ("drive", "drive")
-    _curve(brake, table, phase, name, 1.0, plot.PURPLE, words)
-    variants = result["variants"]
-    x, mine = _since(variants, on)
-    brake.plot(
-        x, np.array(variants["rival_rate_Hz"])[mine] / it["rate_Hz"], color=plot.BLACK, ls=":",
-        lw=1.4, label="firing, rival reading",
-    )  # fmt: skip
-    _curve(serotonin, table, phase, "soma_nM", ss, plot.SKY, "soma")
-    _curve(serotonin, table, phase, "terminal_nM", st, plot.BLUE, "terminal")
-    for ax in (brake, serotonin):
-        ax.axhline(1, color=plot.GREY, lw=1)
-    relief.axhline(0, color=plot.GREY, lw=1)
-    for name, words, color in (("creb", "CREB", plot.ORANGE), ("bdnf", "BDNF", plot.GREEN),
-                               ("plasticity", "plasticity = index", plot.BLACK)):  # fmt: skip
-        _curve(relief, table, phase, name, 1.0, color, words)
-    relief.lines[-2].set_linewidth(3)  # the index is what the chapter is about
+def _weeks(ax: Any, hours: bool = False) -> None:
+    """A linear axis of twelve weeks, the last six of them after the stop; or of a day in hours."""
+    from synapse_abm import plotting as plot
 
-
-def _labels(axes: Any, result: Result, plot: Any) -> None:
-    (held, gone), (brake, _), (serotonin, after), (relief, faded) = axes
-    for panel, words, top in ((held, "drug", 1.1), (brake, "of baseline", None),
-                              (serotonin, "serotonin\n(x baseline)", None),
-                              (relief, "downstream", 1.0)):  # fmt: skip
-        panel.set_ylabel(words)
-        panel.set_ylim(bottom=0, top=top)
-    relief.set_ylim(bottom=-0.04)
-    plot.percent(held)
-    held.legend(loc="lower left", fontsize=11)
-    for panel in (brake, serotonin, relief):
-        panel.legend(loc="upper left", fontsize=11)
-    half = result.scenario["half_day"]
-    table = result["lag"]
-    level = float(np.interp(half, table["day"], table["plasticity"]))
-    relief.plot([half], [level], "o", color=plot.BLACK, ms=8)
-    for panel in (held, brake, serotonin, relief):
-        panel.axvline(half, color=plot.GREY, lw=1.2, ls=":")
-    relief.annotate(
-        f"half of the change:\nday {half:.0f}", (half, 0.95), (-8, 0), ha="right", va="top",
-        textcoords="offset points",
-    )  # fmt: skip
-    held.set_title(f"{result.scenario['drug']}: held in minutes, helps in weeks")
-    gone.set_title("stopped after six weeks")
-    held.annotate("from the first minutes on", (0.004, 0.8), va="top", color=plot.BLUE, fontsize=12)
-    gone.annotate("gone within minutes", (0.028, 0.06), va="bottom", color=plot.BLUE, fontsize=12)
-    after.annotate("above baseline until\nthe grip is back", (0.35, 2.2), fontsize=12)
-    relief.set_xlabel("time on the drug (logarithmic; dashed: mean-field twin; bands: 95 %)")
-    faded.set_xlabel("time since the stop")
-
-
-def _since(table: Table, on: bool) -> tuple[F64, Any]:
-    """Time since the phase began, and which rows belong to it."""
-    day = np.array(table["day"])
-    mine = (day < STOP_DAY) == on
-    return day[mine] - (0.0 if on else STOP_DAY), mine
+    ax.set_xlim(0, 24 if hours else DAYS / 7)
+    ax.set_xticks(range(0, 25, 6) if hours else range(0, 13, 2))
+    if hours:
+        ax.set_facecolor("#FFF8E5")  # a magnifier, not the same axis
+    else:
+        ax.axvspan(STOP_DAY / 7, DAYS / 7, color=plot.GREY, alpha=0.13, lw=0)
 
 
 def _curve(
-    ax: Any, table: Table, phase: tuple[bool, int], name: str, unit: float, color: str, label: str
+    ax: Any, lag: Lag, name: str, color: str, per_day: float, **more: Any
 ) -> None:  # fmt: skip
-    """Mean with its band, and the twin dashed."""
-    from synapse_abm.statistics import student_quantile
+    """Mean with its band, and the mean-field solution dashed; before and after the stop apart."""
+    from synapse_abm import plotting as plot
 
-    on, dof = phase
-    x, mine = _since(table, on)
-    mean = np.array(table[name])[mine] / unit
-    half = student_quantile(0.05, dof) * np.array(table[f"{name}_se"])[mine] / unit
-    ax.fill_between(x, mean - half, mean + half, color=color, alpha=0.25, lw=0)
-    ax.plot(x, mean, color=color, lw=1.6, label=label)
-    if f"{name}_mean_field" in table.columns:
-        twin = np.array(table[f"{name}_mean_field"])[mine] / unit
-        ax.plot(x, twin, color=color, ls="--", lw=1.2)
+    for on in (True, False):
+        mine = (lag.day < STOP_DAY) == on
+        x = lag.day[mine] * per_day
+        plot.band(ax, x, lag.mean[name][mine], lag.half_width[name][mine], color,
+                  **(more if on else {}))  # fmt: skip
+        if name in lag.mean_field:
+            ax.plot(x, lag.mean_field[name][mine], color=color, ls="--", lw=1.2)
+
+
+def _at(lag: Lag, name: str, day: float) -> float:
+    return float(np.interp(day, lag.day, lag.mean[name]))
+
+
+def _draw_mechanism(lag: Lag) -> Figure:
+    from synapse_abm import plotting as plot
+
+    sensitivity, words = ("coupling", "receptor sensitivity")
+    title = "Receptor sensitivity falls, so firing and serotonin rise again"
+    if lag.recovery == "drive":
+        sensitivity, words = ("drive", "drive")
+        title = "The drive rises, so firing and serotonin rise again"
+    fig, panels = plot.slide(heights=(1.2, 1.0, 1.2), height=8.4, title=title)
+    looks = [look[0] for look in plot.LOOKS]
+    for ax, names in zip(panels, (
+        {"rate_Hz": "firing", sensitivity: words},
+        {"terminal_nM": "terminal", "soma_nM": "soma"},
+        {"creb": "CREB", "bdnf": "BDNF", "plasticity": "plasticity = benefit"},
+    ), strict=True):  # fmt: skip
+        _weeks(ax)
+        for color, style, (name, label) in zip(looks, ("-", "-.", (0, (5, 1))), names.items(),
+                                               strict=False):  # fmt: skip
+            _curve(ax, lag, name, color, 1 / 7, label=label, ls=style)
+        ax.set_ylim(-0.04, None)
+    day, rate = lag.other_reading
+    for on in (True, False):
+        mine = (day < STOP_DAY) == on
+        told = "firing, other reading" if on else None
+        panels[0].plot(day[mine] / 7, rate[mine], color=plot.BLACK, ls=":", lw=1.6, label=told)
+    for ax in panels[:2]:
+        plot.reference(ax, 1)
+    for ax, label in zip(panels, ("of baseline", "serotonin\n(x baseline)", "downstream\n(0 to 1)"),
+                         strict=True):  # fmt: skip
+        ax.set_ylabel(label)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    panels[-1].set_xlabel("weeks; grey: drug stopped (bands: 95 %, dashed: mean field)")
+    return fig
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from figures import legible
 
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.core.progress import silent
@@ -72,7 +73,10 @@ def test_each_prediction_says_what_it_is() -> None:
     assert all(check.se is not None for check in checks)
     assert all(check.passed for check in checks if check.kind != "published")
     assert set(small()["predictions"]["status"]) == {"calibrated", "emergent", "not reproduced"}
-    assert "why those that are not reproduced" in small().text and "mean-field twin" in small().text
+    assert (
+        "why those that are not reproduced" in small().text
+        and "mean-field solution" in small().text
+    )
     assert small().passed  # a published number that is missed is no failure
 
 
@@ -117,12 +121,12 @@ def test_on_a_coarse_grid_the_lag_is_the_same(capsys: pytest.CaptureFixture[str]
     assert all(check.passed for check in walked.checks if check.kind != "published")
 
 
-def test_the_rival_reading_keeps_the_brake_and_the_antagonist_as_strong() -> None:
+def test_the_other_reading_keeps_the_feedback_and_the_antagonist_as_strong() -> None:
     """In mean field: coupling 1, firing back all the same; beside it postsynaptic adaptation."""
     variants = small()["variants"]
-    assert np.allclose(variants["rival_coupling"], 1.0)
+    assert np.allclose(variants["other_coupling"], 1.0)
     at = int(np.argmin(np.abs(variants["day"] - 41.5)))
-    assert variants["rival_rate_Hz"][at] > 0.9 and variants["rival_drive"][at] > 1.8
+    assert variants["other_rate_Hz"][at] > 0.9 and variants["other_drive"][at] > 1.8
     felt = np.array(variants["adapting_terminal_nM"]) / 5 * variants["adapting_sensitivity"]
     assert felt[variants["day"] > 42].min() < 0.8
     assert "the drive rises" in small().text and "a deficit" in small().text
@@ -141,11 +145,16 @@ def test_both_readings_and_the_adapting_target_can_be_simulated() -> None:
         assert bool(course.mean("coupling")[-1] == 1.0) is ("recovery" in changes)
 
 
-def test_the_figure_runs_from_minutes_to_weeks_and_on() -> None:
-    axes = lag.figure(small()).axes
-    assert len(axes) == 8 and all(ax.lines for ax in axes)
-    assert axes[-1].get_xscale() == axes[-2].get_xscale() == "log"
-    assert "time on the drug" in axes[-2].get_xlabel() and "stop" in axes[-1].get_xlabel()
+def test_the_figure_has_linear_weeks_and_a_magnifier() -> None:
+    """Three lanes, the first day in hours beside twelve weeks; the mechanism in a second figure."""
+    figures = legible(lag, small())
+    axes = figures[""].axes
+    assert len(axes) == 6 and all(ax.get_xscale() == "linear" for ax in axes)
+    assert [ax.get_xlim() for ax in axes[:2]] == [(0, 24), (0, 12)]
+    assert "hours" in axes[4].get_xlabel() and "weeks" in axes[5].get_xlabel()
+    lanes = [ax.get_ylabel() for ax in axes[::2]]
+    assert [word in lane for word, lane in zip(("occupied", "of", "benefit"), lanes, strict=True)]
+    assert len(figures["mechanism"].axes) == 3
 
 
 def test_what_cannot_be_is_refused_together() -> None:
@@ -164,7 +173,7 @@ def test_cells_without_the_grid_are_refused_with_what_else_is_wrong(cells: int, 
     names = [fault.name for fault in caught.value.faults]
     assert names == ["--occupancy", *(["--cells"] * times)]
     assert "add --grid" in str(caught.value)
-    assert lag._checked("citalopram", 0.5, "coupling", 0.0, True, 64)[1] == PlaceGrid()
+    assert lag._checked(lag.Options(grid=True, cells=64))[1] == PlaceGrid()
 
 
 @pytest.mark.parametrize("strength", [-1.0, float("nan"), 101.0])
