@@ -614,7 +614,7 @@ def _curve(
         mine = (lag.day < STOP_DAY) == on
         x = lag.day[mine] * per_day
         plot.band(ax, x, lag.mean[name][mine], lag.half_width[name][mine], color,
-                  **(more if on else {}))  # fmt: skip
+                  **(more if on else more | {"label": None}))  # fmt: skip
         if name in lag.mean_field:
             ax.plot(x, lag.mean_field[name][mine], color=color, ls="--", lw=1.2)
 

@@ -1,4 +1,4 @@
-"""The life of one serotonin molecule: released, wandering, bound, let go, bound again, carried off.
+"""The life of one serotonin molecule: released, wandering, bound, let go, bound again, taken up.
 
 Question
     How long does a molecule wander until a transporter (SERT) catches it? How long does it sit
@@ -72,7 +72,7 @@ WAITS = {
     "life": "from release to uptake",
 }
 STILL = {"first": "not yet bound", "episode": "still bound", "again": "still free",
-         "life": "still outside"}  # fmt: skip
+         "life": "not yet taken up"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,28 +143,28 @@ def start(synapse: Scenario) -> int:
 
 
 def events(sim: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bindings, releases and transports up to the end of each step, until it is carried off."""
+    """Bindings, releases and transports up to the end of each step, until it is taken up."""
     parts = []
     while not parts or parts[-1][2, -1] == 0:
         series = sim.run(CHUNK, every=1)
         kinds = ("bound", "unbound", "transported")
         parts.append(np.stack([series.count(kind, "serotonin", "SERT") for kind in kinds]))
-    bound, unbound, carried = np.concatenate(parts, axis=1)
-    end = int(np.argmax(carried)) + 1
-    return bound[:end], unbound[:end], carried[:end]
+    bound, unbound, taken_up = np.concatenate(parts, axis=1)
+    end = int(np.argmax(taken_up)) + 1
+    return bound[:end], unbound[:end], taken_up[:end]
 
 
 def follow(sims: Any) -> Lives:
     """Live each life to its end, one simulation each."""
     first, life, bindings, again, episodes = [], [], [], [], []
     for sim in sims:
-        bound, unbound, carried = events(sim)
+        bound, unbound, taken_up = events(sim)
         first.append(int(np.argmax(bound >= 1)) + 1)
         life.append(bound.size)
         bindings.append(int(bound[-1]))
-        left = unbound + carried
+        left = unbound + taken_up
         free = np.flatnonzero((unbound >= 1) & (bound == left))
-        if free.size and carried[free[0]] == 0:
+        if free.size and taken_up[free[0]] == 0:
             since = int(free[0])
             again.append(int(np.searchsorted(bound, bound[since], side="right")) - since)
         began = np.flatnonzero((np.diff(bound, prepend=0) > 0) & (bound > left))
@@ -173,36 +173,35 @@ def follow(sims: Any) -> Lives:
 
 
 def path(sim: Simulation) -> Table:
-    """Where the molecule is and what it does, one row for each change, until it is carried off."""
+    """Where the molecule is and what it does, one row for each change, until it is taken up."""
     rows, last = [(0.0, *RELEASED, "free")], (*RELEASED, "free")
-    while last[2] != "inside":
+    while last[2] != "taken up":
         sim.run(1)
         (row,) = sim.state.all_rows()
         y, x = divmod(int(sim.state.cells_of(np.array([row]))[0]), sim.scenario.grid.width)
-        kind = ("free", "bound", "inside")[int(sim.state.store.molecules[4, row])]
+        kind = ("free", "bound", "taken up")[int(sim.state.store.molecules[4, row])]
         if (x, y, kind) != last:
             rows.append((sim.seconds, x, y, kind))
             last = (x, y, kind)
     return Table.of_rows("path", "time_s x y state", rows)
 
 
-def run(
-    seed: int, quick: bool, progress: Progress, slow_um2_per_s: float = 0.05
-) -> Result:  # fmt: skip
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Live the lives at both diffusion coefficients and hold every statistic against its law."""
+    slow_um2_per_s = Options(**options).slow_um2_per_s
     if not SLOWEST <= slow_um2_per_s <= FASTEST:  # also refuses nan
         allowed = f"a number from {SLOWEST:g} to {FASTEST:g}, in um2/s"
         raise InputError("--slow-um2-per-s", slow_um2_per_s, allowed)
     count = QUICK_LIVES if quick else LIVES
     usual = pharmacology.ligand("serotonin").diffusion_um2_per_s
     synapses = dict(zip(PLACES, map(scenario, (usual, slow_um2_per_s)), strict=True))
-    found = dict[str, Lives]()
+    lives = dict[str, Lives]()
     for number, (place, synapse) in enumerate(synapses.items()):
         replicates = progress(range(number * count, (number + 1) * count), label=f"{place} lives")
-        found[place] = follow(Simulation(synapse, seed, r) for r in replicates)
-    shown = count + int(np.argmax(found["slow"].bindings >= DRAWN_BINDINGS))
+        lives[place] = follow(Simulation(synapse, seed, r) for r in replicates)
+    shown = count + int(np.argmax(lives["slow"].bindings >= DRAWN_BINDINGS))
     drawn = path(Simulation(synapses["slow"], seed, shown))
-    return _result(synapses, found, drawn)
+    return _result(synapses, lives, drawn)
 
 
 @dataclass(frozen=True)
@@ -240,13 +239,13 @@ def checks_of(place: str, lives: Lives, laws: Laws, synapse: Scenario, tests: in
     """All statistics of one place against their exact laws; ``tests`` share the false alarms."""
     alarm = FALSE_ALARM / tests
     kinetics = synapse.ligands["serotonin"].binding["SERT"]
-    carried = kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)
+    taken_up = kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)
     found = []
     for wait, words in WAITS.items():
         steps, law = getattr(lives, wait), laws.stepped[wait]
         found.append(_mean(f"{place}: mean time {words}, s", steps, law, alarm))
         found.append(_shape(f"{place}: law of the time {words}", *_binned(steps, law), alarm))
-    geometric = carried * (1 - carried) ** np.arange(60)
+    geometric = taken_up * (1 - taken_up) ** np.arange(60)
     name = f"{place}: law of the number of bindings"
     found.append(_shape(name, lives.bindings - 1, geometric, alarm))
     found.append(dose_response.binomial_check(
@@ -299,6 +298,46 @@ def _shape(name: str, sample: np.ndarray, law: np.ndarray, false_alarm: float) -
     return Check(name, "exact", test.statistic, se, test.dof, z, source, test.p > false_alarm, True)
 
 
+@dataclass(frozen=True)
+class Visit:
+    """A stretch of the path that is drawn: free, along ``cells``, or bound in the one cell."""
+
+    bound: bool
+    cells: list[tuple[int, int]]
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the figures show.
+
+    Attributes
+    ----------
+    visits
+        Stretches of the life that is drawn.
+    diffusion_um2_per_s
+        By place (fast, slow).
+    lives
+        How many were lived in each.
+    clusters
+        Cells that hold transporters.
+    survival, exact
+        By place and wait: time, share of waits that are longer, and its 95 % interval; time and
+        share by theory. Each an array of columns.
+    bindings
+        By place: times bound in a life, share of lives, its error, the exact share.
+    """
+
+    visits: list[Visit]
+    diffusion_um2_per_s: dict[str, float]
+    lives: int
+    clusters: tuple[tuple[int, int], ...]
+    survival: dict[tuple[str, str], np.ndarray]
+    exact: dict[tuple[str, str], np.ndarray]
+    bindings: dict[str, list[tuple[int, float, float, float]]]
+
+
 def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table) -> Result:
     tests = TESTS_EACH * len(PLACES)
     laws = {place: Laws.of(synapse) for place, synapse in synapses.items()}
@@ -318,7 +357,7 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
             t = np.geomspace(STEP_S, longest, 120) if wait == "again" else np.linspace(0, longest)
             exact += [[place, wait, *pair] for pair in zip(t, limit.survival(t), strict=True)]
     kinetics = synapses["fast"].ligands["serotonin"].binding["SERT"]
-    facts = {
+    known = {
         "diffusion_um2_per_s": {
             p: s.ligands["serotonin"].diffusion_um2_per_s for p, s in synapses.items()
         },
@@ -336,15 +375,20 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
     names = "place wait n mean_s se expected z short_steps_s short_steps_cv chi2 dof law_passed"
     solved = ("se", "expected", "z", "short_steps_s", "short_steps_cv", "chi2", "dof")
     waits = Table.of_rows("waits", names, means, solved)
+    how_often = _bindings(found, kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s))
     tables = [
         waits,
         Table.of_rows(
             "survival", "place wait time_s share low_95 high_95", curves, ("low_95", "high_95")
         ),
         Table.of_rows("theory", "place wait time_s share", exact, ("time_s", "share")),
-        _bindings(found, kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)),
+        Table.of_rows("bindings", "place bindings share se expected", how_often),
         drawn,
     ]
+    bindings = {
+        place: [(times, share, se, law) for own, times, share, se, law in how_often if own == place]
+        for place in PLACES
+    }
     papers = [*pharmacology.ligand("serotonin").sources(), "Kac 1947, Bull AMS 53:1002",
               "Gillespie 1977, J Phys Chem 81:2340"]  # fmt: skip
     return Result(
@@ -352,8 +396,17 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
         checks=checks,
         text=_text(waits),
         verdict=_verdict(checks, laws, found),
-        scenario=facts,
+        scenario=known,
         papers=papers,
+        data=Story(
+            _visits(drawn),
+            known["diffusion_um2_per_s"],
+            known["lives"],
+            CLUSTERS,
+            _pairs(curves),
+            _pairs(exact),
+            bindings,
+        ),
     )
 
 
@@ -373,15 +426,22 @@ def _curve(place: str, wait: str, steps: np.ndarray, laws: Laws) -> list[list[An
     return rows
 
 
-def _bindings(found: dict[str, Lives], carried: float) -> Table:
+def _pairs(rows: list[list[Any]]) -> dict[tuple[str, str], np.ndarray]:
+    """Rows by place and wait, as columns."""
+    keys = dict.fromkeys((place, wait) for place, wait, *_ in rows)
+    return {key: np.array([row[2:] for row in rows if (row[0], row[1]) == key]).T for key in keys}
+
+
+def _bindings(found: dict[str, Lives], taken_up: float) -> list[list[Any]]:
+    """Place, number of bindings in a life, share of lives, its error, and the geometric law."""
     rows = list[list[Any]]()
     for place, lives in found.items():
         n = lives.bindings.size
         for times in range(1, 7):
-            law = carried * (1 - carried) ** (times - 1)
+            law = taken_up * (1 - taken_up) ** (times - 1)
             share = float((lives.bindings == times).mean())
             rows.append([place, times, share, math.sqrt(law * (1 - law) / n), law])
-    return Table.of_rows("bindings", "place bindings share se expected", rows)
+    return rows
 
 
 def _text(waits: Table) -> str:
@@ -398,8 +458,8 @@ def _text(waits: Table) -> str:
 
 
 def _verdict(checks: list[Check], laws: dict[str, Laws], found: dict[str, Lives]) -> str:
-    missed = [check.name for check in checks if not check.passed]
-    answer = f"MISSES its law: {missed[0]}" if missed else "follows its laws"
+    failed = [check.name for check in checks if not check.passed]
+    answer = f"MISSES its law: {failed[0]}" if failed else "follows its laws"
     quick = {p: float((it.again * STEP_S < 0.1).mean()) for p, it in found.items()}
     fast, slow = (laws[p].continuous["again"].mean for p in PLACES)
     return (
@@ -410,52 +470,52 @@ def _verdict(checks: list[Check], laws: dict[str, Laws], found: dict[str, Lives]
     )
 
 
-def figure(result: Result) -> Figure:
-    """The path of one life and its strip of time; beside it the statistics of many."""
-    from synapse_abm import plotting
-
-    return plotting.styled(_draw)(result)
-
-
-def _draw(result: Result) -> Figure:
-    from synapse_abm import plotting as plot
-
-    facts = result.scenario
-    titles = ("The life of one serotonin molecule", f"{facts['lives']} such lives, two speeds")
-    fig, place, strip, panels = plot.picture_beside(titles, rows=3, columns=2)
-    visits = _visits(result["path"])
-    _map(place, facts, visits)
-    _strip(strip, visits)
-    first, episode, number, again, life, key = panels
-    drawn = {"first": first, "episode": episode, "again": again, "life": life}
-    for wait, ax in drawn.items():
-        _survival(ax, result, wait)
-    _number(number, result["bindings"])
-    _key(key, facts)
-    return fig
-
-
-@dataclass(frozen=True)
-class Visit:
-    """A stretch of the path that is drawn: free, along ``cells``, or bound in the one cell."""
-
-    bound: bool
-    cells: list[tuple[int, int]]
-    begin_s: float
-    end_s: float
-
-
 def _visits(path: Table) -> list[Visit]:
     rows = list(zip(*(path[name] for name in ("time_s", "x", "y", "state")), strict=True))
-    found, begun = list[Visit](), 0
+    visits, begun = list[Visit](), 0
     for n, (time_s, x, y, state) in enumerate(rows):
         if state != rows[begun][3]:
             cells = [(x, y) for _, x, y, _ in rows[begun:n]]
             # The last hop before binding ends where it binds, even within one step.
             cells += [(x, y)] if state == "bound" and cells[-1] != (x, y) else []
-            found.append(Visit(rows[begun][3] == "bound", cells, rows[begun][0], time_s))
+            visits.append(Visit(rows[begun][3] == "bound", cells, rows[begun][0], time_s))
             begun = n
-    return found
+    return visits
+
+
+def figure(result: Result) -> dict[str, Figure]:
+    """The path of one life and its strip of time; and the statistics of many."""
+    from synapse_abm import plotting
+
+    return {
+        "": plotting.styled(_draw)(result.data),
+        "statistics": plotting.styled(_draw_statistics)(result.data),
+    }
+
+
+def _draw(story: Story) -> Figure:
+    from matplotlib.figure import Figure
+
+    from synapse_abm import plotting as plot
+
+    fig = Figure(figsize=(plot.WIDTH, 8.9), layout="constrained")
+    plot.message(fig, "One serotonin molecule: bound, let go, bound again, taken up")
+    place, strip = fig.subplots(2, 1, height_ratios=[8, 1])
+    _map(place, story)
+    _strip(strip, story.visits)
+    return fig
+
+
+def _draw_statistics(story: Story) -> Figure:
+    from synapse_abm import plotting as plot
+
+    title = f"{story.lives} lives follow exact laws, with fast and with slow diffusion"
+    fig, (first, episode, number, again, life, key) = plot.panel_table(3, 2, 9.0, title)
+    for wait, ax in {"first": first, "episode": episode, "again": again, "life": life}.items():
+        _survival(ax, story, wait)
+    _number(number, story)
+    _key(key, story)
+    return fig
 
 
 def _colours() -> list[str]:
@@ -464,35 +524,35 @@ def _colours() -> list[str]:
     return [plot.PURPLE, plot.ORANGE, plot.SKY, plot.GREY]  # not those of the two speeds
 
 
-def _map(ax: Any, facts: dict[str, Any], visits: list[Visit]) -> None:
-    """The synapse from above: transporters, the path, where it was released, held and carried."""
+def _map(ax: Any, story: Story) -> None:
+    """The synapse from above: transporters, the path, where it was released, bound, taken up."""
     from synapse_abm import plotting as plot
 
     h = Grid().spacing_um
     dots = [(-0.25, -0.25), (0.25, -0.25), (0, 0), (-0.25, 0.25), (0.25, 0.25)]
-    for x, y in facts["clusters"]:
+    for x, y in story.clusters:
         corner = [(x - 0.05) * h, (x + 1.05) * h], (y - 0.05) * h, (y + 1.05) * h
         ax.fill_between(*corner, color=plot.GREEN, alpha=0.22, lw=0)
         where = np.array([(x + 0.5 + dx, y + 0.5 + dy) for dx, dy in dots]) * h
         ax.plot(*where.T, "o", color=plot.GREEN, ms=2.6)
-    free = [visit for visit in visits if not visit.bound]
+    free = [visit for visit in story.visits if not visit.bound]
     rng = np.random.default_rng(0)  # spreads hops over the same edge, for the eye only
     for visit, color in zip(free, _cycle(len(free)), strict=True):
         line = (np.array(visit.cells) + 0.5) * h
         line[1:-1] += rng.uniform(-0.28, 0.28, (max(len(line) - 2, 0), 2)) * h
         ax.plot(*line.T, color=color, lw=1.5, alpha=0.9, solid_joinstyle="round")
-    _marks(ax, visits, h)
+    _marks(ax, story.visits, h)
     side = CELLS * h
     ax.set(xlim=(0, side), ylim=(0, side), xticks=np.arange(0, side + 0.1, 0.5),
-           yticks=np.arange(0, side + 0.1, 0.5), xlabel="x (um)", ylabel="y (um)")  # fmt: skip
+           yticks=np.arange(0, side + 0.1, 0.5), xlabel="x (µm)", ylabel="y (µm)")  # fmt: skip
     ax.set_xticks(np.arange(0, side + h / 2, h), minor=True)
     ax.set_yticks(np.arange(0, side + h / 2, h), minor=True)
     ax.grid(which="both", color="#EFEFEF", lw=0.6)
     ax.tick_params(which="minor", length=0)
     ax.set_aspect("equal")
-    note = f"slowed down:\nD = {facts['diffusion_um2_per_s']['slow']:g} um$^2$/s"
-    ax.annotate(note, (0.02 * side, 0.02 * side), color=plot.GREY, fontsize=12)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.48, 1.0), ncols=4, fontsize=12,
+    note = f"diffusion slowed down:\nD = {story.diffusion_um2_per_s['slow']:g} µm²/s"
+    ax.annotate(note, (0.02 * side, 0.02 * side), color=plot.GREY)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.48, 1.0), ncols=4,
               handletextpad=0.3, columnspacing=1.2, borderaxespad=0.2)  # fmt: skip
 
 
@@ -508,18 +568,18 @@ def _marks(ax: Any, visits: list[Visit], h: float) -> None:
     where = (np.array(RELEASED) + 0.5) * h
     ax.plot(*where, "*", **look, ms=18, label="released")
     ax.plot([], [], "o", **look, ms=13, label="bound")
-    ax.plot([], [], "X", **look, ms=13, label="carried inside")
-    held = [visit.cells[0] for visit in visits if visit.bound]
-    beside = dict.fromkeys(held, 0)  # several bindings in one place: marks side by side
-    for number, cell in enumerate(held, 1):
+    ax.plot([], [], "X", **look, ms=13, label="taken up")
+    bound = [visit.cells[0] for visit in visits if visit.bound]
+    beside = dict.fromkeys(bound, 0)  # several bindings in one place: marks side by side
+    for number, cell in enumerate(bound, 1):
         x, y = (np.array(cell) + 0.5) * h
         x += 0.9 * h * beside[cell]
         beside[cell] += 1
         ax.plot(x, y, "o", **look, ms=17)
         ax.annotate(str(number), (x, y), ha="center", va="center_baseline", color="white",
                     weight="bold", fontsize=12, zorder=6)  # fmt: skip
-    away = -0.9 * h if held[-1][0] > CELLS - 3 else 0.9 * h * beside[held[-1]]
-    x, y = (np.array(held[-1]) + 0.5) * h
+    away = -0.9 * h if bound[-1][0] > CELLS - 3 else 0.9 * h * beside[bound[-1]]
+    x, y = (np.array(bound[-1]) + 0.5) * h
     ax.plot(x + away, y, "X", **look, ms=14)
 
 
@@ -542,7 +602,7 @@ def _strip(ax: Any, visits: list[Visit]) -> None:
             ax.broken_barh([span], (0.3, 0.4), color=next(free))
     ax.plot(end, 0.5, "X", color=plot.BLACK, ms=13, mec="white", clip_on=False, zorder=5)
     ax.set(xlim=(0, end * 1.02), ylim=(0, 1.5), yticks=[0.5])
-    ax.set_yticklabels(["thin: free\nthick: bound"], fontsize=11)
+    ax.set_yticklabels(["thin: free\nthick: bound"])
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=False)
     ax.set_xlabel("time since release (s)")
@@ -554,71 +614,60 @@ def _looks() -> dict[str, tuple[str, str]]:
     return {"fast": (plot.BLUE, "o"), "slow": (plot.VERMILION, "s")}
 
 
-def _survival(ax: Any, result: Result, wait: str) -> None:
+def _survival(ax: Any, story: Story, wait: str) -> None:
     """Share of waits that are longer than t, with the exact curve."""
     from synapse_abm import plotting as plot
 
-    measured, exact = result["survival"], result["theory"]
-    for place, (color, mark) in _looks().items():
-        t, share = _rows(exact, place, wait, "time_s", "share")
-        ax.plot(t, share, color=color, lw=1.8)
-        t, share, low, high = _rows(measured, place, wait, "time_s", "share", "low_95", "high_95")
-        ax.errorbar(t, share, yerr=[share - low, high - share], fmt=mark, color=color, ms=4.5,
-                    capsize=2.5, lw=1.2)  # fmt: skip
+    for place, look in _looks().items():
+        ax.plot(*story.exact[place, wait], color=look[0], lw=1.8)
+        t, share, low, high = story.survival[place, wait]
+        plot.measured(ax, t, share, [share - low, high - share], look, ms=4.5)
     if wait == "again":  # short waits are the point
         plot.log_concentration(ax, "")  # the ticks of one, that is
-        ax.set_xlim(left=2 * result.scenario["step_s"])
+        ax.set_xlim(left=2 * STEP_S)
         ax.set_ylim(0, 1.04)
         plot.percent(ax)
     else:
         ax.set_yscale("log")
         ax.set_ylim(0.008, 1.35)
         ax.set_yticks([1, 0.1, 0.01], ["100 %", "10 %", "1 %"])
+        ax.yaxis.set_minor_formatter("")
         ax.locator_params(axis="x", nbins=5)
         ax.set_xlim(left=0)
     ax.set_ylabel(STILL[wait])
-    ax.set_title(WAITS[wait], fontsize=13, weight="bold")
+    ax.set_title(WAITS[wait])
     ax.set_xlabel("time (s)")
 
 
-def _rows(table: Table, place: str, wait: str, *names: str) -> list[np.ndarray]:
-    wanted = (np.array(table["place"]) == place) & (np.array(table["wait"]) == wait)
-    return [np.array(table[name])[wanted] for name in names]
-
-
-def _number(ax: Any, table: Table) -> None:
-    """How often a molecule is bound before it is carried: bars of theory, simulated points."""
+def _number(ax: Any, story: Story) -> None:
+    """How often a molecule is bound before it is taken up: bars of theory, simulated points."""
     from synapse_abm import plotting as plot
 
-    times, law = np.array(table["bindings"]), np.array(table["expected"])
-    half = len(times) // 2
-    ax.bar(times[:half], law[:half], width=0.75, color=plot.GREY, alpha=0.35)
-    for (place, (color, mark)), shift in zip(_looks().items(), (-0.17, 0.17), strict=True):
-        mine = np.array(table["place"]) == place
-        share, se = np.array(table["share"])[mine], np.array(table["se"])[mine]
-        ax.errorbar(times[mine] + shift, share, yerr=1.96 * se, fmt=mark, color=color, ms=4.5,
-                    capsize=2.5, lw=1.2)  # fmt: skip
+    for (place, look), shift in zip(_looks().items(), (-0.17, 0.17), strict=True):
+        times, share, se, law = np.array(story.bindings[place]).T
+        if place == "fast":  # the law is the same whatever diffusion does
+            ax.bar(times, law, width=0.75, color=plot.GREY, alpha=0.35)
+        plot.measured(ax, times + shift, share, 1.96 * se, look, ms=4.5)
     ax.set_yticks([0, 0.25, 0.5, 0.75])
     ax.set_ylim(0, 0.85)
     plot.percent(ax)
-    ax.set_xticks(times[:half])
+    ax.set_xticks(times)
     ax.grid(visible=False, axis="x")
-    ax.set_title("how often bound", fontsize=13, weight="bold")
+    ax.set_title("how often bound")
     ax.set_xlabel("bindings in a life")
     ax.set_ylabel("share of lives")
 
 
-def _key(ax: Any, facts: dict[str, Any]) -> None:
+def _key(ax: Any, story: Story) -> None:
     """What colours, points and lines mean."""
     names = {"fast": "as in brain tissue", "slow": "slowed down (imagined)"}
     for place, (color, mark) in _looks().items():
-        d = facts["diffusion_um2_per_s"][place]
-        label = f"D = {d:g} um$^2$/s\n{names[place]}"
+        label = f"D = {story.diffusion_um2_per_s[place]:g} µm²/s,\n{names[place]}"
         ax.errorbar([], [], yerr=[], fmt=mark + "-", color=color, ms=5, capsize=3, label=label)
     ax.axis("off")
-    ax.legend(loc="upper left", fontsize=12, borderaxespad=0, labelspacing=0.8,
-              title="points: simulated, 95 % interval\nlines, bars: exact theory",
-              title_fontsize=12, alignment="left")  # fmt: skip
+    ax.legend(loc="upper left", borderaxespad=0, labelspacing=0.8,
+              title="points: simulated, 95 %\nlines, bars: exact theory",
+              alignment="left")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from figures import legible
 
 from synapse_abm import theory
 from synapse_abm.core.errors import InputError
@@ -220,18 +221,18 @@ def test_the_path_tells_the_same_life_as_the_counters() -> None:
     for replicate in range(3):
         lives = life.follow([Simulation(synapse, 5, replicate)])
         path = life.path(Simulation(synapse, 5, replicate))
-        assert path["state"][-1] == "inside"
+        assert path["state"][-1] == "taken up"
         assert path["time_s"][-1] == pytest.approx(lives.life[0] * synapse.dt_s)
         bound = [n for n, state in enumerate(path["state"]) if state == "bound"]
         assert len(bound) <= lives.bindings[0]
         assert all((path["x"][n], path["y"][n]) in life.CLUSTERS for n in bound)
 
 
-def test_the_figure_shows_the_life_and_four_waits() -> None:
-    figure = life.figure(quick())
-    words = {ax.get_xlabel() for ax in figure.axes}
-    assert {"x (um)", "time since release (s)", "time (s)", "bindings in a life"} <= words
-    assert sum(ax.get_xlabel() == "time (s)" for ax in figure.axes) == 4
+def test_the_path_and_the_four_waits_are_two_figures() -> None:
+    figures = legible(life, quick())
+    assert [ax.get_xlabel() for ax in figures[""].axes] == ["x (µm)", "time since release (s)"]
+    words = [ax.get_xlabel() for ax in figures["statistics"].axes]
+    assert words.count("time (s)") == 4 and "bindings in a life" in words
 
 
 @pytest.mark.parametrize("slow", [0.0, -1.0, math.nan, math.inf, 1e4])
