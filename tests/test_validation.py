@@ -25,6 +25,8 @@ from synapse_abm.validation.cases import SHIPPED, read_cases
 from synapse_abm.validation.geometry import first_binding, place_of
 from synapse_abm.validation.groups import assign
 from synapse_abm.validation.planted import PLANTED, Bug, rows_with, try_out
+from synapse_abm.validation.quantities import Row
+from synapse_abm.validation.trials import Trial
 
 CASES: dict[str, dict[str, Any]] = {
     case["id"]: case for case in json.loads(SHIPPED.read_text())["cases"]
@@ -179,6 +181,102 @@ def test_bad_files_are_refused_with_reasons(content: str, says: str, tmp_path: P
     path.write_text(content)
     with pytest.raises(SynapseError, match=says):
         validate(path, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (json.dumps({"schema": 2, "cases": [CASES["A1"]]}), r"schema = 2: allowed is 1"),
+        ('{"cases": ' + "[" * 30 + "]" * 30 + "}", "at most 20 brackets"),
+        ('{"cases": ' + "[" * 200_000, "at most 20 brackets"),
+        (json.dumps({"cases": [{}] * 2001}), "2001 cases.*1 to 2000"),
+        (" " * 20_000_001, "at most 20,000,000 bytes"),
+        (json.dumps({"cases": [damaged() | {"group": "F", "params": {"t": [1] * 10_001}}]}),
+         "1 to 10000 numbers"),
+    ],
+    ids=["schema", "deep", "deeper", "many", "large", "times"],
+)  # fmt: skip
+def test_what_is_read_has_limits_which_the_message_says(
+    content: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "cases.json"
+    path.write_text(content)
+    with pytest.raises(SynapseError, match=says):
+        validate(path, seed=0)
+
+
+def test_names_that_mean_nothing_here_are_told_and_no_terminal_obeys_them(tmp_path: Path) -> None:
+    case = CASES["A1"] | {"colour": 1, "exact": {"p": 0.5, "\x1b[31m": 1.0}, "title": "\x1b[2J"}
+    path = write(tmp_path, case)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"\x07": 0}))
+    verdicts = validate(path, seed=0)
+    assert verdicts.passed
+    told = verdicts.text()
+    assert "not known here:\n  A1: colour, \\x07\n" in told
+    assert "not compared with anything:\n  A1: \\x1b[31m\n" in told
+    assert all(c.isprintable() or c == "\n" for c in told + verdicts.html())
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [("raises", "running it failed: RuntimeError: no luck"), ("infinite", "p came out as inf")],
+)
+def test_a_case_that_fails_while_it_runs_is_an_error_of_that_case(
+    fault: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are judged; there is no verdict on it, and that is no pass."""
+    import synapse_abm.validation as validation
+
+    def judge(trial: Trial, *arguments: Any) -> list[Row]:
+        if trial.quantities[0].id == "A2" and fault == "raises":
+            raise RuntimeError("no luck")
+        rows = as_it_is(trial, *arguments)
+        return [
+            replace(row, estimate=math.inf, verdict=Verdict.FAIL)
+            if (row.id, row.quantity) == ("A2", "p") else row
+            for row in rows
+        ]  # fmt: skip
+
+    as_it_is = validation.judge
+    monkeypatch.setattr(validation, "judge", judge)
+    out = tmp_path / "out.json"
+    cases = write(tmp_path, CASES["A1"], CASES["A2"])
+    assert main(["validate", "--cases", str(cases), "--json", str(out)]) == 1
+    record = json.loads(out.read_text())
+    assert [error["id"] for error in record["errors"]] == ["A2"]
+    assert why in record["errors"][0]["why"]
+    assert not record["passed"]
+    assert {row["id"] for row in record["cases"]} >= {"A1"}
+    assert {row["verdict"] for row in record["cases"]} == {"PASS"}
+
+
+def test_a_case_that_fails_while_it_is_planned_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pace(_: object) -> None:
+        raise ArithmeticError("no plan")
+
+    monkeypatch.setattr("synapse_abm.validation.trials.pace", pace)
+    verdicts = validate(write(tmp_path, CASES["B1"], CASES["N_00037"]), seed=0)
+    assert verdicts.errors == (("B1", "planning it failed: ArithmeticError: no plan"),)
+    assert {row.id for row in verdicts.rows} == {"N_00037"}
+    assert verdicts.failed
+    assert "ERROR: B1: planning it failed" in verdicts.text()
+
+
+@pytest.mark.parametrize(
+    ("law", "passes"),
+    [([0.5, 0.5], True), ([1.0], False), ([1.0, 0.0], False), ([0.5, 0.6], False),
+     ([0.5, 0.5, 0.0], True)],
+)  # fmt: skip
+def test_a_law_that_excludes_what_is_seen_fails_by_finite_numbers(
+    law: list[float], passes: bool, tmp_path: Path
+) -> None:
+    case = CASES["A1"] | {"exact": {"pmf": law}}
+    (row,) = validate(write(tmp_path, case), seed=0).rows
+    assert (row.verdict is Verdict.PASS) == passes
+    assert (row.verdict is Verdict.FAIL) != passes
+    assert math.isfinite(row.estimate) and math.isfinite(row.z)
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ PASS
 INCONCLUSIVE
     neither, even at the last look. That is not a pass.
 
-A case that cannot be run is listed with the reason and has no verdict. If none can, nothing was
+A case that fails while it is planned or run, or gives what is no finite number, is an ERROR of that
+case, told with its message; the others are judged, and the exit status is 1. A case that cannot be
+run is listed with the reason and has no verdict. If none can, nothing was
 judged: neither a pass nor a failure.
 
 Standard errors are exact where the law is known and observations are independent, from
@@ -22,6 +24,7 @@ independent replicates or batch means elsewhere.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -31,14 +34,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from synapse_abm.core.arguments import check_seed
-from synapse_abm.core.errors import raise_faults
+from synapse_abm.core.errors import escaped, raise_faults
 from synapse_abm.core.files import sha256
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.statistics import Rule
 from synapse_abm.synapse.engine import kernels
 from synapse_abm.synapse.engine.network import Address
 from synapse_abm.validation.cases import SHIPPED, Case, read_cases
-from synapse_abm.validation.groups import assign, faults_of
+from synapse_abm.validation.groups import assign, faults_of, said
 from synapse_abm.validation.judge import judge
 from synapse_abm.validation.planted import PLANTED, not_tried, try_out
 from synapse_abm.validation.quantities import Row
@@ -92,9 +95,9 @@ def validate(
     seed = DEFAULT_SEED if seed is None else check_seed(seed)
     read = read_cases(SHIPPED if cases is None else cases)
     source = None if cases is None else Source(cases.name, sha256(cases.read_bytes()))
-    found = assign(read)
+    found = assign(read, progress)
     raise_faults(faults_of(read))
-    if not found.trials:
+    if not found.trials and not found.errors:
         raise_faults(found.unknown)
     if thorough:
         found = thoroughly(found, read)
@@ -102,7 +105,8 @@ def validate(
     tests = sum(quantity.tests for trial in trials for quantity in trial.quantities)
     rule = Rule(tests=max(tests, 1), false_alarm=_DESIGNED)
     announce(_forecast(trials))
-    rows = _in_order(read, _judge_all(trials, rule, seed, progress))
+    judged, errors = _judge_all(trials, rule, seed, progress)
+    rows = _in_order(read, judged)
     bugs = [] if cases is not None and not planted else _try_out(planted, rule, seed, progress)
     wall_s = time.perf_counter() - began
     return Verdicts(
@@ -110,6 +114,8 @@ def validate(
         thorough=thorough, rule=rule, titles={case.id: case.title for case in read},
         source=source, not_compared=_not_compared(read, rows), asked_planted=planted,
         parameters={case.id: case.params for case in read},
+        errors=(*found.errors, *errors),
+        not_read={case.id: case.not_read for case in read if case.not_read},
     )  # fmt: skip
 
 
@@ -155,7 +161,8 @@ def _not_compared(cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, list[
         if names:
             known = names | {"t"} | {name + end for name in names for end in _ENDINGS}
             known |= {"table"} if "occupancy" in names else set()
-            found[case.id] = [k for k, v in case.exact.items() if v is not None and k not in known]
+            left = [k for k, v in case.exact.items() if v is not None and k not in known]
+            found[case.id] = [escaped(key) for key in left]
     return {name: keys for name, keys in found.items() if keys}
 
 
@@ -169,18 +176,16 @@ def _in_order(cases: Sequence[Case], rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: place[row.id])
 
 
-def _judge_all(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progress) -> list[Row]:
+type Judged = tuple[list[Row], list[tuple[str, str]]]  # rows; cases that failed, and why
+
+
+def _judge_all(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progress) -> Judged:
     """All verdicts; the longest trials start first, and each has random numbers of its own."""
     order = sorted(range(len(trials)), key=lambda at: -trials[at].cost)
-    done: dict[int, list[Row]] = {}
-    workers = _workers()
-    if workers == 1:
-        for at in progress(order, label="trials"):
-            done[at] = judge(trials[at], rule, Address(seed, at))
-        return [row for at in range(len(trials)) for row in done[at]]
-    with ThreadPoolExecutor(workers) as pool:
-        futures: dict[Future[list[Row]], int] = {
-            pool.submit(judge, trials[at], rule, Address(seed, at)): at for at in order
+    done: dict[int, Judged] = {}
+    with ThreadPoolExecutor(_workers()) as pool:
+        futures: dict[Future[Judged], int] = {
+            pool.submit(_judge_one, trials[at], rule, Address(seed, at)): at for at in order
         }
         try:
             for future in progress(as_completed(futures), total=len(order), label="trials"):
@@ -188,7 +193,22 @@ def _judge_all(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progres
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [row for at in range(len(trials)) for row in done[at]]
+    rows = [row for at in range(len(trials)) for row in done[at][0]]
+    return rows, [error for at in range(len(trials)) for error in done[at][1]]
+
+
+def _judge_one(trial: Trial, rule: Rule, address: Address) -> Judged:
+    """Its verdicts. Whatever goes wrong is an error of its cases, and of no others."""
+    try:
+        rows = judge(trial, rule, address)
+    except Exception as error:
+        names = dict.fromkeys(quantity.id for quantity in trial.quantities)
+        return [], [(name, f"running it failed: {said(error)}") for name in names]
+    # What is not finite was not measured: no verdict can rest on it.
+    strange = [row for row in rows if not math.isfinite(row.estimate)]
+    why = "{0.quantity} came out as {0.estimate}, after {0.observations} observations"
+    errors = [(row.id, why.format(row)) for row in strange]
+    return [row for row in rows if row not in strange], errors
 
 
 def _workers() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.errors import InputError, UnknownName, escaped
 
 type Array = NDArray[np.float64]
 
@@ -22,6 +22,12 @@ SHIPPED = Path(__file__).with_name("cases.json")
 
 GROUPS = "ABCDEFGHIJKLMN"
 LARGEST_RATE, LEAST_RATE, LARGEST_COUNT = 1e6, 1e-6, 1_000_000
+#: The form of a file that this program reads, and the names that it knows of a file and of a case.
+SCHEMA = 1
+_KEYS_OF_FILE = {"schema", "about", "conventions", "n_cases", "max_check_diff", "cases"}
+_KEYS_OF_CASE = {"id", "group", "title", "model", "params", "exact", "method", "check", "notes"}
+#: Limits on a file: bytes, cases, brackets within brackets, times of a series.
+MOST_BYTES, MOST_CASES, MOST_DEPTH, MOST_TIMES = 20_000_000, 2000, 20, 10_000
 #: Entries that a table of two counts may have.
 LARGEST_TABLE = 1_000_000
 _MISSING = "(missing)"
@@ -55,6 +61,8 @@ class Case:
 
     Parameters
     ----------
+    not_read
+        Its keys that mean nothing here.
     budget
         Events that a trial of it may take, in units of what is affordable by default.
     """
@@ -65,6 +73,7 @@ class Case:
     params: Mapping[str, Any]
     exact: Mapping[str, Any]
     title: str = ""
+    not_read: Sequence[str] = ()
     faults: list[InputError] = field(default_factory=list)
     budget: float = 1.0
 
@@ -158,9 +167,11 @@ class Case:
         """The times (s) of a series, from ``params.t`` or ``exact.t``; >= 0."""
         held = self.params if where == "params" else self.exact
         value = held.get("t", _MISSING)
-        if _are_numbers(value) and len(value) and min(value) >= 0 and max(value) <= LARGEST_RATE:
+        counted = _are_numbers(value) and 0 < len(value) <= MOST_TIMES
+        if counted and min(value) >= 0 and max(value) <= LARGEST_RATE:
             return np.array(value, dtype=np.float64)
-        self.fault(f"{where}.t", value, "a list of numbers >= 0, at least one")
+        allowed = f"a list of 1 to {MOST_TIMES} numbers from 0 to {LARGEST_RATE:g}"
+        self.fault(f"{where}.t", value, allowed)
         return np.ones(1)
 
     def _times_unknown(self) -> bool:
@@ -277,35 +288,67 @@ def read_cases(path: Path) -> list[Case]:
     Raises
     ------
     InputError
-        If the file cannot be read, is not JSON, or holds no cases.
+        If the file cannot be read, is too large, is not JSON, is of another schema, or holds no
+        cases.
     """
-    found = _load(path)
-    cases = found.get("cases") if isinstance(found, dict) else None
-    if not isinstance(cases, list) or not cases:
-        allowed = 'a JSON object with a list of cases under "cases"'
-        raise InputError("--cases", str(path), allowed, "see the cases of the program for the form")
-    read = [_case(path.name, at, each) for at, each in enumerate(cases)]
-    seen: set[str] = set()
+    contents = _load(path)
+    cases = contents.get("cases") if isinstance(contents, dict) else None
+    if not isinstance(cases, list) or not 0 < len(cases) <= MOST_CASES:
+        value = f"{len(cases)} cases" if isinstance(cases, list) else str(path)
+        allowed = f'a JSON object with a list of 1 to {MOST_CASES} cases under "cases"'
+        raise InputError("--cases", value, allowed, "see the cases of the program for the form")
+    schema = contents.get("schema", SCHEMA)
+    if schema is True or schema != SCHEMA:
+        fix = "this file is of another form than this version of the program reads"
+        raise InputError(f"{escaped(path.name)}: schema", schema, f"{SCHEMA}, or no schema", fix)
+    read = [_case(escaped(path.name), at, entry) for at, entry in enumerate(cases)]
+    names: set[str] = set()
     for case in read:
-        if case.id in seen:
+        if case.id in names:
             alone = "a name that no other case has"
-            case.faults.append(InputError(f"{path.name}: id", case.id, alone))
-        seen.add(case.id)
+            case.faults.append(InputError(f"{case.source}: id", case.id, alone))
+        names.add(case.id)
+    if strange := tuple(contents.keys() - _KEYS_OF_FILE):
+        # The file has no place of its own in a report; its first case speaks for it.
+        read[0] = replace(read[0], not_read=(*read[0].not_read, *sorted(strange)))
     return read
 
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=_once)
+        with path.open("rb") as file:
+            # Read no more than is allowed: a device, or a growing file, never ends.
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise InputError("--cases", str(path), f"a file of at most {MOST_BYTES:,} bytes")
+        contents = json.loads(text, object_pairs_hook=_once)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise InputError(
             "--cases", str(path), "a file that can be read", f"it says: {why}"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(
-            "--cases", str(path), "a file of JSON", f"the parser says: {error}"
+            "--cases", str(path), "a file of JSON", f"the parser says: {escaped(str(error))}"
         ) from error
+    layer, depth = [contents], 0
+    while layer and depth <= MOST_DEPTH:
+        inside = [
+            v.values() if isinstance(v, dict) else v for v in layer if isinstance(v, dict | list)
+        ]
+        layer, depth = [value for values in inside for value in values], depth + 1
+    if layer:
+        raise _too_deep(path)
+    return contents
+
+
+def _too_deep(path: Path) -> InputError:
+    allowed = f"JSON of at most {MOST_DEPTH} brackets within each other"
+    return InputError("--cases", str(path), allowed)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -340,5 +383,6 @@ def _case(source: str, at: int, found: Any) -> Case:
             faults.append(InputError(f"{place}.{key}", held, allowed))
             group = "?"
     params, exact = ({} if group == "?" else found[key] for key in ("params", "exact"))
-    title = str(found.get("title") or "")
-    return Case(source, name, group, Noticed(params), Noticed(exact), title, faults)
+    title = escaped(str(found.get("title") or ""))
+    strange = tuple(sorted(found.keys() - _KEYS_OF_CASE))
+    return Case(source, name, group, Noticed(params), Noticed(exact), title, strange, faults)

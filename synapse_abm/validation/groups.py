@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from synapse_abm.core.errors import InputError
+from synapse_abm.core.errors import InputError, escaped
+from synapse_abm.core.progress import Progress, silent
 from synapse_abm.validation.binding import clamped, clamped_pair, closed, closed_pair, pool
 from synapse_abm.validation.cases import Case
 from synapse_abm.validation.diffusion import counts, displacement, modes
@@ -73,27 +74,44 @@ RUN: Mapping[str, Callable[[Case], Run]] = {
 }
 
 
-def assign(cases: Sequence[Case]) -> Found:
+def assign(cases: Sequence[Case], progress: Progress = silent) -> Found:
     """Trials of all cases that can be run; faults are noted in the cases."""
     found = Found()
-    for case in cases:
+    for case in progress(cases, label="planning"):
         if case.group[0] in RUN:
             check_derived(case)
             found.add(_of_one(case, RUN[case.group[0]](case)))
-    found.add(immigration([case for case in cases if case.group[0] == "N"]))
+    arrivals = [case for case in cases if case.group[0] == "N"]
+    try:
+        found.add(immigration(arrivals))
+    except Exception:  # one of them: which?
+        for case in arrivals:
+            found.add(_guarded(case, lambda case: immigration([case])))
     return found
 
 
-def _of_one(case: Case, run: Run) -> Found:
+def _guarded(case: Case, run: Run) -> Found:
+    """What a case becomes; one that fails while it is planned takes no other with it."""
     try:
-        found = run(case)
+        return run(case)
     except Unplannable as why:
-        found = Found(left_out=[(case.id, str(why))])
+        return Found(left_out=[(case.id, str(why))])
+    except Exception as error:
+        return Found(errors=[(case.id, f"planning it failed: {said(error)}")])
+
+
+def said(error: Exception) -> str:
+    """An error on one line that no terminal obeys."""
+    return escaped(f"{type(error).__name__}: {error}")
+
+
+def _of_one(case: Case, run: Run) -> Found:
+    found = _guarded(case, run)
     if case.faults:
         return found
     if found.trials and (unknown := unknown_parameters(case)).unknown:
         return unknown
-    if not found.trials and not found.left_out:
+    if not found.trials and not found.left_out and not found.errors:
         found.left_out.append((case.id, "it gives no number that is measured here"))
         found.unknown += case.unmeasured()
     return found

@@ -45,6 +45,8 @@ LEAST_MARGIN = 1e-9
 ROUNDING = 1e-12
 LEAST_EXPECTED = 100.0
 CERTAIN = 0.99  # a law with an outcome more probable than this is judged by its mean alone
+#: How far from 1 the sum of a table may be and still be a law; what stands for a probability of 0.
+NO_LAW, IMPOSSIBLE = 1e-6, 1e-12
 UNKNOWN = Estimate(0.0, math.inf)
 
 
@@ -152,20 +154,30 @@ class Distribution:
     def _chi_square(self, sample: Sample) -> ChiSquare | None:
         """Pearson's test; None while there are too few observations for two bins."""
         total = float(self.law.sum())
-        if abs(total - 1) > 1e-6:  # not a law at all
-            return ChiSquare(math.inf, max(self.law.size - 1, 1), 0.0)
-        law = self.law / total
+        if abs(total - 1) > NO_LAW:
+            return self._refuted(abs(total - 1))
         values = [sample.independent(sample[column]).astype(np.int64) for column in self.columns]
-        if any((v >= n).any() for v, n in zip(values, law.shape, strict=True)):
-            return ChiSquare(math.inf, max(law.size - 1, 1), 0.0)
-        at, flat = np.ravel_multi_index(tuple(values), law.shape), law.ravel()
-        if (flat[at] == 0).any():
-            return ChiSquare(math.inf, max(law.size - 1, 1), 0.0)
+        # What lies beyond the table is one more outcome, as probable as the table leaves room for.
+        beyond = max(1 - total, 0.0)
+        flat = np.append(self.law.ravel(), beyond if beyond > ROUNDING else 0.0)
+        flat /= flat.sum()
+        inside = np.all([v < n for v, n in zip(values, self.law.shape, strict=True)], axis=0)
+        at = np.full(inside.size, flat.size - 1)
+        at[inside] = np.ravel_multi_index([v[inside] for v in values], self.law.shape)
+        if (impossible := float((flat[at] == 0).mean())) > 0:
+            return self._refuted(impossible)
         if flat.max() > CERTAIN:
             return ChiSquare(0.0, 0, 1.0)
         if merged_bins(at.size * flat, LEAST_EXPECTED).size < 2:
             return None
         return chi_square(at, flat, LEAST_EXPECTED)
+
+    def _refuted(self, share: float) -> ChiSquare:
+        """Of what the law excludes, ``share`` was seen: a statistic far beyond any bound, finite.
+
+        It is the chi-square of one observation if the law gave all that a probability of 1e-12.
+        """
+        return ChiSquare(share / IMPOSSIBLE, max(self.law.size - 1, 1), 0.0)
 
 
 type Quantity = Number | Distribution

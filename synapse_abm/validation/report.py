@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from synapse_abm.core.errors import escaped
 from synapse_abm.core.text import text_table
 from synapse_abm.runs.results import code_version, versions
 from synapse_abm.statistics import Rule, Verdict, chances
@@ -69,6 +70,10 @@ class Verdicts:
         Of each case that was run, the numbers in the file that nothing was compared with.
     asked_planted
         Whether all planted bugs were asked for.
+    errors
+        Cases that failed while they were planned or run, or that gave what is not finite, and why.
+    not_read
+        By case, names in the file that mean nothing here.
     """
 
     false_alarm: float
@@ -84,6 +89,8 @@ class Verdicts:
     not_compared: Mapping[str, Sequence[str]] = field(default_factory=dict)
     asked_planted: bool = False
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    errors: Sequence[tuple[str, str]] = ()
+    not_read: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -92,9 +99,11 @@ class Verdicts:
 
     @property
     def failed(self) -> bool:
-        """Whether anything that was run did not pass, or a planted bug was tried in vain."""
+        """Whether anything did not pass or could not be judged, or a bug was planted in vain."""
         missed = any(each.caught is False for each in self.planted)
-        return missed or any(row.verdict is not Verdict.PASS for row in self.rows)
+        return (
+            bool(self.errors) or missed or any(row.verdict is not Verdict.PASS for row in self.rows)
+        )
 
     @property
     def command(self) -> str:
@@ -154,6 +163,8 @@ class Verdicts:
             ],
             "not_expressible": [{"id": name, "why": why} for name, why in self.not_expressible],
             "not_compared": self.not_compared,
+            "not_read": self.not_read,
+            "errors": [{"id": name, "why": why} for name, why in self.errors],
             "planted": [
                 {
                     "bug": each.bug, "caught_by": each.caught_by, "caught": each.caught,
@@ -175,6 +186,7 @@ class Verdicts:
         parts = [
             self._cases(),
             self._troubles(),
+            "\n".join(f"ERROR: {name}: {why}" for name, why in self.errors),
             self._left_out(),
             self._not_compared(),
             self._planted(),
@@ -214,10 +226,12 @@ class Verdicts:
 
     def _not_compared(self) -> str:
         """Numbers of a user's file that no verdict is about; the program's own are known."""
-        if self.source is None or not self.not_compared:
-            return ""
-        lines = [f"  {name}: {', '.join(keys)}" for name, keys in self.not_compared.items()]
-        return "\n".join(["In the file, and not compared with anything:", *lines])
+        parts = []
+        named = {"not compared with anything": self.not_compared, "not known here": self.not_read}
+        for what, keys_of in named.items() if self.source is not None else ():
+            lines = [f"  {n}: {', '.join(map(escaped, keys))}" for n, keys in keys_of.items()]
+            parts += [f"In the file, and {what}:", *lines] if lines else []
+        return "\n".join(parts)
 
     def _planted(self) -> str:
         if not self.planted:
@@ -238,8 +252,10 @@ class Verdicts:
     def _verdict(self) -> str:
         counts = {v: sum(row.verdict is v for row in self.rows) for v in _ORDER}
         told = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
+        if self.errors:
+            told = ", ".join([f"{len(self.errors)} ERROR", *([told] if told else [])])
         cases = len({row.id for row in self.rows})
-        if not self.rows:
+        if not self.rows and not self.errors:
             count = len({name for name, _ in self.not_expressible})
             return (
                 f"nothing was judged: 0 cases run, {count} not run for the reasons above; this is "

@@ -79,18 +79,21 @@ class Found:
     """What became of a case: its trials, and what of it is not run, with the reason.
 
     ``unknown`` are names not known here that kept a case from being run, as faults of the file:
-    they are told as such if they leave nothing to run.
+    they are told as such if they leave nothing to run. ``errors`` are cases that failed while they
+    were planned.
     """
 
     trials: list[Trial] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[InputError] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, other: Found) -> None:
         """Take in what another case became."""
         self.trials += other.trials
         self.left_out += other.left_out
         self.unknown += other.unknown
+        self.errors += other.errors
 
 
 class Claims:
