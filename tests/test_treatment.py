@@ -17,7 +17,7 @@ from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
 from synapse_abm.neuron.meanfield.ode import Exposure, response_at, settled
 from synapse_abm.neuron.scenario import DAY_S, neuron
-from synapse_abm.neuron.slow import advanced, exponential_action, slow_inputs
+from synapse_abm.neuron.slow import advanced, chain_after, slow_inputs
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
 from synapse_abm.treatment.course import QUANTITIES, Course, step_edges_s
@@ -127,8 +127,10 @@ def test_slow_variables_move_by_the_exact_exponential() -> None:
     assert both[0] == pytest.approx(one, rel=1e-14)
     assert both[1] == pytest.approx(advanced(it, 2 * slow, inputs, 3 * DAY_S), rel=1e-14)
     assert one[0] == pytest.approx(0.4 + 0.3 * math.exp(-3 / 7))
-    matrix = np.random.default_rng(1).normal(size=(4, 4))
-    assert exponential_action(matrix, slow[:4]) == pytest.approx(expm(matrix) @ slow[:4])
+    turns = np.array([2.0, 0.3, 0.3])
+    chain = np.diag([0.0, *-turns]) + np.diag(turns, -1)
+    levels = np.array([0.6, 0.1, 0.2, 0.05])
+    assert chain_after(levels, turns) == pytest.approx((expm(chain) @ levels)[1:], rel=1e-14)
 
 
 def test_the_spikes_explain_a_window_without_bias() -> None:
@@ -214,12 +216,13 @@ def brute_forces(replicates: int, minutes: int) -> np.ndarray:
 
 
 def test_windows_agree_with_brute_force() -> None:
-    """The slow clock sped up to 20 minutes; simultaneous over 36 readings (Bonferroni).
+    """The slow clock sped up to 20 minutes; simultaneous over 36 readings (Bonferroni), with one
+    false alarm in 10**5.
 
     The control: coupling driven by its raw target, as if noise did not shift it, falls 5 % too far,
     which the same limit catches.
     """
-    brute, limit = brute_forces(6, 20), student_quantile(1e-6, 10, tests=36)
+    brute, limit = brute_forces(6, 20), student_quantile(1e-5, 10, tests=36)
     assert bridge(brute, 30, rest()) < limit
     raw = replace(rest(), baseline=replace(rest().baseline, coupling=1.0))
     assert bridge(brute, 30, raw) > limit

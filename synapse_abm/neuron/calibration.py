@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synapse_abm.core.arithmetic import SOLVED, all_rounded, rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, NeuronSimulation
 from synapse_abm.neuron.meanfield.lna import MEAN_FIELD, Factors, Setting, moments
@@ -92,7 +93,7 @@ class Calibration:
         names, own = (*FACTORS, *AVERAGES), self.baseline
         return [
             Baseline(**{
-                name: getattr(own, name) * math.exp(off)
+                name: rounded(getattr(own, name) * math.exp(off), SOLVED)
                 for name, off in zip(names, row, strict=True)
             })
             for row in (parts - parts.mean(axis=0)).tolist()
@@ -192,6 +193,7 @@ def factors_of_theory(it: Neuron) -> Factors:
             return MEAN_FIELD
         step = np.exp(-solve @ np.log(fast / asked))
         factors = Factors(*(np.array(factors) * step).tolist())
+    factors = Factors(*all_rounded(factors, SOLVED))
     sound = all(0.5 < factor < 2.0 for factor in factors)
     return factors if sound else MEAN_FIELD
 
@@ -221,7 +223,8 @@ def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
         record = _at_rest(it, seed, number, factors, stage_s)
         found = [averaged(column, batch) for column in relative(it, record).T]
         off = np.log(np.maximum([each.value for each in found], 1e-3))
-        used, factors = factors, factors * np.exp(-solve @ off)
+        used = factors
+        factors = np.array(all_rounded(factors * np.exp(-solve @ off), SOLVED))
         noise = np.array([each.se for each in found])
         if (np.abs(off) < np.minimum(NEAR + 4 * noise, FAR)).all():
             break
@@ -262,7 +265,7 @@ def _averages(it: Neuron, record: F64, used: F64, factors: F64) -> dict[str, flo
         "sensitivity": ("sensitivity_target", after.sensitivity_target / before.sensitivity_target),
     }
     return {
-        name: float(record[:, COLUMNS.index(column)].mean() * by)
+        name: rounded(record[:, COLUMNS.index(column)].mean() * by, SOLVED)
         for name, (column, by) in moved.items()
     }
 

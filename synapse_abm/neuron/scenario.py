@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from synapse_abm import pharmacology
+from synapse_abm.core.arithmetic import raised
 from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.fields import Count, Frozen, NonNegative, Positive
 from synapse_abm.core.units import molecules_per_nM
@@ -320,8 +321,8 @@ def sensitivity_target(it: Neuron, fold: float) -> float:
 
 def hill(it: Neuron, fold: float) -> float:
     """h(x) = x^m / (x^m + x_half^m) of serotonin in baselines."""
-    powered = float(fold**it.power)
-    return powered / (powered + float(it.threshold**it.power))
+    powered = raised(fold, it.power)
+    return powered / (powered + raised(it.threshold, it.power))
 
 
 def creb_drive(it: Neuron, h: float, at_rest: float | None = None) -> float:

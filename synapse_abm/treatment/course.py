@@ -74,6 +74,10 @@ if TYPE_CHECKING:
 MAGIC = b"synapse_abm course 1\n"
 LONGEST_SETTLE_S = 3600.0  # before a window is read
 UNSETTLED = 0.005  # share of baseline that may be left of a change when a window is read
+#: Edges of steps come from an ODE solver, which takes other steps on another processor: its results
+#: then differ by up to twice this tolerance, and an edge by 2e-5 s in six weeks. They are multiples
+#: of a power of ten near a thousandth of the mean step (10 s there), so that 1 in 10**5 would move.
+EDGE_RTOL = 1e-11
 SOON_S = 900.0  # after a jump, from where on hours can be read
 
 #: What a course reports, by window and replicate.
@@ -102,7 +106,7 @@ def step_edges_s(treatment: Treatment) -> F64:
         np.array(jumps),
     ]))  # fmt: skip
     fine = fine[fine <= end]
-    twin = mean_field(treatment, fine)
+    twin = mean_field(treatment, fine, EDGE_RTOL)
     since = np.array([t - max(j for j in jumps if j <= t) for t in fine[:-1]])
     moved = np.zeros(fine.size - 1)
     for name in ("rate_Hz", "terminal_nM", "soma_nM", *SLOW):
@@ -116,11 +120,13 @@ def step_edges_s(treatment: Treatment) -> F64:
     reached = np.concatenate([[0.0], np.cumsum(density)])
     edges = np.interp(np.linspace(0, reached[-1], treatment.windows + 1), reached, fine)
     free = list(range(1, treatment.windows))
+    unit = 10.0 ** math.floor(math.log10(end / treatment.windows / 1000))
+    edges = np.append(np.rint(edges[:-1] / unit) * unit, end)
     for jump in jumps[1:]:  # no step reaches across a jump
         nearest = min(free, key=lambda k: abs(edges[k] - jump))
         edges[nearest] = jump
         free.remove(nearest)
-    return np.sort(edges)
+    return np.sort(edges)  # jumps stay exactly where they are
 
 
 def _slope(function: Callable[[float], float], at: float) -> float:
@@ -275,7 +281,6 @@ class Course:
     def _window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
         it, t = self.treatment.it, self.treatment
         begin, end = self.edges_s[w : w + 2]
-        level = Level(*(float(self.twin[name][w].mean()) for name in FAST))
         for r, neuron in enumerate(self.neurons):
             time = float(self.window_times_s[w, r])
             exposure = self._exposure(time)
@@ -288,7 +293,8 @@ class Course:
             neuron.run(int(waits[r]))
             record = neuron.run(t.window_s)
             means, excess = record.mean(axis=0), record[:, -1] - it.trains * record[:, -2]
-            if r == 0:
+            if r == 0:  # of the past only, as is everything that goes into it
+                level = settled(it, exposure, now[0], now[1])
                 response = response_at(it, exposure, now[0], now[1], level)
             read = self._read(means, float(excess.mean()), response, level, now, exposure)
             self._inputs[r] = slow_inputs(it, neuron.baseline, read)

@@ -286,7 +286,7 @@ def acting(treatment: Treatment) -> Callable[[float], Exposure]:
     return exposure
 
 
-def mean_field(treatment: Treatment, times_s: npt.ArrayLike) -> dict[str, F64]:
-    """The twin of a treatment at the given times."""
+def mean_field(treatment: Treatment, times_s: npt.ArrayLike, rtol: float = 1e-8) -> dict[str, F64]:
+    """The twin of a treatment at the given times, solved with a relative tolerance ``rtol``."""
     breaks = tuple(day * DAY_S for day in treatment.breaks_days)
-    return course(treatment.it, acting(treatment), times_s, breaks, treatment.brake)
+    return course(treatment.it, acting(treatment), times_s, breaks, treatment.brake, rtol)

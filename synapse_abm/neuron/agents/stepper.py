@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from synapse_abm.core.arithmetic import raised, relaxed
 from synapse_abm.core.rng import Stream, exponential
 from synapse_abm.neuron.agents.agents import (
     Neuron,
@@ -331,7 +332,7 @@ class ReadableNeuron:
         d, self.since_drive = time - self.since_drive, time
         p = self.model.simulation.state.numbers.tolist()
         fold = p[lay.FOLD] * float(self.places[0].count(lay.FREE))
-        powered = (p[lay.SENSITIVITY] * fold) ** p[lay.POWER]
+        powered = raised(p[lay.SENSITIVITY] * fold, p[lay.POWER])
         self.record[lay.I_HILL] += d * powered / (powered + p[lay.THRESHOLD_POWER])
         k = p[lay.POSTSYNAPTIC_STRENGTH]
         self.record[lay.I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
@@ -341,7 +342,7 @@ class ReadableNeuron:
         d, self.since_rate = time - self.since_rate, time
         state, aim = self.model.simulation.state, self.target()
         p, bound = state.numbers.tolist(), self.model.neuron.activation
-        gone = -math.expm1(-d / p[lay.RELAXATION])
+        gone = relaxed(d / p[lay.RELAXATION])
         away = float(state.rate[0]) - aim
         self.record[lay.I_RATE] += aim * d + away * p[lay.RELAXATION] * gone
         state.rate[0] -= away * gone

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from synapse_abm.core import arithmetic
 from synapse_abm.core.compiling import compiled
 from synapse_abm.core.rng import Stream
 from synapse_abm.synapse.engine.kernels import exponential, fill_draws, high_words, uniform
@@ -93,6 +94,8 @@ u32, u64 = np.uint32, np.uint64
 SPIKE_STREAM = u32(Stream.SPIKE)
 CLOCK, RELEASE = u32(0), u32(1)  # entities
 BUFFER = 32  # blocks of random numbers drawn at a time
+
+relaxed, raised = compiled(arithmetic.relaxed), compiled(arithmetic.raised)
 
 
 class Neuron(NamedTuple):
@@ -200,7 +203,7 @@ def settle_drive(it, bench, record, time):
     d, p = time - bench.since[2], it.numbers
     bench.since[2] = time
     fold = p[FOLD] * float(it.counts[0, FREE])
-    powered = (p[SENSITIVITY] * fold) ** p[POWER]
+    powered = raised(p[SENSITIVITY] * fold, p[POWER])
     record[I_HILL] += d * powered / (powered + p[THRESHOLD_POWER])
     k = p[POSTSYNAPTIC_STRENGTH]
     record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
@@ -212,7 +215,7 @@ def settle_rate(it, bench, record, time):
     d, p = time - bench.since[3], it.numbers
     bench.since[3] = time
     aim, bound = target(it), activation(it)
-    gone = -math.expm1(-d / p[RELAXATION])
+    gone = relaxed(d / p[RELAXATION])
     away = it.rate[0] - aim
     record[I_RATE] += aim * d + away * p[RELAXATION] * gone
     it.rate[0] -= away * gone

@@ -50,6 +50,8 @@ from synapse_abm.neuron.engine.kernels import (
     THRESHOLD_POWER,
     TOP,
     TRAINS,
+    raised,
+    relaxed,
 )
 from synapse_abm.synapse.engine import kernels
 from synapse_abm.synapse.engine.kernels import arrival_draw, create, discard, exponential
@@ -189,7 +191,7 @@ def settle_all(tplan, terminal, splan, soma, it, record):
     settle(tplan, terminal, it, 0, record, d)
     settle(splan, soma, it, 1, record, d)
     fold = p[FOLD] * float(terminal.totals[tplan.pairs + tplan.targets])
-    powered = (p[SENSITIVITY] * fold) ** p[POWER]
+    powered = raised(p[SENSITIVITY] * fold, p[POWER])
     record[I_HILL] += d * powered / (powered + p[THRESHOLD_POWER])
     k = p[POSTSYNAPTIC_STRENGTH]
     record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
@@ -203,7 +205,7 @@ def fire(tplan, terminal, splan, soma, it, bench, record):
     """Relax the rate over a step; its spikes release at both places."""
     p = it.numbers
     aim = p[TOP] / (1.0 + p[GRIP] * activation(it, soma))
-    gone = -math.expm1(-tplan.dt / p[RELAXATION])
+    gone = relaxed(tplan.dt / p[RELAXATION])
     away = it.rate[0] - aim
     integral = aim * tplan.dt + away * p[RELAXATION] * gone
     it.rate[0] -= away * gone

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from synapse_abm.core.arithmetic import raised, rounded
 from synapse_abm.core.rng import (
     MAX_ENTITY,
     AddressError,
@@ -221,8 +222,9 @@ class NeuronSimulation:
         drive: float = 1.0,
         sensitivity: float = 1.0,
     ) -> None:
-        """What acts from now on, and the slow variables."""
-        it, b = self.it, self.baseline
+        """What acts from now on, and the slow variables: to eight digits (``core.arithmetic``)."""
+        it, b, exposure = self.it, self.baseline, exposure.rounded()
+        coupling, drive, sensitivity = map(rounded, (coupling, drive, sensitivity))
         contents = b.terminal_content, b.soma_content
         syntheses = b.terminal_synthesis, b.soma_synthesis
         inhibitions = exposure.terminal, exposure.soma
@@ -256,7 +258,7 @@ class NeuronSimulation:
         p[lay.COUPLING_STRENGTH] = it.coupling_strength
         p[lay.FOLD] = 1 / (it.terminal.serotonin_nM * it.terminal.molecules_per_nM)
         p[lay.SENSITIVITY], p[lay.POWER] = sensitivity, it.power
-        p[lay.THRESHOLD_POWER] = it.threshold**it.power
+        p[lay.THRESHOLD_POWER] = raised(it.threshold, it.power)
         p[lay.POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
 
     def block(self, exposure: Exposure) -> None:
@@ -266,6 +268,7 @@ class NeuronSimulation:
         Exact for sites that hold no serotonin; the rest settles within seconds. A shortcut for the
         start of a window only.
         """
+        exposure = exposure.rounded()
         for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
             self._spread(at, at, lay.OPEN, lay.BLOCKED, inhibition)
         if self.rival is not None:

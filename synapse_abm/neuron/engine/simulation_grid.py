@@ -217,6 +217,7 @@ class SpatialSimulation(NeuronSimulation):
 
     def block(self, exposure: Exposure) -> None:
         """Bring drugs to their sites at once (see ``NeuronSimulation.block``)."""
+        exposure = exposure.rounded()
         for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
             self._spread_drug(at, "SERT", inhibition)
         if self.rival is not None:

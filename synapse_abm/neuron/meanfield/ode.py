@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from synapse_abm.core.arithmetic import SOLVED, all_rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.scenario import (
     DAY_S,
@@ -63,6 +64,10 @@ class Exposure:
     def of_occupancy(cls, share: float) -> Exposure:
         """A drug that alone would occupy ``share`` of SERT at both places."""
         return cls(share / (1 - share), share / (1 - share))
+
+    def rounded(self) -> Exposure:
+        """The same to eight digits, which no processor's exponentials change."""
+        return Exposure(*all_rounded(astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +186,8 @@ def relaxations_s(it: Neuron) -> F64:
     the stocks, about 1 / k_MAO.
     """
     y = np.array([getattr(settled(it), name) for name in FAST])
-    times: F64 = np.sort(-1 / np.linalg.eigvals(jacobian(it, NO_DRUG, 1.0, 1.0, y)).real)
-    return times
+    times = np.sort(-1 / np.linalg.eigvals(jacobian(it, NO_DRUG, 1.0, 1.0, y)).real)
+    return np.array(all_rounded(times, SOLVED))
 
 
 class Modes:
@@ -207,7 +212,7 @@ class Modes:
         """Time (s) until deviations ``away``, shape (k, n), are below ``least``, shape (n,), for
         good; ``longest`` at most.
         """
-        times = np.concatenate([[0.0], np.geomspace(1.0, longest, 80)])
+        times = np.array([0.0, *all_rounded(np.geomspace(1.0, longest, 80), SOLVED)])
         parts, fading = np.linalg.solve(self.shapes, away.T), np.exp(np.outer(times, self.rates))
         left = np.abs(np.einsum("nm,tm,mk->tkn", self.shapes, fading, parts).real)
         open_ = (left > least).any(axis=2)
@@ -233,8 +238,8 @@ def response_at(it: Neuron, exposure: Exposure, coupling: float, drive: float, l
         free = free_parameters(place, it.sert, it.rate_Hz)
         size = free.content * filling(stock, free.stock) / it.trains
         jump[1 + at], jump[3 + at] = size / place.molecules_per_nM, -size
-    response: F64 = -np.linalg.solve(jacobian(it, exposure, coupling, drive, y), jump)
-    return response
+    response = -np.linalg.solve(jacobian(it, exposure, coupling, drive, y), jump)
+    return np.array(all_rounded(response, SOLVED))
 
 
 #: Columns of a mean-field course.
@@ -268,6 +273,7 @@ def course(
     times_s: npt.ArrayLike,
     breaks_s: tuple[float, ...] = (),
     brake_works: bool = True,
+    rtol: float = 1e-8,
 ) -> dict[str, F64]:
     """The neuron's course from its baseline at time 0 under an exposure that may change in time.
 
@@ -283,6 +289,8 @@ def course(
         Times at which the exposure jumps; the solver starts anew there.
     brake_works
         Whether receptors slow the spikes at all (False: complete removal of the brake).
+    rtol
+        Relative tolerance of the solver; the absolute one is a tenth of it.
 
     Returns
     -------
@@ -308,7 +316,7 @@ def course(
         upto = int(np.searchsorted(times, end))  # what lies at a jump comes after it
         solution = solve_ivp(
             _before(slope, exposure, end), (begin, end), y, method="LSODA",
-            t_eval=np.append(times[at:upto], end), rtol=1e-8, atol=1e-9,
+            t_eval=np.append(times[at:upto], end), rtol=rtol, atol=rtol / 10,
             max_step=_longest_step(exposure, begin, end, times[-1] / 100),
         )  # fmt: skip
         assert solution.success, solution.message
