@@ -41,7 +41,8 @@ from synapse_abm.synapse.scenario.file import read_scenario
 FALSE_ALARM = 1e-6
 RUNS = 2000
 needs_roadrunner = pytest.mark.skipif(
-    importlib.util.find_spec("roadrunner") is None, reason="libRoadRunner has no wheel here"
+    importlib.util.find_spec("roadrunner") is None,
+    reason="without libRoadRunner: uv run --group quality pytest",
 )
 
 PLACE = Grid.well_mixed(0.3)
