@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from synapse_abm import Scenario, SynapseModel, pharmacology, statistics, theory
+from synapse_abm import Scenario, pharmacology, statistics, theory
 from synapse_abm.core import units
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
@@ -246,6 +246,8 @@ def long_average(
     """
     every = max(1, round(relaxation_s / synapse.dt_s))
     readings = math.ceil(max(batch_s, 50 * relaxation_s) / (every * synapse.dt_s))
+    from synapse_abm import SynapseModel  # brings Mesa, which nothing else here needs
+
     model = SynapseModel(synapse, rng=seed, replicate=replicate)
     model.run(20 * every, every=0)
     series = model.run(BATCHES * readings * every, every=every)

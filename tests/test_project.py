@@ -25,8 +25,8 @@ def project() -> dict[str, Any]:
 
 
 def loaded_by(program: str) -> set[str]:
-    """The top-level modules that a new interpreter has loaded after ``program``."""
-    program += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    """The modules that a new interpreter has loaded after ``program``."""
+    program += "\nimport sys; print(*sys.modules)"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
     )
@@ -43,7 +43,8 @@ def test_pins_agree_and_name_no_addresses(project: dict[str, Any]) -> None:
 
 
 def test_every_dependency_is_pinned(project: dict[str, Any]) -> None:
-    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    groups = project["dependency-groups"]
+    wanted = project["project"]["dependencies"] + groups["dev"] + groups["quality"]
     pins = (ROOT / "constraints.txt").read_text()
     pinned = {line.partition("==")[0] for line in pins.splitlines()}
     assert {re.split(r"[\[<>= ;]", name)[0] for name in wanted} <= pinned
@@ -80,14 +81,23 @@ def test_simulating_loads_no_plots() -> None:
     assert "matplotlib" not in loaded_by(program)
 
 
-def test_experiments_do_without_mesa() -> None:
-    """Importing it takes half a second, which is all that a short run has to spare."""
+def test_a_run_loads_only_what_it_uses(tmp_path: Path) -> None:
+    """Mesa and pandas take half a second each, which is all that a short run has to spare; nobody
+    gives it a quantity with a unit, and its cells have no distances.
+    """
+    command = ["run", "hyperbola", "--quick", "--workers", "1", "--out", str(tmp_path / "out")]
+    program = f"from synapse_abm.cli import main; assert main({command}) == 0"
+    idle = {"mesa", "pandas", "networkx", "pint", "libsbml", "scipy.spatial", "scipy.stats"}
+    assert loaded_by(program).isdisjoint(idle)
+
+
+def test_no_experiment_needs_mesa_or_plots_to_be_named() -> None:
     program = (
         "from synapse_abm.runs.experiment import experiments\n"
-        "for name in ('hyperbola', 'competition', 'transient', 'feedback', 'lag', 'gene'):\n"
-        "    experiments()[name].load()"
+        "for experiment in experiments().values():\n"
+        "    experiment.load()"
     )
-    assert "mesa" not in loaded_by(program)
+    assert loaded_by(program).isdisjoint({"mesa", "pandas", "pint", "matplotlib"})
 
 
 @pytest.mark.parametrize("name", synapse_abm.__all__)

@@ -220,11 +220,38 @@ def _csv_cell(cell: Cell) -> str:
 
 
 def _arrow(cells: list[Cell]) -> pa.Array[Any]:
-    """An Arrow array; whole numbers beyond 64 signed bits (seeds) are unsigned."""
+    """An Arrow array; whole numbers beyond 64 signed bits (seeds) are unsigned.
+
+    Made from its buffers: ``pyarrow.array`` imports pandas to ask whether the cells are its own.
+    """
+    import numpy as np
     import pyarrow as pa
 
-    large = any(type(cell) is int and cell > _INT64_MAX for cell in cells)
-    return pa.array(cells, type=pa.uint64()) if large else pa.array(cells)
+    kind = next((type(cell) for cell in cells if cell is not None), None)
+    if kind is None:
+        return pa.nulls(len(cells))
+    whole: list[Any] = [kind() if cell is None else cell for cell in cells]
+    data: tuple[Any, ...]
+    valid = _bits([cell is not None for cell in cells]) if None in cells else None
+    if kind is str:
+        text = [cell.encode() for cell in whole]
+        ends = np.cumsum([0, *map(len, text)], dtype=np.int32)
+        type_, data = pa.string(), (ends, np.frombuffer(b"".join(text), np.uint8))
+    elif kind is bool:
+        type_, data = pa.bool_(), (_bits(whole),)
+    else:
+        large = kind is int and max(whole) > _INT64_MAX
+        type_ = pa.float64() if kind is float else pa.uint64() if large else pa.int64()
+        data = (np.array(whole, dtype=type_.to_pandas_dtype()),)
+    buffers = [None if part is None else pa.py_buffer(part) for part in (valid, *data)]
+    return pa.Array.from_buffers(type_, len(cells), buffers)
+
+
+def _bits(flags: list[Any]) -> Any:
+    """Flags as Arrow packs them: eight to a byte, the first one lowest."""
+    import numpy as np
+
+    return np.packbits(flags, bitorder="little")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
