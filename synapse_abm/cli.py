@@ -116,10 +116,16 @@ class Simulate:
 
 @dataclass(frozen=True)
 class Rerun:
-    """Run a record again: the same tables to the byte, or what differs. Writes nothing."""
+    """Run a record again: the same tables to the byte, or what differs. Writes nothing. Only what
+    you name is opened and run, never a path that stands in the record.
+    """
 
     record: Annotated[Positional[Path], arg(metavar="RECORD")]
     """The run.json of a run."""
+    script: File = None
+    """The file of an experiment of your own that was recorded; it must be unchanged."""
+    drugs: File = None
+    """The file of your own drugs that its options name; it must be unchanged."""
     workers: Workers = None
     """Processes to work with (default: one for each core)."""
 
@@ -373,7 +379,9 @@ def _rerun(command: Rerun) -> int:
     from synapse_abm.runs.rerun import rerun
 
     workers = check_workers(command.workers, "--workers")
-    report = rerun(command.record, progress=bar, workers=workers)
+    report = rerun(
+        command.record, script=command.script, drugs=command.drugs, progress=bar, workers=workers
+    )
     terminal.say(report.text())
     return 0 if report.passed else EXIT_CHECK_FAILED
 

@@ -8,11 +8,13 @@ import json
 import math
 import os
 import pickle
+import platform
 import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +28,7 @@ from synapse_abm.core.errors import OutputError
 from synapse_abm.core.files import output_folder, write_atomic
 from synapse_abm.core.files import write_folder as write_all
 from synapse_abm.runs import results
-from synapse_abm.runs.results import Check, Result, RunRecord, Table
+from synapse_abm.runs.results import Check, Result, Table
 
 OLD = {"a.csv": b"old a", "b.csv": b"old b", "run.json": b"old record"}
 NEW = {"run.json": b"new record", "a.csv": b"new a", "b.csv": b"new b"}
@@ -347,24 +349,24 @@ def test_only_a_failed_exact_check_fails_a_run() -> None:
     assert not Result([], [missed, wrong], "", "").passed
 
 
-def test_a_record_is_plain_json() -> None:
+def record_of(folder: Path, **changes: Any) -> dict[str, Any]:
+    """The record of a run without tables."""
     check = Check("o", "exact", np.float64(0.5), 0.0, 0.5, math.inf, "law", False)
     solved = Check("o", "exact", 1 / 3, 0.0, 0.5, math.inf, "law", False, solved=True)
-    record = RunRecord(
-        experiment="demo",
-        seed=2**64 - 1,
-        command="synapse-abm run demo",
-        options={"drug": "paroxetine", "path": Path("a")},
-        wall_s=1.5,
-        versions=results.versions(),
-        code_version=results.code_version(),
-        source_sha256=results.source_sha256(),
-        checks=[check, solved],
-        table_sha256={"demo.csv": files.sha256(b"")},
-        scenario={"cells": np.array([64, 64]), "k_nM": (1.0, math.nan)},
-        papers=["Gaddum 1937"],
-    )
-    read = json.loads(record.json())
+    scenario = {"cells": np.array([64, 64]), "k_nM": (1.0, math.nan)}
+    result = Result([Table("demo", {"x": [1.5]})], [check, solved], "", "", scenario, ["Gaddum"])
+    fields = {
+        "experiment": "demo", "seed": 2**64 - 1, "command": "synapse-abm run demo",
+        "options": {"drug": "paroxetine", "path": Path("a")}, "seconds": 1.5,
+        "source": results.source_sha256(),
+    }  # fmt: skip
+    results.write_run(folder, result, {}, **(fields | changes))
+    read: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
+    return read
+
+
+def test_a_record_is_plain_json(tmp_path: Path) -> None:
+    read = record_of(tmp_path)
     assert read["seed"] == 2**64 - 1
     assert read["checks"][0] == {
         "name": "o", "kind": "exact", "value": 0.5, "se": 0.0, "expected": 0.5, "z": None,
@@ -374,6 +376,27 @@ def test_a_record_is_plain_json() -> None:
     assert read["scenario"] == {"cells": [64, 64], "k_nM": [1.0, None]}
     assert {"python", "mesa", "numpy", "numba"} <= set(read["versions"])
     assert len(read["source_sha256"]) == 64
+    assert read["table_sha256"]["demo.csv"] == files.sha256(b"x\n1.5\n")
+    assert results.signed(read) == read, "the hashes hold after a trip through JSON"
+
+
+def test_a_record_tells_processor_and_linear_algebra_but_not_whose_machine() -> None:
+    machine = results.machine()
+    assert set(machine) == {"processor", "compiled_for", "numpy_uses", "blas"}
+    assert all(machine.values())
+    assert platform.node() not in json.dumps(machine).split()
+
+
+def test_every_field_of_a_record_is_hashed(tmp_path: Path) -> None:
+    honest = record_of(tmp_path)
+    for name in honest:
+        changed = results.signed(honest | {name: "forged"})
+        if name in results.SIGNATURE:
+            assert changed == honest
+        else:
+            assert changed["record_sha256"] != honest["record_sha256"]
+            other = changed["field_sha256"].items() - honest["field_sha256"].items()
+            assert [field for field, _ in other] == [name]
 
 
 def test_text_tables_align() -> None:

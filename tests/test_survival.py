@@ -1,4 +1,4 @@
-"""Runs survive: cut anywhere, killed at any instant, on a full disk; and a record can be rerun."""
+"""Runs survive: cut anywhere, killed at any instant, on a full disk."""
 
 from __future__ import annotations
 
@@ -17,14 +17,11 @@ import pytest
 from pydantic import ValidationError
 from scenarios import everything
 
-from synapse_abm.cli import main
 from synapse_abm.core import sealed
 from synapse_abm.core.errors import InputError, OutputError
 from synapse_abm.core.files import sha256
 from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.runs import simulate, sweep
-from synapse_abm.runs.experiment import find, perform
-from synapse_abm.runs.results import input_sha256
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
 from synapse_abm.synapse.engine.simulation import Simulation
@@ -332,149 +329,7 @@ def test_killed_at_random_instants(times: int, tmp_path: Path) -> None:
     assert int(kill(times, tmp_path).split()[0]) == times
 
 
-# --- rerun ----------------------------------------------------------------------------------------
-
-type Say = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    def give(*arguments: object) -> tuple[int, str, str]:
-        return main([str(each) for each in arguments]), *capsys.readouterr()
-
-    return give
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    simulate.write(short(replicates=2), tmp_path / "out", seed=2**63 + 5, engine="compiled")
-    return tmp_path / "out" / "run.json"
-
-
-def edited(path: Path, change: Callable[[dict[str, Any]], object], sign: bool = True) -> Path:
-    """The record with a change; signed anew, as another program would have written it."""
-    record = json.loads(path.read_bytes())
-    change(record)
-    if sign:
-        given = (record[key] for key in ("experiment", "seed", "options", "scenario"))
-        record["input_sha256"] = input_sha256(*given)
-    path.write_text(json.dumps(record))
-    return path
-
-
-def test_a_simulation_is_reproduced(record: Path, say: Say) -> None:
-    before = {path: path.read_bytes() for path in record.parent.iterdir()}
-    status, out, err = say("rerun", record, "--workers", "2")
-    assert (status, err) == (0, "")
-    assert out.splitlines() == [
-        "same    timeseries.csv",
-        "same    timeseries.parquet",
-        "All tables are reproduced, byte for byte.",
-    ]
-    assert {path: path.read_bytes() for path in record.parent.iterdir()} == before
-
-
-def test_an_experiment_is_reproduced(tmp_path: Path, say: Say) -> None:
-    options = {"drugs": ("duloxetine",)}
-    perform(find("selectivity"), out=tmp_path, seed=3, quick=True, options=options)
-    status, out, _ = say("rerun", tmp_path / "run.json")
-    assert status == 0, out
-    assert "same    ratios.csv" in out
-
-
-def test_the_first_row_that_differs_is_shown(record: Path, say: Say) -> None:
-    """As if an earlier version had counted one more molecule in the fourth row."""
-    table = record.with_name("timeseries.csv")
-    lines = table.read_text().splitlines()
-    lines[4] += "9"
-    table.write_text("\n".join(lines) + "\n")
-
-    def change(it: dict[str, Any]) -> None:
-        it["table_sha256"]["timeseries.csv"] = sha256(table.read_bytes())
-        it["versions"]["numpy"] = "1.0"
-        it["source_sha256"] = "another"
-        it["code_version"] = "0.0.9"
-
-    status, out, _ = say("rerun", edited(record, change))
-    assert status == 1
-    assert (
-        f"DIFFERS timeseries.csv: row 4 (0: header) was {lines[4]!r}, is {lines[4][:-1]!r}" in out
-    )
-    assert "same    timeseries.parquet" in out
-    assert "! numpy was 1.0, is " in out
-    assert "source was another one (then 0.0.9, now 0.1.0" in out
-
-
-def test_a_table_edited_beside_an_honest_record_is_told(record: Path, say: Say) -> None:
-    """The record is reproduced, and still the file is not what it vouches for."""
-    table = record.with_name("timeseries.csv")
-    honest = table.read_text()
-    lines = honest.splitlines()
-    table.write_text("\n".join([*lines[:3], lines[3] + "9", *lines[4:]]) + "\n")
-    status, out, _ = say("rerun", record)
-    assert status == 1
-    assert "same    timeseries.csv" in out
-    assert (
-        f"EDITED  timeseries.csv: the file was changed since; row 3 (0: header) was {lines[3]!r}"
-        in out
-    )
-    assert "please report this" not in out
-    table.unlink()
-    assert say("rerun", record)[0] == 0, "a table that is not there claims nothing"
-
-
-def test_a_table_that_was_changed_is_no_evidence(record: Path, say: Say) -> None:
-    edited(record, lambda it: it["table_sha256"].update({"timeseries.csv": "0", "x.csv": "1"}))
-    status, out, _ = say("rerun", record)
-    assert status == 1
-    assert "was changed since, so rows cannot be compared" in out
-    assert "x.csv: this version makes no such table" in out
-    assert "please report this" in out
-
-
-def test_another_version_with_the_same_tables_passes(record: Path, say: Say) -> None:
-    status, out, _ = say("rerun", edited(record, lambda it: it["versions"].update(scipy="0.1")))
-    assert status == 0
-    assert "! scipy was 0.1, is" in out
-
-
-@pytest.mark.parametrize(
-    ("change", "sign", "told"),
-    [
-        (lambda it: it.pop("scenario"), False, "lacks scenario"),
-        (lambda it: it.pop("input_sha256"), False, "lacks input_sha256"),
-        (lambda it: it["scenario"]["grid"].update(width=7), False, "was edited"),
-        (lambda it: it.update(seed=4), False, "was edited"),
-        (
-            lambda it: it["scenario"]["grid"].update(widht=7),
-            True,
-            "scenario.grid = 'widht'",
-        ),
-        (lambda it: it.update(experiment="hyperbole"), True, "did you mean hyperbola?"),
-        (lambda it: it.update(experiment="hyperbola"), True, "whose options are others"),
-        (lambda it: it.update(seed=-1), True, "seed of the record"),
-        (lambda it: it["options"].update(engine="warp"), True, "engine"),
-        (lambda it: it["options"].pop("engine"), True, "engine"),
-        (lambda it: it["scenario"].update(run=None), True, "scenario.run = None"),
-        (
-            lambda it: it["scenario"]["run"].update(duration_s=1e300),
-            True,
-            "scenario.run.duration_s = 1e+300: allowed is a number > 0 and at most 1e+10, in s",
-        ),
-        (lambda it: it["scenario"]["run"].update(sample_every_s=2e10), True, "sample_every_s = 2"),
-        (lambda it: it["scenario"].update(dt_s=1e300), True, "run.dt = '1e+300 s'"),
-        (lambda it: it["scenario"].update(dt_s=1e-300), True, "run.duration = "),
-        (lambda it: it["scenario"].update(dt_s=1e6), True, "run.dt = '1e+06 s'"),
-        (lambda it: it["scenario"]["run"].update(duration_s=1e9, sample_every_s=1e-4), True, "GB"),
-    ],
-)
-def test_records_that_cannot_be_rerun_are_refused(
-    change: Any, sign: bool, told: str, record: Path, say: Say
-) -> None:
-    status, out, err = say("rerun", edited(record, change, sign))
-    assert (status, out) == (2, "")
-    assert told in err
-    assert "Traceback" not in err
+# --- refused, left out ----------------------------------------------------------------------------
 
 
 def test_python_is_held_to_the_same_limits() -> None:
@@ -484,22 +339,6 @@ def test_python_is_held_to_the_same_limits() -> None:
     endless = short().model_copy(update={"dt_s": 1e-300})
     with pytest.raises(InputError, match=r"run\.duration = '0\.9 s'"):
         simulate.simulate_series([short(), endless])
-
-
-@pytest.mark.parametrize(
-    ("contents", "told"),
-    [(None, "cannot be read"), (b"", "not JSON"), (b"[1]", "lacks"), (b"\xff\xfe", "not JSON"),
-     (b"{}", "run.json")],
-)  # fmt: skip
-def test_files_that_are_no_records_are_refused(
-    contents: bytes | None, told: str, tmp_path: Path, say: Say
-) -> None:
-    path = tmp_path / "run.json"
-    if contents is not None:
-        path.write_bytes(contents)
-    status, out, err = say("rerun", path)
-    assert (status, out) == (2, "")
-    assert told in err
 
 
 def test_a_failed_replicate_is_left_out_and_named(
@@ -519,7 +358,7 @@ def test_a_failed_replicate_is_left_out_and_named(
     kept = whole.to_pandas().query("replicate != 1").reset_index(drop=True)
     assert found.table().to_pandas().equals(kept)
     told = "replicate 1, seed 1: FloatingPointError: planted"
-    assert json.loads((tmp_path / "run.json").read_bytes())["options"]["failed"] == [told]
+    assert json.loads((tmp_path / "run.json").read_bytes())["outcome"]["failed"] == [told]
     assert f"failed and left out: {told}" in found.notes_of_averages()
     with pytest.raises(InputError):
         sweep.check_workers(0)

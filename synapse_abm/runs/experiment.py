@@ -41,10 +41,10 @@ from typing import Any, Protocol, cast
 
 from synapse_abm.core.arguments import DEFAULT_SEED, check_seed
 from synapse_abm.core.errors import InputError, UnknownName
-from synapse_abm.core.files import RECORD, output_folder, sha256, write_folder
+from synapse_abm.core.files import output_folder, sha256
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.runs import sweep
-from synapse_abm.runs.results import Result, RunRecord, code_version, source_sha256, versions
+from synapse_abm.runs.results import Result, source_sha256, versions, write_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,11 @@ class Experiment:
         """The first line of its docstring."""
         docstring = ast.get_docstring(ast.parse(self.path.read_bytes())) or "(no description)"
         return docstring.splitlines()[0]
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is one of the program's own, not a script of the user's."""
+        return self.path.parent == experiments_folder()
 
     def load(self) -> ExperimentModule:
         """Import the file under a private name.
@@ -168,44 +173,37 @@ def perform(
     """
     seed = check_seed(seed)
     module = experiment.load()
-    chosen = _option_values(module.Options() if options is None else options)
-    source = source_sha256(experiment.path)
-    identity = (experiment.name, seed, quick, sorted(chosen.items()), source, versions())
+    chosen = option_values(module.Options() if options is None else options)
+    source, own = source_sha256(experiment.path), own_files(chosen)
+    drugs = {name: sha256(Path(name).read_bytes()) for name in own if Path(name).is_file()}
+    identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
     with (
         output_folder(out) as folder,
         sweep.using(workers, sweep.Cache(folder, *identity)),
     ):
         started = time.perf_counter()
         result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
-        wall_s = time.perf_counter() - started
-        tables = result.table_files()
-        record = RunRecord(
-            experiment=experiment.name,
-            seed=seed,
-            command=command,
-            options={"quick": quick, **chosen},
-            wall_s=round(wall_s, 3),
-            versions=versions(),
-            code_version=code_version(),
-            source_sha256=source,
-            checks=result.checks,
-            table_sha256={name: sha256(data) for name, data in tables.items()},
-            scenario=result.scenario,
-            papers=result.papers,
-        )
-        figures = figure_files(experiment.name, module.figure(result))
-        write_folder(folder, {**figures, **tables, RECORD: record.json()})
+        seconds = time.perf_counter() - started
+        write_run(
+            folder, result, figure_files(experiment.name, module.figure(result)),
+            experiment=experiment.name, seed=seed, command=command,
+            options={"quick": quick, **chosen}, seconds=seconds, source=source,
+            script_sha256=None if experiment.shipped else sha256(experiment.path.read_bytes()),
+            drug_files=drugs,
+        )  # fmt: skip
     return result
 
 
-def run_experiment(
-    experiment: Experiment, seed: int, quick: bool, options: Mapping[str, Any], progress: Progress
-) -> Result:
-    """Its result; nothing is written. ``options`` are those of its ``Options`` by name."""
-    return experiment.load().run(seed=seed, quick=quick, progress=progress, **options)
+def own_files(options: Mapping[str, Any]) -> list[str]:
+    """Files of the user's own that options name, as in ``FILE.toml:NAME``."""
+    from synapse_abm.pharmacology.library import own_file
+
+    values = [value if isinstance(value, tuple | list) else [value] for value in options.values()]
+    named = (own_file(name) for names in values for name in names if isinstance(name, str))
+    return list(dict.fromkeys(at[0] for at in named if at))
 
 
-def _option_values(options: object) -> Mapping[str, Any]:
+def option_values(options: object) -> Mapping[str, Any]:
     """The options as keyword arguments, from a dataclass or a pydantic model."""
     if dataclasses.is_dataclass(options):
         return {each.name: getattr(options, each.name) for each in dataclasses.fields(options)}

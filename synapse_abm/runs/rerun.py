@@ -1,34 +1,99 @@
 """``rerun``: a record of a run, run again: the same tables to the byte, or what differs.
 
-Nothing is written. The tables beside the record serve to show the first row that differs.
+A record is data, perhaps a stranger's. It is checked against a schema and limits of size; the only
+experiments that run from it are the program's own, and no path that stands in it is opened unless
+the user gave it too. Nothing is written.
+
+Tables are compared by hash, then by number. Where processors differ in rounding, numbers may differ
+in the last digit written: within two units of it they agree (one comes from rounding, one is for
+what was rounded). The same is granted on the processor of the record, and always said.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from synapse_abm.core.arguments import check_seed
-from synapse_abm.core.errors import InputError, raise_faults
+from synapse_abm.core.errors import InputError, UnknownName, raise_faults
 from synapse_abm.core.files import sha256
 from synapse_abm.core.progress import Progress, silent
+from synapse_abm.core.quantity import unit_of
+from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, plain_json
 from synapse_abm.core.validation_errors import Origin, field_faults
 from synapse_abm.runs import simulate, sweep
-from synapse_abm.runs.experiment import Experiment, find, run_experiment
-from synapse_abm.runs.results import Result, code_version, input_sha256, source_sha256, versions
+from synapse_abm.runs.compare import Departure, departure_of_table, departures
+from synapse_abm.runs.experiment import Experiment, experiments, option_values, own_files
+from synapse_abm.runs.results import (
+    Kind,
+    Result,
+    Table,
+    code_version,
+    machine,
+    signed,
+    source_sha256,
+    versions,
+)
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.feasibility import run_faults
+from synapse_abm.synapse.scenario.file import RANGES
 
-_NEEDED: Mapping[str, type] = {
-    "experiment": str, "seed": int, "options": dict, "versions": dict, "code_version": str,
-    "source_sha256": str, "input_sha256": str, "table_sha256": dict, "scenario": dict,
-}  # fmt: skip
-_SIMULATE = "simulate "
+#: Largest record that is read, bytes; most values in it, and levels of nesting.
+MAX_BYTES = 64_000_000
+MAX_VALUES = 2_000_000
+MAX_DEPTH = 32
+_ALLOWED = "the run.json of a run"
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Check(_Data):
+    name: str
+    kind: Kind
+    value: float | None
+    se: float | None
+    expected: float | None
+    z: float | None
+    source: str
+    passed: bool
+
+
+class Record(_Data):
+    """What ``run.json`` holds; :func:`synapse_abm.runs.results.write_run` says what it means."""
+
+    experiment: str
+    seed: int
+    command: str
+    options: dict[str, Any]
+    wall_s: float
+    versions: dict[str, str]
+    machine: dict[str, str]
+    code_version: str
+    source_sha256: str
+    script_sha256: str | None
+    drug_files: dict[str, str]
+    checks: list[_Check]
+    outcome: dict[str, Any]
+    table_sha256: dict[str, str]
+    scenario: dict[str, Any]
+    papers: list[str]
+    field_sha256: dict[str, str]
+    record_sha256: str
+
+
+@dataclass(frozen=True)
+class _SimulateOptions:
+    engine: Literal["compiled", "agents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,67 +102,151 @@ class Rerun:
 
     Attributes
     ----------
-    equal, different
-        Tables with the recorded hash; the others, each with what is known of the difference.
+    equal
+        Tables with the recorded hash.
+    close
+        Tables with another hash whose numbers agree within two units of the last digit written,
+        each with the largest departure.
+    different
+        The other tables, checks and averages, each with what is known of the difference.
     changed
-        What is not as it was: versions, code.
+        What else is not as it was: versions, machine, code, command, papers.
     edited
-        Files beside the record that are not the tables it speaks of, though these came out the
-        same: somebody changed them, and how.
+        Files beside the record that are not the tables it speaks of, though these are reproduced:
+        somebody changed them.
+    elsewhere
+        Whether machine or versions are not those of the record.
     """
 
     equal: tuple[str, ...]
+    close: Mapping[str, str]
     different: Mapping[str, str]
     changed: tuple[str, ...]
-    edited: Mapping[str, str] = field(default_factory=dict)
+    edited: Mapping[str, str]
+    elsewhere: bool
 
     @property
     def passed(self) -> bool:
-        """Whether all tables came out the same, and are those beside the record."""
+        """Whether all tables are reproduced, and are those beside the record."""
         return not self.different and not self.edited
 
     def text(self) -> str:
         """The report for people."""
         lines = [f"same    {name}" for name in self.equal]
+        lines += [f"AGREES  {name}: {what}" for name, what in self.close.items()]
         lines += [f"DIFFERS {name}: {what}" for name, what in self.different.items()]
         lines += [f"EDITED  {name}: {what}" for name, what in self.edited.items()]
-        lines += [f"! {each}" for each in self.changed]
-        if self.edited and not self.different:
-            told = "All recorded tables are reproduced, but files beside the record are NOT they."
-            return "\n".join([*lines, told])
-        if self.passed:
-            return "\n".join([*lines, "All tables are reproduced, byte for byte."])
-        if not self.changed:
-            lines.append("! versions and code are those of the record: please report this")
-        return "\n".join([*lines, "The tables are NOT reproduced."])
+        return "\n".join([*lines, *(f"! {what}" for what in self.changed), self.verdict])
+
+    @property
+    def verdict(self) -> str:
+        """The last line: what it all means."""
+        if self.different:
+            return "The run is NOT reproduced." + (
+                "" if self.changed else " Versions, machine and code are those of the record:"
+                " please report this."
+            )  # fmt: skip
+        if self.edited:
+            return "All recorded tables are reproduced, but files beside the record are NOT they."
+        if not self.close:
+            return "All tables are reproduced, byte for byte."
+        where = "another processor or other versions" if self.elsewhere else (
+            "though processor and versions are those of the record"
+        )  # fmt: skip
+        return f"The run agrees within two units of the last digit written, {where}."
 
 
-def rerun(path: Path, *, progress: Progress = silent, workers: int | None = 1) -> Rerun:
-    """Do again what the record at ``path`` says, and compare the hashes of the tables.
+def rerun(
+    path: Path, *, script: Path | None = None, drugs: Path | None = None,
+    progress: Progress = silent, workers: int | None = 1,
+) -> Rerun:  # fmt: skip
+    """Do again what the record at ``path`` says, and compare tables and checks.
+
+    ``script`` is the file of the experiment if that is one of the user's own, ``drugs`` the file of
+    the user's own drugs if the options name any; both must be those of the record.
 
     Raises
     ------
-    InputError
+    InputError, InputErrors
         If the file is missing, no record of a run, or changed since; or asks for an experiment,
-        option or scenario that this version does not know.
+        option, scenario or file that this version does not know or the user did not give.
     """
     record = read_record(path)
     with sweep.using(workers):
-        result, source = _again(record, path, progress)
-    tables = result.table_files()
-    recorded: dict[str, str] = record["table_sha256"]
-    equal = [name for name, data in tables.items() if recorded.get(name) == sha256(data)]
-    different = {
-        name: _difference(path.parent / name, recorded[name], tables.get(name))
-        for name in recorded
-        if name not in equal
-    }
-    different |= {name: "it is not in the record" for name in tables if name not in recorded}
-    edited = {name: what for name in equal if (what := _edited(path.parent / name, tables[name]))}
-    return Rerun(tuple(equal), different, tuple(_changed(record, source)), edited)
+        result, source = _again(record, script, drugs, progress)
+    elsewhere, changed = list(_elsewhere(record)), list(_changed(record, result, source))
+    verdicts = _Tables(record, path.parent)
+    for table in result.tables:
+        verdicts.judge(table)
+    verdicts.different |= dict(_of_checks(record, result))
+    return Rerun(
+        tuple(verdicts.equal), verdicts.close, verdicts.different, (*elsewhere, *changed),
+        verdicts.edited, bool(elsewhere),
+    )  # fmt: skip
 
 
-def read_record(path: Path) -> dict[str, Any]:
+class _Tables:
+    """Tables sorted by what became of them; see :class:`Rerun`."""
+
+    def __init__(self, record: Record, folder: Path) -> None:
+        self.record, self.folder = record, folder
+        self.equal = list[str]()
+        self.close, self.edited = dict[str, str](), dict[str, str]()
+        gone = "this version makes no such table"
+        self.different = dict.fromkeys(record.table_sha256, gone)
+
+    def judge(self, table: Table) -> None:
+        """Compare a table in both its forms with what is recorded."""
+        numbers: Departure | str = ""  # what is known of them, from the CSV: Parquet has the same
+        for name, data in table.files().items():
+            recorded, beside = self.record.table_sha256.get(name), self._beside(name, len(data))
+            whole = beside is not None and sha256(beside) == recorded
+            self.different.pop(name, None)
+            if recorded is None:
+                self.different[name] = "it is not in the record"
+                continue
+            if recorded == sha256(data):
+                self.equal.append(name)
+            elif not name.endswith(".csv"):
+                self._sort(name, numbers or self._bytes())
+            elif whole and beside is not None:
+                numbers = departure_of_table(table, beside)
+                self._sort(name, numbers)
+            else:
+                why = "was changed since" if beside else "is not beside the record"
+                numbers = f"another hash (the recorded table {why}, so rows are not compared)"
+                self._sort(name, numbers)
+            if beside is not None and not whole and name not in self.different:
+                what = departure_of_table(table, beside) if name.endswith(".csv") else "other bytes"
+                self.edited[name] = f"the file was changed since; {what}"
+
+    def _sort(self, name: str, what: Departure | str) -> None:
+        agrees = isinstance(what, Departure) and what.agrees
+        (self.close if agrees else self.different)[name] = str(what)
+
+    def _bytes(self) -> Departure | str:
+        """Parquet that differs although its CSV does not: pyarrow's affair, or a forgery."""
+        was, now = self.record.versions.get("pyarrow"), versions().get("pyarrow")
+        if was == now:
+            return "another hash, though the CSV is the same"
+        return Departure("the CSV is the same; pyarrow", was, now, math.inf, 0.0)
+
+    def _beside(self, name: str, size: int) -> bytes | None:
+        """The file beside the record, hardly more of it than a table has; None if there is none.
+
+        ``name`` is that of a table just made: what the record calls its tables opens nothing.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return file.read(2 * size + 10_000)
+
+
+# --- the record -----------------------------------------------------------------------------------
+
+
+def read_record(path: Path) -> Record:
     """A record of a run, whole and as it was written.
 
     Raises
@@ -105,119 +254,243 @@ def read_record(path: Path) -> dict[str, Any]:
     InputError
         If it is anything else.
     """
-    allowed = "the run.json of a run"
+
+    def refused(why: str, fix: str = "run the command in it again") -> InputError:
+        return InputError("record", str(path), f"{_ALLOWED}{why}", fix)
+
     try:
-        record = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        why = f"{allowed}; this cannot be read ({error.strerror})"
-        raise InputError("record", str(path), why, "check the path") from None
+        raise refused(f"; this cannot be read ({error.strerror})", "check the path") from None
+    # Counted before parsing: a value in Python takes up to a hundred times its bytes in the file.
+    values = sum(map(data.count, (b",", b"{", b"[")))
+    limits = f" of at most {MAX_BYTES:,} bytes, {MAX_VALUES:,} values and {MAX_DEPTH} levels"
+    if len(data) > MAX_BYTES or values > MAX_VALUES:
+        raise refused(limits, "is it the right file?")
+    try:
+        fields = json.loads(data)
+    except RecursionError:
+        raise refused(limits, "is it the right file?") from None
     except ValueError:
-        why = f"{allowed}; this is not JSON"
-        raise InputError("record", str(path), why, "give outputs/NAME/run.json") from None
-    missing = [
+        raise refused("; this is not JSON", "give outputs/NAME/run.json") from None
+    if _depth(fields) > MAX_DEPTH:
+        raise refused(limits, "is it the right file?")
+    try:
+        record = Record.model_validate(fields)
+    except ValidationError as error:
+        wrong = dict.fromkeys(str(one["loc"][0]) if one["loc"] else "all"
+                              for one in error.errors())  # fmt: skip
+        first = ", ".join([*wrong][:5])
+        raise refused(f" of this version; this lacks, or has in another form: {first}") from None
+    made = signed(fields)
+    edited = [
         name
-        for name, kind in _NEEDED.items()
-        if not isinstance(record, dict) or not isinstance(record.get(name), kind)
+        for name in {**made["field_sha256"], **record.field_sha256}
+        if made["field_sha256"].get(name) != record.field_sha256.get(name)
     ]
-    if missing:
-        why = f"{allowed} of this version; this lacks {', '.join(missing)}"
-        raise InputError("record", str(path), why, "run the command in it again")
-    given = (record["experiment"], record["seed"], record["options"], record["scenario"])
-    if input_sha256(*given) != record["input_sha256"]:
-        why = f"{allowed} as it was written; its experiment, seed, options or scenario was edited"
-        fix = "run the changed scenario or options as a run of their own"
-        raise InputError("record", str(path), why, fix)
-    found: dict[str, Any] = record
-    return found
+    if edited or made["record_sha256"] != record.record_sha256:
+        which = f"its {', '.join(edited)}" if edited else "it"
+        fix = "run what it now says as a run of its own"
+        raise refused(f" as it was written; {which} was edited", fix)
+    return record
 
 
-def _again(record: Mapping[str, Any], path: Path, progress: Progress) -> tuple[Result, str]:
+def _depth(value: Any) -> int:
+    """Levels of nesting, counted level by level, without recursion."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        nodes = [part for part in level if isinstance(part, dict | list)]
+        level = [part for node in nodes
+                 for part in (node.values() if isinstance(node, dict) else node)]  # fmt: skip
+    return depth
+
+
+def _again(
+    record: Record, script: Path | None, drugs: Path | None, progress: Progress
+) -> tuple[Result, str]:
     """The result, and the hash of the sources it came from."""
-    name, options = record["experiment"], dict(record["options"])
-    seed = check_seed(record["seed"], "seed of the record")
-    if name.startswith(_SIMULATE):
-        scenario = _scenario(record["scenario"])
-        if "engine" not in options:
-            why = "a record whose options name the engine"
-            raise InputError("record", str(path), why, "run the command in it again")
-        found = simulate.simulate(scenario, seed=seed, engine=options["engine"], progress=progress)
-        return simulate.result_of(found), source_sha256()
-    experiment = find(name)
-    quick = bool(options.pop("quick", False))
-    chosen = _as_declared(experiment, options, path)
-    return run_experiment(experiment, seed, quick, chosen, progress), source_sha256(experiment.path)
+    seed = check_seed(record.seed, "seed of the record")
+    if record.experiment.startswith("simulate "):
+        raise_faults(list(_not_wanted({"--script": script, "--drugs": drugs})))
+        engine = _options(_SimulateOptions, record.options).engine
+        found = simulate.simulate(
+            _scenario(record.scenario), seed=seed, engine=engine, progress=progress
+        )
+        return simulate.result_of(found, own_files=False), source_sha256()
+    experiment = _experiment(record, script)
+    module, options = experiment.load(), dict(record.options)
+    quick = options.pop("quick", None)
+    if not isinstance(quick, bool):
+        raise InputError("record.options.quick", quick, "true or false")
+    chosen = option_values(_options(module.Options, options))
+    _check_drugs(record, own_files(chosen), drugs)
+    result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
+    return result, source_sha256(experiment.path)
 
 
-def _scenario(held: Mapping[str, Any]) -> Scenario:
+def _not_wanted(files: Mapping[str, Path | None]) -> Iterator[InputError]:
+    for option, path in files.items():
+        if path is not None:
+            allowed = "nothing: the record asks for no such file"
+            yield InputError(option, str(path), allowed, "leave it out")
+
+
+def _experiment(record: Record, script: Path | None) -> Experiment:
+    """The program's own experiment, or the script that the user gave if it is the recorded one."""
+    if record.script_sha256 is None:
+        raise_faults(list(_not_wanted({"--script": script})))
+        known = experiments()
+        if record.experiment not in known:
+            raise UnknownName("record.experiment", record.experiment, known)
+        return known[record.experiment]
+    if script is None:
+        allowed = "an experiment of this program; this one is a script of somebody's own"
+        fix = "read the script, then name it: --script FILE"
+        raise InputError("record.experiment", record.experiment, allowed, fix)
+    _check_hash("--script", script, record.script_sha256)
+    return Experiment(script.stem, script.resolve())
+
+
+def _check_drugs(record: Record, named: list[str], drugs: Path | None) -> None:
+    """Whether the only file that options name, if any, is given, and as it was."""
+    if not named:
+        raise_faults(list(_not_wanted({"--drugs": drugs})))
+    for name in named:
+        if drugs is None or Path(name) != drugs:
+            fix = f"read the file, then name it: --drugs {shlex.quote(name)}"
+            raise InputError("record.options", name, "drugs of a file that you give too", fix)
+        _check_hash("--drugs", drugs, record.drug_files.get(name, ""))
+
+
+def _check_hash(option: str, path: Path, recorded: str) -> None:
+    try:
+        found = sha256(path.read_bytes())
+    except OSError as error:
+        allowed = f"a file that can be read ({error.strerror})"
+        raise InputError(option, str(path), allowed, "check the path") from None
+    if found != recorded:
+        allowed = f"the file of the record (SHA-256 {recorded[:16]}...); this is another"
+        raise InputError(option, str(path), allowed, "find that one, or run this one anew")
+
+
+def _options[T](declared: type[T], given: Mapping[str, Any]) -> T:
+    """Options as they are declared: their names, and their types as JSON has them."""
+    names = {option.name for option in dataclasses.fields(cast("Any", declared))}
+    if set(given) != names:
+        differ = ", ".join(sorted(set(given) ^ names))
+        allowed = f"options of this version of the program; others are: {differ}"
+        raise InputError("record.options", sorted(given), allowed, "run the command in it again")
+    try:
+        return TypeAdapter(declared).validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        raise_faults([
+            InputError(".".join(["record.options", *map(str, one["loc"])]), one["input"],
+                       one["msg"].removeprefix("Input should be "))
+            for one in error.errors()
+        ])  # fmt: skip
+        raise
+
+
+def _scenario(table: Mapping[str, Any]) -> Scenario:
     """The scenario of a record, held to what a scenario file is held to."""
     try:
-        scenario = Scenario.model_validate_json(json.dumps(held))
+        scenario = Scenario.model_validate_json(json.dumps(table))
     except ValidationError as error:
         faults = field_faults(error, Scenario, Origin(within=("scenario",)))
     else:
-        faults = [InputError("scenario.run", None, "settings of the run, in a record")]
-        if scenario.run is not None:
+        faults = list(_out_of_range(table, "scenario"))
+        if scenario.run is None:
+            faults.append(InputError("scenario.run", None, "settings of the run, in a record"))
+        elif not faults:
             faults = list(run_faults(scenario))
     fix = "run the scenario anew; this program did not write this record"
     raise_faults([InputError(x.name, x.value, x.allowed, x.fix or fix) for x in faults])
     return scenario
 
 
-def _as_declared(experiment: Experiment, options: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Options as the experiment takes them: JSON knows no tuples."""
-    declared = {option.name for option in fields(experiment.load().Options)}
-    if set(options) != declared:
-        names = ", ".join(sorted(set(options) ^ declared))
-        why = f"a record of this version's {experiment.name}, whose options are others: {names}"
-        raise InputError("record", str(path), why, "run the experiment again")
-    return {name: tuple(x) if isinstance(x, list) else x for name, x in options.items()}
+def _out_of_range(value: Any, place: str, unit: str | None = None) -> Iterator[InputError]:
+    """Numbers beyond the range that a scenario file has for their unit."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if name != "dt_s":  # a step that was chosen may be short; run_faults judges it
+                yield from _out_of_range(part, f"{place}.{name}", unit_of(name))
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _out_of_range(part, f"{place}[{number}]", unit)
+    elif unit in RANGES and isinstance(value, int | float) and value:
+        low, high = RANGES[unit]
+        if not low <= value <= high:
+            yield InputError(place, value, f"a number from {low:g} to {high:g}, in {unit}, or 0")
 
 
-def _changed(record: Mapping[str, Any], source: str) -> list[str]:
-    now = versions()
-    found = [
-        f"{name} was {record['versions'].get(name, 'absent')}, is {now.get(name, 'absent')}"
-        for name in sorted({*now, *record["versions"]})
-        if record["versions"].get(name) != now.get(name)
-    ]
-    if record["source_sha256"] != source:
-        then, here = record["code_version"], code_version()
-        found.append(f"the program's source was another one (then {then}, now {here})")
-    return found
+# --- what else differs ----------------------------------------------------------------------------
 
 
-def _difference(file: Path, recorded: str, now: bytes | None) -> str:
-    """The first row that differs, if the table beside the record is still what was recorded."""
-    if now is None:
-        return "this version makes no such table"
+def _of_checks(record: Record, result: Result) -> Iterator[tuple[str, str]]:
+    """Checks, averages and failures that are not those of the record."""
+    now = [(check, check.record()) for check in result.checks]
+    if len(now) != len(record.checks):
+        yield "checks", f"{len(record.checks)} were recorded, now there are {len(now)}"
+    for was, (check, is_now) in zip(record.checks, now, strict=False):
+        digits = SOLVED_DIGITS if check.solved else DIGITS
+        for one in departures(was.model_dump(), is_now, f"check {check.name!r}", digits):
+            if not one.agrees:
+                yield one.place, str(one)
+    for one in departures(record.outcome, plain_json(result.outcome, DIGITS), "outcome"):
+        if not one.agrees:
+            yield one.place, str(one)
+
+
+def _elsewhere(record: Record) -> Iterator[str]:
+    """Versions and machine that are not those of the record."""
+    for was, now in ((record.versions, versions()), (record.machine, machine())):
+        for name in sorted({*was, *now}):
+            if was.get(name) != now.get(name):
+                yield f"{name} was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
+
+
+def _changed(record: Record, result: Result, source: str) -> Iterator[str]:
+    """What else is not as it was: code, papers, facts, the command."""
+    if record.source_sha256 != source:
+        then, now = record.code_version, code_version()
+        yield f"the program's source was another one (then {then}, now {now})"
+    papers = [paper for paper in record.papers if paper not in result.papers]
+    papers += [paper for paper in result.papers if paper not in record.papers]
+    if papers:
+        yield f"papers in one of record and run only: {'; '.join(papers)}"
+    told = plain_json(result.scenario)
+    for one in departures(record.scenario, told, "scenario", SOLVED_DIGITS):
+        if not one.agrees:
+            yield str(one)
+    yield from _command_differs(record)
+
+
+def _command_differs(record: Record) -> Iterator[str]:
+    """Where the command of a record says another thing than its other fields."""
     try:
-        then = file.read_bytes()
-    except OSError:
-        return "another hash (the recorded table is not beside the record)"
-    if sha256(then) != recorded:
-        return f"another hash ({file} was changed since, so rows cannot be compared)"
-    if file.suffix != ".csv":
-        return "another hash"
-    return _first_row(then, now)
+        words = shlex.split(record.command)
+    except ValueError:
+        words = ["?"]
+    if not words:  # a run from Python
+        return
+    verb = "simulate" if record.experiment.startswith("simulate ") else "run"
+    facts = {"seed": record.seed, **record.options}
+    same = words[:2] == ["synapse-abm", verb] and (verb != "run" or record.experiment in words)
+    same &= bool(facts.pop("quick", False)) == ("--quick" in words)
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        option, _, value = word.partition("=")
+        fact = facts.get(option.removeprefix("--").replace("-", "_"))
+        if option.startswith("--") and isinstance(fact, str | int | float) and fact is not True:
+            told = value or after
+            same &= told == str(fact) or _number(told) == fact
+    if not same:
+        yield f"the command is not that of the recorded run: {record.command}"
 
 
-def _edited(file: Path, table: bytes) -> str:
-    """How the file beside the record departs from its table; empty if it does not, or is gone."""
+def _number(text: str) -> float | None:
     try:
-        held = file.read_bytes()
-    except OSError:
-        return ""
-    if held == table:
-        return ""
-    if file.suffix != ".csv":
-        return "the file was changed since"
-    return f"the file was changed since; {_first_row(table, held)}"
-
-
-def _first_row(before: bytes, after: bytes) -> str:
-    """The first row in which two tables (CSV) differ."""
-    old_rows, new_rows = (data.decode(errors="replace").splitlines() for data in (before, after))
-    for number, (old, new) in enumerate(zip(old_rows, new_rows, strict=False)):
-        if old != new:
-            return f"row {number} (0: header) was {old!r}, is {new!r}"
-    return f"{len(old_rows) - 1} rows were recorded, now there are {len(new_rows) - 1}"
+        return float(text)
+    except ValueError:
+        return None

@@ -16,14 +16,14 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
-from synapse_abm.core.files import sha256
+from synapse_abm.core.files import RECORD, sha256, write_folder
 from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, json_bytes, plain_json, significant
 
 if TYPE_CHECKING:
@@ -158,6 +158,10 @@ class Table:
         pq.write_table(pa.table(arrays), sink, compression="zstd")
         return bytes(sink.getvalue().to_pybytes())
 
+    def files(self) -> dict[str, bytes]:
+        """Both forms of the table, by file name."""
+        return {f"{self.name}.csv": self.csv(), f"{self.name}.parquet": self.parquet()}
+
     def to_pandas(self) -> pd.DataFrame:
         """The table as a data frame."""
         import pandas as pd
@@ -169,6 +173,13 @@ class Table:
         """A table of the columns of ``frame``; its index is dropped."""
         return cls(name, {str(column): frame[column].tolist() for column in frame.columns})
 
+    def unit(self, column: str) -> Callable[[float, float], float]:
+        """What one unit of the last digit written of two numbers of a column is."""
+        if column not in self.solved:
+            return last_unit
+        least = 10.0 ** -_decimals(self._cells()[column])
+        return lambda one, other: max(last_unit(one, other, SOLVED_DIGITS), least)
+
     def _cells(self) -> dict[str, list[Cell]]:
         return {name: _plain(self.name, name, column) for name, column in self.columns.items()}
 
@@ -179,25 +190,34 @@ class Table:
         }
 
 
+def last_unit(one: float, other: float, digits: int = DIGITS) -> float:
+    """One unit of the last of so many significant digits of the larger of two numbers."""
+    size = max(abs(one), abs(other))
+    return 10.0 ** (math.floor(math.log10(size)) + 1 - digits) if 0 < size < math.inf else 0.0
+
+
 def _to(digits: int, cells: list[Cell]) -> list[Cell]:
     return [significant(cell, digits) if isinstance(cell, float) else cell for cell in cells]
 
 
 def _solved(cells: list[Cell]) -> list[Cell]:
-    """Cells to the digits of a solver, and nothing finer than a millionth of them of the largest.
+    decimals = _decimals(cells)
+    return [
+        float(f"{cell:.{decimals}f}") + 0.0 if isinstance(cell, float) else cell
+        for cell in _to(SOLVED_DIGITS, cells)
+    ]
 
-    What ought to be zero comes out of a solver as noise, different on every processor: 1e-17 has
-    no digits that mean anything in a column of ones.
+
+def _decimals(cells: Iterable[Cell]) -> int:
+    """The last decimal place that means something in a column from a solver.
+
+    It is as far below the last digit of the largest number as that digit is below the first. What
+    ought to be zero comes out of a solver as noise, different on every processor: 1e-17 has no
+    digits that mean anything in a column of ones.
     """
-    cells = _to(SOLVED_DIGITS, cells)
     sizes = (abs(cell) for cell in cells if isinstance(cell, float) and math.isfinite(cell))
     largest = max(sizes, default=0.0)
-    if largest == 0.0:
-        return cells
-    decimals = max(0, 2 * SOLVED_DIGITS - 1 - math.floor(math.log10(largest)))
-    return [
-        float(f"{cell:.{decimals}f}") + 0.0 if isinstance(cell, float) else cell for cell in cells
-    ]
+    return max(0, 2 * SOLVED_DIGITS - 1 - math.floor(math.log10(largest))) if largest else 0
 
 
 def _plain(table: str, name: str, column: Any) -> list[Cell]:
@@ -272,6 +292,8 @@ class Result:
         What was simulated: plain values, units in the names.
     papers
         Citations behind the parts that were used.
+    outcome
+        What else came of it, for the record: averages of a simulation, replicates that failed.
     data
         The same as the experiment's own type, for its figures and for Python users; not written.
     """
@@ -282,6 +304,7 @@ class Result:
     verdict: str
     scenario: Mapping[str, Any] = field(default_factory=dict)
     papers: Sequence[str] = ()
+    outcome: Mapping[str, Any] = field(default_factory=dict)
     data: Any = None
 
     def __getitem__(self, table: str) -> Table:
@@ -294,8 +317,7 @@ class Result:
 
     def table_files(self) -> dict[str, bytes]:
         """File name and contents of every table, as CSV and as Parquet."""
-        csv_files = {f"{table.name}.csv": table.csv() for table in self.tables}
-        return csv_files | {f"{table.name}.parquet": table.parquet() for table in self.tables}
+        return {name: data for table in self.tables for name, data in table.files().items()}
 
 
 class Report(Protocol):
@@ -312,36 +334,81 @@ class Report(Protocol):
         """The contents of ``--json FILE``, in the documented format."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """``run.json``: everything needed to know what was done, and to do it again."""
+def write_run(
+    folder: Path, result: Result, figures: Mapping[str, bytes], *, experiment: str, seed: int,
+    command: str, options: Mapping[str, Any], seconds: float, source: str,
+    script_sha256: str | None = None, drug_files: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Write figures, tables and ``run.json``: all that is needed to know what was done, and to do
+    it again.
 
-    experiment: str
-    seed: int
-    command: str
-    options: Mapping[str, Any]
-    wall_s: float
-    versions: Mapping[str, str]
-    code_version: str
-    source_sha256: str
-    checks: Sequence[Check]
-    table_sha256: Mapping[str, str]
-    scenario: Mapping[str, Any]
-    papers: Sequence[str]
+    Parameters
+    ----------
+    source
+        Hash of the program's source when the run began.
+    script_sha256
+        Hash of an experiment of one's own; None for those of the program.
+    drug_files
+        Hashes of the files of one's own that the options name, by path.
+    """
+    tables = result.table_files()
+    record = {
+        "experiment": experiment, "seed": seed, "command": command, "options": options,
+        "wall_s": round(seconds, 3), "versions": versions(), "machine": machine(),
+        "code_version": code_version(), "source_sha256": source, "script_sha256": script_sha256,
+        "drug_files": drug_files or {}, "checks": [check.record() for check in result.checks],
+        "outcome": plain_json(result.outcome, DIGITS),
+        "table_sha256": {name: sha256(data) for name, data in tables.items()},
+        "scenario": result.scenario, "papers": result.papers,
+    }  # fmt: skip
+    write_folder(folder, {**figures, **tables, RECORD: json_bytes(signed(record))})
 
-    def json(self) -> bytes:
-        """The record as indented JSON, with a hash of what is needed to do it again."""
-        given = input_sha256(self.experiment, self.seed, self.options, self.scenario)
-        checks = [check.record() for check in self.checks]
-        return json_bytes(asdict(self) | {"checks": checks, "input_sha256": given})
+
+def signed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with hashes of its fields and of the whole, so that an edit shows, and where.
+
+    They are no proof against forgery, since anyone can sign anew: running it again is.
+    """
+    fields = {name: plain_json(value) for name, value in record.items() if name not in SIGNATURE}
+    fields["field_sha256"] = {name: _hash(value)[:16] for name, value in fields.items()}
+    return fields | {"record_sha256": _hash(fields)}
 
 
-def input_sha256(
-    experiment: str, seed: int, options: Mapping[str, Any], scenario: Mapping[str, Any]
-) -> str:
-    """One hash over what a run was asked for; the same after a trip through JSON."""
-    given = plain_json([experiment, seed, options, scenario])
-    return sha256(json.dumps(given, separators=(",", ":"), sort_keys=True).encode())
+#: The fields of a record that vouch for the others.
+SIGNATURE = ("field_sha256", "record_sha256")
+
+
+def _hash(value: object) -> str:
+    """Hash of plain values, the same after a trip through JSON."""
+    return sha256(json.dumps(value, separators=(",", ":"), sort_keys=True).encode())
+
+
+def machine() -> dict[str, str]:
+    """What of the machine could change a last digit: vector units, and who does linear algebra.
+
+    Compiled code, NumPy and BLAS choose their instructions separately, each by its own settings.
+    """
+    import llvmlite.binding as llvm
+    import numpy as np
+    import scipy.linalg  # noqa: F401  (brings its own BLAS, which is to be listed)
+    from numba.core.config import CPU_FEATURES, CPU_NAME  # type: ignore[attr-defined]
+    from threadpoolctl import threadpool_info
+
+    chosen = CPU_FEATURES or llvm.get_host_cpu_features().flatten()
+    wide = ("+avx", "+fma", "+sse4", "+neon", "+sve", "+asimd")
+    features = sorted(name[1:] for name in chosen.split(",") if name.startswith(wide))
+    build: Any = np.show_config(mode="dicts")
+    blas = [
+        f"{one['internal_api']} {one['version']} {one.get('architecture')}, "
+        f"{one['num_threads']} threads"
+        for one in threadpool_info() if one["user_api"] == "blas"
+    ]  # fmt: skip
+    return {
+        "processor": CPU_NAME or llvm.get_host_cpu_name(),
+        "compiled_for": " ".join(features),
+        "numpy_uses": " ".join(build["SIMD Extensions"]["found"]),
+        "blas": "; ".join(sorted(blas)),
+    }
 
 
 def versions() -> dict[str, str]:

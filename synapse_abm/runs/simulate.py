@@ -19,20 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapse_abm.core.errors import InputError, InputErrors, raise_faults
-from synapse_abm.core.files import RECORD, output_folder, sha256, write_folder
+from synapse_abm.core.files import output_folder
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.sealed import CheckpointError
-from synapse_abm.core.text import DIGITS, plain_json, text_table
+from synapse_abm.core.text import text_table
 from synapse_abm.runs import sweep
-from synapse_abm.runs.results import (
-    Check,
-    Result,
-    RunRecord,
-    Table,
-    code_version,
-    source_sha256,
-    versions,
-)
+from synapse_abm.runs.results import Check, Result, Table, source_sha256, versions, write_run
 from synapse_abm.runs.sweep import Failure, PiecesFailed
 from synapse_abm.statistics import (
     Estimate,
@@ -500,56 +492,47 @@ def write(
     OutputError
         If ``out`` cannot be written; noticed before the computation starts.
     """
-    identity = (scenario.model_dump_json(), seed, engine, source_sha256(), versions())
+    source = source_sha256()
+    identity = (scenario.model_dump_json(), seed, engine, source, versions())
     with (
         output_folder(out) as folder,
         sweep.using(workers, sweep.Cache(folder, "simulate", *identity)),
     ):
         found = simulate(scenario, seed=seed, engine=engine, progress=progress)
-        result = result_of(found)
-        tables = result.table_files()
-        record = RunRecord(
-            experiment=f"simulate {scenario.name}",
-            seed=found.seed,
-            command=command,
-            options={
-                "engine": found.engine,
-                "averages": plain_json(found.record(), DIGITS),
-                "failed": [str(each) for each in found.failures],
-            },
-            wall_s=round(found.seconds, 3),
-            versions=versions(),
-            code_version=code_version(),
-            source_sha256=source_sha256(),
-            checks=result.checks,
-            table_sha256={name: sha256(data) for name, data in tables.items()},
-            scenario=result.scenario,
-            papers=result.papers,
-        )
-        write_folder(folder, {**_figure_files(found), **tables, RECORD: record.json()})
+        write_run(
+            folder, result_of(found), _figure_files(found), experiment=f"simulate {scenario.name}",
+            seed=found.seed, command=command, options={"engine": found.engine},
+            seconds=found.seconds, source=source,
+        )  # fmt: skip
     return found
 
 
-def result_of(found: Simulated) -> Result:
-    """Table, checks and scenario as experiments give them."""
+def result_of(found: Simulated, *, own_files: bool = True) -> Result:
+    """Table, checks and scenario as experiments give them.
+
+    Without ``own_files``, no file of the user's is opened: drugs from there are cited by name.
+    """
     scenario = found.scenario
+    outcome = {"averages": found.record(), "failed": [str(each) for each in found.failures]}
     return Result(
         [found.table()], found.checks(), found.text(), scenario.name,
-        scenario.model_dump(mode="json"), _papers(scenario),
+        scenario.model_dump(mode="json"), _papers(scenario, own_files), outcome,
     )  # fmt: skip
 
 
-def _papers(scenario: Scenario) -> list[str]:
-    """Citations of the constants; the file's name where a file of the user's is gone."""
+def _papers(scenario: Scenario, own_files: bool) -> list[str]:
+    """Citations of the constants; the file's name where a file of the user's is not read."""
     from synapse_abm import pharmacology
+    from synapse_abm.pharmacology.library import own_file
 
-    found = list[str]()
+    papers = list[str]()
     for name in [x.taken_from for x in scenario.ligands.values() if x.taken_from]:
         try:
-            found += pharmacology.ligand(name).sources()
+            closed = own_file(name) and not own_files
+            papers += [name] if closed else pharmacology.ligand(name).sources()
         except (InputError, InputErrors):
-            found.append(name)
-    return list(dict.fromkeys(found))
+            papers.append(name)
+    return list(dict.fromkeys(papers))
 
 
 def _figure_files(found: Simulated) -> dict[str, bytes]:
