@@ -18,10 +18,11 @@ from synapse_abm.bench.plain_mesa import Molecule, PlainMesa, Transporter
 from synapse_abm.bench.scenarios import LIGAND, TARGET, half_bound, koff_dt_of, one_cell
 from synapse_abm.cli import main
 from synapse_abm.core import rng
+from synapse_abm.core.draws import HOP_STREAM
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.text import json_bytes
 from synapse_abm.synapse.agents.model import SynapseModel
-from synapse_abm.synapse.engine.kernels import BLOCK, HOP_STREAM
+from synapse_abm.synapse.engine.kernels import BLOCK
 
 TINY = Effort(
     molecules=(40, 100, 200),

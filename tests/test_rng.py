@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from synapse_abm.core import rng
+from synapse_abm.core import draws, rng
 from synapse_abm.core.rng import AddressError, Stream
-from synapse_abm.synapse.engine import kernels
 
 # Known-answer vectors of Random123 (Salmon et al. 2011): philox4x32, 10 rounds.
 KNOWN = [
@@ -32,7 +31,7 @@ def words(text: str) -> tuple[int, ...]:
 def test_published_vectors(counter: str, key: str, expected: str) -> None:
     assert rng.philox4x32(words(counter), words(key)) == words(expected)  # type: ignore[arg-type]
     args = [np.uint32(w) for w in words(counter) + words(key)]
-    assert tuple(int(w) for w in kernels.philox(*args)) == words(expected)
+    assert tuple(int(w) for w in draws.philox(*args)) == words(expected)
 
 
 @given(
@@ -104,8 +103,8 @@ def test_uniforms_stay_off_zero_and_one() -> None:
     lowest, highest = rng.uniform(0), rng.uniform(2**64 - 1)
     assert lowest == 2.0**-53
     assert 0.0 < lowest < highest < 1.0
-    assert kernels.uniform(np.uint64(2**64 - 1)) == highest
-    assert kernels.uniform(np.uint64(0)) == lowest
+    assert draws.uniform(np.uint64(2**64 - 1)) == highest
+    assert draws.uniform(np.uint64(0)) == lowest
 
 
 def edge_uniforms() -> list[float]:
@@ -153,7 +152,7 @@ def test_waiting_times_agree_between_interpreter_and_compiler() -> None:
     def compiled(x: np.ndarray) -> np.ndarray:
         out = np.empty_like(x)
         for i in range(x.size):
-            out[i] = kernels.exponential(x[i])
+            out[i] = draws.exponential(x[i])
         return out
 
     u = rng.uniforms(rng.entity_words(5, 0, 0, Stream.REACT, 0, 0, 200_000)).tolist()

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from synapse_abm.core.compiling import compiled
+from synapse_abm.core.draws import HOP_STREAM, fill_entities
 from synapse_abm.core.rng import key_words
-from synapse_abm.synapse.engine.kernels import BLOCK, HOP_STREAM, fill_entities
+from synapse_abm.synapse.engine.kernels import BLOCK
 
 _KEY = tuple(np.uint32(word) for word in key_words(1))
 

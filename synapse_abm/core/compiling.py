@@ -22,6 +22,7 @@ from platformdirs import user_cache_dir
 KERNEL_SOURCES = (
     "core/compiling.py",
     "core/rng.py",
+    "core/draws.py",
     "core/arithmetic.py",
     "synapse/engine/layout.py",
     "synapse/engine/kernels.py",

@@ -26,8 +26,14 @@ import numpy as np
 
 from synapse_abm.core import arithmetic
 from synapse_abm.core.compiling import compiled
-from synapse_abm.core.rng import Stream
-from synapse_abm.synapse.engine.kernels import exponential, fill_draws, high_words, uniform
+from synapse_abm.core.draws import (
+    SPIKE_STREAM,
+    exponential,
+    fill_draws,
+    high_words,
+    u32,
+    uniform,
+)
 from synapse_abm.synapse.engine.layout import F64, I64, U32, U64
 
 # Lists of a place: molecules that are free or inside; transporters and receptors by what they hold.
@@ -90,8 +96,6 @@ INTEGRALS = 16
 # Neuron.meta.
 STEP, NEXT_ID, SPIKES, FULL, NEXT_DRUG = range(5)
 
-u32, u64 = np.uint32, np.uint64
-SPIKE_STREAM = u32(Stream.SPIKE)
 CLOCK, RELEASE = u32(0), u32(1)  # entities
 BUFFER = 32  # blocks of random numbers drawn at a time
 

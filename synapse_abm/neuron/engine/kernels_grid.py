@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synapse_abm.core.compiling import compiled
+from synapse_abm.core.draws import exponential
 from synapse_abm.neuron.engine.kernels import (
     CHANNELS,
     CONTENT,
@@ -54,7 +55,7 @@ from synapse_abm.neuron.engine.kernels import (
     relaxed,
 )
 from synapse_abm.synapse.engine import kernels
-from synapse_abm.synapse.engine.kernels import arrival_draw, create, discard, exponential
+from synapse_abm.synapse.engine.kernels import arrival_draw, create, discard
 from synapse_abm.synapse.engine.layout import COMPARTMENT, END, F64, I64, INSIDE, LIMIT, START
 
 NEURON = 1000  # entity of its random numbers

@@ -9,21 +9,26 @@ fast-math is used.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
-from synapse_abm.core import rng
 from synapse_abm.core.compiling import compiled
-from synapse_abm.core.rng import (
-    LN2_HIGH,
-    LN2_LOW,
-    PHILOX_M0,
-    PHILOX_M1,
-    PHILOX_W0,
-    PHILOX_W1,
-    ROOT_HALF,
-    Stream,
+from synapse_abm.core.draws import (
+    ARRIVE_STREAM,
+    HALF,
+    HOP_STREAM,
+    LEAVE_STREAM,
+    REACT_STREAM,
+    WORD,
+    ZERO,
+    exponential,
+    fill_draws,
+    fill_entities,
+    high_words,
+    philox,
+    u32,
+    u64,
+    uniform,
 )
 from synapse_abm.synapse.engine.layout import ARRIVE as ARRIVE_EVENT
 from synapse_abm.synapse.engine.layout import (
@@ -79,80 +84,11 @@ BLOCK = 1024  # rows per pass
 GROUP = np.uint64(8)  # offsets tested at a time; divides BLOCK
 BUFFER = 16  # blocks of random numbers drawn at a time by a clock
 
-u32, u64, f64 = np.uint32, np.uint64, np.float64
-M0, M1, W0, W1 = u64(PHILOX_M0), u64(PHILOX_M1), u32(PHILOX_W0), u32(PHILOX_W1)
-WORD, HALF, SHIFT12, SHIFT52 = u64(0xFFFFFFFF), u64(32), u64(12), u64(52)
-MANTISSA, EXPONENT_OF_HALF = u64((1 << 52) - 1), u64(0x3FE << 52)
 FIELD, SIXTEEN = u64(0xFFFF), u64(16)
 DIRECT_SHIFT, MIXED_OFFSET = u64(32 - DIRECT_BITS), u32(MIXED)
 UPPER, TOP_BITS = u32(16), u32(0x80008000)
-ZERO, ONE, FIVE, BITS = u32(0), u32(1), u32(5), u32(31)
+ONE, FIVE, BITS = u32(1), u32(5), u32(31)
 NONE, NEXT = u64(0), u64(1)
-atanh_tail = compiled(rng.atanh_tail)
-HOP_STREAM, REACT_STREAM = u32(Stream.HOP), u32(Stream.REACT)
-LEAVE_STREAM, ARRIVE_STREAM = u32(Stream.LEAVE), u32(Stream.ARRIVE)
-
-
-# --- random numbers ------------------------------------------------------------------------------
-
-
-@compiled
-def philox(c0, c1, c2, c3, k0, k1):
-    """One block of Philox4x32-10 (``rng.philox4x32``)."""
-    for _ in range(10):
-        p0 = M0 * u64(c0)
-        p1 = M1 * u64(c2)
-        c0, c1 = u32(p1 >> HALF) ^ c1 ^ k0, u32(p1 & WORD)
-        c2, c3 = u32(p0 >> HALF) ^ c3 ^ k1, u32(p0 & WORD)
-        k0, k1 = u32(k0 + W0), u32(k1 + W1)
-    return c0, c1, c2, c3
-
-
-@compiled
-def high_words(plan, stream, step):
-    """Counter words 2 and 3 (``rng.counter_high``)."""
-    upper = u32((u64(step) >> HALF) << u64(26))
-    return u32(u64(step) & WORD), u32(upper | plan.origin | stream)
-
-
-@compiled
-def fill_entities(words, n, first, c2, c3, k0, k1):
-    """Draws 0 and 1 of ``n`` neighbouring entities: two 64-bit words each."""
-    for i in range(n):
-        a, b, c, d = philox(u32(first + u32(i)), ZERO, c2, c3, k0, k1)
-        words[2 * i] = u64(a) | u64(b) << HALF
-        words[2 * i + 1] = u64(c) | u64(d) << HALF
-
-
-@compiled
-def fill_draws(words, n, entity, first, c2, c3, k0, k1):
-    """Draws 2 ``first`` ... of one entity: two 64-bit words a block."""
-    for i in range(n):
-        a, b, c, d = philox(entity, u32(first + u32(i)), c2, c3, k0, k1)
-        words[2 * i] = u64(a) | u64(b) << HALF
-        words[2 * i + 1] = u64(c) | u64(d) << HALF
-
-
-@compiled
-def uniform(word):
-    """Open interval (0, 1) (``rng.uniform``)."""
-    return (float(word >> SHIFT12) + 0.5) * 2.0**-52
-
-
-@partial(compiled, checks_divisors=False)
-def exponential(u):
-    """Waiting time at rate one (``rng.exponential``); without a branch, so that loops of it are
-    vectorised.
-    """
-    bits = f64(u).view(np.uint64)
-    m = u64(bits & MANTISSA | EXPONENT_OF_HALF).view(np.float64)
-    e = float(np.int64(bits >> SHIFT52)) - 1022.0
-    low = m < ROOT_HALF
-    m, e = m + m if low else m, e - 1.0 if low else e
-    f = m - 1.0
-    s, half = f / (2.0 + f), 0.5 * f * f
-    tail = s * (half + atanh_tail(s * s)) + e * LN2_LOW
-    return half - tail - f - e * LN2_HIGH
 
 
 # --- hop -----------------------------------------------------------------------------------------

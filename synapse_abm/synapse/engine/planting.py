@@ -1,8 +1,8 @@
 """Planting bugs: the compiled engine with one line of its source changed.
 
 A statistical test is worth what it catches. A planted bug is a substitution in the source of
-``kernels``, compiled under a private name: patching a function would not reach callers that are
-already compiled.
+``kernels``, or of the ``draws`` that they import, compiled under a private name: patching a
+function would not reach callers that are already compiled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from synapse_abm.core.compiling import cache_folder
 from synapse_abm.core.files import write_atomic
 
 SOURCES = Path(__file__).parents[2]
-KERNELS = "synapse/engine/kernels.py"
+KERNELS, DRAWS = "synapse/engine/kernels.py", "core/draws.py"
 
 
 #: Source of the decorator for added functions, compiled or not.
@@ -27,6 +27,7 @@ import numba
 
 cached = numba.njit(cache=not __file__.startswith("<"), _nrt=False)
 """
+COMPILED = "from synapse_abm.core.compiling import compiled\n"
 PLAIN = """
 
 def compiled(function, **options):
@@ -35,6 +36,8 @@ def compiled(function, **options):
 
 cached = compiled
 """
+
+type Replacements = Iterable[tuple[str, str]]
 
 
 def plant(
@@ -46,7 +49,7 @@ def plant(
     interpreted: bool = False,
 ) -> ModuleType:
     """The module ``kernels`` (or another compiled one) with ``old`` replaced by ``new`` in its
-    source.
+    source, or in that of ``core.draws`` as it uses them.
 
     Parameters
     ----------
@@ -67,57 +70,71 @@ def plant(
     ValueError
         If an ``old`` does not occur exactly once: the bug would not be where it is meant to be.
     """
-    source = _changed(((old, new), *further), file)
-    return _module(*_named(source, more, interpreted, _about(old, new)), _about(old, new))
+    return _module(_about(old, new), ((old, new), *further), file, more, interpreted)
 
 
 def is_compiled(old: str, new: str) -> bool:
     """Whether the bug was compiled before, so that planting it takes a second and not fifteen."""
-    _, digest = _named(_changed(((old, new),), KERNELS), "", False, _about(old, new))
-    if f"synapse_abm._planted_{digest}" in sys.modules:
+    _, name = _sources(_about(old, new), ((old, new),))[-1]
+    if f"synapse_abm.{name}" in sys.modules:
         return True
     folder = cache_folder()
-    return folder is not None and any(folder.rglob(f"planted_{digest}.advance*.nbi"))
+    return folder is not None and any(folder.rglob(f"{name}.advance*.nbi"))
 
 
 def extended(more: str, *, interpreted: bool = False) -> ModuleType:
     """The module ``kernels`` as it is, with the functions in the source ``more`` added."""
-    about = "kernels with functions added"
-    return _module(*_named((SOURCES / KERNELS).read_text(), more, interpreted, about), about)
+    return _module("kernels with functions added", (), KERNELS, more, interpreted)
 
 
 def _about(old: str, new: str) -> str:
     return f"kernels with {new!r} for {old!r}"
 
 
-def _changed(replacements: Iterable[tuple[str, str]], file: str) -> str:
-    source = (SOURCES / file).read_text()
+def _sources(
+    about: str, replacements: Replacements, file: str = KERNELS, more: str = "",
+    interpreted: bool = False,
+) -> list[tuple[str, str]]:  # fmt: skip
+    """Sources and names of the modules to make: of the draws, unless they stay as they are, and of
+    ``file``, which imports them.
+    """
+    texts = {path: (SOURCES / path).read_text() for path in (DRAWS, file)}
+    draws = texts[DRAWS]
     for old, new in replacements:
-        if source.count(old) != 1:
-            count = source.count(old)
-            raise ValueError(f"{old!r} occurs {count} times in {file}, not once")
-        source = source.replace(old, new)
-    return source
-
-
-def _named(source: str, more: str, interpreted: bool, about: str) -> tuple[str, str]:
-    """The whole source, and a name for it."""
+        counts = {path: text.count(old) for path, text in texts.items()}
+        if sum(counts.values()) != 1:
+            raise ValueError(f"{old!r} occurs {sum(counts.values())} times in {file}, not once")
+        path = max(counts, key=lambda path: counts[path])
+        texts[path] = texts[path].replace(old, new)
     if interpreted:
-        source = source.replace("from synapse_abm.core.compiling import compiled\n", PLAIN)
+        texts = {path: text.replace(COMPILED, PLAIN) for path, text in texts.items()}
     elif more:
-        source += CACHED
-    source += more
-    return source, hashlib.sha256(f"{about}\0{source}".encode()).hexdigest()[:12]
+        texts[file] += CACHED
+    texts[file] += more
+    made = []
+    if texts[DRAWS] != draws:
+        made.append(_named(about, texts[DRAWS]))
+        own = f"synapse_abm.{made[0][1]}"
+        texts[file] = texts[file].replace("synapse_abm.core.draws", own)
+    return [*made, _named(about, texts[file])]
 
 
-def _module(source: str, digest: str, about: str) -> ModuleType:
-    name = f"synapse_abm._planted_{digest}"
-    if name not in sys.modules:
-        path = _written(f"planted_{digest}.py", source)
-        module = ModuleType(name, about)
-        module.__file__ = path
-        sys.modules[name] = module
-        exec(compile(source, path, "exec"), module.__dict__)
+def _named(about: str, source: str) -> tuple[str, str]:
+    """A source, and a name that no other has."""
+    return source, f"_planted_{hashlib.sha256(f'{about}\0{source}'.encode()).hexdigest()[:12]}"
+
+
+def _module(
+    about: str, replacements: Replacements, file: str, more: str, interpreted: bool
+) -> ModuleType:
+    for source, short in _sources(about, replacements, file, more, interpreted):
+        name = f"synapse_abm.{short}"
+        if name not in sys.modules:
+            path = _written(f"{short}.py", source)
+            module = ModuleType(name, about)
+            module.__file__ = path
+            sys.modules[name] = module
+            exec(compile(source, path, "exec"), module.__dict__)
     return sys.modules[name]
 
 
