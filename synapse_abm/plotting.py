@@ -7,6 +7,7 @@ Figures are made without pyplot: no window system is asked for, nothing global i
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import textwrap
@@ -98,6 +99,17 @@ def smallest_text_px(figure: Figure, width_px: int = 450) -> tuple[float, str]:
 # --- parts of figures -----------------------------------------------------------------------------
 
 
+@styled
+def data_uri(figure: Figure) -> str:
+    """A figure as the address of a picture that a page carries within itself (SVG, its text as
+    text).
+    """
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
 def slide(
     heights: Sequence[float] = (1.0,), height: float = 5.4, title: str = ""
 ) -> tuple[Figure, list[Axes]]:
@@ -108,6 +120,14 @@ def slide(
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=list(heights))
     message(figure, title)
     return figure, list(axes[:, 0])
+
+
+def small(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure for a page that shows many, with one panel; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    ax = figure.subplots()
+    ax.tick_params(labelsize=9)
+    return figure, ax
 
 
 def panel_table(

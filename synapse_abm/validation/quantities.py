@@ -148,8 +148,7 @@ class Distribution:
             expected = float(np.arange(marginal.size) @ marginal / marginal.sum())
             number = Number(self.id, self.name, expected, self.margin, mean(column))
             rows.append(number.look(sample, rule, stage))
-        order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.CONTINUE, Verdict.PASS]
-        return min((row.verdict for row in rows), key=order.index)
+        return worst(rows)
 
     def _chi_square(self, sample: Sample) -> ChiSquare | None:
         """Pearson's test; None while there are too few observations for two bins."""
@@ -178,6 +177,15 @@ class Distribution:
         It is the chi-square of one observation if the law gave all that a probability of 1e-12.
         """
         return ChiSquare(share / IMPOSSIBLE, max(self.law.size - 1, 1), 0.0)
+
+
+#: Verdicts, the worst last.
+WORST_LAST = (Verdict.PASS, Verdict.CONTINUE, Verdict.INCONCLUSIVE, Verdict.FAIL)
+
+
+def worst(rows: Sequence[Row]) -> Verdict:
+    """The verdict on all of them: the worst there is."""
+    return max((row.verdict for row in rows), key=WORST_LAST.index)
 
 
 type Quantity = Number | Distribution

@@ -18,7 +18,9 @@ from synapse_abm.validation.quantities import (
     OCCUPANCY,
     RELATIVE,
     SPREAD,
+    WORST_LAST,
     Row,
+    worst,
 )
 from synapse_abm.validation.trials import ASKED, DECIDING, SLACK
 
@@ -179,7 +181,18 @@ class Verdicts:
         """The contents of ``--html FILE``: one page that needs nothing else."""
         from synapse_abm.validation.page import html
 
-        return html(self)
+        rows, bugs = self.rows, self.planted
+        failed = any(row.verdict is Verdict.FAIL for row in rows)
+        failed |= any(bug.caught is False for bug in bugs)
+        overall = "PASS" if self.passed else "FAIL" if failed else "INCONCLUSIVE"
+        return html(
+            rows, self.parameters, found=self, overall=overall, power=self.power(),
+            nothing=not rows and not self.failed,
+            counts={str(v): n for v in Verdict if (n := sum(row.verdict is v for row in rows))},
+            caught=sum(bug.caught is True for bug in bugs),
+            tried=sum(bug.caught is not None for bug in bugs),
+            versions={"synapse_abm": code_version(), **versions()},
+        )  # fmt: skip
 
     def text(self) -> str:
         """A line for each case, what did not pass, what was not run, and the verdict."""
@@ -250,7 +263,7 @@ class Verdicts:
         return table
 
     def _verdict(self) -> str:
-        counts = {v: sum(row.verdict is v for row in self.rows) for v in _ORDER}
+        counts = {v: sum(row.verdict is v for row in self.rows) for v in WORST_LAST}
         told = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
         if self.errors:
             told = ", ".join([f"{len(self.errors)} ERROR", *([told] if told else [])])
@@ -268,11 +281,3 @@ class Verdicts:
 
 
 TOLD = {True: "yes", False: "NO", None: "not tried"}
-
-
-def worst(rows: Sequence[Row]) -> Verdict:
-    """The verdict on all of them: the worst there is."""
-    return max((row.verdict for row in rows), key=_ORDER.index)
-
-
-_ORDER = [Verdict.PASS, Verdict.CONTINUE, Verdict.INCONCLUSIVE, Verdict.FAIL]
