@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import statistics
+from synapse_abm.core.address import Address
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.runs import dose_response, sweep
 from synapse_abm.runs.results import Check, Result, Table
-from synapse_abm.synapse.engine.network import Address, arrivals_per_cell_s, place_sites
+from synapse_abm.synapse.engine.network import arrivals_per_cell_s, place_sites
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 from synapse_abm.synapse.scenario.timestep import LARGEST_BIAS, in_cell_rate, limits

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from synapse_abm.cli import main
+from synapse_abm.core.address import Address
 from synapse_abm.core.errors import InputError, SynapseError
 from synapse_abm.core.files import sha256
 from synapse_abm.statistics import Rule, Verdict
-from synapse_abm.synapse.engine.network import Address
 from synapse_abm.theory import LonePair
 from synapse_abm.validation import thoroughly, validate
 from synapse_abm.validation.cases import SHIPPED, read_cases

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from synapse_abm.core.address import Address
 from synapse_abm.core.errors import InputError, InputErrors, raise_faults
 from synapse_abm.core.files import output_folder
 from synapse_abm.core.progress import Progress, silent
@@ -35,7 +36,7 @@ from synapse_abm.statistics import (
 )
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
-from synapse_abm.synapse.engine.network import Address, Names
+from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.simulation import CALL_S, Recorder, Series, Simulation, next_chunk
 from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample

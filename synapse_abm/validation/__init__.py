@@ -33,13 +33,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
+from synapse_abm.core.address import Address
 from synapse_abm.core.arguments import check_seed
 from synapse_abm.core.errors import escaped, raise_faults
 from synapse_abm.core.files import sha256
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.statistics import Rule
 from synapse_abm.synapse.engine import kernels
-from synapse_abm.synapse.engine.network import Address
 from synapse_abm.validation.cases import SHIPPED, Case, read_cases
 from synapse_abm.validation.groups import assign, faults_of, said
 from synapse_abm.validation.judge import judge

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 
-from synapse_abm.synapse.engine.network import Address
+from synapse_abm.core.address import Address
 from synapse_abm.synapse.engine.simulation import Series
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from synapse_abm.core.address import Address
 from synapse_abm.statistics import Estimate
-from synapse_abm.synapse.engine.network import Address, CountRows, Names
+from synapse_abm.synapse.engine.network import CountRows, Names
 from synapse_abm.synapse.engine.simulation import Series, Simulation, event_index
 from synapse_abm.synapse.scenario import Batch, Ligand, Reservoir, Scenario
 from synapse_abm.theory import exit_count, immigration_death

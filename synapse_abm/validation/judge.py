@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from synapse_abm.core.address import Address
 from synapse_abm.statistics import Rule, Verdict
-from synapse_abm.synapse.engine.network import Address
 from synapse_abm.validation.quantities import Row
 from synapse_abm.validation.trials import Trial
 

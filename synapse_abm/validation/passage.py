@@ -16,9 +16,9 @@ from types import ModuleType
 
 import numpy as np
 
+from synapse_abm.core.address import Address
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.engine import layout as lay
-from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series, Simulation
 from synapse_abm.synapse.engine.state import State
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+from synapse_abm.core.address import Address
 from synapse_abm.statistics import Rule, Verdict
-from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.planting import is_compiled, plant
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario.definition import Scenario

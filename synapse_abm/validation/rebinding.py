@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from synapse_abm.core.address import Address
 from synapse_abm.statistics import Estimate, from_replicates
-from synapse_abm.synapse.engine.network import Address, CountRows, Names
+from synapse_abm.synapse.engine.network import CountRows, Names
 from synapse_abm.synapse.engine.simulation import Simulation, event_index
 from synapse_abm.synapse.scenario import Grid, Ligand, Scenario, Target
 from synapse_abm.theory import LonePair

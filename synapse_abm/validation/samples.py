@@ -21,9 +21,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from synapse_abm.core.address import Address
 from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replicates
 from synapse_abm.synapse.engine import layout as lay
-from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series, Simulation
 from synapse_abm.synapse.engine.state import State
 from synapse_abm.synapse.scenario.definition import Scenario

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import numpy as np
 
-from synapse_abm.synapse.engine.network import Address, Names
+from synapse_abm.core.address import Address
+from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.simulation import Series, Simulation, event_index
 from synapse_abm.synapse.scenario import Ligand, Scenario
 from synapse_abm.theory import (

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+from synapse_abm.core.address import Address
 from synapse_abm.core.errors import InputError, UnknownName
-from synapse_abm.synapse.engine.network import Address
 from synapse_abm.synapse.engine.simulation import Series
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.validation.cases import Array, Case

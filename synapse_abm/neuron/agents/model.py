@@ -21,15 +21,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import mesa
 import numpy as np
 
 from synapse_abm.core import mesa_clock as clock
+from synapse_abm.core.address import Address, address_of
 from synapse_abm.core.arguments import whole_number
+from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
 from synapse_abm.core.files import write_atomic
+from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron import scenario as par
 from synapse_abm.neuron.agents import checkpoint as keeping
@@ -50,13 +53,9 @@ from synapse_abm.neuron.meanfield.ode import SLOW, Exposure
 from synapse_abm.neuron.scenario import PLACES
 from synapse_abm.neuron.slow import advanced, slow_inputs
 from synapse_abm.synapse.agents.agents import Molecule, Site
-from synapse_abm.synapse.agents.lazy import LazyModel, address_of
 from synapse_abm.synapse.agents.rules import overridden
 from synapse_abm.synapse.engine.layout import F64
-from synapse_abm.synapse.engine.network import Address, Names
-
-if TYPE_CHECKING:
-    from synapse_abm.synapse.agents.collector import StandardCollector
+from synapse_abm.synapse.engine.network import Names
 
 type AgentClasses = Mapping[str, type[mesa.Agent]]
 
@@ -503,8 +502,6 @@ class NeuronModel(LazyModel):
 
     def _standard_collector(self) -> StandardCollector:
         """Time, rate, serotonin, occupancies, and the slow variables."""
-        from synapse_abm.synapse.agents.collector import StandardCollector
-
         found = {name: partial(_read, name=name) for name in ("seconds", "days", "rate_Hz")}
         for place in PLACES:
             for what in ("serotonin_nM", "occupancy"):

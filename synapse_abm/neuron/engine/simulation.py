@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from synapse_abm.core.address import Address
 from synapse_abm.core.arithmetic import raised, rounded
 from synapse_abm.core.rng import (
     MAX_ENTITY,
@@ -29,7 +30,6 @@ from synapse_abm.neuron.meanfield.ode import NO_DRUG, Exposure
 from synapse_abm.neuron.scenario import PLACES, Neuron, free_parameters, receptor_occupancy
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.engine.layout import F64
-from synapse_abm.synapse.engine.network import Address
 
 #: What is recorded: means over a step of free serotonin (molecules), stock, transporters that carry
 #: and that are blocked, receptors with serotonin, at the terminal and at the soma; activated

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,11 +13,13 @@ import mesa
 import numpy as np
 
 from synapse_abm.core import mesa_clock as clock
+from synapse_abm.core.address import Address, address_of
 from synapse_abm.core.arguments import number, whole_number
+from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, collected, raise_faults
+from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
-from synapse_abm.synapse.agents.lazy import LazyModel, address_of
 from synapse_abm.synapse.agents.rules import rule_faults
 from synapse_abm.synapse.agents.stepper import Draws, Readable
 from synapse_abm.synapse.engine import checkpoint
@@ -38,13 +41,12 @@ from synapse_abm.synapse.engine.layout import (
     Store,
     ligand_event,
 )
-from synapse_abm.synapse.engine.network import Address, CountRows, Names
+from synapse_abm.synapse.engine.network import CountRows, Names
 from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation, check_steps
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.variants import scenario_of
 
 if TYPE_CHECKING:
-    from synapse_abm.synapse.agents.collector import StandardCollector
     from synapse_abm.synapse.agents.grid import SynapseGrid, Whereabouts
 
 Engine = Literal["compiled", "agents"]
@@ -320,11 +322,15 @@ class SynapseModel(LazyModel):
             self._whereabouts.move(row, old, new)
 
     def _standard_collector(self) -> StandardCollector:
-        """Occupancies and free molecules."""
-        from synapse_abm.synapse.agents.collector import StandardCollector, reporters
-
-        clamped = [name for name, x in self.synapse.ligands.items() if x.clamped_nM is not None]
-        return StandardCollector(reporters(self.names, frozenset(clamped)))
+        """Time, occupancy of each pair, free molecules; names as in the table of ``simulate``."""
+        reporters: dict[str, Callable[[Any], float]] = {"time_s": attrgetter("seconds")}
+        for target, ligand in self.names.pairs:
+            read = methodcaller("occupancy", target, ligand)
+            reporters[f"occupancy_{target}_{ligand}"] = read
+        for ligand, description in self.synapse.ligands.items():
+            if description.clamped_nM is None:
+                reporters[f"free_{ligand}"] = methodcaller("free", ligand)
+        return StandardCollector(reporters)
 
     @property
     def sites(self) -> list[Site]:

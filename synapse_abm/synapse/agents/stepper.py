@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synapse_abm.core.address import Address
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import (
     MAX_ENTITY,
@@ -59,7 +60,7 @@ from synapse_abm.synapse.engine.layout import (
     X,
     Y,
 )
-from synapse_abm.synapse.engine.network import Address, CountRows
+from synapse_abm.synapse.engine.network import CountRows
 
 if TYPE_CHECKING:
     from synapse_abm.synapse.agents.model import SynapseModel

@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synapse_abm.core.arguments import choice, whole_number
+from synapse_abm.core.address import Address
+from synapse_abm.core.arguments import choice
 from synapse_abm.core.errors import UnknownName
 from synapse_abm.core.rng import (
-    MAX_PLACE,
-    MAX_REPLICATE,
-    MAX_SEED,
     Stream,
     counter_high,
     entity_words,
@@ -29,21 +27,6 @@ from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.heat import hop_table
 from synapse_abm.synapse.engine.layout import DIRECT_BITS, F64, I32, I64, U16, U32, U64
 from synapse_abm.synapse.scenario import Ligand, Scenario
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Whose random numbers these are: seed, replicate and place (see ``rng``)."""
-
-    seed: int
-    replicate: int = 0
-    place: int = 0
-
-    def __post_init__(self) -> None:
-        limits = {"seed": MAX_SEED, "replicate": MAX_REPLICATE, "place": MAX_PLACE}
-        for name, largest in limits.items():  # NumPy's integers are welcome, as plain ones
-            number = whole_number(name, getattr(self, name), 0, largest)
-            object.__setattr__(self, name, number)
 
 
 @dataclass(frozen=True, slots=True)

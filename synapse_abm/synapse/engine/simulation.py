@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from synapse_abm.core.address import Address
 from synapse_abm.core.arguments import choice, instance, whole_number
 from synapse_abm.core.errors import InputError, collected, raise_faults, shown
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP, AddressError
@@ -21,7 +22,7 @@ from synapse_abm.synapse.engine import kernels as compiled_kernels
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.invariants import check
 from synapse_abm.synapse.engine.layout import FULL, I64, LEAVE, LIMIT, NEXT_ID, START
-from synapse_abm.synapse.engine.network import Address, CountRows, Names, Network, build_network
+from synapse_abm.synapse.engine.network import CountRows, Names, Network, build_network
 from synapse_abm.synapse.engine.state import State, build_state
 from synapse_abm.synapse.scenario.definition import Scenario
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synapse_abm.core.address import Address
 from synapse_abm.core.rng import MAX_ENTITY, Stream, molecule_words, uniforms
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.layout import (
@@ -36,7 +37,7 @@ from synapse_abm.synapse.engine.layout import (
     X,
     Y,
 )
-from synapse_abm.synapse.engine.network import Address, CountRows, Names, place_sites
+from synapse_abm.synapse.engine.network import CountRows, Names, place_sites
 from synapse_abm.synapse.scenario.definition import Scenario
 
 

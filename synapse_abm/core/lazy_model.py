@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import mesa
-import numpy as np
-
-from synapse_abm.core.errors import InputError
-from synapse_abm.synapse.engine.network import Address
 
 
 class LazyModel(mesa.Model):  # type: ignore[misc]
@@ -62,24 +57,3 @@ class LazyModel(mesa.Model):  # type: ignore[misc]
     @datacollector.setter
     def datacollector(self, collector: Any) -> None:
         self._datacollector = collector
-
-
-def address_of(rng: Any, replicate: Any) -> Address:
-    """The address that ``rng`` (Mesa's word for a seed) and ``replicate`` give; None draws a seed.
-
-    Raises
-    ------
-    InputError
-        If one of them cannot be used.
-    """
-    if rng is None:
-        rng = secrets.randbits(64)
-    elif isinstance(rng, np.random.SeedSequence):
-        rng = int(rng.generate_state(1, np.uint64)[0])
-    try:
-        return Address(rng, replicate)
-    except InputError as error:
-        if error.name != "seed":
-            raise
-        allowed = f"{error.allowed}, a SeedSequence or None"
-        raise InputError("rng", error.value, allowed, error.fix) from None

@@ -1,0 +1,27 @@
+"""The data collector a model has unless its user sets another.
+
+Mesa 4 replaces ``DataCollector`` by recorders; nothing of ours is built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mesa
+
+
+class StandardCollector(mesa.DataCollector):  # type: ignore[misc]
+    """Collects what it was given, at most once at each time."""
+
+    collects_when_looked_at = True
+
+    def __init__(self, reporters: Mapping[str, Callable[[Any], float]]) -> None:
+        super().__init__(model_reporters=dict(reporters))
+        self._latest: float | None = None
+
+    def collect(self, model: Any) -> None:
+        """Collect, unless that was done at this time."""
+        if model.time != self._latest:
+            self._latest = model.time
+            super().collect(model)
