@@ -18,6 +18,7 @@ from synapse_abm.core.files import sha256
 from synapse_abm.pharmacology.library import Library
 from synapse_abm.runs import compare, rerun, results, simulate
 from synapse_abm.runs.experiment import Experiment, find, own_files, perform
+from synapse_abm.runs.record import Record
 from synapse_abm.runs.results import Table
 from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, RunSettings, Scenario, Target
 
@@ -390,7 +391,7 @@ def test_a_file_of_ones_own_drugs_is_opened_only_when_named_and_unchanged(tmp_pa
     drugs = tmp_path / "own.toml"
     drugs.write_text(OWN_DRUG)
     data = {"drug_files": {str(drugs): sha256(drugs.read_bytes())}}
-    record = rerun.Record.model_construct(**data)
+    record = Record.model_construct(**data)
     with pytest.raises(InputError, match="read the file, then name it: --drugs"):
         rerun._check_drugs(record, [str(drugs)], None)
     rerun._check_drugs(record, [str(drugs)], drugs)

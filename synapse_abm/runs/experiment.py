@@ -34,6 +34,7 @@ import importlib.util
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -175,7 +176,10 @@ def perform(
     module = experiment.load()
     chosen = option_values(module.Options() if options is None else options)
     source, own = source_sha256(experiment.path), own_files(chosen)
-    drugs = {name: sha256(Path(name).read_bytes()) for name in own if Path(name).is_file()}
+    drugs = {}
+    for name in own:
+        with suppress(OSError):  # the experiment says what is wrong with it
+            drugs[name] = sha256(Path(name).read_bytes())
     identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
     with (
         output_folder(out) as folder,
