@@ -85,9 +85,12 @@ def test_full_rows_grow_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_planted_difference_is_found() -> None:
     """Equality is a test with teeth: a swapped order of two equal sites changes the trajectory."""
-    bug = plant("member % n_empty)", "n_empty - 1 - member % n_empty)")
-    honest, planted = Simulation(crowded(), 1), Simulation(crowded(), 1, kernels=bug)
-    assert honest.trajectory_sha256(40, 1) != planted.trajectory_sha256(40, 1)
+    member = "member % n_empty)"
+    honest = Simulation(crowded(), 1).trajectory_sha256(10, 1)
+    for new, equal in ((member, True), (f"n_empty - 1 - {member}", False)):
+        kernels = plant(member, new, interpreted=True)
+        left_to_python = Simulation(crowded(), 1, kernels=kernels)
+        assert (left_to_python.trajectory_sha256(10, 1) == honest) is equal
 
 
 SCRIPT = """
