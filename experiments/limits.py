@@ -8,10 +8,10 @@ Question
 Method
     For each a map of (formula - exact law) over two dimensionless numbers, with lines at 1, 5 and
     10 points, and simulated places on it, which must agree with the exact law. (a, b) closed and
-    well mixed: the law of finite copies. (c) drug from a reservoir, serotonin clamped and carried:
+    well mixed: the law of finite copies. (c) drug from a reservoir, serotonin clamped and taken up:
     sites are independent. (d) one molecule and one site on 11 x 11 cells, released anywhere: the
     occupancy at time t, from the chain of all its states, against the time course of a well-mixed
-    place; and the noise of a long average. (e) one transporter between a held, slow drug and
+    place; and the noise of a long average. (e) one transporter between a clamped, slow drug and
     serotonin in batches: the chain of free count and site. C is the concentration as the books'
     user has it: what went in over the volume where nothing is resupplied (a, b, d), else the free
     one. Errors of simulated points come from 40 batches of at least 50 relaxation times (a, b, c,
@@ -214,7 +214,7 @@ PANELS = {
         "bursts", "e  Bursts of serotonin", "serotonin added by one burst / Km",
         "mean serotonin / Km",
         "Gaddum", bursting, (-1.7, 1.3, 21), (-2, 0.5, 15),
-        "Between bursts the seats are the drug's, so Gaddum with the mean of S says too little "
+        "Between bursts the sites are the drug's, so Gaddum with the mean of S says too little "
         "drug. It takes bursts of Km and a mean above 0.1 Km: nothing is seen at rest.",
     ),
 }  # fmt: skip
@@ -269,9 +269,9 @@ def closed_place(sites: int, copies: int, crowding: float) -> Scenario:
 
 
 def competition_place(drug: float, serotonin: float, sites: int = 100) -> Scenario:
-    """Drug from a reservoir, serotonin clamped and carried (c); both leave equally fast."""
+    """Drug from a reservoir, serotonin clamped and taken up (c); both leave equally fast."""
     leaves = KOFF_S + KCAT
-    held = Ligand(
+    constant = Ligand(
         role="serotonin", clamped_nM=serotonin * KM_NM,
         binding={"SERT": Kinetics(kon_per_nM_s=leaves / KM_NM, koff_per_s=KOFF_S, kcat_per_s=KCAT)},
     )  # fmt: skip
@@ -283,20 +283,20 @@ def competition_place(drug: float, serotonin: float, sites: int = 100) -> Scenar
         name="limits",
         grid=Grid.well_mixed(50 / (drug * KD_NM * units.MOLECULES_PER_NM_UM3)),  # 50 free ones
         targets={"SERT": Target(sites=sites)},
-        ligands={"serotonin": held, "drug": exchanged},
+        ligands={"serotonin": constant, "drug": exchanged},
         dt_s=1 / leaves,
     )
 
 
 def burst_place(burst: float, mean: float) -> Scenario:
-    """One transporter, a held drug, and serotonin in batches (e), as in `bursting`."""
+    """One transporter, a clamped drug, and serotonin in batches (e), as in `bursting`."""
     size = max(1, round(burst * COPIES_AT_KM))
     off = SLOW * CLEARANCE
     released = Ligand(
         role="serotonin",
         batches=(Batch(size=size, rate_per_s=CLEARANCE * mean * COPIES_AT_KM / size),),
         degradation_per_s=CLEARANCE,
-        metabolism_per_s=100.0,  # what was carried is gone
+        metabolism_per_s=100.0,  # what was taken up is gone
         binding={
             "SERT": Kinetics(
                 kon_per_nM_s=(KOFF_S + KCAT) / KM_NM, koff_per_s=KOFF_S, kcat_per_s=KCAT
@@ -444,7 +444,7 @@ class Landmark(NamedTuple):
     y: float
     status: str
     source: str
-    side: str = "right"  # where its label stands: left | right | above | below
+    side: str = "right"  # where its label stands: see SIDES
 
 
 BMAX = "Backstrom 1989 Brain Res 486:261 (Bmax, fmol/mg protein)"
@@ -505,24 +505,48 @@ def landmarks(drug: str) -> list[Landmark]:
         ("d", "varicosity", "synapse", resistance(share), 1.0, "derived",
          f"1000 SERT on 64 x 64 cells, 1 um deep (assumed); {record.full_name}", "above"),
         ("d", "cleft 20 nm deep", "synapse", resistance(cleft), 1.0, "assumed",
-         f"the same SERT in gaps of 20 nm (Nicholson 2011); {record.full_name}", "below"),
+         f"the same SERT in gaps of 20 nm (Nicholson 2011); {record.full_name}", "under"),
         ("d", "PET voxel", "voxel", resistance(share), 20.0, "assumed",
          "the same tissue, minutes to hours after the dose"),
         ("e", "a spike, whole share", "synapse", 93.7 / share.molecules_per_nM / KM_NM, 5 / KM_NM,
-         "derived", f"94 molecules in 41 um3, mean 5 nM (calibrated); {BUNIN}"),
+         "derived", f"94 molecules in 41 um3, mean 5 nM (calibrated); {BUNIN}", "under"),
         ("e", "vesicle of 4700", "synapse", 4700 / share.molecules_per_nM / KM_NM, 5 / KM_NM,
-         "unverified", f"into 41 um3; Bruns & Jahn 1995 Nature 377:62 (leech), not read; {BUNIN}"),
+         "unverified", f"into 41 um3; Bruns & Jahn 1995 Nature 377:62 (leech), not read; {BUNIN}", "above"),
         ("e", "PET voxel, evoked", "voxel", 25.67 / KM_NM, 64.9 / KM_NM, "published",
          f"average over many shares: burst {FSCV}; mean {ABDALLA}", "above"),
     ]  # fmt: skip
     return [Landmark(*row) for row in found]
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What the figures show.
+
+    Attributes
+    ----------
+    maps
+        By panel: x, y, and error of the formula that is judged, in points, shape (y, x).
+    seen
+        Simulated places.
+    noises
+        Resistance ratio, noise of a long average over that of a well-mixed place, and the exact
+        ratio.
+    landmarks
+        Real places.
+    """
+
+    maps: dict[str, tuple[Any, Any, Any]]
+    seen: list[Seen]
+    noises: list[tuple[float, Estimate, float]]
+    landmarks: list[Landmark]
+
+
 # --- results --------------------------------------------------------------------------------------
 
 
-def run(seed: int, quick: bool, progress: Progress, drug: str = "citalopram") -> Result:
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Compute the five maps, simulate places on them, and hold these against the exact laws."""
+    drug = Options(**options).drug
     real = landmarks(drug)
     seen = simulate(seed, quick, progress)
     others = [("noise", r, quick, seed, 100_000 + n) for n, r in enumerate(NOISES)]
@@ -545,14 +569,18 @@ def run(seed: int, quick: bool, progress: Progress, drug: str = "citalopram") ->
         )  # fmt: skip
     points = _point_table(seen, checks)
     safe = _safe_table(maps)
-    facts = {"drug": pharmacology.ligand(drug).full_name, "km_nM": KM_NM, "quick": quick}
+    known = {"drug": pharmacology.ligand(drug).full_name, "km_nM": KM_NM, "quick": quick}
     return Result(
         tables=[*maps, points, _noise_table(noises, checks[len(seen) :]), safe,
                 _landmark_table(real)],
         checks=checks,
         text=_text(safe, points),
         verdict=_verdict(checks, safe),
-        scenario=facts,
+        scenario=known,
+        data=Limits(
+            {key: _grid(table, _judged(key)) for key, table in zip(PANELS, maps, strict=True)},
+            seen, noises, real,
+        ),
         papers=["Gaddum 1937, J Physiol 89:7P", "Morrison 1969, Biochim Biophys Acta 185:269",
                 "Collins & Kimball 1949, J Colloid Sci 4:425",
                 "Rice 1944, Bell Syst Tech J 23:282", *pharmacology.ligand(drug).sources(),
@@ -696,42 +724,31 @@ def _text(safe: Table, points: Table) -> str:
 
 
 def _verdict(checks: list[Check], safe: Table) -> str:
-    held = "agrees" if all(check.passed for check in checks) else "DISAGREES"
+    answer = "agrees" if all(check.passed for check in checks) else "DISAGREES"
     worst = max(abs(check.z or 0.0) for check in checks)
     one = {k: at for k, t, at in zip(safe["panel"], safe["within_points"], safe["limit"],
                                      strict=True) if t == 1.0}  # fmt: skip
     return (
-        f"Simulation {held} with the exact laws at {len(checks)} places (largest |z| {worst:.2f});"
-        f" within one point the hyperbola needs sites below {one['a']:.2g} Kd and serotonin below"
+        f"Simulation {answer} with the exact laws at {len(checks)} places (largest |z|"
+        f" {worst:.2f}); within one point the hyperbola needs sites below {one['a']:.2g} Kd and serotonin below"
         f" {one['c']:.2g} Km, Morrison {one['b']:.2g} copies, Gaddum bursts below"
         f" {one['e']:.2g} Km."
     )
 
 
-def figure(result: Result) -> Figure:
-    """Five maps of error with simulated and real places, and the noise."""
+def figure(result: Result) -> dict[str, Figure]:
+    """One map for a class; all five, and the noise, for experts."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
-
-
-def _draw(result: Result) -> Figure:
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(18.5, 12.6))
-    axes = fig.subplots(2, 3)
-    fig.subplots_adjust(left=0.05, right=0.985, top=0.905, bottom=0.105, hspace=0.46, wspace=0.2)
-    for key, ax in zip(PANELS, [axes[0, 0], axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 2]],
-                       strict=True):  # fmt: skip
-        _draw_map(ax, key, result)
-    _draw_noise(axes[1, 1], result["noise"])
-    _draw_legend(fig)
-    return fig
+    return {
+        "": plotting.styled(_draw)(result.data),
+        "maps": plotting.styled(_draw_maps)(result.data),
+    }
 
 
 MARKS = {"synapse": ("*", "#009E73", 17), "voxel": ("D", "#CC79A7", 10)}
-SIDES = {"right": ((11, -4), "left"), "left": ((-11, -4), "right"), "above": ((0, 12), "center"),
-         "below": ((10, -21), "right")}  # fmt: skip
+SIDES = {"right": ((11, 0), "left"), "left": ((-11, 0), "right"), "above": ((0, 15), "center"),
+         "below": ((10, -16), "right"), "under": ((-2, -16), "left")}  # fmt: skip
 #: Where the lines of 1, 5 and 10 points carry their numbers: clear of points and names.
 NUMBERED = {
     "a": ((0.6, 0.07), (0.6, 0.37), (1.2, 0.9)),
@@ -741,99 +758,121 @@ NUMBERED = {
     "e": ((9.0, 0.06), (4.0, 0.5), (10.0, 0.8)),
 }
 SHADES = ("#FFFFFF", "#FBE9B7", "#F5B95F", "#D9703A")  # below 1, 5, 10 points, and above
+TAUGHT = "c"
 
 
-def _draw_map(ax: Axes, key: str, result: Result) -> None:
-    from matplotlib import patheffects
-    from matplotlib.ticker import FuncFormatter, NullLocator
+def _draw(limits: Limits) -> Figure:
+    """Competition: what every user of an affinity meets."""
+    from synapse_abm import plotting as plot
+
+    title = "An affinity alone misleads once serotonin exceeds a few hundredths of its Km"
+    fig, (ax,) = plot.slide(height=6.4, title=title)
+    _draw_map(ax, TAUGHT, limits)
+    for place in limits.seen:
+        if place.panel == TAUGHT:
+            value, se = _error(place)
+            words = f"{value:+.1f} ± {se:.1f}".replace("-", "\N{MINUS SIGN}")
+            side = "right" if place.x > 30 else "center"
+            plot.named(ax, (place.x, place.y), words, plot.BLUE, (0, 13), ha=side)
+    ax.set_title("points of occupancy by which C/(C + Ki) says too much")
+    ax.set_xlabel("free drug / Ki  (ratio)")
+    ax.set_ylabel("free serotonin / Km  (ratio)")
+    _legend(fig, ncols=2)
+    return fig
+
+
+def _draw_maps(limits: Limits) -> Figure:
+    from synapse_abm import plotting as plot
+
+    title = "Where each textbook formula errs, in points of occupancy"
+    fig, axes = plot.panel_table(3, 2, 13.0, title)
+    for key, ax in zip(PANELS, (*axes[:4], axes[5]), strict=True):
+        _draw_map(ax, key, limits)
+        panel = PANELS[key]
+        ax.set_title(f"{panel.title}:\nerror of {panel.formula}", fontsize=12)
+        ax.set_xlabel(textwrap.fill(panel.x, 34))
+        ax.set_ylabel(panel.y)
+    _draw_noise(axes[4], limits.noises)
+    _legend(fig, ncols=2)
+    return fig
+
+
+def _error(place: Seen) -> tuple[float, float]:
+    """Error of the formula that its map judges, and its standard error, in points."""
+    said = place.said[JUDGED[PANELS[place.panel].formula]]
+    return 100 * (said - place.estimate.value), 100 * place.estimate.se
+
+
+def _draw_map(ax: Axes, key: str, limits: Limits) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     from synapse_abm import plotting as plot
 
-    panel = PANELS[key]
-    x, y, error = _grid(result[f"map_{key}_{panel.name}"], _judged(key))
-    size = np.abs(error)
-    ax.set(xscale="log", yscale="log", xlabel=panel.x, ylabel=panel.y)
-    ax.contourf(x, y, size, levels=[-1, *TOLERANCES, 1e3], colors=SHADES)
-    lines = ax.contour(x, y, size, levels=TOLERANCES, colors="black", linewidths=1.2)
+    x, y, error = limits.maps[key]
+    ax.set(xscale="log", yscale="log")
+    ax.contourf(x, y, np.abs(error), levels=[-1, *TOLERANCES, 1e3], colors=SHADES)
+    lines = ax.contour(x, y, np.abs(error), levels=TOLERANCES, colors="black", linewidths=1.2)
     for level, at in zip(TOLERANCES, NUMBERED[key], strict=True):
-        ax.clabel(lines, [level], fmt=f"{level:g}", fontsize=12, manual=[at])
+        ax.clabel(lines, [level], fmt=f"{level:g}", fontsize=plot.FONT, manual=[at])
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
     ax.grid(visible=False)
-    caption = textwrap.fill(panel.caption, 60)
-    ax.text(0, -0.155, caption, transform=ax.transAxes, fontsize=12, va="top")
-    for axis in (ax.xaxis, ax.yaxis) if key != "d" else (ax.yaxis,):
+    for axis, edges in ((ax.xaxis, x), (ax.yaxis, y)):
+        wide = math.log10(edges[-1] / edges[0]) > 5
+        axis.set_major_locator(LogLocator(100 if wide else 10))
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axis.set_minor_locator(NullLocator())
-    ax.set_title(f"{panel.title}: error of {panel.formula}", fontsize=15)
-    halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-    table = result["points"]
-    for k, px, py, e, se in zip(table["panel"], table["x"], table["y"], table[_judged(key)],
-                                table["error_se_points"], strict=True):  # fmt: skip
-        if k == key:
-            ax.plot([px], [py], "o", color=plot.BLUE, ms=7, mec="white", zorder=7, clip_on=False)
-            digits = 1 if se >= 0.095 else 2
-            told = f"{e:+.{digits}f}\n± {se:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-            shift, align = _beside_edges(ax, px)
-            ax.annotate(told, (px, py), (shift, 5), textcoords="offset points", fontsize=11,
-                        color=plot.BLUE, ha=align, zorder=5, linespacing=0.95,
-                        path_effects=halo)  # fmt: skip
-    marks = result["landmarks"]
-    for row in zip(*(marks[name] for name in Landmark._fields), strict=True):
-        it = Landmark(*row)
-        if it.panel == key:
-            shape, colour, size = MARKS[it.kind]
-            ax.plot([it.x], [it.y], shape, color=colour, ms=size, mec="black", mew=0.8, zorder=6)
-            offset, align = SIDES[it.side]
-            ax.annotate(it.label, (it.x, it.y), offset, textcoords="offset points", fontsize=12,
-                        ha=align, zorder=6, path_effects=halo)  # fmt: skip
+    for place in limits.seen:
+        if place.panel == key:  # filled by its own error: it must look like its surroundings
+            shade = SHADES[int(np.searchsorted(TOLERANCES, abs(_error(place)[0])))]
+            ax.plot([place.x], [place.y], "o", color=shade, ms=9, mec=plot.BLUE, mew=2, zorder=7,
+                    clip_on=False)  # fmt: skip
+    for mark in limits.landmarks:
+        if mark.panel == key:
+            shape, colour, size = MARKS[mark.kind]
+            ax.plot([mark.x], [mark.y], shape, color=colour, ms=size, mec="black", zorder=6)
+            offset, align = SIDES[mark.side]
+            plot.named(ax, (mark.x, mark.y), mark.label, offset=offset, ha=align, zorder=6)
 
 
-def _beside_edges(ax: Axes, x: float) -> tuple[float, str]:
-    """Shift and alignment that keep a label above a point inside the axes."""
-    low, high = np.log(ax.get_xlim())
-    at = (math.log(x) - low) / (high - low)
-    return (-4, "left") if at < 0.07 else (4, "right") if at > 0.93 else (0, "center")
-
-
-def _draw_noise(ax: Axes, noise_table: Table) -> None:
+def _draw_noise(ax: Axes, noises: list[tuple[float, Estimate, float]]) -> None:
     from synapse_abm import plotting as plot
 
     fine = np.logspace(-2.5, 1.5, 25)
     exact = [lone_pair(r).zero_frequency_noise * 2 * lone_pair(r).observed_rate for r in fine]
     ax.plot(fine, exact, color=plot.BLACK, label="exact")
-    ax.axhline(1, color=plot.GREY, ls="--", lw=1.4, label="well-mixed formula")
-    ax.errorbar(noise_table["resistance_ratio"], noise_table["noise_over_well_mixed"],
-                [2 * se for se in noise_table["se"]], fmt="o", color=plot.BLUE, capsize=4,
-                label="simulated, 2 standard errors")  # fmt: skip
-    ax.set(xscale="log", yscale="log", xlabel=PANELS["d"].x, ylabel="noise / well-mixed noise")
-    ax.set_title("d  Slow diffusion: noise of a long average", fontsize=15)
-    ax.legend(loc="upper left", fontsize=12)
-    caption = (
-        "A site that is bound again by the same molecule tells the same news twice. Averages over "
-        "a long time scatter more, as if the place had been watched for a shorter time."
-    )
-    ax.text(0, -0.155, textwrap.fill(caption, 60), transform=ax.transAxes, fontsize=12, va="top")
+    plot.reference(ax, 1, "well-mixed formula", 0.02, ls="--")
+    ratios, estimates = [r for r, _, _ in noises], [estimate for _, estimate, _ in noises]
+    values, half = [e.value for e in estimates], [2 * e.se for e in estimates]
+    plot.measured(ax, ratios, values, half, label="simulated,\n2 std. errors")
+    ax.set(xscale="log", yscale="log", ylim=(0.6, 30))
+    plot.log_concentration(ax, textwrap.fill(PANELS["d"].x, 34))
+    ax.set_yticks([1, 3, 10, 30], ["1", "3", "10", "30"])
+    ax.minorticks_off()
+    ax.set_ylabel("noise / well-mixed noise  (ratio)")
+    ax.set_title("d  Slow diffusion:\nnoise of a long average", fontsize=12)
+    ax.legend(loc="upper left")
 
 
-def _draw_legend(fig: Figure) -> None:
+def _legend(fig: Figure, ncols: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     from synapse_abm import plotting as plot
 
-    words = ("error below 1 point of occupancy", "1 to 5", "5 to 10", "above 10")
+    words = ("off by less than 1 point", "1 to 5 points", "5 to 10 points", "more than 10 points")
     patches = [Patch(fc=c, ec="black", label=w) for c, w in zip(SHADES, words, strict=True)]
 
-    def mark(symbol: str, colour: str, size: int, label: str) -> Line2D:
-        return Line2D([], [], marker=symbol, color=colour, ls="", ms=size, mec="black", label=label)
+    def mark(symbol: str, colour: str, size: int, label: str, edge: str = "black") -> Line2D:
+        look: dict[str, Any] = {"ls": "", "ms": size, "mec": edge, "mew": 1.5}
+        return Line2D([], [], marker=symbol, color=colour, label=label, **look)
 
     marks = [
-        mark("o", plot.BLUE, 7, "formula minus simulation ± standard error"),
+        mark("o", "white", 9, "simulated, filled by its own error", plot.BLUE),
         mark(*MARKS["synapse"], "real synapse"),
-        mark(*MARKS["voxel"], "PET-like voxel"),
+        mark(*MARKS["voxel"], "voxel of a PET scan"),
     ]
-    fig.legend(handles=[*patches, *marks], loc="upper center", ncols=7, fontsize=13)
+    fig.legend(handles=[*patches, *marks], loc="outside lower center", ncols=ncols)
 
 
 if __name__ == "__main__":

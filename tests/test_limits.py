@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from figures import legible
 
 from synapse_abm import theory
 from synapse_abm.core.errors import InputError
@@ -112,8 +113,9 @@ def test_landmarks_have_status_and_source() -> None:
 
 
 def test_the_figure_draws_each_map_in_its_units() -> None:
-    axes = limits.figure(small()).axes
-    assert len(axes) == 6
+    figures = legible(limits, small())
+    axes, (taught,) = figures["maps"].axes, figures[""].axes
+    assert len(axes) == 6 and "serotonin" in taught.get_ylabel()
     assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_title(loc="left") for ax in axes)
     assert sum("error of" in ax.get_title(loc="left") for ax in axes) == 5
 
