@@ -3,20 +3,20 @@
 Question
     A gene sets the number of serotonin transporters (SERT), from none (knock-out) through half
     (heterozygous) to one and a half times the usual. What are serotonin at the terminal, firing and
-    the store of serotonin, if the number changed today, and after a life with it?
+    the vesicular pool, if the number changed today, and after a life with it?
 Method
     The baseline is the wild type's; all that it fixes (contents of spikes, synthesis, drive) stays
-    when SERT number changes, at both places. "Today": coupling of the autoreceptors to the brake as
-    in the wild type. "Life": ten time constants of coupling (70 days) by molecular windows, after
-    which every neuron is read with the coupling that it has come to. Neurons settle first, until
+    when SERT number changes, at both places. "Today": receptor sensitivity (coupling) as in the
+    wild type. "Life": ten time constants of coupling (70 days) by molecular windows, after which
+    every neuron is read with the coupling that it has come to. Neurons settle first, until
     the relaxations of the whole system at that SERT number have brought them within 0.5 % of where
     they go (120 s at least, which suffices for all), and are read for 200 s. Independent neurons,
     each with a terminal and a soma of well-mixed molecules, transporters and receptors. Bands:
     95 %, Student's t over five neurons, each with its own estimate of the baseline, whose error is
-    so in them. Beside every curve its mean-field twin.
+    so in them. Beside every curve its mean-field solution.
 Expected answer
     Fewer SERT: more serotonin, convex in the number, and less firing; more SERT: the reverse. A
-    life restores firing, since receptors lose their grip, and serotonin rises further for it.
+    life restores firing, since receptor sensitivity falls, and serotonin rises further for it.
     Losing the first half does less than losing the second. The same full block by a drug gives the
     same serotonin as no SERT.
     Published: see the table of predictions; none of it was used to choose a parameter. Mean field
@@ -28,13 +28,14 @@ Run time
 Source
     Serotonin by genotype: Mathews 2004, J Neurosci Methods (abstract; zero net flux).
     Firing: Lira 2003, Biol Psychiatry (abstract). Store: Bengel 1998, Mol Pharmacol 53:649
-    (abstract). Brake in knock-outs: Araragi 2013, Front Pharmacol 4:97,
+    (abstract). Feedback in knock-outs: Araragi 2013, Front Pharmacol 4:97,
     doi:10.3389/fphar.2013.00097 (abstract).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,21 @@ FIRING_KNOCK_OUT = 0.25  # fourfold less (Lira 2003)
 type Found = dict[tuple[str, float], dict[str, Estimate]]
 
 
+@dataclass(frozen=True)
+class Gene:
+    """What was measured and its mean-field solution, by when and SERT number; ``wild`` is the wild
+    type's baseline of serotonin at the terminal and of firing.
+    """
+
+    wild: dict[str, float]
+    measured: Found
+    mean_field: dict[tuple[str, float], dict[str, float]]
+
+    def fold(self, when: str, share: float, name: str) -> Estimate:
+        """A quantity over the wild type's."""
+        return ratio(self.measured[when, share][name], Estimate(self.wild[name], 0.0))
+
+
 def run(seed: int, quick: bool, progress: Progress) -> Result:
     """Measure all SERT numbers, today and after a life, and hold them against what is known."""
     it = neuron()
@@ -98,12 +114,14 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
         (LIFE, share): {name: from_replicates(column) for name, column in each.items()}
         for share, each in zip(shares, lives, strict=True)
     }
-    twins = {case: twin(it, *case) for case in found}
+    solutions = {case: solution(it, *case) for case in found}
     outcomes = _outcomes(it, found, first[-1])
     return Result(
-        tables=[_table(found, twins), _published(), predictions.table(outcomes)],
+        tables=[_table(found, solutions), _published(), predictions.table(outcomes)],
         checks=[outcome.check for outcome in outcomes],
-        text="\n\n".join([str(calibration), _text(it, found, twins), predictions.text(outcomes)]),
+        text="\n\n".join([
+            str(calibration), _text(it, found, solutions), predictions.text(outcomes),
+        ]),
         verdict=_verdict(it, found),
         scenario={
             "neurons": neurons, "window_s": window_s, "life_days": LIFE_DAYS,
@@ -115,6 +133,9 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
             "Bengel 1998, Mol Pharmacol 53:649",
             "Araragi 2013, Front Pharmacol 4:97, doi:10.3389/fphar.2013.00097",
         ],
+        data=Gene(
+            {"terminal_nM": it.terminal.serotonin_nM, "rate_Hz": it.rate_Hz}, found, solutions
+        ),
     )  # fmt: skip
 
 
@@ -138,7 +159,7 @@ def life(
     return dict(zip((*QUANTITIES, "coupling"), columns, strict=True))
 
 
-def twin(it: Neuron, when: str, share: float) -> dict[str, float]:
+def solution(it: Neuron, when: str, share: float) -> dict[str, float]:
     """Mean field: today with coupling 1, after a life with the coupling that sustains itself."""
     from scipy.optimize import brentq
 
@@ -164,11 +185,11 @@ _FIRING = (
     "coupling relaxes until firing is nearly back, however long it takes; a life without SERT then"
     " looks like a full block for ten weeks. Receptors in knock-outs were desensitised, yet"
     " autoinhibition was as strong as ever (Araragi 2013), and half of the neurons were missing"
-    " (Lira 2003): coupling should have a floor, or the brake a part that does not adapt"
+    " (Lira 2003): coupling should have a floor, or feedback a part that does not adapt"
 )
 _STORE = (
     "monoamine oxidase destroys three molecules here for each that is released, and synthesis"
-    " replaces them, so recycling is a quarter of the supply. A store down to 20 to 40 % asks for"
+    " replaces them, so recycling is a quarter of the supply. A pool down to 20 to 40 % asks for"
     " recycling of 60 to 80 % (mao_ratio below 0.6), or for synthesis that serotonin inhibits"
 )
 
@@ -211,7 +232,7 @@ def _outcomes(it: Neuron, found: Found, blocked: dict[str, Estimate]) -> list[Ou
             "Mathews 2004, mouse", _HALF),
         published("firing, no SERT, life, of wild type", rate(LIFE, 0.0), 0.15, 0.4,
             "a fourfold decrease", "Lira 2003, mouse", _FIRING),
-        published("store at the terminal, no SERT, life, of wild type",
+        published("vesicular pool at the terminal, no SERT, life, of wild type",
             ratio(found[LIFE, 0.0]["terminal_stock"], stock), 0.2, 0.4, "reduced by 60 to 80 %",
             "Bengel 1998, mouse, tissue", _STORE),
     ]  # fmt: skip
@@ -220,11 +241,11 @@ def _outcomes(it: Neuron, found: Found, blocked: dict[str, Estimate]) -> list[Ou
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _table(found: Found, twins: dict[tuple[str, float], dict[str, float]]) -> Table:
+def _table(found: Found, solutions: dict[tuple[str, float], dict[str, float]]) -> Table:
     columns: dict[str, list[Any]] = {
         "when": [when for when, _ in found], "sert_share": [share for _, share in found]
     }  # fmt: skip
-    columns |= acute.beside_twins(READ, found, twins)
+    columns |= acute.beside_twins(READ, found, solutions)
     return Table("gene", columns, solved=[f"{name}_mean_field" for name in READ])
 
 
@@ -244,16 +265,16 @@ def _published() -> Table:
     return Table("published", columns)
 
 
-def _text(it: Neuron, found: Found, twins: dict[tuple[str, float], dict[str, float]]) -> str:
-    """Everything of the wild type's; the twin in brackets."""
-    wild = twins[TODAY, 1.0]
+def _text(it: Neuron, found: Found, solutions: dict[tuple[str, float], dict[str, float]]) -> str:
+    """Everything of the wild type's; in brackets by mean field."""
+    wild = solutions[TODAY, 1.0]
     rows = [
         [f"{when}, {100 * share:.0f} %",
-         *(f"{each[name].value / wild[name]:.2f} ({twins[when, share][name] / wild[name]:.2f})"
+         *(f"{each[name].value / wild[name]:.2f} ({solutions[when, share][name] / wild[name]:.2f})"
            for name in ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "coupling"))]
         for (when, share), each in found.items()
     ]  # fmt: skip
-    header = ["SERT, of wild type (twin)", "firing", "terminal", "soma", "store", "coupling"]
+    header = ["SERT, of wild type (mean field)", "firing", "terminal", "soma", "pool", "coupling"]
     return text_table(header, rows)
 
 
@@ -264,7 +285,7 @@ def _verdict(it: Neuron, found: Found) -> str:
     return (
         f"After a life with half of SERT serotonin is x{half:.2f}, without any x{none:.1f} (mice:"
         f" x2.5 to x3.4, and x6.4 to x10). Firing is back at {firing:.2f} here, and at a quarter in"
-        " mice: the model's brake forgets too well."
+        " mice: the model's receptors adapt too well."
     )
 
 
@@ -275,67 +296,53 @@ def figure(result: Result) -> Figure:
     """Serotonin and firing by SERT number, today and after a life, beside what is published."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return plotting.styled(_draw)(result.data, result["published"])
 
 
-def _draw(result: Result) -> Figure:
+def _draw(chapter: Gene, published: Table) -> Figure:
     from synapse_abm import plotting as plot
 
-    it, table = result.scenario["neuron"], result["gene"]
-    fig, (serotonin, firing) = plot.slide(heights=(1.7, 1.0), height=8.6)
-    st, rate = it["terminal"]["serotonin_nM"], it["rate_Hz"]
-    for when, color, label in ((TODAY, plot.BLUE, "changed today"),
-                               (LIFE, plot.VERMILION, "after a life with it")):  # fmt: skip
-        _curve(serotonin, table, when, "terminal_nM", st, color, label)
-        _curve(firing, table, when, "rate_Hz", rate, color, label)
-    published = result["published"]
-    for region, marker, shift in (("striatum", "s", -0.012), ("frontal cortex", "D", 0.012)):
-        rows = [n for n, name in enumerate(published["region"]) if name == region]
-        x, y, se = (np.array(published[name])[rows] for name in ("sert_share", "fold", "fold_se"))
-        serotonin.errorbar(
-            x + shift, y, se, fmt=marker, color=plot.BLACK, mfc="white", ms=8, capsize=4, lw=1.4,
-            label=f"mice, {region} (one SE)",
-        )  # fmt: skip
+    none = chapter.fold(LIFE, 0.0, "terminal_nM").value
+    title = f"Born without SERT: serotonin x{none:.0f}, as in mice; firing unlike mice"
+    fig, (serotonin, firing) = plot.slide(heights=(1.7, 1.0), height=7.6, title=title)
+    for panel, name in ((serotonin, "terminal_nM"), (firing, "rate_Hz")):
+        plot.reference(panel, 1)
+        for when, look, label in ((TODAY, plot.LOOKS[0], "changed today"),
+                                  (LIFE, plot.LOOKS[1], "after a life with it")):  # fmt: skip
+            _curve(panel, chapter, when, name, look, label)
+    rows = list(zip(*(published[n] for n in ("region", "sert_share", "fold", "fold_se")),
+                    strict=True))  # fmt: skip
+    for region, mark, shift in (("striatum", "^", -0.014), ("frontal cortex", "D", 0.014)):
+        x, y, se = np.array([row[1:] for row in rows if row[0] == region]).T
+        plot.measured(serotonin, x + shift, y, se, (plot.BLACK, mark), mfc="white", ms=8,
+                      label=f"mice, {region} (one SE)")  # fmt: skip
     firing.plot([0], [FIRING_KNOCK_OUT], "o", color=plot.BLACK, mfc="white", ms=9)
-    firing.annotate("mice: a quarter", (0, FIRING_KNOCK_OUT), (12, 0), va="center",
-                    textcoords="offset points")  # fmt: skip
-    serotonin.set_yscale("log", base=2)
-    serotonin.set_yticks([0.5, 1, 2, 4, 8, 16], ["1/2", "1", "2", "4", "8", "16"])
-    serotonin.minorticks_off()
-    serotonin.set_ylim(0.6, 17)
+    plot.named(firing, (0, FIRING_KNOCK_OUT), "mice: a quarter", offset=(12, 0))
+    plot.doublings(serotonin, 0.6, 17)
     serotonin.set_ylabel("serotonin at the\nterminal (x wild type)")
     firing.set_ylim(0, 1.35)
     firing.set_ylabel("firing\n(x wild type)")
-    for panel in (serotonin, firing):
-        panel.axhline(1, color=plot.GREY, lw=1)
-    serotonin.legend(loc="upper right", fontsize=12)
-    none = _at(table, LIFE, 0.0, "terminal_nM") / st
-    serotonin.set_title(f"Born without SERT: serotonin x{none:.0f}, as in mice; firing unlike mice")
+    serotonin.legend(loc="upper right")
     firing.set_xlim(-0.04, 1.54)
     ticks = {0: "0\nknock-out", 0.5: "50 %\nheterozygous", 1: "100 %\nwild type", 1.5: "150 %"}
     firing.set_xticks(list(ticks), list(ticks.values()))
-    firing.set_xlabel("SERT number (dashed: mean-field twin; bars: 95 %)")
+    firing.set_xlabel("SERT number (dashed: mean-field solution; bars: 95 %)")
     return fig
 
 
-def _at(table: Table, when: str, share: float, name: str) -> float:
-    at = list(zip(table["when"], table["sert_share"], strict=True)).index((when, share))
-    return float(table[name][at])
-
-
 def _curve(
-    ax: Any, table: Table, when: str, name: str, unit: float, color: str, label: str
+    ax: Any, chapter: Gene, when: str, name: str, look: tuple[str, str], label: str
 ) -> None:  # fmt: skip
-    """Points with bars, and the twin dashed."""
-    mine = np.array([each == when for each in table["when"]])
-    x, y, low, high, law = (
-        np.array(table[column])[mine]
-        for column in ("sert_share", name, f"{name}_low_95", f"{name}_high_95",
-                       f"{name}_mean_field")
-    )  # fmt: skip
-    bars = np.array([y - low, high - y]) / unit
-    ax.errorbar(x, y / unit, bars, fmt="o", color=color, ms=6, capsize=3, lw=1.4, label=label)
-    ax.plot(x, law / unit, color=color, ls="--", lw=1.4)
+    """Points with bars, and the mean-field solution dashed."""
+    from synapse_abm import plotting as plot
+
+    shares = sorted(share for own, share in chapter.measured if own == when)
+    folds = [chapter.fold(when, share, name) for share in shares]
+    y = np.array([fold.value for fold in folds])
+    low, high = np.array([fold.interval() for fold in folds]).T
+    plot.measured(ax, shares, y, [y - low, high - y], look, label=label)
+    solution = [chapter.mean_field[when, share][name] / chapter.wild[name] for share in shares]
+    ax.plot(shares, solution, color=look[0], ls="--", lw=1.4)
 
 
 if __name__ == "__main__":

@@ -511,7 +511,8 @@ def landmarks(drug: str) -> list[Landmark]:
         ("e", "a spike, whole share", "synapse", 93.7 / share.molecules_per_nM / KM_NM, 5 / KM_NM,
          "derived", f"94 molecules in 41 um3, mean 5 nM (calibrated); {BUNIN}", "under"),
         ("e", "vesicle of 4700", "synapse", 4700 / share.molecules_per_nM / KM_NM, 5 / KM_NM,
-         "unverified", f"into 41 um3; Bruns & Jahn 1995 Nature 377:62 (leech), not read; {BUNIN}", "above"),
+         "unverified", f"into 41 um3; Bruns & Jahn 1995 Nature 377:62 (leech), not read; {BUNIN}",
+         "above"),
         ("e", "PET voxel, evoked", "voxel", 25.67 / KM_NM, 64.9 / KM_NM, "published",
          f"average over many shares: burst {FSCV}; mean {ABDALLA}", "above"),
     ]  # fmt: skip
@@ -730,8 +731,8 @@ def _verdict(checks: list[Check], safe: Table) -> str:
                                      strict=True) if t == 1.0}  # fmt: skip
     return (
         f"Simulation {answer} with the exact laws at {len(checks)} places (largest |z|"
-        f" {worst:.2f}); within one point the hyperbola needs sites below {one['a']:.2g} Kd and serotonin below"
-        f" {one['c']:.2g} Km, Morrison {one['b']:.2g} copies, Gaddum bursts below"
+        f" {worst:.2f}); within one point the hyperbola needs sites below {one['a']:.2g} Kd and"
+        f" serotonin below {one['c']:.2g} Km, Morrison {one['b']:.2g} copies, Gaddum bursts below"
         f" {one['e']:.2g} Km."
     )
 

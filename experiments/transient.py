@@ -2,13 +2,13 @@
 
 Question
     A stimulus releases serotonin in a spot of tissue. Transporters (SERT) take it up, and it also
-    escapes by diffusion. What do 85 % of SERT held by a drug, or no SERT at all, do to the peak and
-    to the decay? And what would they do if nothing could escape?
+    escapes by diffusion. What do 85 % of SERT occupied by a drug, or no SERT at all, do to
+    the peak and to the decay? And what would they do if nothing could escape?
 Method
     A sheet of 40 x 40 cells of 5 um, 0.066 um deep, with 40 SERT in each cell, as dense as at the
     neuron's terminal. In a spot of 8 x 8 cells (40 um) a stimulus releases once, or 20 times at
-    100 Hz, as much as a spike of the neuron does (4 nM). Free molecules wander, bind, are carried
-    off or lost (the neuron's other clearance); those that leave the spot escape into tissue 25
+    100 Hz, as much as a spike of the neuron does (4 nM). Free molecules wander, bind, are taken
+    up or lost (the neuron's other clearance); those that leave the spot escape into tissue 25
     times as large. The drug has come in beforehand, by its own rate constants. The mean over the
     spot is read ten times a second, as voltammetry does; peak: largest reading, decay: time from
     there to 1/e of it. 24 independent bursts; errors by the jackknife. Beside it the spot alone,
@@ -76,7 +76,7 @@ class Options:
     drug: str = "citalopram"
     """A drug that binds to SERT, or DRUG@SOURCE."""
     occupancy: float = 0.85
-    """Share of SERT that it holds, above 0 and at most 0.99."""
+    """Share of SERT that it occupies, above 0 and at most 0.99."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def depth_um(it: Neuron) -> float:
 
 @functools.cache
 def scenario(case: Case, drug: str, nM: float) -> Scenario:
-    """The place of a case, its sites and its pulses; ``nM`` of the drug is held."""
+    """The place of a case, its sites and its pulses; ``nM`` of the drug is clamped."""
     it = neuron()
     grid = Grid(
         width=CELLS, height=CELLS, spacing_um=SPACING_UM, depth_um=depth_um(it), walls="periodic"
@@ -252,11 +252,30 @@ def shape(bursts: F64) -> Shape:
     return Shape(peak, decay)
 
 
-def run(
-    seed: int, quick: bool, progress: Progress, drug: str = "citalopram", occupancy: float = 0.85
-) -> Result:
+@dataclass(frozen=True)
+class Bursts:
+    """What the figures show of each case: serotonin in the spot (nM) in time as mean and standard
+    error, by theory, and the shape of its mean curve.
+    """
+
+    drug: str
+    occupancy: float
+    time_s: dict[Case, F64]
+    mean_nM: dict[Case, F64]
+    se_nM: dict[Case, F64]
+    theory_nM: dict[Case, F64]
+    shapes: dict[Case, Shape]
+
+    def grown(self, place: str, pulses: int, block: str = DRUG) -> tuple[Estimate, Estimate]:
+        """Factors of peak and decay by a block."""
+        one, other = (self.shapes[Case(place, pulses, b)] for b in (CONTROL, block))
+        return ratio(other.peak, one.peak), ratio(other.decay, one.decay)
+
+
+def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Release bursts in every case and hold them against theory and what was stated beforehand."""
-    faults = list[InputError]()
+    chosen, faults = Options(**options), list[InputError]()
+    drug, occupancy = chosen.drug, chosen.occupancy
     if not 0 < occupancy <= 0.99:
         allowed = "a share above 0, at most 0.99"
         faults.append(InputError("--occupancy", occupancy, allowed, "use 0.85"))
@@ -282,9 +301,18 @@ def run(
     unit = molecules_per_nM_in_spot()
     shapes = {case: shape(counts / unit) for case, counts in found.items()}
     checks = _checks(found, laws)
-    outcomes = _outcomes(shapes)
+    bursts = Bursts(
+        drug, occupancy,
+        {case: (1 + np.arange(counts.shape[1])) * READ_EVERY * STEP_S
+         for case, counts in found.items()},
+        {case: counts.mean(axis=0) / unit for case, counts in found.items()},
+        {case: counts.std(axis=0, ddof=1) / np.sqrt(len(counts)) / unit
+         for case, counts in found.items()},
+        {case: law / unit for case, law in laws.items()}, shapes,
+    )  # fmt: skip
+    outcomes = _outcomes(bursts)
     return Result(
-        tables=[_curves(found, laws, unit), _shapes(shapes, laws, unit),
+        tables=[_curves(bursts), _shapes(shapes, laws, unit),
                 predictions.table(outcomes)],
         checks=[*checks, *(outcome.check for outcome in outcomes)],
         text="\n\n".join([
@@ -302,6 +330,7 @@ def run(
             "Bunin & Wightman 1998, J Neurosci 18:4854, doi:10.1523/JNEUROSCI.18-13-04854.1998",
             "Davidson & Stamford 1995", "Mol Psychiatry 2025, doi:10.1038/s41380-025-02930-4",
         ],
+        data=bursts,
     )  # fmt: skip
 
 
@@ -336,29 +365,25 @@ def _checks(found: dict[Case, F64], laws: dict[Case, F64]) -> list[Check]:
     return checks
 
 
-def _outcomes(shapes: dict[Case, Shape]) -> list[Outcome]:
-    def grown(pulses: int, block: str, place: str = SHEET) -> tuple[Estimate, Estimate]:
-        one, other = shapes[Case(place, pulses, CONTROL)], shapes[Case(place, pulses, block)]
-        return ratio(other.peak, one.peak), ratio(other.decay, one.decay)
-
+def _outcomes(bursts: Bursts) -> list[Outcome]:
     inf, rows = float("inf"), list[Outcome]()
     for pulses in (ONE, MANY):
-        for block, said in ((DRUG, "SERT held by drug"), (NONE, "no SERT")):
-            peak, decay = grown(pulses, block)
+        for block, said in ((DRUG, "SERT occupied by drug"), (NONE, "no SERT")):
+            peak, decay = bursts.grown(SHEET, pulses, block)
             name = f"decay's factor over peak's, {Case(SHEET, pulses, said).name}"
             stated = "above 1.1: decay is lengthened more than the peak is raised"
             rows.append(emergent(name, ratio(decay, peak), 1.1, inf, stated))
-    mixed, sheet = grown(MANY, NONE, MIXED)[1], grown(MANY, NONE)[1]
-    control = shapes[Case(SHEET, ONE, CONTROL)]
+    mixed, sheet = bursts.grown(MIXED, MANY, NONE)[1], bursts.grown(SHEET, MANY, NONE)[1]
+    control = bursts.shapes[Case(SHEET, ONE, CONTROL)]
     rows += [
         emergent("decay's factor, no SERT, well mixed", mixed, 8.0, 16.0,
             "8 to 16: SERT's share of clearance is 91.5 %"),
         emergent("the same, with escape over well mixed", ratio(sheet, mixed), 0.0, 0.5,
             "below 0.5: what is left when diffusion clears too"),
-        published("peak of 1 pulse, no SERT over control", grown(ONE, NONE)[0], 0.9, 1.1,
-            "unchanged by uptake inhibitors", "Bunin & Wightman 1998, rat slices"),
-        published("peak of 20 pulses at 100 Hz, no SERT over control", grown(MANY, NONE)[0], 1.35,
-            1.59, "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
+        published("peak of 1 pulse, no SERT over control", bursts.grown(SHEET, ONE, NONE)[0],
+            0.9, 1.1, "unchanged by uptake inhibitors", "Bunin & Wightman 1998, rat slices"),
+        published("peak of 20 pulses at 100 Hz, no SERT over control", bursts.grown(SHEET, MANY, NONE)[0],
+            1.35, 1.59, "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
             "uptake at the terminal's density takes 0.7 of the free serotonin per second, too"
             " slow to eat much of a stimulus of 0.2 s; where it was measured, in the raphe, it is"
             " about ten times as fast (Vmax 1300 nM/s, quoted from Bunin 1998), and an electrode"
@@ -375,19 +400,15 @@ def _outcomes(shapes: dict[Case, Shape]) -> list[Outcome]:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _curves(found: dict[Case, F64], laws: dict[Case, F64], unit: float) -> Table:
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("place", "pulses", "block", "time_s", "serotonin_nM", "se",
-                              "theory_nM")
-    }  # fmt: skip
-    for case, counts in found.items():
-        mean, se = counts.mean(axis=0), counts.std(axis=0, ddof=1) / np.sqrt(len(counts))
-        for at in range(counts.shape[1]):
-            row = (case.place, case.pulses, case.block, (at + 1) * READ_EVERY * STEP_S,
-                   mean[at] / unit, se[at] / unit, laws[case][at] / unit)  # fmt: skip
-            for column, cell in zip(columns.values(), row, strict=True):
-                column.append(cell)
-    return Table("transient", columns, solved=("theory_nM",))
+def _curves(bursts: Bursts) -> Table:
+    rows = [
+        (case.place, case.pulses, case.block, *cells)
+        for case, times in bursts.time_s.items()
+        for cells in zip(times, bursts.mean_nM[case], bursts.se_nM[case], bursts.theory_nM[case],
+                         strict=True)
+    ]  # fmt: skip
+    names = "place pulses block time_s serotonin_nM se theory_nM"
+    return Table.of_rows("transient", names, rows, ("theory_nM",))
 
 
 def _shapes(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> Table:
@@ -437,96 +458,85 @@ def _verdict(shapes: dict[Case, Shape], occupancy: float) -> str:
     mixed = [shapes[Case(MIXED, MANY, block)].decay.value for block in (CONTROL, DRUG)]
     higher, longer = other.peak.value / one.peak.value, other.decay.value / one.decay.value
     return (
-        f"With {100 * occupancy:.0f} % of SERT held a burst is {higher:.2f} times as high and lasts"
-        f" {longer:.2f} times as long; if"
-        f" nothing could escape from the spot, {mixed[1] / mixed[0]:.1f} times."
+        f"With {100 * occupancy:.0f} % of SERT occupied a burst is {higher:.2f} times as high and"
+        f" lasts {longer:.2f} times as long; if nothing could escape from the spot, {mixed[1] / mixed[0]:.1f} times."
     )
 
 
 # --- figure ---------------------------------------------------------------------------------------
 
 
-def figure(result: Result) -> Figure:
-    """The burst with and without blocker, and where nothing escapes; what grew by how much."""
+def figure(result: Result) -> dict[str, Figure]:
+    """A burst with and without blocker; and what it makes of peak and decay, with and without
+    escape.
+    """
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return {
+        "": plotting.styled(_draw)(result.data),
+        "escape": plotting.styled(_draw_escape)(result.data),
+    }
 
 
-def _draw(result: Result) -> Figure:
-    from matplotlib.figure import Figure
-
+def _draw(bursts: Bursts) -> Figure:
     from synapse_abm import plotting as plot
 
-    facts_of = result.scenario
-    fig = Figure(figsize=(13.6, 6.8), layout="constrained")
-    burst_panel, mixed_panel, bars = fig.subplots(1, 3, width_ratios=[1.25, 1.25, 1.0])
-    colors = dict(zip(BLOCKS, (plot.BLUE, plot.VERMILION, plot.BLACK), strict=True))
-    held = f"{100 * facts_of['occupancy']:.0f} % held by {facts_of['drug']}"
-    words = {CONTROL: "control", DRUG: held, NONE: "no SERT"}
-    table = result["transient"]
-    for panel, place in ((burst_panel, SHEET), (mixed_panel, MIXED)):
-        for block in BLOCKS:
-            _curve(panel, table, place, block, colors[block], words[block])
-        panel.set_xlim(0, 6)
-        panel.set_ylim(0, 88)
-        panel.set_xlabel("time after the first pulse (s)")
-    burst_panel.set_ylabel("serotonin in the spot (nM)")
-    burst_panel.set_title("20 pulses, and diffusion\nout of the spot")
-    mixed_panel.set_title("the same, if nothing\nescaped (well mixed)")
-    burst_panel.legend(
-        loc="upper right", title="points: simulated, lines: theory", alignment="left", fontsize=12
-    )
-    _bars(bars, result["peak_and_decay"], plot, held)
+    title = "With a blocker a burst of serotonin lasts longer, and is hardly higher"
+    fig, (ax,) = plot.slide(height=5.2, title=title)
+    _burst(ax, bursts, SHEET)
+    peak, decay = bursts.grown(SHEET, MANY)
+    words = (f"{100 * bursts.occupancy:.0f} % occupied by {bursts.drug}:\n"
+             f"peak x{predictions.shown(peak)}\ndecay x{predictions.shown(decay)}")  # fmt: skip
+    ax.annotate(words, (2.2, 32), color=plot.VERMILION)
+    ax.set_ylabel("serotonin in the spot (nM)")
+    ax.legend(title="20 pulses at 100 Hz\n(points: simulated, 2 SE; lines: theory)",
+              alignment="left")  # fmt: skip
     return fig
 
 
-def _curve(ax: Any, table: Table, place: str, block: str, color: str, label: str) -> None:
-    mine = np.array([
-        (p, n, b) == (place, MANY, block)
-        for p, n, b in zip(table["place"], table["pulses"], table["block"], strict=True)
-    ])  # fmt: skip
-    t, y, se, law = (
-        np.array(table[name])[mine] for name in ("time_s", "serotonin_nM", "se", "theory_nM")
-    )
-    ax.plot(np.append(0, t), np.append(0, law), color=color, lw=1.6)
-    some = slice(1, None, 2)
-    ax.errorbar(
-        t[some], y[some], 2 * se[some], fmt="o", color=color, ms=4, capsize=2, lw=1.2, label=label
-    )
+def _draw_escape(bursts: Bursts) -> Figure:
+    from synapse_abm import plotting as plot
 
-
-def _bars(ax: Any, table: Table, plot: Any, held: str) -> None:
-    """Factors of peak and decay by the drug, one and twenty pulses, and without escape."""
-    rows = {
-        (p, n, b): at
-        for at, (p, n, b) in enumerate(
-            zip(table["place"], table["pulses"], table["block"], strict=True)
-        )
-    }
-    groups = (
-        (SHEET, ONE, "1 pulse"), (SHEET, MANY, "20 pulses"),
-        (MIXED, MANY, "20 pulses,\nno escape"),
-    )  # fmt: skip
+    title = "If nothing could escape by diffusion, a blocker would do much more"
+    fig, (curves, bars) = plot.panel_table(1, 2, 5.0, title, width_ratios=(1.2, 1.0))
+    _burst(curves, bursts, MIXED)
+    curves.set_ylabel("serotonin (nM)")
+    curves.set_title("20 pulses, well mixed")
+    curves.legend(loc="lower left", handlelength=1.2)
+    groups = ((SHEET, ONE, "1 pulse"), (SHEET, MANY, "20 pulses"), (MIXED, MANY, "20,\nno escape"))
     for at, (place, pulses, _) in enumerate(groups):
-        one, other = rows[place, pulses, CONTROL], rows[place, pulses, DRUG]
-        for shift, name, color in ((-0.2, "peak", plot.SKY), (0.2, "decay", plot.ORANGE)):
-            unit = "nM" if name == "peak" else "s"
-            values, errors = table[f"{name}_{unit}"], table[f"{name}_se"]
-            grown = values[other] / values[one]
-            se = grown * np.hypot(errors[other] / values[other], errors[one] / values[one])
-            ax.bar(at + shift, grown - 1, 0.38, bottom=1, color=color, yerr=2 * se, capsize=4,
-                   label=name if at == 0 else None)  # fmt: skip
-            words = f"x{grown:.2f}" if name == "peak" else f"x{grown:.1f}"
-            ax.annotate(words, (at + shift, grown + 2 * se), (0, 3), ha="center",
-                        textcoords="offset points", fontsize=11)  # fmt: skip
-    ax.axhline(1, color=plot.GREY, lw=1)
-    ax.set_xticks(range(len(groups)), [words for _, _, words in groups])
-    ax.grid(visible=False, axis="x")
-    ax.set_ylabel("with drug, over control")
-    ax.set_ylim(0.8, None)
-    ax.legend(loc="upper left")
-    ax.set_title(f"{held}:\nlonger, hardly higher")
+        for shift, factor, color, hatch, name in zip(
+            (-0.2, 0.2), bursts.grown(place, pulses), (plot.SKY, plot.ORANGE), ("//", ""),
+            ("peak", "decay"), strict=True,
+        ):  # fmt: skip
+            bars.bar(at + shift, factor.value - 1, 0.38, bottom=1, color=color, hatch=hatch,
+                     yerr=2 * factor.se, capsize=4, label=name if at == 0 else None)  # fmt: skip
+            words = f"{factor.value:.2g}"
+            plot.named(bars, (at + shift, factor.value + 2 * factor.se), words, offset=(0, 8),
+                       ha="center")  # fmt: skip
+    plot.reference(bars, 1)
+    bars.set_xticks(range(len(groups)), [words for _, _, words in groups])
+    bars.grid(visible=False, axis="x")
+    bars.set_ylabel("with drug, over control (ratio, 2 SE)")
+    bars.set_ylim(0.8, None)
+    bars.legend(loc="upper left")
+    return fig
+
+
+def _burst(ax: Any, bursts: Bursts, place: str) -> None:
+    """Twenty pulses in a place, with each block."""
+    from synapse_abm import plotting as plot
+
+    words = {CONTROL: "control", DRUG: f"{bursts.drug}", NONE: "no SERT"}
+    for look, (block, label) in zip(plot.LOOKS, words.items(), strict=False):
+        case = Case(place, MANY, block)
+        t, some = bursts.time_s[case], slice(1, None, 2)
+        ax.plot(np.append(0, t), np.append(0, bursts.theory_nM[case]), color=look[0], lw=1.6)
+        plot.measured(ax, t[some], bursts.mean_nM[case][some], 2 * bursts.se_nM[case][some], look,
+                      ms=5, label=label)  # fmt: skip
+    ax.set_xlim(0, 6)
+    ax.set_ylim(0, 88)
+    ax.set_xlabel("time after the first pulse (s)")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from figures import legible
 
 from synapse_abm.core.progress import silent
 from synapse_abm.neuron.scenario import neuron
@@ -73,5 +74,5 @@ def test_published_folds_are_those_of_the_levels() -> None:
 
 
 def test_the_figure_shows_both_and_the_mice() -> None:
-    serotonin, firing = gene.figure(small()).axes
+    serotonin, firing = legible(gene, small())[""].axes
     assert "SERT number" in firing.get_xlabel() and len(serotonin.containers) == 4

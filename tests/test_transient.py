@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from figures import legible
 from scipy.linalg import expm
 
 from synapse_abm.core.errors import InputErrors
@@ -126,10 +127,11 @@ def test_the_jackknife_error_covers() -> None:
     assert claimed == pytest.approx(spread, rel=0.15)
 
 
-def test_the_figure_and_its_axes() -> None:
-    axes = transient.figure(small()).axes
-    assert "nM" in axes[0].get_ylabel() and "(s)" in axes[0].get_xlabel()
-    assert all(ax.has_data() for ax in axes)
+def test_the_figures_and_their_axes() -> None:
+    figures = legible(transient, small())
+    (ax,) = figures[""].axes
+    assert "nM" in ax.get_ylabel() and "(s)" in ax.get_xlabel()
+    assert len(figures["escape"].axes) == 2
 
 
 def test_what_cannot_be_is_refused_together() -> None:
