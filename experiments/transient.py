@@ -382,8 +382,9 @@ def _outcomes(bursts: Bursts) -> list[Outcome]:
             "below 0.5: what is left when diffusion clears too"),
         published("peak of 1 pulse, no SERT over control", bursts.grown(SHEET, ONE, NONE)[0],
             0.9, 1.1, "unchanged by uptake inhibitors", "Bunin & Wightman 1998, rat slices"),
-        published("peak of 20 pulses at 100 Hz, no SERT over control", bursts.grown(SHEET, MANY, NONE)[0],
-            1.35, 1.59, "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
+        published("peak of 20 pulses at 100 Hz, no SERT over control",
+            bursts.grown(SHEET, MANY, NONE)[0], 1.35, 1.59,
+            "1.47 +- 0.06, 100 nM paroxetine", "Davidson & Stamford 1995, raphe slices",
             "uptake at the terminal's density takes 0.7 of the free serotonin per second, too"
             " slow to eat much of a stimulus of 0.2 s; where it was measured, in the raphe, it is"
             " about ten times as fast (Vmax 1300 nM/s, quoted from Bunin 1998), and an electrode"
@@ -459,7 +460,8 @@ def _verdict(shapes: dict[Case, Shape], occupancy: float) -> str:
     higher, longer = other.peak.value / one.peak.value, other.decay.value / one.decay.value
     return (
         f"With {100 * occupancy:.0f} % of SERT occupied a burst is {higher:.2f} times as high and"
-        f" lasts {longer:.2f} times as long; if nothing could escape from the spot, {mixed[1] / mixed[0]:.1f} times."
+        f" lasts {longer:.2f} times as long; if nothing could escape from the spot,"
+        f" {mixed[1] / mixed[0]:.1f} times."
     )
 
 
