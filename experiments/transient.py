@@ -483,12 +483,14 @@ def figure(result: Result) -> dict[str, Figure]:
 def _draw(bursts: Bursts) -> Figure:
     from synapse_abm import plotting as plot
 
-    title = "With a blocker a burst of serotonin lasts longer, and is hardly higher"
+    title = "A blocker makes a burst last longer, and hardly higher"
     fig, (ax,) = plot.slide(height=5.2, title=title)
     _burst(ax, bursts, SHEET)
     peak, decay = bursts.grown(SHEET, MANY)
-    words = (f"{100 * bursts.occupancy:.0f} % occupied by {bursts.drug}:\n"
-             f"peak x{predictions.shown(peak)}\ndecay x{predictions.shown(decay)}")  # fmt: skip
+    words = (
+        f"{100 * bursts.occupancy:.0f} % occupied by {bursts.drug}:\n"
+        f"{peak.value:.2f} times as high,\n{decay.value:.1f} times as long"
+    )
     ax.annotate(words, (2.2, 32), color=plot.VERMILION)
     ax.set_ylabel("serotonin in the spot (nM)")
     ax.legend(title="20 pulses at 100 Hz\n(points: simulated, 2 SE; lines: theory)",
@@ -499,7 +501,7 @@ def _draw(bursts: Bursts) -> Figure:
 def _draw_escape(bursts: Bursts) -> Figure:
     from synapse_abm import plotting as plot
 
-    title = "If nothing could escape by diffusion, a blocker would do much more"
+    title = "If nothing could escape, a blocker would do much more"
     fig, (curves, bars) = plot.panel_table(1, 2, 5.0, title, width_ratios=(1.2, 1.0))
     _burst(curves, bursts, MIXED)
     curves.set_ylabel("serotonin (nM)")
@@ -513,7 +515,7 @@ def _draw_escape(bursts: Bursts) -> Figure:
         ):  # fmt: skip
             bars.bar(at + shift, factor.value - 1, 0.38, bottom=1, color=color, hatch=hatch,
                      yerr=2 * factor.se, capsize=4, label=name if at == 0 else None)  # fmt: skip
-            words = f"{factor.value:.2g}"
+            words = f"{factor.value:.1f}"
             plot.named(bars, (at + shift, factor.value + 2 * factor.se), words, offset=(0, 8),
                        ha="center")  # fmt: skip
     plot.reference(bars, 1)
