@@ -82,7 +82,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     calibration = calibrate(neuron(), seed)
     shares = SIMULATED[1::3] if quick else SIMULATED
     pieces = [(drug, calibration, share, quick, seed) for share in shares]
-    weeks = sweep.map_pieces(after_weeks, pieces, progress=progress, label="courses")
+    weeks = sweep.map_tasks(after_weeks, pieces, progress=progress, label="courses")
     curve = CURVE[::2] if quick else CURVE
     chapter = Benefit(
         dict(zip(shares, map(from_replicates, weeks), strict=True)),

@@ -105,7 +105,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     )  # fmt: skip
     pieces = [(calibration, share, neurons, 16 if quick else 40, window_s, seed)
               for share in shares]  # fmt: skip
-    lives = sweep.map_pieces(life, pieces, progress=progress, label="lives")
+    lives = sweep.map_tasks(life, pieces, progress=progress, label="lives")
     found: Found = {
         (TODAY, share): each | {"coupling": Estimate(1.0, 0.0)}
         for share, each in zip(shares, first, strict=False)

@@ -128,7 +128,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     names = (*STAGES[::3], "threshold", "terminal.loss_share") if quick else (*SCALED, *GIVEN)
     cases = _cases(names)
     pieces = [(changes,) for _, _, changes in cases]
-    found = sweep.map_pieces(lag_of, pieces, progress=progress, label="courses")
+    found = sweep.map_tasks(lag_of, pieces, progress=progress, label="courses")
     outcomes = _outcomes(cases, found)
     return Result(
         tables=[_table(cases, found), predictions.table(outcomes)],

@@ -553,7 +553,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     others = [("noise", r, quick, seed, 100_000 + n) for n, r in enumerate(NOISES)]
     found: list[Any] = dose_response.series(piece, others, progress)
     noises = [(r, *each) for r, each in zip(NOISES, found, strict=True)]
-    maps: list[Any] = sweep.map_pieces(
+    maps: list[Any] = sweep.map_tasks(
         piece, [("map", key, quick) for key in PANELS], names=[f"map {key}" for key in PANELS],
         progress=progress, label="maps",
     )  # fmt: skip

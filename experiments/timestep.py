@@ -243,7 +243,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     """Errors of all six, and the simulated points."""
     points = 6 if quick else 25
     scenarios = synapses()
-    found = sweep.map_pieces(
+    found = sweep.map_tasks(
         curve, [(name, scenario, points) for name, scenario in scenarios.items()],
         names=list(scenarios), progress=progress, label="synapses",
     )  # fmt: skip

@@ -22,7 +22,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subc
 
 from synapse_abm import __version__
 from synapse_abm.core import terminal
-from synapse_abm.core.arguments import DEFAULT_SEED, check_seed
+from synapse_abm.core.arguments import DEFAULT_SEED, check_seed, check_workers
 from synapse_abm.core.errors import (
     EXIT_BAD_INPUT,
     InputError,
@@ -45,7 +45,6 @@ from synapse_abm.runs.experiment import (
     scenario_summary,
 )
 from synapse_abm.runs.results import Check, Report
-from synapse_abm.runs.sweep import check_workers
 from synapse_abm.scenarios import find_scenario, scenarios
 
 PROGRAM = "synapse-abm"

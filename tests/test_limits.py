@@ -55,7 +55,7 @@ def test_pieces_are_the_same_on_any_number_of_workers() -> None:
     found = []
     for workers in (1, 3):
         with sweep.using(workers):
-            course, noise, table, average = sweep.map_pieces(limits.piece, pieces)
+            course, noise, table, average = sweep.map_tasks(limits.piece, pieces)
         found.append((course, noise, table.csv(), average))
     assert found[0] == found[1]
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from scenarios import everything
 
 from synapse_abm.core import sealed
+from synapse_abm.core.arguments import check_workers
 from synapse_abm.core.errors import InputError, OutputError
 from synapse_abm.core.files import sha256
 from synapse_abm.core.sealed import CheckpointError
@@ -361,4 +362,4 @@ def test_a_failed_replicate_is_left_out_and_named(
     assert json.loads((tmp_path / "run.json").read_bytes())["outcome"]["failed"] == [told]
     assert f"failed and left out: {told}" in found.notes_of_averages()
     with pytest.raises(InputError):
-        sweep.check_workers(0)
+        check_workers(0)

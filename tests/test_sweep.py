@@ -1,4 +1,4 @@
-"""Pieces of work on many processes: the same results, whatever happens to the workers."""
+"""Tasks on many processes: the same results, whatever happens to the workers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,20 @@ import numpy as np
 import pytest
 
 from synapse_abm.core import sealed
+from synapse_abm.core.arguments import all_cores, check_workers
 from synapse_abm.core.errors import InputError, OutputError
 from synapse_abm.core.rng import Stream, molecule_words
 from synapse_abm.core.sealed import CheckpointError
-from synapse_abm.runs import crew, sweep
+from synapse_abm.runs import sweep
+from synapse_abm.runs import workers as processes
 from synapse_abm.runs.experiment import find, perform
 from synapse_abm.runs.simulate import simulate_series
 from synapse_abm.runs.sweep import (
     Cache,
     Failure,
     Interrupted,
-    PiecesFailed,
-    check_workers,
-    map_pieces,
+    TasksFailed,
+    map_tasks,
 )
 from synapse_abm.synapse.scenario import RunSettings
 
@@ -38,18 +40,18 @@ STARTS = pytest.mark.parametrize("fork", [True, False], ids=["fork", "spawn"])
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers from the first piece, and everything kept at once."""
-    monkeypatch.setattr(crew, "_HEAD_START_S", 0.0)
+    """Workers from the first task, and everything kept at once."""
+    monkeypatch.setattr(processes, "_HEAD_START_S", 0.0)
     monkeypatch.setattr(sweep, "_KEEP_S", 0.0)
 
 
 def start(monkeypatch: pytest.MonkeyPatch, fork: bool) -> None:
     if fork and sys.platform != "linux":
         pytest.skip("only Linux copies processes")
-    monkeypatch.setattr(crew, "_can_fork", lambda: fork)
+    monkeypatch.setattr(processes, "_can_fork", lambda: fork)
 
 
-# --- pieces: functions that workers can find ------------------------------------------------------
+# --- tasks: functions that workers can find ------------------------------------------------------
 
 _calls = itertools.count()
 
@@ -84,6 +86,38 @@ def deadly(replicate: int) -> int:
     return replicate**2
 
 
+def deadly_beside(folder: str, replicate: int) -> int:
+    """The first kills its worker as soon as the second has begun, or waits for it no longer."""
+    begun = Path(folder) / "begun"
+    if replicate == 3:
+        before, until = len(begun.read_text()) if begun.exists() else 0, time.monotonic() + 1
+        while time.monotonic() < until:
+            if begun.exists() and len(begun.read_text()) > before:
+                break
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    with begun.open("a") as file:
+        file.write("x")
+    time.sleep(0.2)
+    return replicate**2
+
+
+def alive(pid_file: Path) -> bool:
+    """Whether a process is there, and not merely waiting for somebody to note its end."""
+    try:
+        state = Path(f"/proc/{pid_file.stem}/stat").read_text()
+    except OSError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
+
+
+def slow_ticks(replicate: int) -> int:
+    for done in range(1, 6):
+        time.sleep(0.1)
+        sweep.tell(done)
+    return replicate
+
+
 def faulty(replicate: int) -> int:
     if replicate in (1, 4):
         raise RuntimeError(f"no luck with {replicate}")
@@ -110,23 +144,44 @@ def unsendable(replicate: int) -> Any:
 @STARTS
 def test_the_number_of_workers_changes_nothing(monkeypatch: pytest.MonkeyPatch, fork: bool) -> None:
     start(monkeypatch, fork)
-    pieces = [(11, replicate) for replicate in range(30)]
-    alone = map_pieces(addressed, pieces)
+    tasks = [(11, replicate) for replicate in range(30)]
+    alone = map_tasks(addressed, tasks)
     assert len(set(alone)) == 30
     for workers in (1, 2, 5) if fork else (2,):
         with sweep.using(workers):
-            assert map_pieces(addressed, pieces) == alone
+            assert map_tasks(addressed, tasks) == alone
+
+
+def test_any_executor_will_do() -> None:
+    tasks = [(11, replicate) for replicate in range(40)]
+    alone = map_tasks(addressed, tasks)
+    with ThreadPoolExecutor(3) as executor, sweep.using(3, executor=executor):
+        assert map_tasks(addressed, tasks) == alone
+        found = sweep.outcomes(faulty, [(n,) for n in range(6)])
+        assert [n for n, x in enumerate(found) if isinstance(x, Failure)] == [1, 4]
+        with pytest.raises(OutputError):
+            map_tasks(without_disk, [(1,)])
+        assert executor.submit(int, "7").result() == 7, "left running"
+
+
+def test_an_executor_of_ones_own_that_breaks_is_told() -> None:
+    with (
+        ProcessPoolExecutor(1) as executor,
+        sweep.using(2, executor=executor),
+        pytest.raises(BrokenExecutor),
+    ):
+        map_tasks(deadly, [(n,) for n in range(8)])
 
 
 def test_a_stream_that_depends_on_the_worker_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison above can fail: it does with random numbers taken in order of need."""
     start(monkeypatch, True)
-    pieces = [(11, replicate) for replicate in range(30)]
+    tasks = [(11, replicate) for replicate in range(30)]
     found = []
     for workers in (1, 3):
         monkeypatch.setattr(sys.modules[__name__], "_calls", itertools.count())
         with sweep.using(workers):
-            found.append(map_pieces(by_worker, pieces))
+            found.append(map_tasks(by_worker, tasks))
     assert found[0] == list(range(30))
     assert found[0] != found[1]
 
@@ -167,7 +222,7 @@ def test_a_series_of_scenarios(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one[0].trajectory_sha256 != one[1].trajectory_sha256, "independent streams"
 
 
-# --- what may happen to a worker, and to a piece --------------------------------------------------
+# --- what may happen to a worker, and to a task --------------------------------------------------
 
 
 @STARTS
@@ -176,32 +231,66 @@ def test_a_killed_worker_loses_nothing(
 ) -> None:
     start(monkeypatch, fork)
     with sweep.using(2):
-        found = map_pieces(killed_once, [(str(tmp_path), n) for n in range(10)])
+        found = map_tasks(killed_once, [(str(tmp_path), n) for n in range(10)])
     assert found == [n**2 for n in range(10)]
     assert {path.name for path in tmp_path.iterdir()} == {"2", "7"}, "two workers were killed"
 
 
-def test_a_piece_that_kills_its_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_kills_its_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     start(monkeypatch, True)
     with sweep.using(2):
         found = sweep.outcomes(deadly, [(n,) for n in range(8)])
     assert [x for x in found if not isinstance(x, Failure)] == [0, 1, 4, 16, 25, 36, 49]
     assert isinstance(found[3], Failure)
-    assert str(found[3]) == "piece 3: its worker was killed 3 times (exit status -9)"
+    assert str(found[3]) == "task 3: its worker was killed 3 times"
+
+
+def test_who_works_beside_it_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two are out whenever one of them kills its worker, and the pool with it."""
+    start(monkeypatch, True)
+    with sweep.using(2):
+        found = sweep.outcomes(deadly_beside, [(str(tmp_path), n) for n in (3, 5)])
+    assert isinstance(found[0], Failure) and found[1] == 25
+    assert len((tmp_path / "begun").read_text()) >= 3, "the control: it was often beside it"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@STARTS
+def test_workers_end_with_their_parent(fork: bool, tmp_path: Path) -> None:
+    """Killed outright, it can tell nobody; workers in the middle of a task end all the same."""
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    program = (
+        "import endless; from synapse_abm.runs import sweep, workers\n"
+        f"workers._HEAD_START_S, workers._can_fork = 0.0, lambda: {fork}\n"
+        "if __name__ == '__main__':\n"
+        "    with sweep.using(2): sweep.map_tasks(endless.task, [(n,) for n in range(4)])\n"
+    )
+    (tmp_path / "start.py").write_text(program)
+    parent = subprocess.Popen([sys.executable, "start.py"], cwd=tmp_path)
+    until = time.monotonic() + 60
+    while len(pids := list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert len(pids) == 2 and not any(map(alive, pids))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_failing_piece_is_recorded_and_the_rest_is_finished(
+def test_a_failing_task_is_recorded_and_the_rest_is_finished(
     workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     start(monkeypatch, True)
     names = [f"replicate {n}, seed 9" for n in range(6)]
-    pieces = [(n,) for n in range(6)]
+    tasks = [(n,) for n in range(6)]
     with (
-        pytest.raises(PiecesFailed) as caught,
+        pytest.raises(TasksFailed) as caught,
         sweep.using(workers, Cache(tmp_path, "x")),
     ):
-        map_pieces(faulty, pieces, names=names)
+        map_tasks(faulty, tasks, names=names)
     assert [each.name for each in caught.value.failures] == [names[1], names[4]]
     assert "replicate 1, seed 9: RuntimeError: no luck with 1" in str(caught.value)
     assert "raise RuntimeError" in caught.value.failures[0].details
@@ -214,7 +303,7 @@ def test_what_the_user_can_put_right_ends_it_at_once(
 ) -> None:
     start(monkeypatch, True)
     with pytest.raises(OutputError, match="the disk is full"), sweep.using(workers):
-        map_pieces(without_disk, [(n,) for n in range(4)])
+        map_tasks(without_disk, [(n,) for n in range(4)])
 
 
 def test_a_result_that_cannot_travel_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,28 +319,28 @@ def test_a_result_that_cannot_travel_is_a_failure(monkeypatch: pytest.MonkeyPatc
 def test_an_interrupted_series_continues(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
-        pytest.raises(Interrupted, match="5 of 8 pieces are complete and kept: the same command"),
+        pytest.raises(Interrupted, match="5 of 8 tasks are complete and kept: the same command"),
         sweep.using(1, Cache(tmp_path, "one run")),
     ):
-        map_pieces(interrupted_at, [(str(log), 5, n) for n in range(8)])
+        map_tasks(interrupted_at, [(str(log), 5, n) for n in range(8)])
     with sweep.using(1, Cache(tmp_path, "one run")):
-        found = map_pieces(interrupted_at, [(str(log), -1, n) for n in range(8)])
+        found = map_tasks(interrupted_at, [(str(log), -1, n) for n in range(8)])
     assert found == [n**2 for n in range(8)]
-    assert log.read_text().split() == list("01234567"), "each piece once"
+    assert log.read_text().split() == list("01234567"), "each task once"
     assert not (tmp_path / sweep.UNFINISHED).exists(), "removed when all is done"
 
 
-def test_pieces_of_another_run_are_never_used(tmp_path: Path) -> None:
+def test_results_of_another_run_are_never_used(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for identity in ("one run", "another"):
         with pytest.raises(Interrupted), sweep.using(1, Cache(tmp_path, identity)):
-            map_pieces(interrupted_at, [(str(log), 2, n) for n in range(4)])
+            map_tasks(interrupted_at, [(str(log), 2, n) for n in range(4)])
     assert log.read_text().split() == list("0101")
 
 
 def test_nothing_is_promised_where_nothing_was_kept() -> None:
     with pytest.raises(Interrupted, match="nothing unfinished was kept"), sweep.using(1):
-        map_pieces(interrupted_at, [("", 0, 0)])
+        map_tasks(interrupted_at, [("", 0, 0)])
 
 
 RESULTS = sweep.sealed_results([0, 0.25, 3, ["dict", "SERT", 17]], [])
@@ -282,7 +371,16 @@ def test_a_reader_without_a_checksum_would_be_caught(monkeypatch: pytest.MonkeyP
     assert unnoticed(data) > 50
 
 
-SLOW = '''"""Thirty pieces that take their time."""
+ENDLESS = """
+import os, time
+from pathlib import Path
+
+def task(n):
+    Path(f"{os.getpid()}.pid").touch()
+    time.sleep(600)
+"""
+
+SLOW = '''"""Thirty tasks that take their time."""
 import time
 from pathlib import Path
 from synapse_abm.runs import sweep
@@ -295,7 +393,7 @@ def piece(seed, replicate):
     return seed * replicate
 
 def run(seed, quick, progress):
-    found = sweep.map_pieces(piece, [(seed, r) for r in range(30)], progress=progress)
+    found = sweep.map_tasks(piece, [(seed, r) for r in range(30)], progress=progress)
     return Result([Table("slow", {"found": found})], [], "", "done")
 
 def figure(result):
@@ -319,7 +417,7 @@ def test_ctrl_c_on_the_command_line(tmp_path: Path) -> None:
     os.killpg(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (130, "")
-    assert "pieces are complete and kept: the same command continues from there" in err
+    assert "tasks are complete and kept: the same command continues from there" in err
     assert "Traceback" not in err
     folder = tmp_path / "outputs" / "slow"
     assert [path.name for path in folder.iterdir()] == [sweep.UNFINISHED]
@@ -347,8 +445,24 @@ def test_progress_counts_to_the_end(workers: int, monkeypatch: pytest.MonkeyPatc
             yield item
 
     with sweep.using(workers):
-        map_pieces(addressed, [(1, n) for n in range(5)], progress=progress, label="x", ticks=3)
+        map_tasks(addressed, [(1, n) for n in range(5)], progress=progress, label="x", ticks=3)
     assert seen == [(15, "x"), *range(15)]
+
+
+def test_progress_moves_within_long_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has ended for half a second, and yet the bar has moved."""
+    start(monkeypatch, True)
+    monkeypatch.setattr(processes, "_LOOK_S", 0.05)
+    moved: list[float] = []
+
+    def progress(items: Iterable[Any], /, *, total: int | None = None, label: str = "") -> Any:
+        for item in items:
+            moved.append(time.monotonic())
+            yield item
+
+    with sweep.using(2):
+        map_tasks(slow_ticks, [(n,) for n in range(2)], progress=progress, ticks=5)
+    assert len(moved) == 10 and len({round(t, 2) for t in moved}) > 2
 
 
 @pytest.mark.parametrize("workers", [0, -1, 2.5, "2.5", "many", "", 10_000, "10000", True, " 2"])
@@ -359,4 +473,4 @@ def test_workers_that_cannot_be_are_refused(workers: object) -> None:
 
 def test_workers_that_can_be() -> None:
     assert [check_workers(x) for x in (1, "2", 256)] == [1, 2, 256]
-    assert check_workers(None) == sweep.all_cores() >= 1
+    assert check_workers(None) == all_cores() >= 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from synapse_abm.core.errors import InputError, UnknownName
 
 #: The seed of a run for which none is given: the same command gives the same tables.
 DEFAULT_SEED = 1
+#: Most workers that may be asked for.
+MOST_WORKERS = 256
 
 
 def whole_number(
@@ -100,3 +103,18 @@ def check_seed(value: object, name: str = "seed") -> int:
     from synapse_abm.core.rng import MAX_SEED  # brings NumPy with it: not before it is needed
 
     return whole_number(name, value, 0, MAX_SEED, digits=True, fix="use 1, say")
+
+
+def check_workers(value: object, name: str = "workers") -> int:
+    """``value`` as a number of workers from 1 to :data:`MOST_WORKERS`; None means all cores."""
+    if value is None:
+        return all_cores()
+    fix = f"use {all_cores()}, the number of cores here"
+    return whole_number(name, value, 1, MOST_WORKERS, digits=True, fix=fix)
+
+
+def all_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    return min(os.cpu_count() or 1, MOST_WORKERS)

@@ -52,7 +52,7 @@ def series[R](
     replicate.
     """
     names = [f"replicate {piece[-1]}, seed {piece[-2]}" for piece in pieces]
-    return sweep.map_pieces(function, pieces, names=names, progress=progress, label="runs")
+    return sweep.map_tasks(function, pieces, names=names, progress=progress, label="runs")
 
 
 def replicated[R](

@@ -11,7 +11,7 @@ An experiment is one file, ``experiments/NAME.py``; in an installed wheel the sa
 ``run(seed, quick, progress, **options) -> Result``
     computes and writes nothing. ``quick`` is the same question at a small size. Loops over what
     takes time go through ``progress``, series of independent pieces through
-    :func:`synapse_abm.runs.sweep.map_pieces`, which uses all cores. Bad options raise
+    :func:`synapse_abm.runs.sweep.map_tasks`, which uses all cores. Bad options raise
     :class:`~synapse_abm.core.errors.InputError`.
 ``figure(result) -> matplotlib.figure.Figure``
     draws and computes nothing; without pyplot, so that no window system is asked for. Several
@@ -161,7 +161,7 @@ def perform(
     """Run ``experiment`` and leave figure, tables and record in the folder ``out``.
 
     ``options`` is an instance of the experiment's ``Options`` (its defaults if None); ``command``
-    is kept in the record. Series that go through ``sweep.map_pieces`` run on ``workers`` (None:
+    is kept in the record. Series that go through ``sweep.map_tasks`` run on ``workers`` (None:
     all cores). No result is written unless everything succeeds; pieces that were finished are kept
     in ``out``, hidden, until then.
 

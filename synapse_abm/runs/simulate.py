@@ -26,7 +26,7 @@ from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.core.text import text_table
 from synapse_abm.runs import sweep
 from synapse_abm.runs.results import Check, Result, Table, source_sha256, versions, write_run
-from synapse_abm.runs.sweep import Failure, PiecesFailed
+from synapse_abm.runs.sweep import Failure, TasksFailed
 from synapse_abm.statistics import (
     Estimate,
     TooShort,
@@ -196,7 +196,7 @@ def simulate(
     ------
     InputError, InputErrors
         If its step, times or size cannot be run.
-    PiecesFailed
+    TasksFailed
         If every replicate failed; if only some did, ``failures`` tells.
     """
     return _simulate([scenario], seed, engine, progress)[0]
@@ -216,7 +216,7 @@ def simulate_series(
     InputError, InputErrors
         If ``workers`` is no whole number from 1 to 256, or a scenario's step, times or size cannot
         be run.
-    PiecesFailed
+    TasksFailed
         If every replicate of a scenario failed.
     """
     with sweep.using(workers):
@@ -288,7 +288,7 @@ def _gathered(
             digest.update(outcome.digest)
             recordings.append(_recording(first.scenario, outcome.table, number))
     if not recordings:
-        raise PiecesFailed(failures, len(pieces))
+        raise TasksFailed(failures, len(pieces))
     measured = _measured(first.scenario, _settings_of(first.scenario), recordings)
     return Simulated(
         first.scenario, first.seed, first.engine, recordings, digest.hexdigest(), measured,

@@ -1,20 +1,20 @@
-"""Many independent pieces of work on all cores: the same results for any number of workers.
+"""Many independent tasks on all cores: the same results for any number of workers.
 
-A piece is a call of one function whose random numbers are addressed by its own arguments, so
-neither order nor worker can matter. Worker processes (``runs.crew``) do the pieces; if
-one fails, that is recorded and the rest goes on. Finished pieces are kept on disk while a run is
-under way, so that the same command continues after Ctrl-C, a crash or a power cut.
+A task is a call of one function whose random numbers are addressed by its own arguments, so
+neither order nor worker can matter. ``runs.workers`` does the tasks on any executor of
+``concurrent.futures``; if one fails, that is recorded and the rest goes on. Results are kept on
+disk while a run is under way, so that the same command continues after Ctrl-C, a crash or a power
+cut.
 """
 
 from __future__ import annotations
 
 import hashlib
-import operator
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,40 +23,39 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synapse_abm.core.errors import InputError, SynapseError
+from synapse_abm.core.arguments import check_workers
+from synapse_abm.core.errors import SynapseError
 from synapse_abm.core.files import TEMPORARY, write_atomic
 from synapse_abm.core.sealed import CheckpointError, Header, contents, opened, sealed
 from synapse_abm.core.values import ValueFault, packed, record_types, unpacked
-from synapse_abm.runs.crew import Failure, Work, tell
+from synapse_abm.runs.workers import Failure, Tasks, tell
 
 if TYPE_CHECKING:
     from synapse_abm.core.progress import Progress
 
 __all__ = [
-    "MOST_WORKERS", "UNFINISHED", "Cache", "Failure", "Interrupted", "PiecesFailed", "all_cores",
-    "check_workers", "current_cache", "map_pieces", "outcomes", "tell", "using",
+    "UNFINISHED", "Cache", "Failure", "Interrupted", "TasksFailed", "current_cache", "map_tasks",
+    "outcomes", "tell", "using",
 ]  # fmt: skip
 
-#: Most workers that may be asked for.
-MOST_WORKERS = 256
 #: Where unfinished work is kept, inside the folder of results.
 UNFINISHED = ".unfinished"
 
-_KEEP_S = 2.0  # finished pieces go to the disk this often
+_KEEP_S = 2.0  # results go to the disk this often
 _STALE_S = 7 * 86400.0  # unfinished work this old is removed
 _MAGIC = b"synapse_abm results 1\n"
 _MOST_RESULTS = 10_000  # in a file, so that its header stays short
 
 
-class PiecesFailed(SynapseError):
-    """Some pieces failed, all others were finished; ``failures`` tells which and why."""
+class TasksFailed(SynapseError):
+    """Some tasks failed, all others were finished; ``failures`` tells which and why."""
 
     def __init__(self, failures: Sequence[Failure], count: int) -> None:
         self.failures, self.count = tuple(failures), count
-        shown = "".join(f"\n  - {each}" for each in self.failures[:5])
+        shown = "".join(f"\n  - {failure}" for failure in self.failures[:5])
         more = len(self.failures) - 5
         rest = f"\n  and {more} more" if more > 0 else ""
-        super().__init__(f"{len(self.failures)} of {count} pieces failed:{shown}{rest}")
+        super().__init__(f"{len(self.failures)} of {count} tasks failed:{shown}{rest}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.failures, self.count)
@@ -69,37 +68,8 @@ class Interrupted(KeyboardInterrupt):
 # --- how a run is done ----------------------------------------------------------------------------
 
 
-def all_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-    return min(os.cpu_count() or 1, MOST_WORKERS)
-
-
-def check_workers(value: object, name: str = "workers") -> int:
-    """``value`` as a number of workers; None means all cores.
-
-    Raises
-    ------
-    InputError
-        If it is no whole number from 1 to :data:`MOST_WORKERS`, given as an integer or as digits.
-    """
-    if value is None:
-        return all_cores()
-    workers = 0
-    if isinstance(value, str):
-        if value.isascii() and value.isdigit() and len(value) <= len(str(MOST_WORKERS)):
-            workers = int(value)
-    elif hasattr(value, "__index__") and not isinstance(value, bool):
-        workers = operator.index(value)
-    if not 1 <= workers <= MOST_WORKERS:
-        allowed = f"a whole number from 1 to {MOST_WORKERS}"
-        raise InputError(name, value, allowed, f"use {all_cores()}, the number of cores here")
-    return workers
-
-
 class Cache:
-    """A folder for the finished pieces and the checkpoints of one run.
+    """A folder for the results of finished tasks and the checkpoints of one run.
 
     Parameters
     ----------
@@ -124,7 +94,7 @@ class Cache:
         return self.folder.is_dir() and any(path.name[0] != "." for path in self.folder.iterdir())
 
     def tidy(self) -> None:
-        """Remove what workers left half-written when they were dismissed; all, if that is all."""
+        """Remove what workers left half-written when they were ended; all, if that is all."""
         for path in self.folder.glob(f".*{TEMPORARY}"):
             path.unlink(missing_ok=True)
         if not self.holds_something():
@@ -146,18 +116,28 @@ class Cache:
 class _Settings:
     workers: int = 1
     cache: Cache | None = None
+    executor: Executor | None = None
 
 
 _settings: ContextVar[_Settings] = ContextVar("_settings", default=_Settings())  # noqa: B039
 
 
 @contextmanager
-def using(workers: int | None = None, cache: Cache | None = None) -> Iterator[None]:
-    """Within, :func:`map_pieces` uses so many workers (None: all cores) and keeps its pieces.
+def using(
+    workers: int | None = None, cache: Cache | None = None, executor: Executor | None = None
+) -> Iterator[None]:
+    """Within, :func:`map_tasks` uses so many workers (None: all cores) and keeps its results.
 
-    When the body succeeds the cache is removed. Outside of it pieces are done one after another.
+    When the body succeeds the cache is removed. Outside of it tasks are done one after another.
+
+    Parameters
+    ----------
+    executor
+        Any executor of ``concurrent.futures``, or one with the same interface, where tasks are
+        done instead of on processes of this machine; ``workers`` then says how many it has. It is
+        left running.
     """
-    token = _settings.set(_Settings(check_workers(workers), cache))
+    token = _settings.set(_Settings(check_workers(workers), cache, executor))
     try:
         yield
         if cache is not None:
@@ -173,7 +153,7 @@ def using(workers: int | None = None, cache: Cache | None = None) -> Iterator[No
 
 
 def _alone() -> None:
-    """For a worker: series within a piece are done where it is done, and not kept."""
+    """For a worker: series within a task are done where it is done, and not kept."""
     _settings.set(_Settings())
 
 
@@ -185,74 +165,73 @@ def current_cache() -> Cache | None:
 # --- the one function -----------------------------------------------------------------------------
 
 
-def map_pieces[R](
-    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
+def map_tasks[R](
+    function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
     progress: Progress | None = None, label: str = "", ticks: int = 1,
 ) -> list[R]:  # fmt: skip
-    """``[function(*piece) for piece in pieces]`` on the workers of :func:`using`.
+    """``[function(*task) for task in tasks]`` on the workers of :func:`using`.
 
     Parameters
     ----------
     function
-        Defined at the top of a module; what it returns can be pickled and depends on nothing but
-        its arguments.
-    pieces
+        Defined at the top of a module; what it returns depends on nothing but its arguments. Kept
+        is what consists of plain values, arrays of numbers, and the dataclasses and named tuples
+        that its annotation names (see ``core.values``).
+    tasks
         The arguments of each call.
     names
-        A name for each piece, with its seed, for messages.
+        A name for each task, with its seed, for messages.
     progress, label
         Whom to tell how far it got, and what to call it.
     ticks
-        Parts of a piece that :func:`tell` counts.
+        Parts of a task that :func:`tell` counts.
 
     Raises
     ------
-    PiecesFailed
-        If pieces failed, after all others are finished.
+    TasksFailed
+        If tasks failed, after all others are finished.
     SynapseError
-        At once, if a piece met something that the user can put right (bad input, a full disk).
+        At once, if a task met something that the user can put right (bad input, a full disk).
     Interrupted
-        After Ctrl-C; finished pieces are kept if there is a cache.
+        After Ctrl-C; results are kept if there is a cache.
     """
-    found = outcomes(function, pieces, names=names, progress=progress, label=label, ticks=ticks)
-    failures = [each for each in found if isinstance(each, Failure)]
+    results = outcomes(function, tasks, names=names, progress=progress, label=label, ticks=ticks)
+    failures = [result for result in results if isinstance(result, Failure)]
     if failures:
-        raise PiecesFailed(failures, len(found))
-    return [each for each in found if not isinstance(each, Failure)]
+        raise TasksFailed(failures, len(results))
+    return [result for result in results if not isinstance(result, Failure)]
 
 
 def outcomes[R](
-    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
+    function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
     progress: Progress | None = None, label: str = "", ticks: int = 1,
 ) -> list[R | Failure]:  # fmt: skip
-    """As :func:`map_pieces`, with a :class:`Failure` in the place of each piece that failed."""
+    """As :func:`map_tasks`, with a :class:`Failure` in the place of each task that failed."""
     settings = _settings.get()
     kept = settings.cache.new_series(function) if settings.cache else None
-    found: dict[int, Any] = kept.load(len(pieces)) if kept else {}
-    todo = [at for at in range(len(pieces)) if at not in found]
-    named = list(names) or [f"piece {at}" for at in range(len(pieces))]
+    results: dict[int, Any] = kept.load(len(tasks)) if kept else {}
+    todo = [at for at in range(len(tasks)) if at not in results]
     bar = _Bar(progress, len(todo), label, ticks)
-    work = Work(function, pieces, named, bar.tell, _alone)
-    alone = settings.workers == 1 or len(todo) < 2
-    source = work.here(todo) if alone else work.spread(todo, min(settings.workers, len(todo)))
+    named = list(names) or [f"task {at}" for at in range(len(tasks))]
+    series = Tasks(function, tasks, named, bar.tell, _alone)
     try:
-        with closing(source):
+        with closing(series.done(todo, settings.workers, settings.executor)) as source:
             for at, outcome in source:
-                found[at] = outcome
+                results[at] = outcome
                 bar.finished(at)
                 if kept and not isinstance(outcome, Failure):
                     kept.add(at, outcome)
     except KeyboardInterrupt:
-        raise _interrupted(settings.cache, kept, len(pieces)) from None
+        raise _interrupted(settings.cache, kept, len(tasks)) from None
     except BaseException:
         if kept:
             with suppress(OSError):  # the first trouble is the one to tell
                 kept.flush()
         raise
     bar.close()
-    if kept and any(isinstance(each, Failure) for each in found.values()):
+    if kept and any(isinstance(result, Failure) for result in results.values()):
         kept.flush()  # the same command tries only those again that failed
-    return [found[at] for at in range(len(pieces))]
+    return [results[at] for at in range(len(tasks))]
 
 
 def _interrupted(cache: Cache | None, kept: _Kept | None, count: int) -> Interrupted:
@@ -261,29 +240,29 @@ def _interrupted(cache: Cache | None, kept: _Kept | None, count: int) -> Interru
             kept.flush()
         if cache.holds_something():
             return Interrupted(
-                f"interrupted; {kept.count} of {count} pieces are complete and kept: the same"
+                f"interrupted; {kept.count} of {count} tasks are complete and kept: the same"
                 " command continues from there"
             )
     return Interrupted("interrupted; nothing unfinished was kept")
 
 
 class _Bar:
-    """Advances a progress by ticks; a piece that is finished has done all of its own."""
+    """Advances a progress by ticks; a task that is finished has done all of its own."""
 
-    def __init__(self, progress: Progress | None, pieces: int, label: str, ticks: int) -> None:
-        total = pieces * ticks
+    def __init__(self, progress: Progress | None, tasks: int, label: str, ticks: int) -> None:
+        total = tasks * ticks
         items = range(total)
         self._steps = iter(progress(items, total=total, label=label) if progress else items)
         self._ticks, self._told = ticks, dict[int, int]()
 
     def tell(self, at: int, done: int) -> None:
-        """Piece ``at`` has done so many of its ticks."""
+        """Task ``at`` has done so many of its ticks."""
         for _ in range(min(done, self._ticks) - self._told.get(at, 0)):
             next(self._steps, None)
         self._told[at] = max(done, self._told.get(at, 0))
 
     def finished(self, at: int) -> None:
-        """Piece ``at`` is done."""
+        """Task ``at`` is done."""
         self.tell(at, self._ticks)
 
     def close(self) -> None:

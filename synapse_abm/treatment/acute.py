@@ -149,7 +149,7 @@ def measured(
         for r in range(replicates)
     ]  # fmt: skip
     names = [f"neuron {piece[-1]}, seed {seed}" for piece in pieces]
-    found = sweep.map_pieces(averages, pieces, names=names, progress=progress, label="neurons")
+    found = sweep.map_tasks(averages, pieces, names=names, progress=progress, label="neurons")
     values = np.array(found).reshape(len(conditions), replicates, len(QUANTITIES))
     return [
         {name: from_replicates(each[:, at]) for at, name in enumerate(QUANTITIES)}
