@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -50,6 +52,7 @@ from synapse_abm.scenarios import find_scenario, scenarios
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_TERMINATED = 143  # 128 + SIGTERM
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Seeds are read as text and checked by check_seed, which explains better than a failed conversion.
@@ -176,6 +179,16 @@ class Bench:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of ``sys.argv`` by default) and return its exit status."""
     terminal.prepare_streams()
+    interrupted = EXIT_INTERRUPTED
+
+    def terminate(*_: object) -> NoReturn:
+        nonlocal interrupted
+        interrupted = EXIT_TERMINATED
+        raise KeyboardInterrupt  # what is kept after Ctrl-C is kept
+
+    earlier: Any = None
+    with suppress(ValueError):  # beside the main thread: signals are not ours
+        earlier = signal.signal(signal.SIGTERM, terminate)
     try:
         return _obey(sys.argv[1:] if arguments is None else list(arguments))
     except SynapseError as error:
@@ -196,7 +209,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         said = str(interruption) or "interrupted; nothing unfinished was kept"
         print(f"\n{PROGRAM}: {said}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return interrupted
+    finally:
+        if earlier is not None:
+            signal.signal(signal.SIGTERM, earlier)
 
 
 def run_script(file: str) -> NoReturn:

@@ -257,6 +257,21 @@ def test_who_works_beside_it_is_not_given_up(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
+def test_a_run_that_is_ended_early_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW.replace("sleep(0.05)", "sleep(60)"))
+    command = [sys.executable, "-m", "synapse_abm", "run", "slow.py", "--workers", "2"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (tmp_path / "outputs" / "slow").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    running.terminate()
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 143
+    assert err.strip() == "synapse-abm: interrupted; nothing unfinished was kept"
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
 @STARTS
 def test_workers_end_with_their_parent(fork: bool, tmp_path: Path) -> None:
     """Killed outright, it can tell nobody; workers in the middle of a task end all the same."""
@@ -403,7 +418,10 @@ def figure(result):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
-def test_ctrl_c_on_the_command_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ended_by", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_ended_continues(
+    ended_by: signal.Signals, status: int, tmp_path: Path
+) -> None:
     """The whole group gets the signal, as from a terminal; the same command then finishes it."""
     (tmp_path / "slow.py").write_text(SLOW)
     command = [sys.executable, "-m", "synapse_abm", "run", "slow.py", "--workers", "2"]
@@ -414,9 +432,9 @@ def test_ctrl_c_on_the_command_line(tmp_path: Path) -> None:
     log, until = tmp_path / "log", time.monotonic() + 60
     while (not log.exists() or len(log.read_text().split()) < 8) and time.monotonic() < until:
         time.sleep(0.01)
-    os.killpg(running.pid, signal.SIGINT)
+    os.killpg(running.pid, ended_by)
     out, err = running.communicate(timeout=60)
-    assert (running.returncode, out) == (130, "")
+    assert (running.returncode, out) == (status, "")
     assert "tasks are complete and kept: the same command continues from there" in err
     assert "Traceback" not in err
     folder = tmp_path / "outputs" / "slow"

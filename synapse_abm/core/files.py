@@ -147,9 +147,11 @@ def _make_folders(folder: Path) -> list[Path]:
             _sync_folder(each.parent)
         if not folder.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too
         _remove_empty(made)
-        raise OutputError.from_os(folder, error) from error
+        if isinstance(error, OSError):
+            raise OutputError.from_os(folder, error) from error
+        raise
     return made
 
 
