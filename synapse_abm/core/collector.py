@@ -6,6 +6,7 @@ Mesa 4 replaces ``DataCollector`` by recorders; nothing of ours is built on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import mesa
@@ -17,7 +18,9 @@ class StandardCollector(mesa.DataCollector):  # type: ignore[misc]
     collects_when_looked_at = True
 
     def __init__(self, reporters: Mapping[str, Callable[[Any], float]]) -> None:
-        super().__init__(model_reporters=dict(reporters))
+        # Mesa calls with a model only lambdas and partial functions; the latter can be pickled.
+        partials = {name: partial(read) for name, read in reporters.items()}
+        super().__init__(model_reporters=partials)
         self._latest: float | None = None
 
     def collect(self, model: Any) -> None:
