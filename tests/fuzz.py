@@ -169,8 +169,18 @@ def drugs(chance: random.Random, folder: Path) -> None:
 
 @functools.cache
 def _records() -> tuple[dict[str, Any], ...]:
-    files = sorted((ROOT / "outputs" / "gallery").glob("*/run.json"))
-    return tuple(json.loads(file.read_bytes()) for file in files)
+    """Records of a scenario and of an experiment, made before computing is left out."""
+    from synapse_abm.runs import simulate
+    from synapse_abm.runs.experiment import find, perform
+    from synapse_abm.synapse.scenario.file import read_scenario
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        scenario_file = ROOT / "synapse_abm" / "scenarios" / "depletion.toml"
+        simulate.write(read_scenario(scenario_file), out / "scenario")
+        perform(find("hyperbola"), out=out / "experiment", quick=True)
+        files = (out / "scenario" / "run.json", out / "experiment" / "run.json")
+        return tuple(json.loads(file.read_bytes()) for file in files)
 
 
 def record(chance: random.Random, folder: Path) -> None:
@@ -183,9 +193,7 @@ def record(chance: random.Random, folder: Path) -> None:
         file.write_text(torn(json.dumps(kept, indent=1), chance), "utf-8")
     else:
         other = changed(kept, chance)
-        with contextlib.suppress(Exception):  # where what is signed is no longer there
-            other = results.signed(other)
-        file.write_text(json.dumps(other), "utf-8")
+        file.write_text(json.dumps(results.signed(other)), "utf-8")
     _printable(_command(["rerun", str(file)]))
 
 
@@ -385,10 +393,17 @@ def _command(words: list[str]) -> str:
 def leave_out_what_computes() -> None:
     """Put :func:`stop` where the program would begin to compute."""
     from synapse_abm import bench, cli, validation
-    from synapse_abm.runs import rerun, simulate
+    from synapse_abm.runs import experiment, simulate
+
+    def load(self: Any, real: Callable[..., Any] = experiment.Experiment.load) -> Any:
+        module = real(self)
+        module.run = stop
+        return module
+
+    experiment.Experiment.load = load  # type: ignore[method-assign,assignment]
 
     for module, name in (
-        (cli, "perform"), (simulate, "write"), (simulate, "simulate"), (rerun, "run_experiment"),
+        (cli, "perform"), (simulate, "write"), (simulate, "simulate"),
         (validation, "validate"), (bench, "bench"),
     ):  # fmt: skip
         if not hasattr(module, name):
@@ -461,6 +476,7 @@ def prepare() -> None:
     import warnings
 
     warnings.simplefilter("ignore")
+    _records()
     leave_out_what_computes()
 
     def late(*_: Any) -> None:
