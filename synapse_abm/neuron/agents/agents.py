@@ -227,7 +227,7 @@ class _NeuronSite(Site):
         return None
 
     @property
-    def cell(self) -> None:  # type: ignore[override]
+    def cell(self) -> None:
         """None: places are well mixed."""
         return None
 

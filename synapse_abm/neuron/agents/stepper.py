@@ -22,7 +22,8 @@ from synapse_abm.neuron.agents.agents import (
     NeuronTransporter,
 )
 from synapse_abm.neuron.engine import kernels as lay
-from synapse_abm.synapse.agents.stepper import Draws, choose, sound
+from synapse_abm.synapse.agents.place import Draws
+from synapse_abm.synapse.agents.stepper import choose, sound
 from synapse_abm.synapse.engine.layout import BIND, EXIT, F64, METABOLISE, TRANSPORT, UNBIND
 
 if TYPE_CHECKING:

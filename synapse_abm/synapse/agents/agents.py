@@ -16,11 +16,13 @@ Random numbers of a rule's own come from ``self.random``, which Mesa seeds from 
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mesa
+from mesa.discrete_space import Cell
 
 from synapse_abm.core.errors import InputError
+from synapse_abm.synapse.agents.place import PlaceModel
 from synapse_abm.synapse.engine.heat import offset
 from synapse_abm.synapse.engine.layout import (
     BIND,
@@ -44,10 +46,6 @@ from synapse_abm.synapse.engine.layout import (
     X,
     Y,
 )
-
-if TYPE_CHECKING:
-    from synapse_abm.synapse.agents.grid import SynapseCell
-    from synapse_abm.synapse.agents.model import SynapseModel
 
 
 def demand_made_by_model(model: Any, kind: type, name: str) -> None:
@@ -74,9 +72,9 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         Name of the ligand it is a molecule of.
     """
 
-    model: SynapseModel
+    model: PlaceModel
 
-    def __init__(self, model: SynapseModel, ligand: str = "", id: int = -1) -> None:
+    def __init__(self, model: PlaceModel, ligand: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), ligand)
         super().__init__(model)
         self.unique_id = 1 + model.n_sites + id
@@ -134,7 +132,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         return site.coordinate if site is not None else self.model.coordinate(self._field(CELL))
 
     @property
-    def cell(self) -> SynapseCell | None:
+    def cell(self) -> Cell | None:
         """Its cell of ``model.grid`` (which is made on first use); None once it is gone.
 
         A free molecule can be put into another cell, as any agent of Mesa.
@@ -143,13 +141,13 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         return None if coordinate is None else self.model.grid[coordinate]
 
     @cell.setter
-    def cell(self, cell: SynapseCell) -> None:
+    def cell(self, cell: Cell) -> None:
         self._demand_free("put into another cell")
         if not self.model.grid.has(cell):
             raise InputError("cell", cell, "a cell of this model's grid", "use model.grid[x, y]")
         self._put(self.row, *cell.coordinate)
 
-    def move_to(self, cell: SynapseCell) -> None:
+    def move_to(self, cell: Cell) -> None:
         """Put this free molecule into a cell."""
         self.cell = cell
 
@@ -228,9 +226,9 @@ class Site(mesa.Agent):  # type: ignore[misc]
         Name of the target it is a site of.
     """
 
-    model: SynapseModel
+    model: PlaceModel
 
-    def __init__(self, model: SynapseModel, target: str = "", id: int = -1) -> None:
+    def __init__(self, model: PlaceModel, target: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), target)
         super().__init__(model)
         self.unique_id = 1 + id
@@ -247,10 +245,9 @@ class Site(mesa.Agent):  # type: ignore[misc]
         return self.model.coordinate(int(self.model.store.sites[SITE_CELL, self.id]))
 
     @property
-    def cell(self) -> SynapseCell:
+    def cell(self) -> Cell:
         """Its cell of ``model.grid`` (which is made on first use)."""
-        found: SynapseCell = self.model.grid[self.coordinate]
-        return found
+        return self.model.grid[self.coordinate]
 
     @property
     def neighbours(self) -> list[Site]:

@@ -12,72 +12,17 @@ This module relies on Mesa 3.5's names for the inside of cells and grids (``_age
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 from mesa.discrete_space import Cell, OrthogonalVonNeumannGrid, PropertyLayer
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.synapse.agents.agents import Molecule, Site
-from synapse_abm.synapse.engine.layout import SITE_CELL
-
-if TYPE_CHECKING:
-    from synapse_abm.synapse.agents.model import SynapseModel
+from synapse_abm.synapse.agents.place import PlaceModel, Whereabouts
 
 type Belongings = tuple[list[Any], list[tuple[Any, tuple[int, int]]]]
-
-_NOBODY: dict[int, None] = {}
-
-
-class Whereabouts:
-    """Rows of molecules and numbers of sites by cell.
-
-    Making the index costs about 1 us a molecule; keeping it up costs 0.3 us a move.
-    """
-
-    def __init__(self, model: SynapseModel) -> None:
-        self.model = model
-        self.sites: dict[int, list[int]] = {}
-        for number, cell in enumerate(model.store.sites[SITE_CELL].tolist()):
-            self.sites.setdefault(cell, []).append(number)
-        self._rows: dict[int, dict[int, None]] = {}
-        self._epoch = -1
-
-    def rows(self, cell: int) -> Collection[int]:
-        """Rows of the molecules in a cell: free, bound or inside."""
-        self._refresh()
-        return self._rows.get(cell, _NOBODY)
-
-    def occupied(self) -> list[int]:
-        """Cells with molecules or sites."""
-        self._refresh()
-        return [*self.sites, *(cell for cell, rows in self._rows.items() if rows)]
-
-    def move(self, row: int, old: int | None, new: int | None) -> None:
-        """Note that the agents engine has moved a molecule, made it (no old cell) or lost it."""
-        if self._epoch != self.model.epoch:
-            return  # to be made anew in any case
-        if old is not None:
-            del self._rows[old][row]
-        if new is not None:
-            self._rows.setdefault(new, {})[row] = None
-
-    def _refresh(self) -> None:
-        if self._epoch == self.model.epoch:
-            return
-        state = self.model.simulation.state
-        rows = state.all_rows()
-        cells = state.cells_of(rows)
-        order = np.argsort(cells, kind="stable")
-        rows, cells = rows[order], cells[order]
-        first = np.flatnonzero(np.diff(cells, prepend=-1))
-        parts = np.split(rows, first[1:]) if first.size else []
-        self._rows = {
-            cell: dict.fromkeys(part.tolist())
-            for cell, part in zip(cells[first].tolist(), parts, strict=True)
-        }
-        self._epoch = self.model.epoch
 
 
 class Occupants(Sequence[Any]):
@@ -179,7 +124,7 @@ class SynapseGrid(OrthogonalVonNeumannGrid):  # type: ignore[misc]
 
     where: Whereabouts
 
-    def __init__(self, model: SynapseModel) -> None:
+    def __init__(self, model: PlaceModel) -> None:
         place = model.synapse.grid
         super().__init__(
             (place.width, place.height),
@@ -235,4 +180,4 @@ def _is_told_whether_empty(cell: SynapseCell, empty: bool) -> None:
     """Mesa tells a cell when an agent enters or leaves; it looks for itself."""
 
 
-__all__ = ["Occupants", "SynapseCell", "SynapseGrid", "Whereabouts"]
+__all__ = ["Occupants", "SynapseCell", "SynapseGrid"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from operator import attrgetter, methodcaller
@@ -17,11 +16,11 @@ from synapse_abm.core.address import Address, address_of
 from synapse_abm.core.arguments import number, whole_number
 from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, collected, raise_faults
-from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
+from synapse_abm.synapse.agents.place import PlaceModel
 from synapse_abm.synapse.agents.rules import rule_faults
-from synapse_abm.synapse.agents.stepper import Draws, Readable
+from synapse_abm.synapse.agents.stepper import Readable
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.invariants import check
 from synapse_abm.synapse.engine.layout import (
@@ -32,22 +31,15 @@ from synapse_abm.synapse.engine.layout import (
     EXIT,
     GONE,
     ID,
-    INDEX,
-    KIND,
-    START,
-    Chemistry,
-    Plan,
-    Space,
-    Store,
     ligand_event,
 )
-from synapse_abm.synapse.engine.network import CountRows, Names
+from synapse_abm.synapse.engine.network import CountRows
 from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation, check_steps
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.variants import scenario_of
 
 if TYPE_CHECKING:
-    from synapse_abm.synapse.agents.grid import SynapseGrid, Whereabouts
+    from synapse_abm.synapse.agents.grid import SynapseGrid
 
 Engine = Literal["compiled", "agents"]
 type AgentClasses = Mapping[str, type[Molecule] | type[Site]]
@@ -64,7 +56,7 @@ KEYWORDS = (
 )
 
 
-class SynapseModel(LazyModel):
+class SynapseModel(PlaceModel):
     """One synapse (or soma): molecules and sites as agents on a grid.
 
     Parameters
@@ -137,9 +129,7 @@ class SynapseModel(LazyModel):
         self._sites: list[Site] = []
         self._synced = -1
         self._grid: SynapseGrid | None = None
-        self._whereabouts: Whereabouts | None = None
         self.rates = self._rates()
-        self._draws: Draws | None = None
         self._readable = Readable(self) if engine == "agents" else None
 
     def _checked(
@@ -215,78 +205,6 @@ class SynapseModel(LazyModel):
 
     # --- what the arrays say ---------------------------------------------------------------------
 
-    @property
-    def store(self) -> Store:
-        """The state's arrays."""
-        return self.simulation.state.store
-
-    @property
-    def plan(self) -> Plan:
-        """Sizes and geometry."""
-        return self.simulation.network.plan
-
-    @property
-    def space(self) -> Space:
-        """Hop tables and active cells."""
-        return self.simulation.network.space
-
-    @property
-    def chemistry(self) -> Chemistry:
-        """Channels and rates."""
-        return self.simulation.network.chemistry
-
-    @property
-    def names(self) -> Names:
-        """Names of targets, ligands and pairs."""
-        return self.simulation.names
-
-    @property
-    def synapse(self) -> Scenario:
-        """The scenario that is simulated (``scenario`` is Mesa's own)."""
-        return self.simulation.scenario
-
-    @property
-    def seconds(self) -> float:
-        """Physical time, s."""
-        return self.simulation.seconds
-
-    @property
-    def draws(self) -> Draws:
-        """The random numbers of the step that the agents engine is taking."""
-        if self._draws is None:
-            allowed = "asked within a step of the agents engine, by the model itself"
-            fix = "call model.step(); to move a molecule by hand, molecule.move(dx, dy)"
-            raise InputError("displacement()", None, allowed, fix)
-        return self._draws
-
-    @draws.setter
-    def draws(self, draws: Draws | None) -> None:
-        self._draws = draws
-
-    @property
-    def seed(self) -> int:
-        """Seed of the random numbers."""
-        return self.simulation.address.seed
-
-    def occupancy(self, target: str, ligand: str) -> float:
-        """Share of the sites of ``target`` that hold ``ligand`` now, 0 to 1; nan if it has none."""
-        bound = int(self.store.totals[self.names.pair_number(target, ligand)])
-        sites = self.synapse.targets[target].n_sites
-        return bound / sites if sites else math.nan
-
-    def free(self, ligand: str) -> int:
-        """Free molecules of ``ligand`` now."""
-        row = CountRows.of(self.names).free(self.names.ligand_number(ligand))
-        return int(self.store.totals[row])
-
-    def _rates(self) -> dict[tuple[int, int], float]:
-        table = zip(self.chemistry.channels, self.chemistry.rate, strict=True)
-        return {(int(c[KIND]), int(c[INDEX])): float(rate) for c, rate in table}
-
-    def coordinate(self, cell: int) -> tuple[int, int]:
-        """Column and row of a cell number."""
-        return cell % self.plan.width, cell // self.plan.width
-
     # --- agents and cells, made when asked for ----------------------------------------------------
 
     @property
@@ -306,20 +224,6 @@ class SynapseModel(LazyModel):
         raise AttributeError(
             "model.grid is the lattice that the molecules walk on; give another grid another name"
         )
-
-    @property
-    def whereabouts(self) -> Whereabouts:
-        """Who is in which cell: what the grid looks up."""
-        if self._whereabouts is None:
-            from synapse_abm.synapse.agents.grid import Whereabouts
-
-            self._whereabouts = Whereabouts(self)
-        return self._whereabouts
-
-    def moved(self, row: int, old: int | None, new: int | None) -> None:
-        """Keep who is in which cell up to date, if anybody asked (agents engine)."""
-        if self._whereabouts is not None:
-            self._whereabouts.move(row, old, new)
 
     def _standard_collector(self) -> StandardCollector:
         """Time, occupancy of each pair, free molecules; names as in the table of ``simulate``."""
@@ -385,15 +289,6 @@ class SynapseModel(LazyModel):
         counter = ligand_event(len(names.pairs), len(names.ligands), EXIT, number)
         self.store.events[counter] += 1
         self.store.last_s[counter] = self.seconds
-
-    def row_of(self, ligand: int, number: int) -> int:
-        """Row of a molecule by its id; -1 if it is gone."""
-        start, end = self.store.segments[ligand, START], self.store.segments[ligand, END]
-        ids = self.store.molecules[ID, start:end]
-        row = int(start + np.searchsorted(ids, np.uint32(number)))
-        if row == end or ids[row - start] != number:
-            return -1
-        return -1 if self.store.molecules[COMPARTMENT, row] == GONE else row
 
     def molecule_at(self, row: int) -> Molecule:
         """The view of the molecule in a row."""

@@ -8,23 +8,16 @@ over the propensities of the agents in it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synapse_abm.core.address import Address
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import (
-    MAX_ENTITY,
     Stream,
-    counter_high,
     exponential,
-    key_words,
-    molecule_words,
-    philox4x32,
-    uniform,
 )
 from synapse_abm.synapse.agents.agents import Molecule, Site
+from synapse_abm.synapse.agents.place import Draws, PlaceModel
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.layout import (
     ARRIVE,
@@ -61,46 +54,6 @@ from synapse_abm.synapse.engine.layout import (
     Y,
 )
 from synapse_abm.synapse.engine.network import CountRows
-
-if TYPE_CHECKING:
-    from synapse_abm.synapse.agents.model import SynapseModel
-
-
-class Draws:
-    """The random numbers of one step, by address; words that all molecules need are made at
-    once.
-    """
-
-    def __init__(self, address: Address, step: int, next_id: int) -> None:
-        self.address, self.step = address, step
-        self._ids = np.arange(min(next_id, MAX_ENTITY), dtype=np.uint64)
-        self._words: dict[Stream, list[int]] = {}
-        self._blocks: dict[tuple[Stream, int, int], tuple[int, int, int, int]] = {}
-
-    def _molecule_word(self, stream: Stream, molecule: int) -> int:
-        if stream not in self._words:
-            a = self.address
-            words = molecule_words(a.seed, a.replicate, a.place, stream, self.step, self._ids)
-            self._words[stream] = words.tolist()
-        return self._words[stream][molecule]
-
-    def hop_word(self, molecule: int) -> int:
-        """64 random bits for a molecule's hop."""
-        return self._molecule_word(Stream.HOP, molecule)
-
-    def leaving(self, molecule: int) -> float:
-        """Uniform number that decides whether a molecule leaves an inactive cell."""
-        return uniform(self._molecule_word(Stream.LEAVE, molecule))
-
-    def number(self, stream: Stream, entity: int, k: int) -> float:
-        """Uniform number ``k`` of an entity (a cell's clock, a ligand's arrivals)."""
-        at = (stream, entity, k >> 1)
-        if at not in self._blocks:
-            a = self.address
-            c2, c3 = counter_high(a.replicate, a.place, stream, self.step)
-            self._blocks[at] = philox4x32((entity, k >> 1, c2, c3), key_words(a.seed))
-        words = self._blocks[at]
-        return uniform(words[2] | words[3] << 32 if k & 1 else words[0] | words[1] << 32)
 
 
 class OpenCell:
@@ -290,7 +243,7 @@ def sound(rate: object, agent: Molecule | Site) -> float:
 class Readable:
     """Steps a model's state with agents."""
 
-    def __init__(self, model: SynapseModel) -> None:
+    def __init__(self, model: PlaceModel) -> None:
         self.model = model
         self.slot = {cell: at for at, cell in enumerate(model.space.active.tolist())}
         self._stock: dict[type, bool] = {}
@@ -380,7 +333,8 @@ class Readable:
         mol[Y, row], mol[X, row] = divmod(cell, model.plan.width)
         mol[COMPARTMENT, row], mol[SITE, row] = FREE, NO_SITE
         model.moved(row, None, cell)
-        return model.new_molecule(ligand, number, row)
+        molecule: Molecule = model.new_molecule(ligand, number, row)
+        return molecule
 
     def note(self, kind: int, ligand: int, n: int, time: float) -> None:
         """Count ``n`` events of a ligand at a time (s)."""
@@ -490,4 +444,4 @@ class _Numbers:
         return n
 
 
-__all__ = ["START", "Draws", "OpenCell", "Readable", "choose"]
+__all__ = ["START", "OpenCell", "Readable", "choose"]
