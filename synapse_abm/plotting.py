@@ -40,6 +40,8 @@ PNG_DPI = 200
 SHOWN = 8
 #: Curves of a panel; the tables have all of them.
 CURVES = 12
+#: Records that a curve shows at most, evenly taken: twice what its pixels can tell apart.
+POINTS = 4000
 STYLE: Any = {
     "font.size": FONT,
     "legend.fontsize": FONT,
@@ -316,14 +318,17 @@ def _panel(panel: Axes, found: Any, kind: str) -> None:
     here = every[:CURVES]  # more could not be told apart, and cost a tenth of a second each
     (unit, _), runs, top = _time_unit(found.run.duration_s), found.recordings, 0.0
     end = 1.012 * found.run.duration_s / unit
+    thin = slice(None, None, -(-len(runs[0].seconds) // POINTS))
     for number, at in enumerate(here):
         colour, it = colours[number % len(colours)], found.measured[at]
         if len(runs) > 1:
             for run in runs[:SHOWN]:
-                panel.plot(run.seconds / unit, run.columns[at], color=colour, alpha=0.2, lw=0.7)
+                panel.plot(
+                    run.seconds[thin] / unit, run.columns[at][thin], color=colour, alpha=0.2, lw=0.7
+                )
         mean = sum(run.columns[at] for run in runs) / len(runs)
         name = plain(f"{at[2]} at {at[1]}" if at[1] else at[2])
-        panel.plot(runs[0].seconds / unit, mean, color=colour, lw=1.6, label=name)
+        panel.plot(runs[0].seconds[thin] / unit, mean[thin], color=colour, lw=1.6, label=name)
         if it.se is not None:
             panel.errorbar(
                 [end], [it.mean], [2 * it.se], color=colour, fmt="o", ms=5, capsize=4, zorder=5,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from synapse_abm.cli import main
 from synapse_abm.core import fields, rng
@@ -377,7 +378,7 @@ def test_a_mark_of_byte_order_is_no_fault(tmp_path: Path) -> None:
         (b"a" + b".a" * 20000 + b" = 1", "at most 16 levels of nesting (there are 20000)"),
         (b"'a'" + b' . "a"' * 17 + b" = 1", "at most 16 levels of nesting (there are 17)"),
         (b"x = 1 #" + b"x" * 2_000_000, "a file of at most 2,000,000 bytes"),
-        (b"name = 'a" + b".[" * 20 + b"'\nx = 1", "a table of the file = 'x'"),
+        (b"run.duration = '1 s'\nname = 'a" + b".[" * 20 + b"'\nx = 1", "of the file = 'x'"),
         (None, "an existing TOML file"),
     ],
     ids=["empty", "torn", "not text", "deep", "keys", "quoted", "long", "shallow", "absent"],
@@ -391,6 +392,36 @@ def test_a_file_that_is_none_is_explained(
     with pytest.raises(InputError) as caught:
         read_scenario(path)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a/b", "a\\b", "x" * 61, " ", "\u202eb", 'a"b'])
+def test_a_name_that_would_do_harm_is_refused(name: str) -> None:
+    said = told(changed(f"target.{name}.sites", 3))
+    assert "a name of [target.NAME]" in said
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    with pytest.raises(ValidationError, match="a name of"):
+        Scenario(targets={name: Target(sites=1)})
+
+
+def test_counts_are_limited_before_they_cost_anything() -> None:
+    many = {f"T{n}": {"sites": 1} for n in range(20_000)}
+    assert "number of target tables = 20000: allowed is at most 500" in told({"target": many})
+    cells = {"target": {"T": {"cells": [[0, 0]] * 3_000_000}}}
+    assert "number of cells listed = 3000000: allowed is at most 100,000" in told(cells)
+    often = changed("run", {"duration": "1e6 s", "sample_every": "0.1 s", "dt": "0.1 s"})
+    assert "run.sample_every = '0.1 s'" in told(often)
+    assert "at most 5,000,000 records" in told(often)
+
+
+def test_an_estimate_grows_with_what_costs() -> None:
+    base = {"duration": "100 s", "sample_every": "1 s"}
+    rare, often = (
+        estimate_cost(parse_scenario(changed("run", base | {"sample_every": every})))
+        for every in ("1 s", "0.01 s")
+    )
+    assert often.simulation_s - rare.simulation_s > 9900 * 6e-6
+    assert often.seconds - rare.seconds > often.simulation_s - rare.simulation_s
 
 
 # --- mutated files --------------------------------------------------------------------------------
@@ -488,7 +519,7 @@ def clean(tables: dict[str, Any]) -> None:
         return
     assert "Run" in str(found)
     cost = estimate_cost(found)
-    if cost.seconds < 0.02 and cost.bytes < 3e8 and found.grid.cells < 10_000:
+    if cost.simulation_s < 0.02 and cost.bytes < 3e8 and found.grid.cells < 10_000:
         assert found.run is not None
         if found.run.engine == "compiled":
             simulate(found)
@@ -568,7 +599,7 @@ def too_long(path: Path) -> bool:
         cost = estimate_cost(read_scenario(path))
     except SynapseError:
         return False
-    return cost.seconds > 0.1 or cost.bytes > 5e8
+    return cost.simulation_s > 0.1 or cost.bytes > 5e8
 
 
 # --- the ready-made scenarios ---------------------------------------------------------------------

@@ -31,6 +31,15 @@ Seconds = Annotated[
 Count = Annotated[int, whole(0, MAX_ENTITY)]
 
 
+#: What a name may be that stands for a thing in files, figures, tables and on terminals.
+GOOD_NAME = "a name of 1 to 60 printable characters without '/', '\\' and quotation marks"
+
+
+def good_name(name: str) -> bool:
+    """Whether ``name`` may reach terminals, tables, figures and names of files as it is."""
+    return bool(name.strip()) and len(name) <= 60 and name.isprintable() and not {*name} & {*'/\\"'}
+
+
 class Frozen(BaseModel):
     """Immutable, and no unknown keys: a typing error is found where it was made."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from synapse_abm.core.errors import InputError, UnknownName
-from synapse_abm.core.fields import Frozen
+from synapse_abm.core.fields import GOOD_NAME, Frozen, good_name
 from synapse_abm.core.validation_errors import MISSING, description, field_faults, valid
 from synapse_abm.pharmacology.records import (
     Affinity,
@@ -93,6 +93,9 @@ def checked(
         file = LigandFile.model_validate(tables, context=known)
     except ValidationError as error:
         faults = field_faults(error, LigandFile)
+    for kind in ("source", "target"):
+        bad = (name for name in _tables(tables.get(kind)) if not good_name(name))
+        faults += (InputError(f"a name of [{kind}.NAME]", name, GOOD_NAME) for name in bad)
     kinds = {name: target.kind for name, target in targets.items()}
     kinds |= {name: each.get("kind") for name, each in _tables(tables.get("target")).items()}
     receptors = {name for name, kind in kinds.items() if kind == "receptor"}
@@ -113,8 +116,9 @@ def _ligand_faults(
 ) -> Iterator[InputError]:
     """What is wrong with a ligand although each field may be right by itself."""
     path = f"ligand.{name}"
-    if not re.fullmatch(r"[^@\s]+", name):
-        yield InputError("a name of [ligand.NAME]", name, "a name without '@' and spaces")
+    if not re.fullmatch(r"[^@\s]+", name) or not good_name(name):
+        allowed = f"a name without '@' and spaces; {GOOD_NAME}"
+        yield InputError("a name of [ligand.NAME]", name, allowed)
     if old is None and "kind" not in entry:
         yield InputError(f"{path}.kind", MISSING, description(LigandEntry, ("kind",)), "add kind")
     if old is None and not entry.get("affinity"):

@@ -38,12 +38,19 @@ def _listed(kind: str) -> AfterValidator:
 StatusName = Annotated[
     Status, Field(description="'published', 'derived', 'assumed' or 'calibrated'")
 ]
-Text = Annotated[str, Field(strict=True, description="text in quotes")]
-Words = Annotated[str, Field(strict=True, min_length=1, description="text in quotes, not empty")]
+#: Text that reaches terminals: line ends and tabs, but nothing else that a terminal obeys.
+_PLAIN = r"^[\P{C}\n\r\t]*$"
+_NO_CONTROL = "text in quotes, without control characters"
+Text = Annotated[str, Field(strict=True, pattern=_PLAIN, description=_NO_CONTROL)]
+Words = Annotated[
+    str, Field(strict=True, min_length=1, pattern=_PLAIN, description=f"{_NO_CONTROL}, not empty")
+]
 Yes = Annotated[bool, Field(strict=True, description="true or false")]
 Doi = Annotated[
     str,
-    Field(pattern=r"^10\.\d{4,9}/[^\s]+$", description="a DOI in quotes, such as '10.1000/182'"),
+    Field(
+        pattern=r"^10\.\d{4,9}/[^\s\p{C}]+$", description="a DOI in quotes, such as '10.1000/182'"
+    ),
 ]
 Pmid = Annotated[str, Field(pattern=r"^[1-9]\d{0,8}$", description="a PubMed number in quotes")]
 Variant = Annotated[str, Field(pattern=r"^\w*$", description="one word in quotes, or ''")]

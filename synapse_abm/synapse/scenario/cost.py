@@ -7,8 +7,17 @@ from dataclasses import dataclass
 
 from synapse_abm.synapse.scenario.parts import Description, Ligand, RunSettings
 
-#: Rough costs in seconds of a molecule-step, an event, a step, and a step of a site.
-COSTS = {"compiled": (1e-8, 1e-7, 3e-6, 1e-9), "agents": (7e-6, 3e-5, 3e-4, 4e-5)}
+#: Seconds that a molecule that hops, an event, a step, and a cell with sites take in a step; beside
+#: them, what each kind of event adds to an event and to such a cell. Fitted to 80 random scenarios
+#: on one core (1 to 65,536 cells, 1 to 6 ligands and targets, 10 to 300,000 steps).
+COSTS = {
+    "compiled": (2.5e-8, 1.2e-7, 5e-7, 7e-9, 2e-9),
+    "agents": (7e-6, 3e-5, 3e-4, 4e-5, 2e-6),
+}
+#: Seconds of a record, and of each number that its hash takes in.
+RECORD_S, HASHED_S = 6e-6, 4e-8
+#: Seconds of figure, tables and averages: at least, and for each number in the tables.
+OUTPUT_S, WRITTEN_S = 1.5, 6e-6
 #: Bytes for each molecule's row (twice, because a step may be taken again), site, cell and number
 #: recorded; cells count because tables of what happens in them are made.
 ROW, SITE, CELL, RECORDED = 80, 160, 40, 24
@@ -16,7 +25,11 @@ ROW, SITE, CELL, RECORDED = 80, 160, 40, 24
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """Estimates of a run; within a factor of a few.
+    """Estimates of a run, within a factor of three for most.
+
+    They take binding as if nothing were depleted and every site independent. Where molecules pile
+    up in cells, or a k_on is beyond diffusion, a run may take longer; an estimate of what is
+    released without being lost grows with the time.
 
     Attributes
     ----------
@@ -26,8 +39,10 @@ class CostEstimate:
         Most real molecules that are there at a time.
     molecule_steps, events
         Over all replicates.
+    simulation_s
+        Time of the simulation on one core, s; all replicates.
     seconds, bytes
-        Run time (without start-up) and memory.
+        Time with figure and tables (without the start of the program and compilation), memory.
     """
 
     steps: int
@@ -35,6 +50,7 @@ class CostEstimate:
     molecules: float
     molecule_steps: float
     events: float
+    simulation_s: float
     seconds: float
     bytes: float
 
@@ -85,15 +101,64 @@ def estimate_cost(scenario: Description) -> CostEstimate:
     assert run is not None
     every, records = steps_per_sample(scenario, run), samples(scenario, run)
     steps = every * records
-    there = sum(expected_molecules(scenario, x, run.duration_s) for x in scenario.ligands.values())
-    work = there * steps * run.replicates
-    events = run.replicates * run.duration_s * events_per_s(scenario, run.duration_s)
+    parts, names = scenario.ligands.values(), len(scenario.ligands)
+    most = sum(expected_molecules(scenario, x, run.duration_s) for x in parts)
+    present = sum(mean_molecules(scenario, x, run.duration_s) for x in parts)
+    events = run.replicates * run.duration_s * _mean_events_per_s(scenario, run.duration_s)
     sites = sum(target.n_sites for target in scenario.targets.values())
+    kinds = names + sum(len(ligand.binding) for ligand in parts)
     taken = steps * run.replicates
-    amounts = (work, events, taken, taken * min(sites, scenario.grid.cells))
-    seconds = sum(a * cost for a, cost in zip(amounts, COSTS[run.engine], strict=True))
+    work = present * taken
+    hop, event, step, cell, kind = COSTS[run.engine]
+    simulation_s = (
+        work * hop * (scenario.grid.cells > 1)
+        + events * (event + kind * kinds)
+        + taken * step
+        + taken * min(sites, scenario.grid.cells) * (cell + kind * kinds)
+        + records * run.replicates * (RECORD_S + HASHED_S * (4 * present + sites))
+    )
+    written = records * run.replicates * (2 + kinds)
+    seconds = simulation_s + OUTPUT_S + written * WRITTEN_S
     size = memory_bytes(scenario, run.duration_s, records, run.replicates)
-    return CostEstimate(steps, records, there, work, events, seconds, size)
+    return CostEstimate(steps, records, most, work, events, simulation_s, seconds, size)
+
+
+def mean_molecules(scenario: Description, ligand: Ligand, seconds: float) -> float:
+    """Real molecules of a kind, mean over the run: dN/dt = source - loss N from the count on."""
+    if ligand.clamped_nM is not None:
+        return 0.0
+    source, loss = _arrivals_per_s(scenario, ligand), ligand.degradation_per_s
+    loss += ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+    at_once = sum(batch.size * len(batch.times_s) for batch in ligand.batches)
+    if loss == 0:
+        return ligand.count + at_once + source * seconds / 2
+    left = -math.expm1(-loss * seconds) / (
+        loss * seconds
+    )  # of those there at the start, on average
+    return (ligand.count + at_once) * left + source / loss * (1 - left)
+
+
+def _arrivals_per_s(scenario: Description, ligand: Ligand) -> float:
+    rate = sum(batch.size * batch.rate_per_s for batch in ligand.batches)
+    if ligand.reservoir:
+        copies = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
+        rate += ligand.reservoir.exchange_per_s * copies
+    return rate
+
+
+def _mean_events_per_s(scenario: Description, seconds: float) -> float:
+    """Events per second, mean over the run; :func:`events_per_s` is what they may come to."""
+    rate = 0.0
+    for ligand in scenario.ligands.values():
+        present = mean_molecules(scenario, ligand, seconds)
+        exchanged = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+        rate += _arrivals_per_s(scenario, ligand) + present * (ligand.degradation_per_s + exchanged)
+        there_nM = ligand.clamped_nM or present / scenario.grid.molecules_per_nM
+        for target, kinetics in ligand.binding.items():
+            off, on = kinetics.koff + kinetics.kcat_per_s, kinetics.kon * there_nM
+            bound = scenario.targets[target].n_sites * (on / (on + off) if on + off > 0 else 0.0)
+            rate += 2 * off * (bound if ligand.clamped_nM else min(bound, present))
+    return rate
 
 
 def events_per_s(scenario: Description, seconds: float) -> float:

@@ -12,6 +12,21 @@ from synapse_abm.synapse.scenario.cost import memory_bytes, samples, steps_per_s
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.timestep import limits
 
+#: What a run may have at most. Figures, tables and theory go through all of it: beyond, a run that
+#: is said to take a second takes minutes.
+MOST = {"target": 500, "ligand": 200, "binding": 2_000}
+MOST_CELLS, MOST_RECORDS = 100_000, 5_000_000
+
+
+def count_faults(targets: int, ligands: int, pairs: int, listed_cells: int) -> Iterator[InputError]:
+    """More parts than a run may have; told before they are gone through one by one."""
+    for name, number in zip(MOST, (targets, ligands, pairs), strict=True):
+        if number > MOST[name]:
+            yield InputError(f"number of {name} tables", number, f"at most {MOST[name]:,}")
+    if listed_cells > MOST_CELLS:
+        allowed = f"at most {MOST_CELLS:,} in a scenario"
+        yield InputError("number of cells listed", listed_cells, allowed, "give 'sites' instead")
+
 
 def machine_bytes() -> float:
     """Memory of this machine; infinite where it does not tell."""
@@ -44,6 +59,10 @@ def run_faults(scenario: Scenario) -> Iterator[InputError]:
     if every * records > MAX_STEP:
         allowed = f"at most {MAX_STEP * dt:.3g} s with a step of {dt:.3g} s"
         yield InputError("run.duration", f"{run.duration_s:g} s", allowed)
+    if records * run.replicates > MOST_RECORDS:
+        allowed = f"a time that makes at most {MOST_RECORDS:,} records, replicates together"
+        fix = f"this makes {records * run.replicates:,}"
+        yield InputError("run.sample_every", f"{run.sample_s:g} s", allowed, fix)
     need, have = memory_bytes(scenario, run.duration_s, records, run.replicates), machine_bytes()
     if need > have or need > 24 * MAX_ENTITY:
         allowed = f"at most {have / 1e9:.0f} GB, the memory of this machine"

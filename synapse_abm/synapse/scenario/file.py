@@ -28,7 +28,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
-from synapse_abm.core.fields import LONGEST_S, Frozen, Seconds
+from synapse_abm.core.fields import GOOD_NAME, LONGEST_S, Frozen, Seconds, good_name
 from synapse_abm.core.quantity import bare_name, parse, unit_of
 from synapse_abm.core.validation_errors import (
     MISSING,
@@ -43,7 +43,7 @@ from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.pharmacology.library import Library, library, own_file
 from synapse_abm.synapse.scenario.definition import AUTO, Scenario
 from synapse_abm.synapse.scenario.drugs import to_scenario_ligand
-from synapse_abm.synapse.scenario.feasibility import run_faults
+from synapse_abm.synapse.scenario.feasibility import count_faults, run_faults
 from synapse_abm.synapse.scenario.parts import (
     Batch,
     Grid,
@@ -109,6 +109,7 @@ def parse_scenario(
     InputError, InputErrors
         As :func:`read_scenario`.
     """
+    raise_faults(list(_too_many(tables)))
     reader = _Reader(base or library(), folder)
     scenario = reader.scenario(tables, name)
     raise_faults(reader.faults)
@@ -166,8 +167,8 @@ class _Reader:
             self.faults.append(InputError(kind, found, f"tables [{kind}.NAME]"))
             return {}
         for name in found:
-            if not name.strip() or len(name) > 60 or not name.isprintable():
-                allowed = "a name of 1 to 60 printable characters"
+            if not good_name(name):
+                allowed = GOOD_NAME
                 self.faults.append(InputError(f"a name of [{kind}.NAME]", name, allowed))
         return found
 
@@ -341,6 +342,15 @@ def _sound(grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]) -
         if not list(part_faults(grid, targets, {name: fitting})):
             found[name] = fitting
     return found
+
+
+def _too_many(tables: Tables) -> Iterator[InputError]:
+    """Counted before anything else, because checking a million of anything takes minutes."""
+    targets, ligands = (list(_tables(tables.get(kind))) for kind in ("target", "ligand"))
+    pairs = sum(len(_tables(ligand.get("binding"))) for _, ligand in ligands)
+    cells = [target.get("cells") for _, target in targets]
+    listed = sum(len(cell) for cell in cells if isinstance(cell, list))
+    yield from count_faults(len(targets), len(ligands), pairs, listed)
 
 
 def _unknown_targets(tables: Tables, known: Iterable[str]) -> Iterator[InputError]:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from synapse_abm.core.errors import InputError, UnknownName
 from synapse_abm.core.fields import (
+    GOOD_NAME,
     MAX_ENTITY,
     MAX_REPLICATE,
     MAX_SEED,
@@ -23,6 +24,7 @@ from synapse_abm.core.fields import (
     NonNegative,
     Positive,
     Seconds,
+    good_name,
     whole,
 )
 from synapse_abm.core.units import molecules_per_nM
@@ -215,6 +217,9 @@ def part_faults(
     grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]
 ) -> Iterator[InputError]:
     """What is wrong although each part may be right by itself; paths as in a scenario file."""
+    for kind, parts in (("target", targets), ("ligand", ligands)):
+        bad = (name for name in parts if not good_name(name))
+        yield from (InputError(f"a name of [{kind}.NAME]", name, GOOD_NAME) for name in bad)
     for name, ligand in ligands.items():
         for target in ligand.binding:
             if target not in targets:

@@ -18,6 +18,7 @@ from typing import Any
 
 from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
 from synapse_abm.core.quantity import bare_name
+from synapse_abm.core.validation_errors import DEEPEST_TOML
 from synapse_abm.scenarios import find_scenario
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.file import TABLES, parse_scenario, read_tables
@@ -93,6 +94,9 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
     if key in _ELSEWHERE or key.partition(".")[0] not in TABLES:
         return  # told already
     *above, last = re.findall(r"[^.\[\]]+", key)
+    if len(above) >= DEEPEST_TOML:
+        yield InputError("keyword", key, f"at most {DEEPEST_TOML} levels, as in a file")
+        return
     here: Any = tables
     if len(above) > 1 and above[0] in ("ligand", "target"):
         known = tables.get(above[0], {})
