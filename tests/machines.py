@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import ctypes
 import json
 import os
 import platform
@@ -88,18 +87,13 @@ SHORT_MACHINES = {
 
 def linear_algebra() -> tuple[str, int]:
     """Kernels that OpenBLAS chose, NumPy's and SciPy's, and its threads."""
-    import numpy as np
-    import scipy.linalg  # noqa: F401 - loads its own copy
+    import numpy as np  # noqa: F401 - either loads its own copy
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_info
 
-    cores, threads = set(), set()
-    for library in Path(np.__file__).parents[1].glob("*.libs/*openblas*"):
-        blas = ctypes.CDLL(str(library))
-        end = "64_" if hasattr(blas, "scipy_openblas_get_corename64_") else ""
-        name = getattr(blas, f"scipy_openblas_get_corename{end}")
-        name.restype = ctypes.c_char_p
-        cores.add(name().decode())
-        threads.add(getattr(blas, f"scipy_openblas_get_num_threads{end}")())
-    return "+".join(sorted(cores)), max(threads, default=0)
+    blas = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    cores = sorted({one["architecture"] for one in blas})
+    return "+".join(cores), max((one["num_threads"] for one in blas), default=0)
 
 
 def numpy_features() -> str:

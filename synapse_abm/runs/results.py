@@ -398,6 +398,7 @@ def machine() -> dict[str, str]:
     wide = ("+avx", "+fma", "+sse4", "+neon", "+sve", "+asimd")
     features = sorted(name[1:] for name in chosen.split(",") if name.startswith(wide))
     build: Any = np.show_config(mode="dicts")
+    loops = build["SIMD Extensions"]  # without "found" where there is nothing beyond the baseline
     blas = [
         f"{one['internal_api']} {one['version']} {one.get('architecture')}, "
         f"{one['num_threads']} threads"
@@ -406,7 +407,7 @@ def machine() -> dict[str, str]:
     return {
         "processor": CPU_NAME or llvm.get_host_cpu_name(),
         "compiled_for": " ".join(features),
-        "numpy_uses": " ".join(build["SIMD Extensions"]["found"]),
+        "numpy_uses": " ".join([*loops.get("baseline", ()), *loops.get("found", ())]),
         "blas": "; ".join(sorted(blas)),
     }
 
