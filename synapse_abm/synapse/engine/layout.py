@@ -138,7 +138,7 @@ class Landing(NamedTuple):
     ready: I64  # (S + 1)
 
 
-class Bench(NamedTuple):
+class Scratch(NamedTuple):
     """Scratch: random words and offsets of a block of rows; the cell that is at work."""
 
     words: U64

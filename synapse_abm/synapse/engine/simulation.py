@@ -145,7 +145,7 @@ class Simulation:
         self._kernels = kernels
         self.state = build_state(scenario, self.address, expected_rows(scenario))
         self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
-        self._scratch: tuple[lay.Landing, lay.Bench] | None = None
+        self._scratch: tuple[lay.Landing, lay.Scratch] | None = None
         self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
         self._chunk = FIRST_CALL  # steps of a compiled call; it soon finds its size
 
@@ -323,7 +323,7 @@ def expected_rows(scenario: Scenario) -> list[int]:
     return rows
 
 
-def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Bench]:
+def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
     """Scratch memory of the compiled engine for a state of this size; nothing in it outlives a
     step.
     """
@@ -342,7 +342,7 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Bench]:
     )
     room = _list_room(state, net)
     leaving = rows + 1 if (net.space.exchange[:, LEAVE] > 0).any() else 1
-    bench = lay.Bench(
+    bench = lay.Scratch(
         words=lay.in_lines(2 * block + 2, np.uint64),
         offsets=lay.in_lines(block, np.uint32),
         here=np.zeros(table.size, dtype=np.int64),
