@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -24,7 +25,7 @@ from synapse_abm.validation.geometry import THREE_DIMENSIONS, place_of, why_not
 from synapse_abm.validation.passage import put_into
 from synapse_abm.validation.quantities import RELATIVE, Number, covariance, fano, mean, variance
 from synapse_abm.validation.samples import Replicates, Sample
-from synapse_abm.validation.trials import DECIDING, Claims, Found, Trial
+from synapse_abm.validation.trials import DECIDING, Claims, Found, Observe, Trial
 
 #: Molecules of a run, and runs up to the first look.
 WALKERS, FIRST = 4096, 12
@@ -56,11 +57,9 @@ class _Walk:
         def scatter(state: State, generator: np.random.Generator) -> None:
             put_into(state, self.start(generator), self.scenario.grid.width)
 
-        def read(simulation: Simulation, _: Series) -> Mapping[str, Array]:
-            return self.follow(simulation)
-
         return Replicates(
-            self.scenario, address, kernels, steps=0, read=read, prepare=scatter
+            self.scenario, address, kernels, steps=0, prepare=scatter,
+            read=lambda simulation, _: self.follow(simulation),
         )  # fmt: skip
 
 
@@ -268,9 +267,7 @@ def _open_box(case: Case) -> Found:
         ]
         return _columns(np.array(found))
 
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return Replicates(scenario, address, kernels, steps=steps, read=read)
-
+    observe = partial(Replicates, scenario, steps=steps, read=read)
     cost = DECIDING * FIRST_BOXES * held * grid.cells * steps
     return _boxes(case, observe, held, cost)
 
@@ -287,7 +284,7 @@ def _columns(table: lay.I64) -> Mapping[str, Array]:
 
 
 def _boxes(
-    case: Case, observe: Callable[[Address, ModuleType | None], Sample], held: float, cost: float
+    case: Case, observe: Observe, held: float, cost: float
 ) -> Found:  # fmt: skip
     claims = Claims(case)
     claims.mean("mean", "end")

@@ -7,19 +7,23 @@ copies of the system share the grid; they do not meet, and their scatter gives t
 from __future__ import annotations
 
 import math
-from types import ModuleType
+from functools import partial
 
 import numpy as np
 
-from synapse_abm.core.address import Address
 from synapse_abm.synapse.engine.simulation import Series
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.geometry import memory_steps, place_of, why_not
 from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import OCCUPANCY
-from synapse_abm.validation.samples import BURN_IN, Panel, Sample
-from synapse_abm.validation.trials import DECIDING, Claims, Found, Trial, affordable, too_long
+from synapse_abm.validation.samples import BURN_IN, Panel
+from synapse_abm.validation.trials import (
+    DECIDING,
+    Claims,
+    Found,
+    trial,
+)
 
 COPIES = 64
 #: Relaxation times up to the first look, for one site; more sites need fewer.
@@ -45,15 +49,9 @@ def closed_grid(case: Case) -> Found:
     scenario = min((_with_step(scenario, part) for part in STEPS), key=_price)
     every, first = math.ceil(memory_steps(scenario)), max(LEAST_FIRST, FIRST // sites)
     cost = _price(scenario) * (BURN_IN + DECIDING * first)
-    if cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(cost))])
-
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        copies = side_by_side(scenario, COPIES)
-        levels = {"bound": _bound}
-        return Panel(copies, address, kernels, levels=levels, every=every, copies=COPIES)
-
-    return Found([Trial(quantities, first, observe, cost)])
+    together = side_by_side(scenario, COPIES)
+    observe = partial(Panel, together, levels={"bound": _bound}, every=every, copies=COPIES)
+    return trial(case, quantities, first, observe, cost)
 
 
 def _scenario(case: Case) -> Scenario:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -224,13 +225,12 @@ def _measure(column: str, centre: float, one: float, root: bool) -> Measure:
 def _trial(process: Process, claims: Sequence[Claim], clock: bool) -> Trial:
     times = np.unique([claim.time for claim in claims])
 
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return _Split(process, times, clock, address, kernels)
-
     needed = max(claim.needed for claim in claims)
     first = max(LEAST_FIRST, math.ceil(needed / DECIDING))
     cost = needed * _cost(process, float(times.max()), clock)
-    return Trial(tuple(claim.number for claim in claims), first, observe, cost)
+    return Trial(
+        tuple(claim.number for claim in claims), first, partial(_Split, process, times, clock), cost
+    )
 
 
 class _Split:

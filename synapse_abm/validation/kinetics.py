@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from synapse_abm.core.address import Address
 from synapse_abm.statistics import Estimate
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.network import CountRows, Names
@@ -49,11 +48,13 @@ from synapse_abm.validation.trials import (
     DECIDING,
     Claims,
     Found,
+    Observe,
     Trial,
     affordable,
     bound,
     stationary,
     too_long,
+    trial,
 )
 
 #: Independent runs up to the first look; sites of a run of group G.
@@ -171,21 +172,15 @@ def _transient(
         table = np.vstack([held, table])
         return {f"bound@{i}": table[at].astype(np.float64) for i, at in enumerate(records)}
 
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        steps = int(records.max(initial=1))
-        return Replicates(
-            replicas, address, kernels, steps=steps, read=read, prepare=prepare
-        )  # fmt: skip
-
+    steps = int(records.max(initial=1))
+    observe = partial(Replicates, replicas, steps=steps, read=read, prepare=prepare)
     rare = 1.0
     if any(number.name.startswith("var") for number in numbers):
         least = min((law.var for law in laws if law.var > 0), default=1.0)
         rare += min(0.5 / least, 20.0)
     first = round(FIRST * rare)
     cost = DECIDING * first * (events * (1 + copies / 16) + 20 * len(set(records)) + 1000 / copies)
-    if cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(cost))])
-    return Found([Trial(numbers, first, observe, cost)])
+    return trial(case, numbers, first, observe, cost)
 
 
 def _transient_numbers(case: Case, times: Array, laws: list[Law], sites: int) -> tuple[Number, ...]:
@@ -222,7 +217,7 @@ class _Clamped:
 
     def watched(
         self, steps: int, dt: float, copies: int, read: Callable[[Array], Mapping[str, Array]]
-    ) -> Callable[[Address, ModuleType | None], Sample]:
+    ) -> Observe:
         """Runs from a stationary start; ``read`` gets the sites bound, shape (steps, copies)."""
         replicas = side_by_side(self.scenario.model_copy(update={"dt_s": dt}), copies)
         seats = Seats(Names.of(replicas), {"L": self.p})
@@ -230,10 +225,7 @@ class _Clamped:
         def columns(_: Simulation, series: Series) -> Mapping[str, Array]:
             return read(series.totals[:, :copies].astype(np.float64))
 
-        def observe(address: Address, kernels: ModuleType | None) -> Sample:
-            return Replicates(replicas, address, kernels, steps=steps, read=columns, prepare=seats)
-
-        return observe
+        return partial(Replicates, replicas, steps=steps, read=columns, prepare=seats)
 
 
 def _memory(case: Case) -> Found:
@@ -282,9 +274,8 @@ def _autocovariance(case: Case, place: _Clamped) -> Found:
     steps, copies = int(records.max()) + 1, 8
     events = _events(place, steps * step)
     cost = DECIDING * FIRST * (2 * events + 30 * steps / copies + 150)
-    if cost > affordable(case):
-        return Found(left_out=[(case.id, f"autocov_bound: {too_long(cost)}")])
-    return Found([Trial(numbers, FIRST, place.watched(steps, step, copies, read), cost)])
+    observe = place.watched(steps, step, copies, read)
+    return trial(case, numbers, FIRST, observe, cost, "autocov_bound: ")
 
 
 def _time_averages(case: Case, place: _Clamped) -> Found:
@@ -414,13 +405,9 @@ def _race(
             columns |= {f"{name}@{i}": curve[[at]] for i, at in enumerate(records)}
         return columns
 
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return Replicates(run, address, kernels, steps=int(records.max(initial=1)), read=read)
-
-    run = scenario.model_copy(update={"dt_s": step})
+    run, steps = scenario.model_copy(update={"dt_s": step}), int(records.max(initial=1))
+    observe = partial(Replicates, run, steps=steps, read=read)
     events = pace(scenario).events_per_s * float(times.max()) + sites
     first = max(2, round(FIRST_SITES * SITES / sites))
-    cost = DECIDING * first * (events + 20 * int(records.max(initial=1)) + 1000)
-    if cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(cost))])
-    return Found([Trial(tuple(quantities), first, observe, cost)])
+    cost = DECIDING * first * (events + 20 * steps + 1000)
+    return trial(case, quantities, first, observe, cost)

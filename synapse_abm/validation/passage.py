@@ -35,9 +35,9 @@ from synapse_abm.validation.trials import (
     DECIDING,
     SLACK,
     Found,
-    Trial,
     affordable,
     too_long,
+    trial,
 )
 
 #: Molecules followed together.
@@ -214,12 +214,10 @@ def _trial(
         return Found(left_out=[(case.id, too_long(FIRST * cost))])
     timed, stepped = law.wait(start), law.wait_in_steps(start, dt)
     first = max(FIRST, _for_spreads(timed)) if spreads else FIRST
-    if first * cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(first * cost))])
     numbers = [part(timed, stepped) for part in wanted]
     numbers += _survival(case, times, timed, stepped)
     watched = _Watched(passage, dt, times)
-    return Found([Trial(tuple(numbers), first, watched.observe, first * cost)])
+    return trial(case, numbers, first, watched.observe, first * cost)
 
 
 def _for_spreads(law: Waiting) -> int:

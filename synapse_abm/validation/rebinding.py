@@ -7,6 +7,7 @@ noise is not, and the difference, known exactly (``theory.LonePair``), is taken 
 from __future__ import annotations
 
 import math
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -33,7 +34,13 @@ from synapse_abm.validation.quantities import (
 )
 from synapse_abm.validation.relaxation import planned
 from synapse_abm.validation.samples import BURN_IN, Sample, started
-from synapse_abm.validation.trials import DECIDING, Found, Trial, affordable, too_long
+from synapse_abm.validation.trials import (
+    DECIDING,
+    Found,
+    affordable,
+    too_long,
+    trial,
+)
 
 COPIES = 64
 #: Relaxation times of a window, and windows of each copy up to the first look.
@@ -172,13 +179,8 @@ def _windows(
     case: Case, scenario: Scenario, numbers: list[Number], window: int, first: int
 ) -> Found:  # fmt: skip
     cost = _cost(scenario.grid, window, first)
-    if cost > affordable(case):
-        return Found(left_out=[(case.id, f"{numbers[0].name}...: {too_long(cost)}")])
-
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return Windows(side_by_side(scenario, COPIES), address, kernels, window)
-
-    return Found([Trial(tuple(numbers), first, observe, cost)])
+    observe = partial(Windows, side_by_side(scenario, COPIES), window=window)
+    return trial(case, numbers, first, observe, cost, f"{numbers[0].name}...: ")
 
 
 def _cost(grid: Grid, window: int, first: int) -> float:

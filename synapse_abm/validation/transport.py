@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -54,6 +55,7 @@ from synapse_abm.validation.trials import (
     free,
     stationary,
     too_long,
+    trial,
 )
 
 #: First looks at replicates: the law of a count over a window is nearly normal, that of a
@@ -120,13 +122,9 @@ def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
     def read(_: Simulation, series: Series) -> Mapping[str, Array]:
         return {"count": series.events[-1, columns].astype(np.float64)}
 
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return Replicates(replicas, address, kernels, steps=1, read=read, prepare=seats)
-
+    observe = partial(Replicates, replicas, steps=1, read=read, prepare=seats)
     cost = DECIDING * FIRST_COUNTS * (events * (1 + copies / 16) + 1000 / copies)
-    if cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(cost))])
-    return Found([Trial(quantities, FIRST_COUNTS, observe, cost)])
+    return trial(case, quantities, FIRST_COUNTS, observe, cost)
 
 
 def _stationary_occupancy(case: Case) -> Mapping[str, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -187,11 +188,7 @@ def stationary(
     memory = speed.relaxation_s / dt
     scenario = scenario.model_copy(update={"dt_s": dt})
 
-    def observe(address: Address, kernels: ModuleType | None) -> Sample:
-        return Stationary(
-            scenario, address, kernels, levels=levels, counts=counts, relaxation_steps=memory
-        )
-
+    observe = partial(Stationary, scenario, levels=levels, counts=counts, relaxation_steps=memory)
     one = speed.events_per_s * dt + OBSERVING
     first = round(FIRST_SPREADS * max(memory, 1.0) * rarity(claims.least_variance))
     found, quantities, cost = Found(), (*claims.means, *claims.spreads), DECIDING * first * one
@@ -243,6 +240,16 @@ def unknown_parameters(case: Case) -> Found:
     known = case.known() | idle
     place = f"a parameter of {case.source}: {case.id}"
     return Found([], [(case.id, why)], [UnknownName(place, key, known) for key in unknown])
+
+
+def trial(
+    case: Case, quantities: Sequence[Quantity], first: int, observe: Observe, cost: float,
+    name: str = "",
+) -> Found:  # fmt: skip
+    """One trial, or the reason why it is not run; ``name`` says what of the case it is."""
+    if cost > affordable(case):
+        return Found(left_out=[(case.id, name + too_long(cost))])
+    return Found([Trial(tuple(quantities), first, observe, cost)])
 
 
 def affordable(case: Case) -> float:
