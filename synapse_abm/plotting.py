@@ -40,8 +40,8 @@ PNG_DPI = 200
 SHOWN = 8
 #: Curves of a panel; the tables have all of them.
 CURVES = 12
-#: Records that a curve shows at most, evenly taken: twice what its pixels can tell apart.
-POINTS = 4000
+#: Records that a curve shows at most, evenly taken: about as many as its pixels tell apart.
+POINTS = 1000
 STYLE: Any = {
     "font.size": FONT,
     "legend.fontsize": FONT,
