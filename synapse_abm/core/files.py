@@ -126,10 +126,10 @@ def check_file(path: str | os.PathLike[str]) -> None:
         If its folder is missing or cannot be written to.
     """
     target = Path(path)
-    if _is_stream(target):
-        return
-    target = Path(os.path.realpath(target))
     try:
+        if _is_stream(target):  # looking at it fails where the name is too long
+            return
+        target = Path(os.path.realpath(target))
         _refuse_folder(target)
         _probe(target.parent)
     except OSError as error:
