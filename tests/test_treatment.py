@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from synapse_abm.neuron.slow import advanced, chain_after, slow_inputs
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
 from synapse_abm.treatment.course import QUANTITIES, Course, step_edges_s
-from synapse_abm.treatment.treatment import Treatment, acting, constant, stopped
+from synapse_abm.treatment.treatment import Treatment, acting, constant, ramp, stopped
 from synapse_abm.treatment.treatment import treatment as of_values
 
 IT = neuron()
@@ -318,6 +319,17 @@ def test_what_is_no_number_and_no_function_is_told_too() -> None:
     assert (step_edges_s(twice) / DAY_S == 5.0).sum() == 1
 
 
+def test_doses_check_themselves_and_days_are_numbers() -> None:
+    for make in (
+        lambda: stopped(5, math.nan), lambda: stopped(5, "x"), lambda: constant(1e300),  # type: ignore[arg-type]
+        lambda: ramp(5, 0), lambda: treatment(days=Decimal(3)), lambda: treatment(days=np.ones(2)),
+        lambda: treatment(breaks_days=3.0), lambda: treatment(seed=-1), lambda: treatment(brake=2),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=r"^(day|nM|days|breaks_days|seed|brake) = "):
+            make()
+    assert treatment(days=np.int64(3), windows=np.int32(9)).days == 3.0
+
+
 def test_faults_of_the_neuron_are_told_with_those_of_its_treatment() -> None:
     with pytest.raises(InputErrors) as caught:
         of_values(
@@ -328,7 +340,7 @@ def test_faults_of_the_neuron_are_told_with_those_of_its_treatment() -> None:
     assert names == ["trains", "coupling_days", "soma.mao_ratio", "windows", "rival",
                      "concentration_nM at day 0"]  # fmt: skip
     with pytest.raises(InputErrors) as caught:
-        of_values({"terminal": {"mao_ratio": 0.01}, "soma": {"transporters": 0}}, constant(-1.0))
+        of_values({"terminal": {"mao_ratio": 0.01}, "soma": {"transporters": 0}}, lambda t: -1.0)
     assert len(caught.value.faults) == 3
     assert of_values({"trains": 5}, constant(1.0), windows=7).it.trains == 5
 

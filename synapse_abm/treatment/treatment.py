@@ -8,15 +8,15 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from synapse_abm.core.errors import InputError, InputErrors, raise_faults
+from synapse_abm.core.arguments import check_seed, choice, instance, number, whole_number
+from synapse_abm.core.errors import InputError, collected, raise_faults
 from synapse_abm.neuron import scenario as parameters
 from synapse_abm.neuron.calibration import seconds_of_stage
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
@@ -31,21 +31,32 @@ type Dosing = Callable[[float], float]
 
 LONG_S = 60.0  # a course that takes longer is announced
 SETTLING, SHORT_WAIT_S = 6.0, 1.0  # relaxation times at a jump; before other windows, about
+MOST_NM, MOST_DAYS = 1e9, 36_500.0  # one mole per litre, a hundred years
+#: Functions of time, and what they may give.
+LIMITS = {"concentration_nM": (0.0, MOST_NM), "rival_nM": (0.0, MOST_NM), "mao": (1e-6, 1e3)}
 PROBE_S = 200  # of a neuron at rest: some 50 ms
 
 
 def constant(nM: float) -> Dosing:
-    """The same concentration at all times."""
+    """The same concentration at all times, nM.
+
+    This and the other doses raise InputError if a number cannot be used.
+    """
+    nM = number("nM", nM, least=0.0, most=MOST_NM)
     return lambda t_s: nM
 
 
 def stopped(nM: float, day: float) -> Dosing:
     """A concentration until ``day``, and none from then on."""
+    nM = number("nM", nM, least=0.0, most=MOST_NM)
+    day = number("day", day, least=0.0, most=MOST_DAYS)
     return lambda t_s: nM if t_s < day * DAY_S else 0.0
 
 
 def ramp(nM: float, days: float) -> Dosing:
     """A concentration that rises evenly over ``days`` and stays."""
+    nM = number("nM", nM, least=0.0, most=MOST_NM)
+    days = number("days", days, above=0.0, most=MOST_DAYS)
     return lambda t_s: nM * min(t_s / (days * DAY_S), 1.0)
 
 
@@ -115,45 +126,48 @@ class Treatment:
     grid: PlaceGrid | None = None
 
     def __post_init__(self) -> None:
-        raise_faults(list(self._faults()))
-
-    def _faults(self) -> Iterator[InputError]:
-        """All that is wrong, told at once."""
-        if not isinstance(self.it, Neuron):
-            yield InputError("it", self.it, "a neuron", "use parameters.neuron(...)")
-        for name, least in (("windows", 2), ("window_s", 1), ("replicates", 2)):
-            given: Any = getattr(self, name)
-            if not (isinstance(given, Integral) and int(given) >= least):
-                yield InputError(name, given, f"a whole number >= {least}")
-        if not _number(self.transporters) >= 0:
-            yield InputError("transporters", self.transporters, "a share >= 0 of the wild type's")
-        if not isinstance(self.grid, PlaceGrid | None):
-            yield InputError("grid", self.grid, "None, or a PlaceGrid", "use PlaceGrid()")
-        where: Any = self.where
-        if isinstance(where, str) or set(where) - set(PLACES):
-            yield InputError("where", self.where, f"a tuple of {' and '.join(PLACES)}")
-        yield from ligand_faults("drug", self.drug, "SERT")
+        faults = list[InputError]()
+        for name, check in self._checks().items():
+            with collected(faults):  # as plain numbers from here on, whatever type they came in
+                object.__setattr__(self, name, check(name, getattr(self, name)))
+        faults += ligand_faults("drug", self.drug, "SERT")
         if self.rival is not None:
-            yield from ligand_faults("rival", self.rival, "5-HT1A")
+            faults += ligand_faults("rival", self.rival, "5-HT1A")
         elif self.rival_nM is not NOTHING:
-            yield InputError("rival", None, "a ligand, as rival_nM is given", "use WAY-100635")
-        yield from self._faults_in_time()
+            faults.append(InputError("rival", None, "a ligand, as rival_nM is given"))
+        if not {fault.name for fault in faults} & {"days", "breaks_days"}:
+            faults += self._faults_in_time()
+        raise_faults(faults)
+
+    def _checks(self) -> dict[str, Callable[[str, Any], Any]]:
+        """What each argument has to pass by itself."""
+        return {
+            "it": lambda name, value: instance(name, value, Neuron, fix="use neuron(...)"),
+            "windows": lambda name, value: whole_number(name, value, 2, 100_000),
+            "window_s": lambda name, value: whole_number(name, value, 1, 1_000_000),
+            "replicates": lambda name, value: whole_number(name, value, 2, 10_000),
+            "transporters": lambda name, value: number(name, value, least=0.0, most=1000.0),
+            "grid": lambda name, value: None if value is None else instance(name, value, PlaceGrid),
+            "where": _places,
+            "seed": lambda name, value: check_seed(value, name),
+            "brake": lambda name, value: bool(instance(name, value, bool | np.bool_)),
+            "days": lambda name, value: number(name, value, above=0.0, most=MOST_DAYS),
+            "breaks_days": self._jumps,
+        }
+
+    def _jumps(self, name: str, value: object) -> tuple[float, ...]:
+        """Days within the treatment."""
+        most = self.days if isinstance(self.days, float) else math.inf
+        return tuple(number(name, day, least=0.0, most=most) for day in _several(name, value))
 
     def _faults_in_time(self) -> Iterator[InputError]:
-        """What is wrong with durations, jumps and functions of time."""
-        if not _number(self.days) > 0:
-            yield InputError("days", self.days, "a number > 0")
-            return
-        for day in self.breaks_days:
-            if not 0 <= _number(day) <= self.days:
-                yield InputError("breaks_days", day, f"days from 0 to {self.days:g}")
-                return
-        if isinstance(self.windows, Integral) and 2 <= self.windows <= len(self.breaks_days):
+        """What is wrong with functions of time, and with windows between jumps."""
+        if isinstance(self.windows, int) and 2 <= self.windows <= len(self.breaks_days):
             yield InputError("windows", self.windows, "more than there are breaks_days")
-        for name, least in (("concentration_nM", 0.0), ("rival_nM", 0.0), ("mao", 1e-6)):
+        for name in LIMITS:
             function = getattr(self, name)
             if callable(function):
-                yield from _bad_times(name, function, self.looked_at, least)
+                yield from _bad_times(name, function, self.looked_at)
             else:
                 yield InputError(name, function, "a function of time in s", "use constant(...)")
 
@@ -226,49 +240,40 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any)
     """
     faults = list[InputError]()
 
-    def tried[T](make: Callable[[], T]) -> T | None:
-        try:
-            return make()
-        except InputErrors as error:
-            faults.extend(error.faults)
-        except InputError as error:
-            faults.append(error)
-        return None
-
-    it = tried(lambda: parameters.neuron(**values)) or Neuron()
-    made = tried(lambda: Treatment(it, concentration_nM, **given))
+    it = Neuron()
+    with collected(faults):
+        it = parameters.neuron(**values)
+    with collected(faults):
+        made = Treatment(it, concentration_nM, **given)
     raise_faults(faults)
-    assert made is not None
     return made
 
 
-def _bad_times(name: str, function: Dosing, times_s: F64, least: float) -> Iterator[InputError]:
+def _bad_times(name: str, function: Dosing, times_s: F64) -> Iterator[InputError]:
     """The first time at which a function gives what it must not."""
     for t in times_s.tolist():
         try:
-            _value(name, function, t, least)
+            _value(name, function, t)
         except InputError as error:
             yield error
             return
 
 
-def _number(value: object) -> float:
-    """A finite number as it is, anything else as NaN, which no comparison lets pass."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
-    return number if math.isfinite(number) and not isinstance(value, str) else math.nan
-
-
-def _value(name: str, function: Dosing, t_s: float, least: float) -> float:
+def _value(name: str, function: Dosing, t_s: float) -> float:
     """A function of time at one time, if it is what it must be."""
-    value = function(t_s)
-    number = _number(value)
-    if not number >= least:
-        allowed = f"a number >= {least:g} at all times"
-        raise InputError(f"{name} at day {t_s / DAY_S:.4g}", value, allowed)
-    return number
+    least, most = LIMITS[name]
+    return number(f"{name} at day {t_s / DAY_S:.4g}", function(t_s), least=least, most=most)
+
+
+def _several(name: str, value: Any) -> tuple[Any, ...]:
+    """``value`` as a tuple."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InputError(name, value, "a tuple")
+    return tuple(value)
+
+
+def _places(name: str, value: object) -> tuple[str, ...]:
+    return tuple(choice(name, place, PLACES) for place in _several(name, value))
 
 
 def acting(treatment: Treatment) -> Callable[[float], Exposure]:
@@ -278,9 +283,9 @@ def acting(treatment: Treatment) -> Callable[[float], Exposure]:
 
     def exposure(t_s: float) -> Exposure:
         return doses.exposure(
-            _value("concentration_nM", t.concentration_nM, t_s, 0.0),
-            _value("rival_nM", t.rival_nM, t_s, 0.0),
-            _value("mao", t.mao, t_s, 1e-6),
+            _value("concentration_nM", t.concentration_nM, t_s),
+            _value("rival_nM", t.rival_nM, t_s),
+            _value("mao", t.mao, t_s),
         )
 
     return exposure
