@@ -34,8 +34,8 @@ from synapse_abm import pharmacology
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import Calibration, calibrate
-from synapse_abm.neuron.meanfield.ode import Exposure, course
-from synapse_abm.neuron.scenario import DAY_S, neuron
+from synapse_abm.neuron.meanfield.ode import course
+from synapse_abm.neuron.scenario import DAY_S, Exposure, neuron
 from synapse_abm.runs import dose_response, predictions, sweep
 from synapse_abm.runs.predictions import Outcome, emergent
 from synapse_abm.runs.results import Result, Table

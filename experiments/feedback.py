@@ -42,9 +42,7 @@ from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import calibrate
-from synapse_abm.neuron.engine.simulation import Drug
-from synapse_abm.neuron.meanfield.ode import Exposure
-from synapse_abm.neuron.scenario import Neuron, neuron
+from synapse_abm.neuron.scenario import Drug, Exposure, Neuron, neuron
 from synapse_abm.runs import dose_response, predictions
 from synapse_abm.runs.predictions import Outcome, calibrated, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table

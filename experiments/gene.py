@@ -44,8 +44,9 @@ from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.ligands import at_sert
-from synapse_abm.neuron.meanfield.ode import Exposure, activation, settled
-from synapse_abm.neuron.scenario import Neuron, coupling_target, neuron
+from synapse_abm.neuron.meanfield.equations import coupling_target
+from synapse_abm.neuron.meanfield.ode import activation, settled
+from synapse_abm.neuron.scenario import Exposure, Neuron, neuron
 from synapse_abm.runs import predictions, sweep
 from synapse_abm.runs.predictions import Outcome, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table

@@ -51,10 +51,8 @@ from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import Calibration, calibrate
-from synapse_abm.neuron.engine.simulation_grid import PlaceGrid
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.meanfield.ode import SLOW, Exposure
-from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron
+from synapse_abm.neuron.scenario import DAY_S, SLOW, Exposure, Neuron, PlaceGrid, neuron
 from synapse_abm.runs import dose_response, predictions
 from synapse_abm.runs.predictions import Outcome, calibrated, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table

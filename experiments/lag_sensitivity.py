@@ -33,8 +33,8 @@ import numpy as np
 
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
-from synapse_abm.neuron.meanfield.ode import Exposure, course
-from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron, provenance, serotonin_at
+from synapse_abm.neuron.meanfield.ode import course
+from synapse_abm.neuron.scenario import DAY_S, Exposure, Neuron, neuron, provenance, serotonin_at
 from synapse_abm.runs import predictions, sweep
 from synapse_abm.runs.predictions import Outcome, emergent
 from synapse_abm.runs.results import Result, Table

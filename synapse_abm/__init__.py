@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from synapse_abm import pharmacology, statistics, theory
     from synapse_abm.neuron.agents.agents import Neuron
     from synapse_abm.neuron.agents.model import NeuronModel
-    from synapse_abm.neuron.engine.simulation_grid import PlaceGrid
+    from synapse_abm.neuron.scenario import PlaceGrid
     from synapse_abm.synapse.agents.agents import (
         Drug,
         Norepinephrine,

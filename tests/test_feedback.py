@@ -13,9 +13,7 @@ from figures import legible
 from synapse_abm.core.errors import InputErrors
 from synapse_abm.core.progress import silent
 from synapse_abm.neuron.calibration import calibrate
-from synapse_abm.neuron.engine.simulation import Drug
-from synapse_abm.neuron.meanfield.ode import Exposure
-from synapse_abm.neuron.scenario import neuron
+from synapse_abm.neuron.scenario import Drug, Exposure, neuron
 from synapse_abm.pharmacology import ligand
 from synapse_abm.runs import predictions
 from synapse_abm.runs.experiment import find

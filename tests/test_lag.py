@@ -11,8 +11,7 @@ from figures import legible
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.core.progress import silent
 from synapse_abm.neuron.calibration import calibrate
-from synapse_abm.neuron.engine.simulation_grid import PlaceGrid
-from synapse_abm.neuron.scenario import neuron
+from synapse_abm.neuron.scenario import PlaceGrid, neuron
 from synapse_abm.runs.experiment import find
 from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate

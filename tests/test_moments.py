@@ -11,8 +11,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from synapse_abm.neuron.calibration import averaged, factors_of_theory, relative
-from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, Drug, NeuronSimulation
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield import lna as moments_module
+from synapse_abm.neuron.meanfield.equations import coupling_target
 from synapse_abm.neuron.meanfield.lna import (
     BLOCKED,
     BOUND,
@@ -28,8 +29,8 @@ from synapse_abm.neuron.meanfield.lna import (
     normal_average,
     settling_s,
 )
-from synapse_abm.neuron.meanfield.ode import FAST, NO_DRUG, Exposure, course, settled
-from synapse_abm.neuron.scenario import DAY_S, coupling_target, neuron
+from synapse_abm.neuron.meanfield.ode import course, settled
+from synapse_abm.neuron.scenario import DAY_S, FAST, NO_DRUG, Baseline, Drug, Exposure, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import student_quantile
 

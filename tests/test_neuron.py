@@ -10,10 +10,6 @@ import pytest
 
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.neuron.meanfield.ode import (
-    AT_REST,
-    FAST,
-    NO_DRUG,
-    Exposure,
     Level,
     Modes,
     activation,
@@ -25,7 +21,16 @@ from synapse_abm.neuron.meanfield.ode import (
     settled,
     slow_rates,
 )
-from synapse_abm.neuron.scenario import DAY_S, Neuron, neuron, provenance
+from synapse_abm.neuron.scenario import (
+    AT_REST,
+    DAY_S,
+    FAST,
+    NO_DRUG,
+    Exposure,
+    Neuron,
+    neuron,
+    provenance,
+)
 
 IT = neuron()
 DRUG_85 = Exposure.of_occupancy(0.85)

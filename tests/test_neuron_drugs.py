@@ -17,10 +17,11 @@ from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputErrors
 from synapse_abm.neuron.calibration import averaged, calibrate
 from synapse_abm.neuron.engine import kernels as lay
-from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
+from synapse_abm.neuron.meanfield.equations import filling
 from synapse_abm.neuron.meanfield.lna import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
-from synapse_abm.neuron.meanfield.ode import NO_DRUG, Exposure, settled
-from synapse_abm.neuron.scenario import DAY_S, filling, neuron
+from synapse_abm.neuron.meanfield.ode import settled
+from synapse_abm.neuron.scenario import DAY_S, NO_DRUG, Drug, Exposure, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import student_quantile
 from synapse_abm.synapse.engine.planting import plant

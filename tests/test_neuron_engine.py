@@ -11,9 +11,8 @@ import pytest
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.calibration import averaged, calibrate, factors_of_theory, relative
 from synapse_abm.neuron.engine import kernels as lay
-from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.neuron.meanfield.ode import FAST, Exposure
-from synapse_abm.neuron.scenario import Neuron, neuron
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
+from synapse_abm.neuron.scenario import FAST, Drug, Exposure, Neuron, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
 from synapse_abm.synapse.engine.planting import plant

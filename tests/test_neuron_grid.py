@@ -16,17 +16,15 @@ from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.calibration import averaged, calibrate, relative
 from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.engine import kernels_grid as grid_kernels
-from synapse_abm.neuron.engine.simulation import COLUMNS, Drug
+from synapse_abm.neuron.engine.simulation import COLUMNS
 from synapse_abm.neuron.engine.simulation_grid import (
-    PlaceGrid,
     SpatialSimulation,
     cost_s,
     inner_steps,
     scenario_of,
 )
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.meanfield.ode import Exposure
-from synapse_abm.neuron.scenario import neuron
+from synapse_abm.neuron.scenario import Drug, Exposure, PlaceGrid, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import Estimate, normal_quantile, student_quantile
 from synapse_abm.synapse.engine.invariants import InvariantError

@@ -13,7 +13,7 @@ import pytest
 from synapse_abm import NeuronModel, Serotonin, SynapseModel
 from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.neuron.agents import checkpoint as keeping
-from synapse_abm.neuron.engine.simulation import Baseline
+from synapse_abm.neuron.scenario import Baseline
 from synapse_abm.synapse.agents import BIND
 
 Engine = Literal["compiled", "agents"]

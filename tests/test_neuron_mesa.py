@@ -33,9 +33,9 @@ from synapse_abm.neuron.agents.agents import (
     NeuronTransporter,
 )
 from synapse_abm.neuron.engine import kernels as lay
-from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline
-from synapse_abm.neuron.meanfield.ode import SLOW, Exposure, course
-from synapse_abm.neuron.scenario import neuron
+from synapse_abm.neuron.engine.simulation import COLUMNS
+from synapse_abm.neuron.meanfield.ode import course
+from synapse_abm.neuron.scenario import SLOW, Baseline, Exposure, neuron
 from synapse_abm.neuron.slow import advanced, slow_inputs
 from synapse_abm.synapse.agents import BIND, METABOLISE
 from synapse_abm.synapse.engine.planting import plant

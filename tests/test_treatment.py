@@ -15,9 +15,9 @@ from scipy.linalg import expm
 from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.neuron.calibration import Calibration, calibrate
-from synapse_abm.neuron.engine.simulation import COLUMNS, Drug, NeuronSimulation
-from synapse_abm.neuron.meanfield.ode import Exposure, response_at, settled
-from synapse_abm.neuron.scenario import DAY_S, neuron
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
+from synapse_abm.neuron.meanfield.ode import response_at, settled
+from synapse_abm.neuron.scenario import DAY_S, Drug, Exposure, neuron
 from synapse_abm.neuron.slow import advanced, chain_after, slow_inputs
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile

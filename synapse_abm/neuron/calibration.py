@@ -17,17 +17,10 @@ import numpy as np
 
 from synapse_abm.core.arithmetic import SOLVED, all_rounded, rounded
 from synapse_abm.core.errors import InputError
-from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, NeuronSimulation
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield.lna import MEAN_FIELD, Factors, Setting, moments
-from synapse_abm.neuron.meanfield.ode import (
-    FAST,
-    NO_DRUG,
-    jacobian,
-    relaxations_s,
-    settled,
-    spike_response,
-)
-from synapse_abm.neuron.scenario import Neuron, free_parameters
+from synapse_abm.neuron.meanfield.ode import jacobian, relaxations_s, settled, spike_response
+from synapse_abm.neuron.scenario import FAST, NO_DRUG, Baseline, Neuron, free_parameters
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.synapse.engine.layout import F64
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputError
-from synapse_abm.neuron.engine.simulation import Drug
 from synapse_abm.neuron.meanfield.lna import Unbinding
-from synapse_abm.neuron.meanfield.ode import Exposure
-from synapse_abm.neuron.scenario import PLACES
+from synapse_abm.neuron.scenario import PLACES, Drug, Exposure
 
 
 def at_sert(ligand: str) -> Drug:

@@ -1,4 +1,4 @@
-"""The neuron: its parameters, each with unit, status and source, and its equations.
+"""The neuron: its parameters, each with unit, status and source, and what can act on it.
 
 One serotonin neuron with two places, a terminal and a soma. Spikes release serotonin at both;
 transporters and loss clear it; at the soma it binds to 5-HT1A autoreceptors, which slow the spikes.
@@ -6,8 +6,8 @@ Over days the coupling of a bound receptor to the brake falls under sustained ac
 recovers after it; downstream, CREB, BDNF and plasticity follow serotonin at the terminal one after
 the other.
 
-Everything here is a pure function of numbers: ``meanfield`` solves these equations for means,
-``simulation`` plays the same events molecule by molecule. Concentrations are nM, times s
+Two accounts of it do not know each other: ``meanfield`` solves equations for means, ``engine``
+plays the same events molecule by molecule. Concentrations are nM, times s
 (the slow constants are given in days), rates 1/s, contents and stocks molecules.
 """
 
@@ -17,20 +17,23 @@ import functools
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib import resources
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from synapse_abm import pharmacology
-from synapse_abm.core.arithmetic import raised
+from synapse_abm.core.arithmetic import all_rounded
 from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.fields import Count, Frozen, NonNegative, Positive
 from synapse_abm.core.units import molecules_per_nM
 from synapse_abm.core.validation_errors import field_faults
 from synapse_abm.pharmacology import Status
 from synapse_abm.pharmacology.kinetics import Kinetics
+from synapse_abm.synapse.scenario.parts import Grid
 
 DAY_S = 86_400.0
 PLACES = ("terminal", "soma")
@@ -263,7 +266,7 @@ def free_parameters(place: Place, sert: Kinetics, rate_Hz: float) -> FreeParamet
     )
 
 
-# --- the fast equations ---------------------------------------------------------------------------
+# --- what both accounts of it use: uptake and binding ---------------------------------------------
 
 
 def uptake_nM_per_s(serotonin_nM: float, inhibition: float, place: Place, sert: Kinetics) -> float:
@@ -271,16 +274,6 @@ def uptake_nM_per_s(serotonin_nM: float, inhibition: float, place: Place, sert: 
     vmax = sert.kcat_per_s * place.transporters / place.molecules_per_nM
     km = (sert.koff + sert.kcat_per_s) / sert.kon if sert.kon > 0 else math.inf
     return vmax * serotonin_nM / (km * (1 + inhibition) + serotonin_nM) if vmax > 0 else 0.0
-
-
-def filling(stock: float, at_rest: float) -> float:
-    """Q(n) = 2n/(1 + n): content of a spike in units of that at baseline, n = N/N0.
-
-    It saturates. If spikes released a fixed share of an unlimited pool, refilled from inside only,
-    steady release would equal refilling whatever the rate of firing; if they released a constant,
-    inhibitors of monoamine oxidase would do nothing.
-    """
-    return 2 * stock / (at_rest + stock)
 
 
 def receptor_kd_nM(it: Neuron) -> float:
@@ -293,41 +286,107 @@ def receptor_occupancy(serotonin_nM: float, kd_nM: float, other: float = 0.0) ->
     return serotonin_nM / (serotonin_nM + kd_nM * (1 + other))
 
 
-def braked_rate(it: Neuron, activation: float, coupling: float, drive: float = 1.0) -> float:
-    """The rate (Hz) that firing relaxes to: F0 (1 + g) / (1 + (g/theta0) c theta), times ``drive``.
+# --- what acts on a neuron, and what it was made to rest at ---------------------------------------
 
-    ``activation`` is the share of receptors bound, weighted by efficacy.
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What acts on the neuron at one time.
+
+    Attributes
+    ----------
+    terminal, soma
+        Uptake inhibitor at each place as concentration / Ki; alone it would occupy I/(1 + I).
+    rival
+        Ligand of the autoreceptor as concentration / its affinity; 0.2 of efficacy 0.2 is a
+        partial agonist, efficacy 0 an antagonist.
+    efficacy
+        Of that ligand, 0 to 1.
+    mao
+        Share of monoamine oxidase that works.
+    transporters
+        SERT number as a share of the wild type's, at both places.
     """
-    brake = it.brake / it.resting_occupancy * coupling * activation
-    return drive * it.rate_Hz * (1 + it.brake) / (1 + brake)
+
+    terminal: float = 0.0
+    soma: float = 0.0
+    rival: float = 0.0
+    efficacy: float = 0.0
+    mao: float = 1.0
+    transporters: float = 1.0
+
+    @classmethod
+    def of_occupancy(cls, share: float) -> Exposure:
+        """A drug that alone would occupy ``share`` of SERT at both places."""
+        return cls(share / (1 - share), share / (1 - share))
+
+    def rounded(self) -> Exposure:
+        """The same to eight digits, which no processor's exponentials change."""
+        return Exposure(*all_rounded(astuple(self)))
 
 
-# --- the slow equations ---------------------------------------------------------------------------
+NO_DRUG = Exposure()
+
+#: Fast and slow variables, and the slow ones at baseline.
+FAST = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "soma_stock")
+SLOW = ("coupling", "drive", "sensitivity", "creb", "bdnf", "plasticity")
+AT_REST: npt.NDArray[np.float64] = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 
 
-def coupling_target(it: Neuron, activation: float) -> float:
-    """(1 + kappa)/(1 + kappa R), R = max(theta/theta0, 1): what coupling relaxes to.
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Factors on the mean-field values of what the baseline fixes, and averages at rest.
 
-    One at baseline, less under sustained activation, never zero.
+    Attributes
+    ----------
+    terminal_content, soma_content, drive, terminal_synthesis, soma_synthesis
+        Factors that make rate, serotonin and stocks of the stochastic neuron those asked for.
+    coupling, hill, sensitivity
+        Averages at rest of coupling_target, hill and sensitivity_target. Noise makes them differ
+        from their values at the mean (1, h(1), 1); measured against them, nothing changes without
+        a drug.
     """
-    raised = max(activation / it.resting_occupancy, 1.0)
-    return (1 + it.coupling_strength) / (1 + it.coupling_strength * raised)
+
+    terminal_content: float = 1.0
+    soma_content: float = 1.0
+    drive: float = 1.0
+    terminal_synthesis: float = 1.0
+    soma_synthesis: float = 1.0
+    coupling: float = 1.0
+    hill: float = math.nan
+    sensitivity: float = 1.0
 
 
-def sensitivity_target(it: Neuron, fold: float) -> float:
-    """(1 + kappa)/(1 + kappa x): what the target cell's sensitivity to ``fold`` relaxes to."""
-    return (1 + it.postsynaptic_strength) / (1 + it.postsynaptic_strength * fold)
+@dataclass(frozen=True, slots=True)
+class Drug:
+    """A clamped ligand: rate constants at its target; at 5-HT1A also its efficacy."""
+
+    kinetics: Kinetics
+    efficacy: float = 0.0
+
+    @property
+    def per_nM(self) -> float:
+        """Affinity, 1/nM: k_on over k_off."""
+        return self.kinetics.kon / self.kinetics.koff
 
 
-def hill(it: Neuron, fold: float) -> float:
-    """h(x) = x^m / (x^m + x_half^m) of serotonin in baselines."""
-    powered = raised(fold, it.power)
-    return powered / (powered + raised(it.threshold, it.power))
+class PlaceGrid(Frozen):
+    """The grid of a place: a square of ``cells`` x ``cells``, ``depth_um`` deep, of its volume.
 
-
-def creb_drive(it: Neuron, h: float, at_rest: float | None = None) -> float:
-    """U = (h - h0)/(1 - h0): zero at baseline, one at saturation; ``at_rest`` is h0, h(1) unless
-    given.
+    ``dt_s`` is the length of a step; by default it keeps the error of driven kinetics below 0.2 %
+    (``timestep``). Coarser cells allow longer steps.
     """
-    h0 = hill(it, 1.0) if at_rest is None else at_rest
-    return (h - h0) / (1 - h0)
+
+    cells: Annotated[
+        int, Field(ge=1, le=512, strict=True, description="a whole number from 1 to 512")
+    ] = 64
+    depth_um: Positive = 1.0
+    dt_s: Positive | None = None
+    diffusion_um2_per_s: Positive = Field(
+        default_factory=lambda: pharmacology.ligand("serotonin").diffusion_um2_per_s
+    )
+
+    def of(self, volume_um3: float) -> Grid:
+        """The grid of a place of this volume."""
+        spacing = math.sqrt(volume_um3 / self.depth_um) / self.cells
+        return Grid(width=self.cells, height=self.cells, spacing_um=spacing, depth_um=self.depth_um)

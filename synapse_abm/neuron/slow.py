@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from synapse_abm.core.arithmetic import relaxed
-from synapse_abm.neuron.engine.simulation import Baseline
 from synapse_abm.neuron.scenario import (
     DAY_S,
+    Baseline,
     Neuron,
 )
 from synapse_abm.synapse.engine.layout import F64

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm.neuron.calibration import Calibration
-from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, Drug, NeuronSimulation, in_units
-from synapse_abm.neuron.engine.simulation_grid import PlaceGrid, SpatialSimulation
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
+from synapse_abm.neuron.engine.simulation_grid import SpatialSimulation
 from synapse_abm.neuron.ligands import unbinding
 from synapse_abm.neuron.meanfield import lna as moments
 from synapse_abm.neuron.meanfield.lna import Setting
-from synapse_abm.neuron.meanfield.ode import Exposure, response_at, settled
-from synapse_abm.neuron.scenario import Neuron
+from synapse_abm.neuron.meanfield.ode import response_at, settled
+from synapse_abm.neuron.scenario import Baseline, Drug, Exposure, Neuron, PlaceGrid
 from synapse_abm.runs import sweep
 from synapse_abm.statistics import Estimate, from_replicates
 

@@ -41,11 +41,9 @@ from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_th
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
 from synapse_abm.neuron.engine.simulation_grid import SpatialSimulation
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
+from synapse_abm.neuron.meanfield.equations import coupling_target, hill
 from synapse_abm.neuron.meanfield.lna import Setting, noisy_course, settling_s
 from synapse_abm.neuron.meanfield.ode import (
-    FAST,
-    SLOW,
-    Exposure,
     Level,
     Modes,
     activation,
@@ -56,8 +54,9 @@ from synapse_abm.neuron.meanfield.ode import (
 )
 from synapse_abm.neuron.scenario import (
     DAY_S,
-    coupling_target,
-    hill,
+    FAST,
+    SLOW,
+    Exposure,
     receptor_kd_nM,
     receptor_occupancy,
 )

@@ -20,11 +20,11 @@ from synapse_abm.core.errors import InputError, collected, raise_faults
 from synapse_abm.neuron import scenario as parameters
 from synapse_abm.neuron.calibration import seconds_of_stage
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
-from synapse_abm.neuron.engine.simulation_grid import PlaceGrid, cost_s
+from synapse_abm.neuron.engine.simulation_grid import cost_s
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults, unbinding
 from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
-from synapse_abm.neuron.meanfield.ode import Exposure, course, relaxations_s
-from synapse_abm.neuron.scenario import DAY_S, PLACES, Neuron
+from synapse_abm.neuron.meanfield.ode import course, relaxations_s
+from synapse_abm.neuron.scenario import DAY_S, PLACES, Exposure, Neuron, PlaceGrid
 from synapse_abm.synapse.engine.layout import F64
 
 type Dosing = Callable[[float], float]
@@ -150,19 +150,21 @@ class Treatment:
             "grid": lambda name, value: None if value is None else instance(name, value, PlaceGrid),
             "where": _places,
             "seed": lambda name, value: check_seed(value, name),
-            "brake": lambda name, value: bool(instance(name, value, bool | np.bool_)),
+            "brake": lambda name, value: instance(name, value, bool),
             "days": lambda name, value: number(name, value, above=0.0, most=MOST_DAYS),
             "breaks_days": self._jumps,
         }
 
     def _jumps(self, name: str, value: object) -> tuple[float, ...]:
         """Days within the treatment."""
-        most = self.days if isinstance(self.days, float) else math.inf
+        days: Any = self.days  # checked before, but perhaps refused
+        most = days if isinstance(days, float) else math.inf
         return tuple(number(name, day, least=0.0, most=most) for day in _several(name, value))
 
     def _faults_in_time(self) -> Iterator[InputError]:
         """What is wrong with functions of time, and with windows between jumps."""
-        if isinstance(self.windows, int) and 2 <= self.windows <= len(self.breaks_days):
+        windows: Any = self.windows
+        if isinstance(windows, int) and 2 <= windows <= len(self.breaks_days):
             yield InputError("windows", self.windows, "more than there are breaks_days")
         for name in LIMITS:
             function = getattr(self, name)

@@ -26,9 +26,8 @@ from synapse_abm.core.sealed import (
     sealed,
 )
 from synapse_abm.neuron.engine import kernels as lay
-from synapse_abm.neuron.engine.simulation import Baseline, Kept, NeuronSimulation
-from synapse_abm.neuron.meanfield.ode import SLOW
-from synapse_abm.neuron.scenario import Neuron
+from synapse_abm.neuron.engine.simulation import Kept, NeuronSimulation
+from synapse_abm.neuron.scenario import SLOW, Baseline, Neuron
 
 if TYPE_CHECKING:
     from synapse_abm.neuron.agents.model import NeuronModel

@@ -47,10 +47,10 @@ from synapse_abm.neuron.agents.index import Register
 from synapse_abm.neuron.agents.stepper import ReadableNeuron
 from synapse_abm.neuron.calibration import calibrate
 from synapse_abm.neuron.engine.kernels import BLOCKED, FREE, LOSE
-from synapse_abm.neuron.engine.simulation import COLUMNS, Baseline, NeuronSimulation
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
-from synapse_abm.neuron.meanfield.ode import SLOW, Exposure
-from synapse_abm.neuron.scenario import PLACES
+from synapse_abm.neuron.meanfield.equations import hill
+from synapse_abm.neuron.scenario import PLACES, SLOW, Baseline, Exposure
 from synapse_abm.neuron.slow import advanced, slow_inputs
 from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.agents.rules import overridden
@@ -248,7 +248,7 @@ class NeuronModel(LazyModel):
         if baseline is None:
             baseline = calibrate(it).baseline
         if math.isnan(baseline.hill):
-            baseline = replace(baseline, hill=par.hill(it, 1.0))
+            baseline = replace(baseline, hill=hill(it, 1.0))
         return NeuronSimulation(
             it, address.seed, address.replicate, address.place, baseline=baseline,
             inhibitor=at_sert(self.drug), rival=at_autoreceptor(self.rival),

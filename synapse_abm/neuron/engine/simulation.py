@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -26,9 +24,16 @@ from synapse_abm.core.rng import (
 from synapse_abm.core.units import pair_rate_per_s
 from synapse_abm.neuron.engine import kernels as compiled_kernels
 from synapse_abm.neuron.engine import kernels as lay
-from synapse_abm.neuron.meanfield.ode import NO_DRUG, Exposure
-from synapse_abm.neuron.scenario import PLACES, Neuron, free_parameters, receptor_occupancy
-from synapse_abm.pharmacology.kinetics import Kinetics
+from synapse_abm.neuron.scenario import (
+    NO_DRUG,
+    PLACES,
+    Baseline,
+    Drug,
+    Exposure,
+    Neuron,
+    free_parameters,
+    receptor_occupancy,
+)
 from synapse_abm.synapse.engine.layout import F64
 
 #: What is recorded: means over a step of free serotonin (molecules), stock, transporters that carry
@@ -75,43 +80,6 @@ def in_units(
         found[f"{name}_stock"] = own[f"{name}_stock"] - stock
         found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
     return found | {"receptor_occupancy": own["soma_receptors"] / it.receptors}
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Factors on the mean-field values of what the baseline fixes, and averages at rest.
-
-    Attributes
-    ----------
-    terminal_content, soma_content, drive, terminal_synthesis, soma_synthesis
-        Factors that make rate, serotonin and stocks of the stochastic neuron those asked for.
-    coupling, hill, sensitivity
-        Averages at rest of coupling_target, hill and sensitivity_target. Noise makes them differ
-        from their values at the mean (1, h(1), 1); measured against them, nothing changes without
-        a drug.
-    """
-
-    terminal_content: float = 1.0
-    soma_content: float = 1.0
-    drive: float = 1.0
-    terminal_synthesis: float = 1.0
-    soma_synthesis: float = 1.0
-    coupling: float = 1.0
-    hill: float = math.nan
-    sensitivity: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Drug:
-    """A clamped ligand: rate constants at its target; at 5-HT1A also its efficacy."""
-
-    kinetics: Kinetics
-    efficacy: float = 0.0
-
-    @property
-    def per_nM(self) -> float:
-        """Affinity, 1/nM: k_on over k_off."""
-        return self.kinetics.kon / self.kinetics.koff
 
 
 class Kept(NamedTuple):

@@ -17,21 +17,25 @@ import math
 import time
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
-from synapse_abm import pharmacology
-from synapse_abm.core.fields import Frozen, Positive
 from synapse_abm.core.rng import MAX_ENTITY, AddressError, Stream, entity_words, uniforms
 from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.engine import kernels_grid as compiled_kernels
 from synapse_abm.neuron.engine.kernels_grid import Bench
-from synapse_abm.neuron.engine.simulation import Baseline, Drug, NeuronSimulation
-from synapse_abm.neuron.meanfield.ode import Exposure
-from synapse_abm.neuron.scenario import PLACES, Neuron, free_parameters
+from synapse_abm.neuron.engine.simulation import NeuronSimulation
+from synapse_abm.neuron.scenario import (
+    PLACES,
+    Baseline,
+    Drug,
+    Exposure,
+    Neuron,
+    PlaceGrid,
+    free_parameters,
+)
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.engine.invariants import check_arrays
 from synapse_abm.synapse.engine.kernels import BUFFER
@@ -61,7 +65,7 @@ from synapse_abm.synapse.engine.layout import (
 )
 from synapse_abm.synapse.engine.simulation import Simulation, scratch
 from synapse_abm.synapse.engine.state import State
-from synapse_abm.synapse.scenario import Grid, Ligand, Scenario, Target
+from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 
 #: Places of the random address: the terminal (and the neuron), the soma.
 ADDRESSES = (1, 2)
@@ -76,28 +80,6 @@ _RELEASE_CELLS, _BLOCK = 8, 9  # entities of random numbers for placing; targets
 _DRUGS = {"SERT": "drug", "5-HT1A": "rival"}
 PROBE_STEPS, PROBES = 20, 8  # of the grid, for cost_s
 _DUMMY = Kinetics(kd_nM=1.0, koff_per_s=1.0)  # its rates are set to those of the neuron
-
-
-class PlaceGrid(Frozen):
-    """The grid of a place: a square of ``cells`` x ``cells``, ``depth_um`` deep, of its volume.
-
-    ``dt_s`` is the length of a step; by default it keeps the error of driven kinetics below 0.2 %
-    (``timestep``). Coarser cells allow longer steps.
-    """
-
-    cells: Annotated[
-        int, Field(ge=1, le=512, strict=True, description="a whole number from 1 to 512")
-    ] = 64
-    depth_um: Positive = 1.0
-    dt_s: Positive | None = None
-    diffusion_um2_per_s: Positive = Field(
-        default_factory=lambda: pharmacology.ligand("serotonin").diffusion_um2_per_s
-    )
-
-    def of(self, volume_um3: float) -> Grid:
-        """The grid of a place of this volume."""
-        spacing = math.sqrt(volume_um3 / self.depth_um) / self.cells
-        return Grid(width=self.cells, height=self.cells, spacing_um=spacing, depth_um=self.depth_um)
 
 
 def scenario_of(it: Neuron, at: int, grid: PlaceGrid, transporters: float = 1.0) -> Scenario:

@@ -23,18 +23,25 @@ import numpy as np
 import numpy.typing as npt
 
 from synapse_abm.core.units import pair_rate_per_s
-from synapse_abm.neuron.meanfield.ode import AT_REST, FAST, NO_DRUG, SLOW, Exposure, Modes, settled
-from synapse_abm.neuron.scenario import (
-    DAY_S,
-    PLACES,
-    Neuron,
+from synapse_abm.neuron.meanfield.equations import (
     braked_rate,
     coupling_target,
     filling,
-    free_parameters,
     hill,
-    receptor_kd_nM,
     sensitivity_target,
+)
+from synapse_abm.neuron.meanfield.ode import Modes, settled
+from synapse_abm.neuron.scenario import (
+    AT_REST,
+    DAY_S,
+    FAST,
+    NO_DRUG,
+    PLACES,
+    SLOW,
+    Exposure,
+    Neuron,
+    free_parameters,
+    receptor_kd_nM,
 )
 
 F64 = npt.NDArray[np.float64]

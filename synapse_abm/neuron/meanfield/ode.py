@@ -8,66 +8,37 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from synapse_abm.core.arithmetic import SOLVED, all_rounded
 from synapse_abm.core.errors import InputError
-from synapse_abm.neuron.scenario import (
-    DAY_S,
-    Neuron,
-    Place,
+from synapse_abm.neuron.meanfield.equations import (
     braked_rate,
     coupling_target,
     creb_drive,
     filling,
-    free_parameters,
     hill,
+    sensitivity_target,
+)
+from synapse_abm.neuron.scenario import (
+    AT_REST,
+    DAY_S,
+    FAST,
+    NO_DRUG,
+    SLOW,
+    Exposure,
+    Neuron,
+    Place,
+    free_parameters,
     receptor_kd_nM,
     receptor_occupancy,
-    sensitivity_target,
     uptake_nM_per_s,
 )
 
 F64 = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """What acts on the neuron at one time.
-
-    Attributes
-    ----------
-    terminal, soma
-        Uptake inhibitor at each place as concentration / Ki; alone it would occupy I/(1 + I).
-    rival
-        Ligand of the autoreceptor as concentration / its affinity; 0.2 of efficacy 0.2 is a
-        partial agonist, efficacy 0 an antagonist.
-    efficacy
-        Of that ligand, 0 to 1.
-    mao
-        Share of monoamine oxidase that works.
-    transporters
-        SERT number as a share of the wild type's, at both places.
-    """
-
-    terminal: float = 0.0
-    soma: float = 0.0
-    rival: float = 0.0
-    efficacy: float = 0.0
-    mao: float = 1.0
-    transporters: float = 1.0
-
-    @classmethod
-    def of_occupancy(cls, share: float) -> Exposure:
-        """A drug that alone would occupy ``share`` of SERT at both places."""
-        return cls(share / (1 - share), share / (1 - share))
-
-    def rounded(self) -> Exposure:
-        """The same to eight digits, which no processor's exponentials change."""
-        return Exposure(*all_rounded(astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +50,6 @@ class Level:
     soma_nM: float
     terminal_stock: float
     soma_stock: float
-
-
-NO_DRUG = Exposure()
 
 
 def activation(it: Neuron, soma_nM: float, exposure: Exposure) -> float:
@@ -242,11 +210,6 @@ def response_at(it: Neuron, exposure: Exposure, coupling: float, drive: float, l
     return np.array(all_rounded(response, SOLVED))
 
 
-#: Columns of a mean-field course.
-FAST = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "soma_stock")
-SLOW = ("coupling", "drive", "sensitivity", "creb", "bdnf", "plasticity")
-
-
 def slow_rates(it: Neuron, level: Level, theta: float, slow: F64) -> F64:
     """d/dt (1/s) of coupling, drive, sensitivity, CREB, BDNF and plasticity."""
     coupling, _, sensitivity, creb, bdnf, plasticity = slow
@@ -262,9 +225,6 @@ def slow_rates(it: Neuron, level: Level, theta: float, slow: F64) -> F64:
         (creb - bdnf) / (it.bdnf_days * DAY_S),
         (bdnf - plasticity) / (it.plasticity_days * DAY_S),
     ])  # fmt: skip
-
-
-AT_REST: F64 = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 
 
 def course(
