@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputErrors
 from synapse_abm.neuron.calibration import averaged, calibrate
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield.equations import filling
 from synapse_abm.neuron.meanfield.lna import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
@@ -61,7 +61,7 @@ def test_a_ligand_competes_for_receptors_and_brakes_by_its_efficacy(
     held, rows = [], []
     for _ in range(120):
         rows.append(sim.run(10))
-        held.append(int(sim.state.counts[1, lay.R_RIVAL]))
+        held.append(int(sim.state.counts[1, lay.L_R_RIVAL]))
     record = np.concatenate(rows)
     mean = {n: averaged(record[:, COLUMNS.index(n)]) for n in ("soma_receptors", "rate_Hz",
                                                                "soma_free")}  # fmt: skip
@@ -125,16 +125,16 @@ def test_an_antagonist_raises_serotonin_further_early_and_after_weeks(day: float
 def test_release_without_spikes_is_off_unless_asked_for() -> None:
     silent = NeuronSimulation(IT, 7)
     silent.run(20)
-    assert silent.state.events[:, lay.LEAK].sum() == 0
+    assert silent.state.events[:, lay.C_LEAK].sum() == 0
     leaky = neuron(terminal={"leak_share": 0.3})
     sim = NeuronSimulation(leaky, 7)
-    sim.state.numbers[lay.TOP] = 0.0  # no more spikes
+    sim.state.numbers[lay.P_TOP] = 0.0  # no more spikes
     sim.state.rate[0] = 0.0
     sim.run(400)
     expected = 400 * sim.free[0].leak_per_s
-    count = int(sim.state.events[0, lay.LEAK])
+    count = int(sim.state.events[0, lay.C_LEAK])
     assert abs(count - expected) < LIMIT * math.sqrt(expected)
-    assert sim.state.events[0, lay.RELEASED] == sim.state.events[1, lay.LEAK] == 0
+    assert sim.state.events[0, lay.RELEASED] == sim.state.events[1, lay.C_LEAK] == 0
 
 
 def test_a_spike_holds_more_where_the_stock_is_fuller_but_not_without_limit() -> None:
@@ -147,12 +147,12 @@ def test_a_spike_holds_more_where_the_stock_is_fuller_but_not_without_limit() ->
     assert filling(3.0, 1.0) == 1.5 and filling(1e9, 1.0) == pytest.approx(2.0)
     released, spikes = 0, 0
     for _ in range(300):
-        full = sim.state.counts[0, lay.INSIDE] = round(3 * sim.free[0].stock)
-        sim.state.members[0, lay.INSIDE, :full] = np.arange(full)  # ids do not matter here
-        before = int(sim.state.events[0, lay.RELEASED]), int(sim.state.meta[lay.SPIKES])
+        full = sim.state.counts[0, lay.L_INSIDE] = round(3 * sim.free[0].stock)
+        sim.state.members[0, lay.L_INSIDE, :full] = np.arange(full)  # ids do not matter here
+        before = int(sim.state.events[0, lay.RELEASED]), int(sim.state.meta[lay.M_SPIKES])
         sim.run(1)
         released += int(sim.state.events[0, lay.RELEASED]) - before[0]
-        spikes += int(sim.state.meta[lay.SPIKES]) - before[1]
+        spikes += int(sim.state.meta[lay.M_SPIKES]) - before[1]
     part = mean % 1
     drained = 0.004 * mean  # the stock falls by some 1 % within a second
     assert abs(released / spikes - mean) < LIMIT * math.sqrt(part * (1 - part) / spikes) + drained
@@ -217,19 +217,19 @@ def test_nothing_is_created_or_lost_at_random_settings(
         sim.check()
     for at in range(2):
         e, n, n0 = sim.state.events[at], sim.state.counts[at], start[at]
-        out = e[lay.RELEASED] + e[lay.LEAK]
-        inside = e[lay.SYNTHESISE] + e[lay.TRANSPORT] - e[lay.DEGRADE] - out
-        assert n[lay.INSIDE] - n0[lay.INSIDE] == inside
-        taken = e[lay.BIND] - e[lay.UNBIND] + e[lay.R_BIND] - e[lay.R_UNBIND]
-        assert n[lay.FREE] - n0[lay.FREE] == out - taken - e[lay.LOSE]
+        out = e[lay.RELEASED] + e[lay.C_LEAK]
+        inside = e[lay.C_SYNTHESISE] + e[lay.C_TRANSPORT] - e[lay.C_DEGRADE] - out
+        assert n[lay.L_INSIDE] - n0[lay.L_INSIDE] == inside
+        taken = e[lay.C_BIND] - e[lay.C_UNBIND] + e[lay.C_R_BIND] - e[lay.C_R_UNBIND]
+        assert n[lay.L_FREE] - n0[lay.L_FREE] == out - taken - e[lay.C_LOSE]
 
 
 def test_a_planted_leak_is_noticed() -> None:
     """Transporters that drop what they carry inside: the check says so within a second."""
     kernels = plant(
-        "put_in(it, place, INSIDE if c == TRANSPORT else FREE, molecule)",
-        "put_in(it, place, INSIDE if c == TRANSPORT else FREE, molecule)\n"
-        "        it.counts[place, INSIDE] -= 1 if c == TRANSPORT else 0",
+        "put_in(it, place, L_INSIDE if c == C_TRANSPORT else L_FREE, molecule)",
+        "put_in(it, place, L_INSIDE if c == C_TRANSPORT else L_FREE, molecule)\n"
+        "        it.counts[place, L_INSIDE] -= 1 if c == C_TRANSPORT else 0",
         file="neuron/engine/kernels.py", interpreted=True,
     )  # fmt: skip
     small = neuron(terminal={"transporters": 50}, soma={"transporters": 50})

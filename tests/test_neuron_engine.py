@@ -10,7 +10,8 @@ import pytest
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.calibration import averaged, calibrate, factors_of_theory, relative
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import kernels as compiled_kernels
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.scenario import FAST, Drug, Exposure, Neuron, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
@@ -45,11 +46,11 @@ def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
         sim.check()
     fired = sim.state.events > 0
     assert fired[1].all()
-    assert fired[0, : lay.R_UNBIND].all() and fired[0, lay.RELEASED]
+    assert fired[0, : lay.C_R_UNBIND].all() and fired[0, lay.RELEASED]
 
 
 def test_the_check_notices_what_is_lost_or_doubled() -> None:
-    for at, kind in ((0, lay.INSIDE), (1, lay.FREE), (1, lay.CARRYING)):
+    for at, kind in ((0, lay.L_INSIDE), (1, lay.L_FREE), (1, lay.L_CARRYING)):
         lost, doubled = simulation(), simulation()
         lost.state.counts[at, kind] -= 1
         doubled.state.members[at, kind, 0] = doubled.state.members[at, kind, 1]
@@ -75,23 +76,23 @@ def test_rates_are_those_of_an_independent_account() -> None:
     """Propensities of every channel at a state, from concentrations instead of counts."""
     sim = busy(LEAKY)
     sim.run(5)
-    bench = lay.Bench(np.zeros((2, lay.CHANNELS + 1)), np.zeros(4), *(np.zeros(1),) * 5)  # type: ignore[arg-type]
+    bench = lay.Scratch(np.zeros((2, lay.CHANNELS + 1)), np.zeros(4), *(np.zeros(1),) * 5)  # type: ignore[arg-type]
     for at, place in enumerate(LEAKY.places):
-        lay.weigh(sim.state, bench, at)
+        compiled_kernels.weigh(sim.state, bench, at)
         n, v = sim.state.counts[at], place.volume_um3 * 0.602214076
-        nM = n[lay.FREE] / v
+        nM = n[lay.L_FREE] / v
         flux = 3 * place.transporters * place.serotonin_nM / (170 + place.serotonin_nM)
         flux /= place.sert_share
         inhibition = (1.0, 2.0)[at]
         soma = float(at)
         expected = [
-            1.0 * n[lay.CARRYING], 3.0 * n[lay.CARRYING], 0.5 * n[lay.BLOCKED],
-            4 / 170 * nM * n[lay.OPEN], 0.5 * inhibition * n[lay.OPEN],
-            flux * (1 - place.sert_share) / (place.serotonin_nM * v) * n[lay.FREE],
-            0.05 * 0.8 * n[lay.INSIDE], flux * (3 + 1 - place.sert_share),
+            1.0 * n[lay.L_CARRYING], 3.0 * n[lay.L_CARRYING], 0.5 * n[lay.L_BLOCKED],
+            4 / 170 * nM * n[lay.L_OPEN], 0.5 * inhibition * n[lay.L_OPEN],
+            flux * (1 - place.sert_share) / (place.serotonin_nM * v) * n[lay.L_FREE],
+            0.05 * 0.8 * n[lay.L_INSIDE], flux * (3 + 1 - place.sert_share),
             flux * place.leak_share,
-            soma * 0.5 * n[lay.R_SEROTONIN], soma * 0.5 * n[lay.R_RIVAL],
-            soma * 0.5 / 60 * nM * n[lay.R_OPEN], soma * 0.25 * n[lay.R_OPEN],
+            soma * 0.5 * n[lay.L_R_SEROTONIN], soma * 0.5 * n[lay.L_R_RIVAL],
+            soma * 0.5 / 60 * nM * n[lay.L_R_OPEN], soma * 0.25 * n[lay.L_R_OPEN],
         ]  # fmt: skip
         assert bench.propensity[at, : lay.CHANNELS] == pytest.approx(expected, rel=1e-12)
 
@@ -101,7 +102,7 @@ FALLING = neuron(brake=1e-9, trains=1, receptors=1)
 EXACT = 3 + 4 * (1 - math.exp(-3))
 
 
-def falling(replicates: int, kernels: ModuleType = lay) -> np.ndarray:
+def falling(replicates: int, kernels: ModuleType = compiled_kernels) -> np.ndarray:
     """Spikes in 3 s of neurons that start at 5 Hz and, without a brake, relax to 1 Hz."""
     counts = []
     for r in range(replicates):
@@ -131,15 +132,15 @@ def test_without_serotonin_drug_and_rival_occupy_as_theory_says() -> None:
     sim.set(Exposure(1.5, 4.0, rival=0.25))
     sim.state.counts[:] = 0
     for at, (sites, receptors) in enumerate(((1000, 0), (2000, 300))):
-        sim.state.counts[at, lay.OPEN], sim.state.counts[at, lay.R_OPEN] = sites, receptors
-        sim.state.members[at, lay.OPEN, :sites] = np.arange(sites)
-        sim.state.members[at, lay.R_OPEN, :receptors] = sites + np.arange(receptors)
-    sim.state.rates[:, lay.SYNTHESISE] = 0.0
+        sim.state.counts[at, lay.L_OPEN], sim.state.counts[at, lay.L_R_OPEN] = sites, receptors
+        sim.state.members[at, lay.L_OPEN, :sites] = np.arange(sites)
+        sim.state.members[at, lay.L_R_OPEN, :receptors] = sites + np.arange(receptors)
+    sim.state.rates[:, lay.C_SYNTHESISE] = 0.0
     sim.run(80)
     n = sim.state.counts
     for count, sites, p in (
-        (n[0, lay.BLOCKED], 1000, 0.6), (n[1, lay.BLOCKED], 2000, 0.8),
-        (n[1, lay.R_RIVAL], 300, 0.2),
+        (n[0, lay.L_BLOCKED], 1000, 0.6), (n[1, lay.L_BLOCKED], 2000, 0.8),
+        (n[1, lay.L_R_RIVAL], 300, 0.2),
     ):  # fmt: skip
         assert abs(count - sites * p) < LIMIT * math.sqrt(sites * p * (1 - p))
 
@@ -153,17 +154,17 @@ def test_batches_that_are_lost_one_by_one_have_the_exact_mean_and_variance() -> 
     """
     it = neuron(brake=1e-9, terminal={"mao_ratio": 30.0})
     sim = NeuronSimulation(it, 8)
-    sim.state.counts[:, lay.CARRYING] = 0
+    sim.state.counts[:, lay.L_CARRYING] = 0
     sim.state.rates[:] = 0.0
-    sim.state.rates[0, lay.LOSE] = k = 2.0
-    sim.state.numbers[lay.CONTENT + 1] = 0.0
+    sim.state.rates[0, lay.C_LOSE] = k = 2.0
+    sim.state.numbers[lay.P_CONTENT + 1] = 0.0
     snapshots = []
     for _ in range(400):
-        sim.state.counts[0, lay.INSIDE] = stock = round(sim.free[0].stock)  # 4 s take 1 %
+        sim.state.counts[0, lay.L_INSIDE] = stock = round(sim.free[0].stock)  # 4 s take 1 %
         sim.run(4)
-        assert sim.state.counts[0, lay.INSIDE] > 0.98 * stock
-        snapshots.append(int(sim.state.counts[0, lay.FREE]))
-    m = sim.state.numbers[lay.CONTENT]
+        assert sim.state.counts[0, lay.L_INSIDE] > 0.98 * stock
+        snapshots.append(int(sim.state.counts[0, lay.L_FREE]))
+    m = sim.state.numbers[lay.P_CONTENT]
     f = m % 1
     second = m * m + f * (1 - f)
     mean, variance = 20 * m / k, 20 * (m + second) / (2 * k)

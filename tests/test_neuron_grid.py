@@ -14,8 +14,8 @@ import pytest
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.calibration import averaged, calibrate, relative
-from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.engine import kernels_grid as grid_kernels
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS
 from synapse_abm.neuron.engine.simulation_grid import (
     SpatialSimulation,
@@ -74,7 +74,7 @@ def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
         pairs = len(place.names.pairs)
         assert (place.state.store.events[: 3 * pairs].reshape(3, pairs)[:, :2] > 0)[:, 0].all()
         assert place.state.store.events[2 * pairs : 3 * pairs].min() > 0
-    for c in (lay.SYNTHESISE, lay.DEGRADE, lay.LEAK, lay.RELEASED):
+    for c in (lay.C_SYNTHESISE, lay.C_DEGRADE, lay.C_LEAK, lay.RELEASED):
         assert (sim.state.events[:, c] > 0).all()
 
 
@@ -131,9 +131,9 @@ def test_spikes_at_a_falling_rate_are_poisson() -> None:
 def stock_after(seconds: int, kernels: ModuleType = grid_kernels) -> int:
     """Molecules left of 200,000 that are only destroyed, at 0.05 /s."""
     sim = SpatialSimulation(neuron(), 5, grid=PlaceGrid(cells=1, dt_s=1.0), kernels=kernels)
-    sim.state.numbers[lay.CONTENT : lay.CONTENT + 2] = 0.0
+    sim.state.numbers[lay.P_CONTENT : lay.P_CONTENT + 2] = 0.0
     sim.state.rates[:] = 0.0
-    sim.state.rates[:, lay.DEGRADE] = 0.05
+    sim.state.rates[:, lay.C_DEGRADE] = 0.05
     for place in sim.places:
         place.network.chemistry.rate[:] = 0.0
     sim.state.stock[:] = 200_000
@@ -160,7 +160,7 @@ def batches(blocks: int, kernels: ModuleType = grid_kernels) -> float:
     """
     it = neuron(brake=1e-9, terminal={"mao_ratio": 3000.0})
     sim = SpatialSimulation(it, 8, grid=ONE_CELL, kernels=kernels)
-    sim.state.rates[:], sim.state.numbers[lay.CONTENT + 1] = 0.0, 0.0
+    sim.state.rates[:], sim.state.numbers[lay.P_CONTENT + 1] = 0.0, 0.0
     for place in sim.places:
         place.network.chemistry.rate[:] = 2.0 * (
             place.network.chemistry.channels[:, KIND] == DEGRADE
@@ -170,7 +170,7 @@ def batches(blocks: int, kernels: ModuleType = grid_kernels) -> float:
     for _ in range(blocks):
         sim.state.stock[0] = round(sim.free[0].stock)  # 20 s take below 1 in 1000
         free.append(sim.run(20)[:, COLUMNS.index("terminal_free")].mean())
-    m, x = sim.state.numbers[lay.CONTENT], 0.1
+    m, x = sim.state.numbers[lay.P_CONTENT], 0.1
     expected = 20 * m / 2.0 * x / math.tanh(x)
     f = m % 1
     se = expected * math.sqrt((1 + f * (1 - f) / m**2) / (400 * blocks))

@@ -32,7 +32,7 @@ from synapse_abm.neuron.agents.agents import (
     NeuronSerotonin,
     NeuronTransporter,
 )
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS
 from synapse_abm.neuron.meanfield.ode import course
 from synapse_abm.neuron.scenario import SLOW, Baseline, Exposure, neuron
@@ -116,14 +116,14 @@ def test_the_cases_touch_every_event() -> None:
     """Otherwise the equality above says less than it seems."""
     events = made(steps=12).simulation.state.events
     assert (events[1] > 0).all()
-    assert (events[0, : lay.R_UNBIND] > 0).all() and events[0, lay.RELEASED] > 0
+    assert (events[0, : lay.C_R_UNBIND] > 0).all() and events[0, lay.RELEASED] > 0
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [("first + min(int(m * float(n)), n - 1)", "min(int(m * float(n)), n - 1)"),
-     ("n = max(vesicular(it, place), 1)", "n = it.counts[place, INSIDE]"),
-     ("it.meta[NEXT_DRUG] += 1", "it.meta[NEXT_DRUG] += 2")],
+     ("n = max(vesicular(it, place), 1)", "n = it.counts[place, L_INSIDE]"),
+     ("it.meta[M_NEXT_DRUG] += 1", "it.meta[M_NEXT_DRUG] += 2")],
 )  # fmt: skip
 def test_a_planted_difference_is_found(old: str, new: str) -> None:
     """Who is in a vesicle and who is destroyed; the numbers of drug molecules. The control, which
@@ -169,15 +169,15 @@ def test_views_agree_with_the_counts(engine: Engine) -> None:
     for at, place in enumerate(it.places):
         n = state.counts[at]
         here = Counter(type(a) for a in place.agents)
-        assert here[NeuronSerotonin] == n[[0, 1, lay.CARRYING, lay.R_SEROTONIN]].sum()
+        assert here[NeuronSerotonin] == n[[0, 1, lay.L_CARRYING, lay.L_R_SEROTONIN]].sum()
         states = Counter(a.state for a in place.agents if isinstance(a, Serotonin))
-        assert states["cleft"] == place.free == n[lay.FREE]
-        assert states["transporter"] == n[lay.CARRYING]
-        assert states["receptor"] == n[lay.R_SEROTONIN]
+        assert states["cleft"] == place.free == n[lay.L_FREE]
+        assert states["transporter"] == n[lay.L_CARRYING]
+        assert states["receptor"] == n[lay.L_R_SEROTONIN]
         assert states["vesicle"] == place.vesicular
-        assert states["vesicle"] + states["cytosol"] == place.stock == n[lay.INSIDE]
+        assert states["vesicle"] + states["cytosol"] == place.stock == n[lay.L_INSIDE]
         held = Counter(s.ligand for s in place.sites if isinstance(s, Transporter))
-        assert held["citalopram"] == n[lay.BLOCKED] == round(place.occupancy * sum(held.values()))
+        assert held["citalopram"] == n[lay.L_BLOCKED] == round(place.occupancy * sum(held.values()))
     bound = model.agents.select(lambda a: isinstance(a, Drug | Serotonin) and a.is_bound)
     assert all(m.site.molecule is m and m.site.place == m.place for m in bound)
     sites = model.agents.select(lambda a: isinstance(a, Transporter | Receptor) and a.is_bound)
@@ -196,7 +196,7 @@ def test_half_of_the_stock_is_in_vesicles_at_rest_and_a_spike_takes_a_constant_s
         assert place.vesicular == pytest.approx(place.stock / 2, abs=1)
         counts = model.simulation.state.counts
         for n in (0.1, 0.5, 2.0, 10.0):
-            counts[place.at, lay.INSIDE] = round(n * free.stock)
+            counts[place.at, lay.L_INSIDE] = round(n * free.stock)
             content = free.content * 2 * n / (1 + n)
             share = 2 * free.content / free.stock
             assert content / place.vesicular == pytest.approx(share, rel=0.01)
@@ -257,14 +257,14 @@ def test_who_left_is_outside_and_no_longer_among_the_agents() -> None:
 @both
 def test_a_free_molecule_can_be_taken_out_and_nothing_else(engine: Engine) -> None:
     model = made(engine, 5)
-    lost = model.simulation.state.events[:, lay.LOSE].sum()
+    lost = model.simulation.state.events[:, lay.C_LOSE].sum()
     free, inside = (
         next(m for m in model.agents_by_type[NeuronSerotonin] if m.state == state)
         for state in ("cleft", "vesicle")
     )
     free.remove()
     assert free not in model.agents and free.state == "outside"
-    assert model.simulation.state.events[:, lay.LOSE].sum() == lost + 1
+    assert model.simulation.state.events[:, lay.C_LOSE].sum() == lost + 1
     model.simulation.check()
     for attempt, why in ((inside.remove, "a free molecule"), (model.sites[0].remove, "no protein"),
                          (model.neuron.remove, "left where it is"),
@@ -373,7 +373,7 @@ class Hurried(NeuronSerotonin):
 
 def test_a_changed_rule_does_what_it_says() -> None:
     deaf = made("agents", 20, agent_classes={"5-HT1A": Deaf})
-    assert deaf.simulation.state.events[1, [lay.R_BIND, lay.R_BLOCK]].sum() == 0
+    assert deaf.simulation.state.events[1, [lay.C_R_BIND, lay.C_R_BLOCK]].sum() == 0
     assert deaf.neuron.soma.receptor_occupancy < 1 / 15 + 1e-9
     steady = made("agents", 40, agent_classes={"neuron": Steady})
     assert steady.neuron.rate_Hz == pytest.approx(3.0, abs=1e-9)
@@ -390,7 +390,7 @@ def test_a_rule_of_single_molecules_is_asked_of_each() -> None:
     for name, classes in (("own", {"serotonin": Hurried}), ("stock", {})):
         model = made("agents", agent_classes=classes, **tiny)
         series = model.run(200)
-        destroyed = model.simulation.state.events[:, lay.DEGRADE].sum()
+        destroyed = model.simulation.state.events[:, lay.C_DEGRADE].sum()
         mean = 0.05 * (series["terminal_stock"] + series["soma_stock"]).sum()
         counts[name] = destroyed / mean, mean
     for name, factor in (("own", 3.0), ("stock", 1.0)):

@@ -26,6 +26,7 @@ KERNEL_SOURCES = (
     "core/arithmetic.py",
     "synapse/engine/layout.py",
     "synapse/engine/kernels.py",
+    "neuron/engine/layout.py",
     "neuron/engine/kernels.py",
     "neuron/engine/kernels_grid.py",
 )

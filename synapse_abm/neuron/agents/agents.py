@@ -21,7 +21,7 @@ import mesa
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import MAX_ENTITY
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.scenario import PLACES
 from synapse_abm.synapse.agents.agents import (
     Drug,
@@ -40,27 +40,27 @@ if TYPE_CHECKING:
 
 #: What a list says of its members: the compartment, and where serotonin is on its way round.
 _COMPARTMENT = {
-    lay.FREE: "free", lay.INSIDE: "inside", lay.CARRYING: "bound", lay.BLOCKED: "bound",
-    lay.R_SEROTONIN: "bound", lay.R_RIVAL: "bound",
+    lay.L_FREE: "free", lay.L_INSIDE: "inside", lay.L_CARRYING: "bound", lay.L_BLOCKED: "bound",
+    lay.L_R_SEROTONIN: "bound", lay.L_R_RIVAL: "bound",
 }  # fmt: skip
 STATES = ("vesicle", "cleft", "transporter", "receptor", "cytosol", "outside")
 _HOLDER = {
-    lay.CARRYING: "transporter", lay.BLOCKED: "transporter",
-    lay.R_SEROTONIN: "receptor", lay.R_RIVAL: "receptor",
+    lay.L_CARRYING: "transporter", lay.L_BLOCKED: "transporter",
+    lay.L_R_SEROTONIN: "receptor", lay.L_R_RIVAL: "receptor",
 }  # fmt: skip
 
 #: Channel of the engine for an event of a site, with serotonin or not; for one of a molecule.
 SITE_CHANNEL = {
     "SERT": {
-        (UNBIND, True): lay.UNBIND, (TRANSPORT, True): lay.TRANSPORT, (BIND, True): lay.BIND,
-        (UNBIND, False): lay.UNBLOCK, (BIND, False): lay.BLOCK,
+        (UNBIND, True): lay.C_UNBIND, (TRANSPORT, True): lay.C_TRANSPORT, (BIND, True): lay.C_BIND,
+        (UNBIND, False): lay.C_UNBLOCK, (BIND, False): lay.C_BLOCK,
     },
     "5-HT1A": {
-        (UNBIND, True): lay.R_UNBIND, (BIND, True): lay.R_BIND,
-        (UNBIND, False): lay.R_UNBLOCK, (BIND, False): lay.R_BLOCK,
+        (UNBIND, True): lay.C_R_UNBIND, (BIND, True): lay.C_R_BIND,
+        (UNBIND, False): lay.C_R_UNBLOCK, (BIND, False): lay.C_R_BLOCK,
     },
 }  # fmt: skip
-MOLECULE_CHANNEL = {EXIT: lay.LOSE, METABOLISE: lay.DEGRADE}
+MOLECULE_CHANNEL = {EXIT: lay.C_LOSE, METABOLISE: lay.C_DEGRADE}
 
 
 class _InNeuron(Molecule):
@@ -91,9 +91,9 @@ class _InNeuron(Molecule):
         if at is None:
             return "outside"
         place, kind, number = at
-        if kind == lay.FREE:
+        if kind == lay.L_FREE:
             return "cleft"
-        if kind == lay.INSIDE:
+        if kind == lay.L_INSIDE:
             return "vesicle" if number < self.model.simulation.vesicular(place) else "cytosol"
         return _HOLDER[kind]
 
@@ -208,9 +208,9 @@ class _NeuronSite(Site):
     def ligand(self) -> str | None:
         """Name of the ligand that occupies it, if any."""
         kind = self._list
-        if kind in (lay.CARRYING, lay.R_SEROTONIN):
+        if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
             return "serotonin"
-        names = {lay.BLOCKED: self.model.drug, lay.R_RIVAL: self.model.rival}
+        names = {lay.L_BLOCKED: self.model.drug, lay.L_R_RIVAL: self.model.rival}
         return names.get(kind)
 
     @property
@@ -278,7 +278,7 @@ class NeuronPlace:
     @property
     def free(self) -> int:
         """Free serotonin molecules."""
-        return self.count(lay.FREE)
+        return self.count(lay.L_FREE)
 
     @property
     def serotonin_nM(self) -> float:
@@ -288,7 +288,7 @@ class NeuronPlace:
     @property
     def stock(self) -> int:
         """Serotonin molecules inside, in vesicles and in the cytosol."""
-        return self.count(lay.INSIDE)
+        return self.count(lay.L_INSIDE)
 
     @property
     def vesicular(self) -> int:
@@ -298,14 +298,14 @@ class NeuronPlace:
     @property
     def occupancy(self) -> float:
         """Share of transporters that the drug holds, 0 to 1; nan without transporters."""
-        sites = self.count(lay.OPEN, lay.CARRYING, lay.BLOCKED)
-        return self.count(lay.BLOCKED) / sites if sites else math.nan
+        sites = self.count(lay.L_OPEN, lay.L_CARRYING, lay.L_BLOCKED)
+        return self.count(lay.L_BLOCKED) / sites if sites else math.nan
 
     @property
     def receptor_occupancy(self) -> float:
         """Share of autoreceptors that serotonin holds, 0 to 1; nan where there are none."""
-        sites = self.count(lay.R_OPEN, lay.R_SEROTONIN, lay.R_RIVAL)
-        return self.count(lay.R_SEROTONIN) / sites if sites else math.nan
+        sites = self.count(lay.L_R_OPEN, lay.L_R_SEROTONIN, lay.L_R_RIVAL)
+        return self.count(lay.L_R_SEROTONIN) / sites if sites else math.nan
 
     @property
     def sites(self) -> list[Site]:
@@ -381,19 +381,19 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
     @property
     def spikes(self) -> int:
         """Spikes of all trains since the start."""
-        return int(self.model.simulation.state.meta[lay.SPIKES])
+        return int(self.model.simulation.state.meta[lay.M_SPIKES])
 
     @property
     def activation(self) -> float:
         """Autoreceptors bound, weighted by efficacy: the brake's input."""
         counts, numbers = self.model.simulation.state.counts, self.model.simulation.state.numbers
-        rival = float(numbers[lay.EFFICACY]) * float(counts[1, lay.R_RIVAL])
-        return float(counts[1, lay.R_SEROTONIN]) + rival
+        rival = float(numbers[lay.P_EFFICACY]) * float(counts[1, lay.L_R_RIVAL])
+        return float(counts[1, lay.L_R_SEROTONIN]) + rival
 
     def braked_rate(self) -> float:
         """The rate (Hz) that firing relaxes to. It may depend on receptors and on ``slow``."""
         numbers = self.model.simulation.state.numbers
-        return float(numbers[lay.TOP]) / (1.0 + float(numbers[lay.GRIP]) * self.activation)
+        return float(numbers[lay.P_TOP]) / (1.0 + float(numbers[lay.P_GRIP]) * self.activation)
 
     def remove(self) -> None:
         """A model without its neuron is none."""

@@ -25,7 +25,7 @@ from synapse_abm.core.sealed import (
     opened,
     sealed,
 )
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import Kept, NeuronSimulation
 from synapse_abm.neuron.scenario import SLOW, Baseline, Neuron
 
@@ -138,7 +138,7 @@ def restore(model: NeuronModel, arrays: Mapping[str, np.ndarray]) -> None:
     counts, meta, listed = arrays["counts"], arrays["meta"], arrays.pop("listed")
     if (counts < 0).any() or counts.sum() != listed.size:
         raise ValueError("its lists are not as long as it says")
-    if (meta < 0).any() or meta[lay.STEP] > MAX_STEP or meta[lay.FULL]:
+    if (meta < 0).any() or meta[lay.M_STEP] > MAX_STEP or meta[lay.M_FULL]:
         raise ValueError(f"counters {meta.tolist()}")
     if not all(np.isfinite(arrays[name]).all() for name in ("slow", "rate", "rates", "numbers")):
         raise ValueError("a rate that is not finite")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import layout as lay
 
 #: Place, list, and position in the list (of molecules free or inside) or number of the site.
 type Whereabouts = tuple[int, int, int]
@@ -21,7 +21,7 @@ class Register:
         Whereabouts of every molecule of serotonin, and of every bound drug molecule, by number.
     """
 
-    def __init__(self, state: lay.Neuron) -> None:
+    def __init__(self, state: lay.NeuronState) -> None:
         self.state = state
         self.sites: list[list[int]] = []
         self.serotonin: dict[int, Whereabouts] = {}
@@ -31,10 +31,10 @@ class Register:
 
     def _read(self, place: int) -> None:
         n, m = self.state.counts[place], self.state.members[place]
-        kinds = np.zeros(int(n[lay.OPEN :].sum()), dtype=np.int64)
+        kinds = np.zeros(int(n[lay.L_OPEN :].sum()), dtype=np.int64)
         for kind in range(lay.LISTS):
             members = m[kind, : n[kind]]
-            if kind in (lay.FREE, lay.INSIDE):
+            if kind in (lay.L_FREE, lay.L_INSIDE):
                 for at, number in enumerate(members.tolist()):
                     self.serotonin[number] = place, kind, at
                 continue
@@ -48,9 +48,9 @@ class Register:
 
     def held_by(self, kind: int) -> dict[int, Whereabouts] | None:
         """The register of what sites in a list hold; None if they are empty."""
-        if kind in (lay.CARRYING, lay.R_SEROTONIN):
+        if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
             return self.serotonin
-        return self.drugs if kind in (lay.BLOCKED, lay.R_RIVAL) else None
+        return self.drugs if kind in (lay.L_BLOCKED, lay.L_R_RIVAL) else None
 
     # The agents engine changes lists one member at a time:
 
@@ -60,7 +60,7 @@ class Register:
         at = int(counts[place, kind])
         self.state.members[place, kind, at] = member
         counts[place, kind] += 1
-        if kind in (lay.FREE, lay.INSIDE):
+        if kind in (lay.L_FREE, lay.L_INSIDE):
             self.serotonin[member] = place, kind, at
             return
         self.sites[place][member] = kind
@@ -75,7 +75,7 @@ class Register:
         last = int(counts[place, kind])
         member, moved = int(members[m]), int(members[last])
         members[m] = moved
-        if kind in (lay.FREE, lay.INSIDE):
+        if kind in (lay.L_FREE, lay.L_INSIDE):
             self.serotonin[moved] = place, kind, m
             del self.serotonin[member]
             return member

@@ -46,7 +46,7 @@ from synapse_abm.neuron.agents.agents import (
 from synapse_abm.neuron.agents.index import Register
 from synapse_abm.neuron.agents.stepper import ReadableNeuron
 from synapse_abm.neuron.calibration import calibrate
-from synapse_abm.neuron.engine.kernels import BLOCKED, FREE, LOSE
+from synapse_abm.neuron.engine.layout import C_LOSE, L_BLOCKED, L_FREE
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
 from synapse_abm.neuron.meanfield.equations import hill
@@ -435,8 +435,8 @@ class NeuronModel(LazyModel):
     def take_out(self, molecule: Molecule) -> None:
         """A free serotonin molecule leaves because a user says so; it counts as lost."""
         place, _, m = self.register.serotonin[molecule.id]
-        self.register.take(place, FREE, m)
-        self.simulation.state.events[place, LOSE] += 1
+        self.register.take(place, L_FREE, m)
+        self.simulation.state.events[place, C_LOSE] += 1
         self.forget("serotonin", molecule.id)
 
     def _sync(self) -> None:
@@ -448,7 +448,7 @@ class NeuronModel(LazyModel):
         register = self.register
         drugs = {self.drug: dict[int, Any](), self.rival: dict[int, Any]()}
         for number, at in register.drugs.items():
-            drugs[self.drug if at[1] == BLOCKED else self.rival][number] = at
+            drugs[self.drug if at[1] == L_BLOCKED else self.rival][number] = at
         for name in self.names.ligands:
             there = register.serotonin if name == "serotonin" else drugs[name]
             views = self._molecules[name]

@@ -21,7 +21,7 @@ from synapse_abm.neuron.agents.agents import (
     NeuronSerotonin,
     NeuronTransporter,
 )
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.synapse.agents.place import Draws
 from synapse_abm.synapse.agents.stepper import choose, sound
 from synapse_abm.synapse.engine.layout import BIND, EXIT, F64, METABOLISE, TRANSPORT, UNBIND
@@ -39,17 +39,17 @@ class Event(NamedTuple):
 
 
 EVENTS = {
-    lay.UNBIND: Event(UNBIND, lay.CARRYING),
-    lay.TRANSPORT: Event(TRANSPORT, lay.CARRYING),
-    lay.UNBLOCK: Event(UNBIND, lay.BLOCKED, own=False),
-    lay.BIND: Event(BIND, lay.OPEN),
-    lay.BLOCK: Event(BIND, lay.OPEN, own=False),
-    lay.LOSE: Event(EXIT, lay.FREE),
-    lay.DEGRADE: Event(METABOLISE, lay.INSIDE),
-    lay.R_UNBIND: Event(UNBIND, lay.R_SEROTONIN),
-    lay.R_UNBLOCK: Event(UNBIND, lay.R_RIVAL, own=False),
-    lay.R_BIND: Event(BIND, lay.R_OPEN),
-    lay.R_BLOCK: Event(BIND, lay.R_OPEN, own=False),
+    lay.C_UNBIND: Event(UNBIND, lay.L_CARRYING),
+    lay.C_TRANSPORT: Event(TRANSPORT, lay.L_CARRYING),
+    lay.C_UNBLOCK: Event(UNBIND, lay.L_BLOCKED, own=False),
+    lay.C_BIND: Event(BIND, lay.L_OPEN),
+    lay.C_BLOCK: Event(BIND, lay.L_OPEN, own=False),
+    lay.C_LOSE: Event(EXIT, lay.L_FREE),
+    lay.C_DEGRADE: Event(METABOLISE, lay.L_INSIDE),
+    lay.C_R_UNBIND: Event(UNBIND, lay.L_R_SEROTONIN),
+    lay.C_R_UNBLOCK: Event(UNBIND, lay.L_R_RIVAL, own=False),
+    lay.C_R_BIND: Event(BIND, lay.L_R_OPEN),
+    lay.C_R_BLOCK: Event(BIND, lay.L_R_OPEN, own=False),
 }
 STOCK = (NeuronSerotonin, NeuronDrug, NeuronTransporter, NeuronReceptor)
 
@@ -72,7 +72,7 @@ class OpenPlace:
     def agent(self, kind: int, m: int) -> Any:
         """Member ``m`` of a list as an agent."""
         number = int(self.state.members[self.at, kind, m])
-        if kind in (lay.FREE, lay.INSIDE):
+        if kind in (lay.L_FREE, lay.L_INSIDE):
             return self.model.molecule("serotonin", number)
         return self.model.site(self.at, number)
 
@@ -106,7 +106,7 @@ class OpenPlace:
     def rate(self, c: int, actor: Any) -> float:
         """What an agent answers when asked how fast a channel happens to it."""
         event = EVENTS[c]
-        if event.actors in (lay.FREE, lay.INSIDE):
+        if event.actors in (lay.L_FREE, lay.L_INSIDE):
             rate = actor.propensity(event.kind)
         else:
             rate = actor.propensity(event.kind, self.ligand(c))
@@ -116,28 +116,28 @@ class OpenPlace:
         """Name of the ligand of a channel."""
         if EVENTS[c].own:
             return "serotonin"
-        return self.model.drug if c < lay.R_UNBIND else self.model.rival or ""
+        return self.model.drug if c < lay.C_R_UNBIND else self.model.rival or ""
 
     def partners(self, c: int) -> int:
         """Molecules that each actor of a channel can choose from."""
-        return self.count(lay.FREE) if c in (lay.BIND, lay.R_BIND) else 1
+        return self.count(lay.L_FREE) if c in (lay.C_BIND, lay.C_R_BIND) else 1
 
     def actors(self, c: int) -> range:
         """Members of the list that a channel can happen to; monoamine oxidase finds the cytosol."""
-        first = self.vesicular if c == lay.DEGRADE else 0
+        first = self.vesicular if c == lay.C_DEGRADE else 0
         return range(first, self.count(EVENTS[c].actors))
 
     def crowd(self, c: int) -> float:
         """By how much each actor counts for more, so that all of the stock counts."""
-        n = self.count(lay.INSIDE)
-        return n / len(self.actors(c)) if c == lay.DEGRADE else 1.0
+        n = self.count(lay.L_INSIDE)
+        return n / len(self.actors(c)) if c == lay.C_DEGRADE else 1.0
 
     def propensity(self, c: int) -> float:
         """Rate of the first actor, times how many; a sum if a rule was overridden."""
-        if c == lay.SYNTHESISE:
+        if c == lay.C_SYNTHESISE:
             return float(self.state.rates[self.at, c])
-        if c == lay.LEAK:
-            return float(self.state.rates[self.at, c]) if self.count(lay.INSIDE) else 0.0
+        if c == lay.C_LEAK:
+            return float(self.state.rates[self.at, c]) if self.count(lay.L_INSIDE) else 0.0
         kind, n = EVENTS[c].actors, self.partners(c)
         if not self.count(kind) or not n or self.state.rates[self.at, c] == 0.0:
             return 0.0
@@ -157,7 +157,7 @@ class OpenPlace:
             m, left = choose(rates, rest)
             which = min(int(left / rates[m] * n), n - 1)
             return which * len(actors) + actors[m]
-        if c == lay.DEGRADE:
+        if c == lay.C_DEGRADE:
             share = rest / (self.rate(c, first) * float(self.count(kind)))
             return actors[min(int(share * float(len(actors))), len(actors) - 1)]
         return min(int(rest / self.rate(c, first)), len(actors) * n - 1)
@@ -166,25 +166,25 @@ class OpenPlace:
 
     def fire(self, c: int, rest: float) -> None:
         """Carry out a channel; what is left of the draw selects the member."""
-        if c == lay.SYNTHESISE:
-            self.put(lay.INSIDE, self.engine.new_number(lay.NEXT_ID))
-        elif c == lay.LEAK:
+        if c == lay.C_SYNTHESISE:
+            self.put(lay.L_INSIDE, self.engine.new_number(lay.M_NEXT_ID))
+        elif c == lay.C_LEAK:
             self.expel()
-        elif c in (lay.LOSE, lay.DEGRADE):
+        elif c in (lay.C_LOSE, lay.C_DEGRADE):
             number = self.take(EVENTS[c].actors, self.member(c, rest))
             self.model.forget("serotonin", number)
-        elif c == lay.BIND:
-            self.bind(c, lay.CARRYING, self.member(c, rest))
-        elif c == lay.R_BIND:
-            self.bind(c, lay.R_SEROTONIN, self.member(c, rest))
-        elif c in (lay.BLOCK, lay.R_BLOCK):
+        elif c == lay.C_BIND:
+            self.bind(c, lay.L_CARRYING, self.member(c, rest))
+        elif c == lay.C_R_BIND:
+            self.bind(c, lay.L_R_SEROTONIN, self.member(c, rest))
+        elif c in (lay.C_BLOCK, lay.C_R_BLOCK):
             site = self.take(EVENTS[c].actors, self.member(c, rest))
-            self.state.holds[self.at, site] = self.engine.new_number(lay.NEXT_DRUG)
-            self.put(lay.BLOCKED if c == lay.BLOCK else lay.R_RIVAL, site)
-        elif c in (lay.UNBLOCK, lay.R_UNBLOCK):
+            self.state.holds[self.at, site] = self.engine.new_number(lay.M_NEXT_DRUG)
+            self.put(lay.L_BLOCKED if c == lay.C_BLOCK else lay.L_R_RIVAL, site)
+        elif c in (lay.C_UNBLOCK, lay.C_R_UNBLOCK):
             self.model.forget(self.ligand(c), self.let_go(c, rest))
         else:
-            self.put(lay.INSIDE if c == lay.TRANSPORT else lay.FREE, self.let_go(c, rest))
+            self.put(lay.L_INSIDE if c == lay.C_TRANSPORT else lay.L_FREE, self.let_go(c, rest))
         self.state.events[self.at, c] += 1
         self.weigh()
 
@@ -192,26 +192,28 @@ class OpenPlace:
         """A free molecule takes an empty site."""
         n = self.count(EVENTS[c].actors)
         site = self.take(EVENTS[c].actors, member % n)
-        self.state.holds[self.at, site] = self.take(lay.FREE, member // n)
+        self.state.holds[self.at, site] = self.take(lay.L_FREE, member // n)
         self.put(bound, site)
 
     def let_go(self, c: int, rest: float) -> int:
         """A site lets go; returns the number of the molecule it held."""
         site = self.take(EVENTS[c].actors, self.member(c, rest))
-        self.put(lay.OPEN if c < lay.R_UNBIND else lay.R_OPEN, site)
+        self.put(lay.L_OPEN if c < lay.C_R_UNBIND else lay.L_R_OPEN, site)
         return int(self.state.holds[self.at, site])
 
     def expel(self) -> None:
         """A molecule in a vesicle, any, goes free."""
         n = max(self.vesicular, 1)
-        self.put(lay.FREE, self.take(lay.INSIDE, min(int(self.engine.release_draw() * n), n - 1)))
+        self.put(
+            lay.L_FREE, self.take(lay.L_INSIDE, min(int(self.engine.release_draw() * n), n - 1))
+        )
 
     def release(self) -> None:
         """The content of a spike leaves, rounded up or down at random."""
-        n, numbers = float(self.count(lay.INSIDE)), self.state.numbers
-        rest = float(numbers[lay.STOCK + self.at])
-        mean = float(numbers[lay.CONTENT + self.at]) * 2.0 * n / (rest + n)
-        size = min(int(mean + self.engine.release_draw()), self.count(lay.INSIDE))
+        n, numbers = float(self.count(lay.L_INSIDE)), self.state.numbers
+        rest = float(numbers[lay.P_STOCK + self.at])
+        mean = float(numbers[lay.P_CONTENT + self.at]) * 2.0 * n / (rest + n)
+        size = min(int(mean + self.engine.release_draw()), self.count(lay.L_INSIDE))
         for _ in range(size):
             self.expel()
         self.state.events[self.at, lay.RELEASED] += size
@@ -220,7 +222,7 @@ class OpenPlace:
     def settle(self, record: list[float], time: float) -> None:
         """Bring the integrals of this place up to ``time``."""
         d, self.since = time - self.since, time
-        kinds = lay.FREE, lay.INSIDE, lay.CARRYING, lay.BLOCKED, lay.R_SEROTONIN
+        kinds = lay.L_FREE, lay.L_INSIDE, lay.L_CARRYING, lay.L_BLOCKED, lay.L_R_SEROTONIN
         for i, kind in enumerate(kinds):
             record[lay.PER_PLACE * self.at + i] += d * float(self.count(kind))
 
@@ -266,10 +268,10 @@ class ReadableNeuron:
         self.since_drive = self.since_rate = 0.0
         self.record = [0.0] * lay.INTEGRALS
         self.places = OpenPlace(self, 0), OpenPlace(self, 1)
-        spikes, trains = int(state.meta[lay.SPIKES]), self.model.parameters.trains
+        spikes, trains = int(state.meta[lay.M_SPIKES]), self.model.parameters.trains
         self.run_clock(dt, float(trains))
-        self.record[lay.I_SPIKES] += float(int(state.meta[lay.SPIKES]) - spikes)
-        state.meta[lay.STEP] += 1
+        self.record[lay.I_SPIKES] += float(int(state.meta[lay.M_SPIKES]) - spikes)
+        state.meta[lay.M_STEP] += 1
         means = np.array(self.record)
         means[: lay.I_SPIKES] /= dt
         return means
@@ -294,7 +296,7 @@ class ReadableNeuron:
                 c, rest = choose(place.propensities, x if x < first else x - first)
                 self.settle_before(place, c, time)
                 place.fire(c, rest)
-                if c >= lay.R_UNBIND:
+                if c >= lay.C_R_UNBIND:
                     bound = trains * max(float(rate[0]), self.target())
             else:
                 self.settle_rate(time)
@@ -309,7 +311,7 @@ class ReadableNeuron:
         self.settle_drive(time)
         for place in self.places:
             place.release()
-        self.model.simulation.state.meta[lay.SPIKES] += 1
+        self.model.simulation.state.meta[lay.M_SPIKES] += 1
 
     # Integrals are brought up to a time before what they depend on changes.
 
@@ -323,19 +325,19 @@ class ReadableNeuron:
     def settle_before(self, place: OpenPlace, c: int, time: float) -> None:
         """Those that channel ``c`` of a place will change."""
         place.settle(self.record, time)
-        if place.at == 0 and c not in (lay.DEGRADE, lay.SYNTHESISE):
+        if place.at == 0 and c not in (lay.C_DEGRADE, lay.C_SYNTHESISE):
             self.settle_drive(time)
-        if c >= lay.R_UNBIND:
+        if c >= lay.C_R_UNBIND:
             self.settle_rate(time)
 
     def settle_drive(self, time: float) -> None:
         """What depends on free serotonin at the terminal."""
         d, self.since_drive = time - self.since_drive, time
         p = self.model.simulation.state.numbers.tolist()
-        fold = p[lay.FOLD] * float(self.places[0].count(lay.FREE))
-        powered = raised(p[lay.SENSITIVITY] * fold, p[lay.POWER])
-        self.record[lay.I_HILL] += d * powered / (powered + p[lay.THRESHOLD_POWER])
-        k = p[lay.POSTSYNAPTIC_STRENGTH]
+        fold = p[lay.P_FOLD] * float(self.places[0].count(lay.L_FREE))
+        powered = raised(p[lay.P_SENSITIVITY] * fold, p[lay.P_POWER])
+        self.record[lay.I_HILL] += d * powered / (powered + p[lay.P_THRESHOLD_POWER])
+        k = p[lay.P_POSTSYNAPTIC_STRENGTH]
         self.record[lay.I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
 
     def settle_rate(self, time: float) -> None:
@@ -343,10 +345,12 @@ class ReadableNeuron:
         d, self.since_rate = time - self.since_rate, time
         state, aim = self.model.simulation.state, self.target()
         p, bound = state.numbers.tolist(), self.model.neuron.activation
-        gone = relaxed(d / p[lay.RELAXATION])
+        gone = relaxed(d / p[lay.P_RELAXATION])
         away = float(state.rate[0]) - aim
-        self.record[lay.I_RATE] += aim * d + away * p[lay.RELAXATION] * gone
+        self.record[lay.I_RATE] += aim * d + away * p[lay.P_RELAXATION] * gone
         state.rate[0] -= away * gone
         self.record[lay.I_ACTIVATION] += d * bound
-        k = p[lay.COUPLING_STRENGTH]
-        self.record[lay.I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[lay.RESTING], 1.0))
+        k = p[lay.P_COUPLING_STRENGTH]
+        self.record[lay.I_COUPLING] += (
+            d * (1.0 + k) / (1.0 + k * max(bound / p[lay.P_RESTING], 1.0))
+        )

@@ -20,9 +20,6 @@ entity 1 rounds the contents of spikes and chooses who leaves the stock.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
-
-import numpy as np
 
 from synapse_abm.core import arithmetic
 from synapse_abm.core.compiling import compiled
@@ -34,106 +31,21 @@ from synapse_abm.core.draws import (
     u32,
     uniform,
 )
-from synapse_abm.synapse.engine.layout import F64, I64, U32, U64
 
-# Lists of a place: molecules that are free or inside; transporters and receptors by what they hold.
-FREE, INSIDE, OPEN, CARRYING, BLOCKED, R_OPEN, R_SEROTONIN, R_RIVAL = range(8)
-LISTS = 8
+from synapse_abm.neuron.engine.layout import (  # isort: skip
+    C_BIND, C_BLOCK, C_DEGRADE, C_LEAK, C_LOSE, C_R_BIND, C_R_BLOCK, C_R_UNBIND, C_R_UNBLOCK,
+    C_SYNTHESISE, C_TRANSPORT, C_UNBIND, C_UNBLOCK, CHANNELS, CLOCK, CLOCK_BUFFER, RELEASE,
+    I_ACTIVATION, I_BLOCKED,
+    I_CARRYING, I_COUPLING, I_FREE, I_HILL, I_INSIDE, I_RATE, I_RECEPTORS, I_SENSITIVITY,
+    I_SPIKES, L_BLOCKED, L_CARRYING, L_FREE, L_INSIDE, L_OPEN, L_R_OPEN, L_R_RIVAL,
+    L_R_SEROTONIN, M_FULL, M_NEXT_DRUG, M_NEXT_ID, M_SPIKES, M_STEP, P_CONTENT,
+    P_COUPLING_STRENGTH, P_EFFICACY, P_FOLD, P_GRIP, P_POSTSYNAPTIC_STRENGTH, P_POWER,
+    P_RELAXATION, P_RESTING, P_SENSITIVITY, P_STOCK, P_THRESHOLD_POWER, P_TOP, P_TRAINS,
+    PER_PLACE, RELEASED,
+)  # fmt: skip
 
-# Channels of a place, in the order in which propensities are added up.
-(
-    UNBIND,
-    TRANSPORT,
-    UNBLOCK,
-    BIND,
-    BLOCK,
-    LOSE,
-    DEGRADE,
-    SYNTHESISE,
-    LEAK,
-    R_UNBIND,
-    R_UNBLOCK,
-    R_BIND,
-    R_BLOCK,
-) = range(13)
-CHANNELS = 13
-RELEASED = CHANNELS  # one more counter: molecules released by spikes
-
-# Neuron.numbers: what the spikes depend on.
-(
-    TRAINS,
-    RELAXATION,
-    TOP,  # rate without a brake, Hz
-    GRIP,  # brake per receptor fully activated
-    EFFICACY,  # of the rival ligand
-    CONTENT,  # molecules per spike of one train at the resting stock; terminal, then soma
-    _,
-    STOCK,  # resting stock; terminal, then soma
-    _,
-    COUPLING_STRENGTH,
-    RESTING,  # receptors bound at rest (mean field)
-    FOLD,  # baselines per free molecule at the terminal
-    SENSITIVITY,
-    THRESHOLD_POWER,
-    POWER,
-    POSTSYNAPTIC_STRENGTH,
-) = range(16)
-NUMBERS = 16
-
-# Recorded per step, integrals over it: five lists of each place, then what drives the slow
-# variables, and the rate.
-(
-    I_FREE,
-    I_INSIDE,
-    I_CARRYING,
-    I_BLOCKED,
-    I_RECEPTORS,
-) = range(5)
-PER_PLACE = 5
-I_ACTIVATION, I_COUPLING, I_HILL, I_SENSITIVITY, I_RATE, I_SPIKES = range(10, 16)
-INTEGRALS = 16
-
-# Neuron.meta.
-STEP, NEXT_ID, SPIKES, FULL, NEXT_DRUG = range(5)
-
-CLOCK, RELEASE = u32(0), u32(1)  # entities
-BUFFER = 32  # blocks of random numbers drawn at a time
 
 relaxed, raised = compiled(arithmetic.relaxed), compiled(arithmetic.raised)
-
-
-class Neuron(NamedTuple):
-    """State of a neuron and its two places, and the numbers it runs by."""
-
-    counts: I64  # (2, LISTS)
-    members: U32  # (2, LISTS, room) ids of molecules, numbers of sites
-    holds: U32  # (2, sites) molecule that a site holds: of serotonin, or of a drug, each numbered
-    events: I64  # (2, CHANNELS + 1)
-    meta: I64  # (5)
-    rate: F64  # (1) of firing, Hz
-    rates: F64  # (2, CHANNELS) constants, with concentrations of clamped ligands in them
-    numbers: F64  # (NUMBERS)
-
-
-class Bench(NamedTuple):
-    """Scratch of the clock."""
-
-    propensity: F64  # (2, CHANNELS)
-    since: F64  # (4) time to which integrals of places, slow drives and rate are complete
-    draws: U64
-    wait: F64
-    select: F64
-    release: U64
-    at: I64  # (2) next draw for releases, and how many have been made
-
-
-class Plan(NamedTuple):
-    """Step and the constant part of the random address."""
-
-    key0: np.uint32
-    key1: np.uint32
-    origin: np.uint32
-    dt: float
 
 
 @compiled
@@ -156,19 +68,19 @@ def take_out(it, place, r, m):
 def weigh(it, bench, place):
     """Propensities of a place, from its counts; returns nothing, the sum is the last column."""
     n, k, a = it.counts[place], it.rates[place], bench.propensity[place]
-    a[UNBIND] = k[UNBIND] * float(n[CARRYING])
-    a[TRANSPORT] = k[TRANSPORT] * float(n[CARRYING])
-    a[UNBLOCK] = k[UNBLOCK] * float(n[BLOCKED])
-    a[BIND] = k[BIND] * float(n[FREE] * n[OPEN])
-    a[BLOCK] = k[BLOCK] * float(n[OPEN])
-    a[LOSE] = k[LOSE] * float(n[FREE])
-    a[DEGRADE] = k[DEGRADE] * float(n[INSIDE])
-    a[SYNTHESISE] = k[SYNTHESISE]
-    a[LEAK] = k[LEAK] if n[INSIDE] > 0 else 0.0
-    a[R_UNBIND] = k[R_UNBIND] * float(n[R_SEROTONIN])
-    a[R_UNBLOCK] = k[R_UNBLOCK] * float(n[R_RIVAL])
-    a[R_BIND] = k[R_BIND] * float(n[FREE] * n[R_OPEN])
-    a[R_BLOCK] = k[R_BLOCK] * float(n[R_OPEN])
+    a[C_UNBIND] = k[C_UNBIND] * float(n[L_CARRYING])
+    a[C_TRANSPORT] = k[C_TRANSPORT] * float(n[L_CARRYING])
+    a[C_UNBLOCK] = k[C_UNBLOCK] * float(n[L_BLOCKED])
+    a[C_BIND] = k[C_BIND] * float(n[L_FREE] * n[L_OPEN])
+    a[C_BLOCK] = k[C_BLOCK] * float(n[L_OPEN])
+    a[C_LOSE] = k[C_LOSE] * float(n[L_FREE])
+    a[C_DEGRADE] = k[C_DEGRADE] * float(n[L_INSIDE])
+    a[C_SYNTHESISE] = k[C_SYNTHESISE]
+    a[C_LEAK] = k[C_LEAK] if n[L_INSIDE] > 0 else 0.0
+    a[C_R_UNBIND] = k[C_R_UNBIND] * float(n[L_R_SEROTONIN])
+    a[C_R_UNBLOCK] = k[C_R_UNBLOCK] * float(n[L_R_RIVAL])
+    a[C_R_BIND] = k[C_R_BIND] * float(n[L_FREE] * n[L_R_OPEN])
+    a[C_R_BLOCK] = k[C_R_BLOCK] * float(n[L_R_OPEN])
     total = 0.0
     for c in range(CHANNELS):
         total += a[c]
@@ -178,14 +90,14 @@ def weigh(it, bench, place):
 @compiled
 def activation(it):
     """Receptors bound, weighted by efficacy: the brake's input."""
-    own, rival = it.counts[1, R_SEROTONIN], it.counts[1, R_RIVAL]
-    return float(own) + it.numbers[EFFICACY] * float(rival)
+    own, rival = it.counts[1, L_R_SEROTONIN], it.counts[1, L_R_RIVAL]
+    return float(own) + it.numbers[P_EFFICACY] * float(rival)
 
 
 @compiled
 def target(it):
     """Rate that firing relaxes to, Hz (``neuron.braked_rate``)."""
-    return it.numbers[TOP] / (1.0 + it.numbers[GRIP] * activation(it))
+    return it.numbers[P_TOP] / (1.0 + it.numbers[P_GRIP] * activation(it))
 
 
 @compiled
@@ -194,11 +106,11 @@ def settle_place(it, bench, record, place, time):
     d = time - bench.since[place]
     bench.since[place] = time
     n, at = it.counts[place], PER_PLACE * place
-    record[at + I_FREE] += d * float(n[FREE])
-    record[at + I_INSIDE] += d * float(n[INSIDE])
-    record[at + I_CARRYING] += d * float(n[CARRYING])
-    record[at + I_BLOCKED] += d * float(n[BLOCKED])
-    record[at + I_RECEPTORS] += d * float(n[R_SEROTONIN])
+    record[at + I_FREE] += d * float(n[L_FREE])
+    record[at + I_INSIDE] += d * float(n[L_INSIDE])
+    record[at + I_CARRYING] += d * float(n[L_CARRYING])
+    record[at + I_BLOCKED] += d * float(n[L_BLOCKED])
+    record[at + I_RECEPTORS] += d * float(n[L_R_SEROTONIN])
 
 
 @compiled
@@ -206,10 +118,10 @@ def settle_drive(it, bench, record, time):
     """Bring the integrals that depend on free serotonin at the terminal up to ``time``."""
     d, p = time - bench.since[2], it.numbers
     bench.since[2] = time
-    fold = p[FOLD] * float(it.counts[0, FREE])
-    powered = raised(p[SENSITIVITY] * fold, p[POWER])
-    record[I_HILL] += d * powered / (powered + p[THRESHOLD_POWER])
-    k = p[POSTSYNAPTIC_STRENGTH]
+    fold = p[P_FOLD] * float(it.counts[0, L_FREE])
+    powered = raised(p[P_SENSITIVITY] * fold, p[P_POWER])
+    record[I_HILL] += d * powered / (powered + p[P_THRESHOLD_POWER])
+    k = p[P_POSTSYNAPTIC_STRENGTH]
     record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
 
 
@@ -219,13 +131,13 @@ def settle_rate(it, bench, record, time):
     d, p = time - bench.since[3], it.numbers
     bench.since[3] = time
     aim, bound = target(it), activation(it)
-    gone = relaxed(d / p[RELAXATION])
+    gone = relaxed(d / p[P_RELAXATION])
     away = it.rate[0] - aim
-    record[I_RATE] += aim * d + away * p[RELAXATION] * gone
+    record[I_RATE] += aim * d + away * p[P_RELAXATION] * gone
     it.rate[0] -= away * gone
     record[I_ACTIVATION] += d * bound
-    k = p[COUPLING_STRENGTH]
-    record[I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[RESTING], 1.0))
+    k = p[P_COUPLING_STRENGTH]
+    record[I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
 
 
 @compiled
@@ -233,11 +145,11 @@ def release_draw(plan, it, bench):
     """Next uniform number of this step's releases."""
     j = bench.at[0]
     if j == 0:
-        c2, c3 = high_words(plan, SPIKE_STREAM, it.meta[STEP])
-        first = u32(bench.at[1] * BUFFER)
-        fill_draws(bench.release, BUFFER, RELEASE, first, c2, c3, plan.key0, plan.key1)
+        c2, c3 = high_words(plan, SPIKE_STREAM, it.meta[M_STEP])
+        first = u32(bench.at[1] * CLOCK_BUFFER)
+        fill_draws(bench.release, CLOCK_BUFFER, RELEASE, first, c2, c3, plan.key0, plan.key1)
         bench.at[1] += 1
-    bench.at[0] = j + 1 if j + 1 < 2 * BUFFER else 0
+    bench.at[0] = j + 1 if j + 1 < 2 * CLOCK_BUFFER else 0
     return uniform(bench.release[j])
 
 
@@ -245,10 +157,10 @@ def release_draw(plan, it, bench):
 def vesicular(it, place):
     """How many of those inside are in vesicles: N N0 / (N0 + N), rounded down.
 
-    A spike releases a constant share of it, 2 CONTENT / N0: so saturating content per spike
+    A spike releases a constant share of it, 2 P_CONTENT / N0: so saturating content per spike
     (``neuron.filling``) reads as vesicles that fill from the cytosol at once, and saturate.
     """
-    n, rest = float(it.counts[place, INSIDE]), it.numbers[STOCK + place]
+    n, rest = float(it.counts[place, L_INSIDE]), it.numbers[P_STOCK + place]
     return int(n * rest / (rest + n))
 
 
@@ -257,37 +169,37 @@ def expel(plan, it, bench, place):
     """A molecule in a vesicle, any, goes free."""
     n = max(vesicular(it, place), 1)
     member = min(int(release_draw(plan, it, bench) * n), n - 1)
-    put_in(it, place, FREE, take_out(it, place, INSIDE, member))
+    put_in(it, place, L_FREE, take_out(it, place, L_INSIDE, member))
 
 
 @compiled
 def spike(plan, it, bench):
     """One train spikes: its content leaves both stocks, rounded up or down at random."""
     for place in range(2):
-        n, rest = float(it.counts[place, INSIDE]), it.numbers[STOCK + place]
-        mean = it.numbers[CONTENT + place] * 2.0 * n / (rest + n)
-        size = min(int(mean + release_draw(plan, it, bench)), it.counts[place, INSIDE])
+        n, rest = float(it.counts[place, L_INSIDE]), it.numbers[P_STOCK + place]
+        mean = it.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
+        size = min(int(mean + release_draw(plan, it, bench)), it.counts[place, L_INSIDE])
         for _ in range(size):
             expel(plan, it, bench, place)
         it.events[place, RELEASED] += size
         weigh(it, bench, place)
-    it.meta[SPIKES] += 1
+    it.meta[M_SPIKES] += 1
 
 
 @compiled
 def destroy(it, place, m):
     """Monoamine oxidase takes a molecule of the cytosol; ``m`` in [0, 1) says which."""
     first = vesicular(it, place)
-    n = it.counts[place, INSIDE] - first
-    take_out(it, place, INSIDE, first + min(int(m * float(n)), n - 1))
+    n = it.counts[place, L_INSIDE] - first
+    take_out(it, place, L_INSIDE, first + min(int(m * float(n)), n - 1))
 
 
 @compiled
 def bind_drug(it, place, empty, bound, member):
     """A drug molecule from the reservoir takes an empty site, and gets a number."""
     site = take_out(it, place, empty, member)
-    it.holds[place, site] = u32(it.meta[NEXT_DRUG])
-    it.meta[NEXT_DRUG] += 1
+    it.holds[place, site] = u32(it.meta[M_NEXT_DRUG])
+    it.meta[M_NEXT_DRUG] += 1
     put_in(it, place, bound, site)
 
 
@@ -296,7 +208,7 @@ def bind_serotonin(it, place, empty, bound, member):
     """A free molecule takes an empty site."""
     n = it.counts[place, empty]
     site = take_out(it, place, empty, member % n)
-    it.holds[place, site] = take_out(it, place, FREE, member // n)
+    it.holds[place, site] = take_out(it, place, L_FREE, member // n)
     put_in(it, place, bound, site)
 
 
@@ -313,33 +225,33 @@ def happen(plan, it, bench, place, c, rest):
     """Carry out channel ``c`` of a place; what is left of the draw selects the member."""
     n = it.counts[place]
     m = int(rest / it.rates[place, c])
-    if c == DEGRADE:
-        destroy(it, place, rest / (it.rates[place, c] * float(n[INSIDE])))
-    elif c == SYNTHESISE:
-        put_in(it, place, INSIDE, u32(it.meta[NEXT_ID]))
-        it.meta[NEXT_ID] += 1
-    elif c == BIND:
-        bind_serotonin(it, place, OPEN, CARRYING, min(m, n[FREE] * n[OPEN] - 1))
-    elif c == TRANSPORT or c == UNBIND:
-        molecule = free_site(it, place, CARRYING, OPEN, min(m, n[CARRYING] - 1))
-        put_in(it, place, INSIDE if c == TRANSPORT else FREE, molecule)
-    elif c == R_BIND:
-        bind_serotonin(it, place, R_OPEN, R_SEROTONIN, min(m, n[FREE] * n[R_OPEN] - 1))
-    elif c == R_UNBIND:
-        molecule = free_site(it, place, R_SEROTONIN, R_OPEN, min(m, n[R_SEROTONIN] - 1))
-        put_in(it, place, FREE, molecule)
-    elif c == BLOCK:
-        bind_drug(it, place, OPEN, BLOCKED, min(m, n[OPEN] - 1))
-    elif c == UNBLOCK:
-        free_site(it, place, BLOCKED, OPEN, min(m, n[BLOCKED] - 1))
-    elif c == LOSE:
-        take_out(it, place, FREE, min(m, n[FREE] - 1))
-    elif c == LEAK:
+    if c == C_DEGRADE:
+        destroy(it, place, rest / (it.rates[place, c] * float(n[L_INSIDE])))
+    elif c == C_SYNTHESISE:
+        put_in(it, place, L_INSIDE, u32(it.meta[M_NEXT_ID]))
+        it.meta[M_NEXT_ID] += 1
+    elif c == C_BIND:
+        bind_serotonin(it, place, L_OPEN, L_CARRYING, min(m, n[L_FREE] * n[L_OPEN] - 1))
+    elif c == C_TRANSPORT or c == C_UNBIND:
+        molecule = free_site(it, place, L_CARRYING, L_OPEN, min(m, n[L_CARRYING] - 1))
+        put_in(it, place, L_INSIDE if c == C_TRANSPORT else L_FREE, molecule)
+    elif c == C_R_BIND:
+        bind_serotonin(it, place, L_R_OPEN, L_R_SEROTONIN, min(m, n[L_FREE] * n[L_R_OPEN] - 1))
+    elif c == C_R_UNBIND:
+        molecule = free_site(it, place, L_R_SEROTONIN, L_R_OPEN, min(m, n[L_R_SEROTONIN] - 1))
+        put_in(it, place, L_FREE, molecule)
+    elif c == C_BLOCK:
+        bind_drug(it, place, L_OPEN, L_BLOCKED, min(m, n[L_OPEN] - 1))
+    elif c == C_UNBLOCK:
+        free_site(it, place, L_BLOCKED, L_OPEN, min(m, n[L_BLOCKED] - 1))
+    elif c == C_LOSE:
+        take_out(it, place, L_FREE, min(m, n[L_FREE] - 1))
+    elif c == C_LEAK:
         expel(plan, it, bench, place)
-    elif c == R_BLOCK:
-        bind_drug(it, place, R_OPEN, R_RIVAL, min(m, n[R_OPEN] - 1))
+    elif c == C_R_BLOCK:
+        bind_drug(it, place, L_R_OPEN, L_R_RIVAL, min(m, n[L_R_OPEN] - 1))
     else:
-        free_site(it, place, R_RIVAL, R_OPEN, min(m, n[R_RIVAL] - 1))
+        free_site(it, place, L_R_RIVAL, L_R_OPEN, min(m, n[L_R_RIVAL] - 1))
     it.events[place, c] += 1
     weigh(it, bench, place)
 
@@ -361,9 +273,9 @@ def pick_channel(propensity, x):
 @compiled
 def draw_ahead(plan, it, bench, k):
     """Waiting times at rate one and selections, from the ``k``-th on."""
-    c2, c3 = high_words(plan, SPIKE_STREAM, it.meta[STEP])
-    fill_draws(bench.draws, BUFFER, CLOCK, u32(k), c2, c3, plan.key0, plan.key1)
-    for i in range(BUFFER):
+    c2, c3 = high_words(plan, SPIKE_STREAM, it.meta[M_STEP])
+    fill_draws(bench.draws, CLOCK_BUFFER, CLOCK, u32(k), c2, c3, plan.key0, plan.key1)
+    for i in range(CLOCK_BUFFER):
         bench.wait[i] = exponential(uniform(bench.draws[2 * i]))
         bench.select[i] = uniform(bench.draws[2 * i + 1])
 
@@ -371,22 +283,22 @@ def draw_ahead(plan, it, bench, k):
 @compiled
 def molecules(it, place):
     """Those in the lists of a place, either of which may have to hold them all."""
-    return it.counts[place, FREE] + it.counts[place, INSIDE]
+    return it.counts[place, L_FREE] + it.counts[place, L_INSIDE]
 
 
 @compiled
 def clock(plan, it, bench, record):
     """Exact stochastic simulation of neuron and places for one step."""
-    time, k, trains = 0.0, 0, it.numbers[TRAINS]
+    time, k, trains = 0.0, 0, it.numbers[P_TRAINS]
     bench.at[:] = 0
     bench.since[:] = 0.0
-    spikes = it.meta[SPIKES]
+    spikes = it.meta[M_SPIKES]
     weigh(it, bench, 0)
     weigh(it, bench, 1)
     bound = trains * max(it.rate[0], target(it))
     room = it.members.shape[2]
     while molecules(it, 0) < room and molecules(it, 1) < room:  # always; has_room saw to it
-        i = k % BUFFER
+        i = k % CLOCK_BUFFER
         if i == 0:
             draw_ahead(plan, it, bench, k)
         first, second = bench.propensity[0, CHANNELS], bench.propensity[1, CHANNELS]
@@ -397,7 +309,7 @@ def clock(plan, it, bench, record):
             settle_place(it, bench, record, 1, plan.dt)
             settle_drive(it, bench, record, plan.dt)
             settle_rate(it, bench, record, plan.dt)
-            record[I_SPIKES] += float(it.meta[SPIKES] - spikes)
+            record[I_SPIKES] += float(it.meta[M_SPIKES] - spikes)
             return
         time += wait
         k += 1
@@ -406,12 +318,12 @@ def clock(plan, it, bench, record):
             place = 0 if x < first else 1
             c, rest = pick_channel(bench.propensity[place], x if place == 0 else x - first)
             settle_place(it, bench, record, place, time)
-            if place == 0 and c != DEGRADE and c != SYNTHESISE:
+            if place == 0 and c != C_DEGRADE and c != C_SYNTHESISE:
                 settle_drive(it, bench, record, time)
-            if c >= R_UNBIND:
+            if c >= C_R_UNBIND:
                 settle_rate(it, bench, record, time)
             happen(plan, it, bench, place, c, rest)
-            if c >= R_UNBIND:
+            if c >= C_R_UNBIND:
                 bound = trains * max(it.rate[0], target(it))
         else:
             settle_rate(it, bench, record, time)
@@ -421,7 +333,7 @@ def clock(plan, it, bench, record):
                 settle_drive(it, bench, record, time)
                 spike(plan, it, bench)
             bound = trains * max(it.rate[0], target(it))
-    it.meta[FULL] = 2
+    it.meta[M_FULL] = 2
 
 
 @compiled
@@ -429,8 +341,8 @@ def has_room(plan, it, place):
     """Whether the lists of a place will hold all that a step may bring: ten standard deviations
     above the mean of what is made, and all that sites hold.
     """
-    made = it.rates[place, SYNTHESISE] * plan.dt
-    held = it.counts[place, CARRYING] + it.counts[place, R_SEROTONIN]
+    made = it.rates[place, C_SYNTHESISE] * plan.dt
+    held = it.counts[place, L_CARRYING] + it.counts[place, L_R_SEROTONIN]
     most = float(molecules(it, place) + held) + made + 10.0 * math.sqrt(made) + 64.0
     return most < float(it.members.shape[2])
 
@@ -439,14 +351,14 @@ def has_room(plan, it, place):
 def advance(plan, it, bench, record, steps):
     """Run ``steps`` steps and record each; returns the number completed.
 
-    Fewer than asked means that the lists want more room (``meta[FULL]``) before the next step.
+    Fewer than asked means that the lists want more room (``meta[M_FULL]``) before the next step.
     """
     for i in range(steps):
         if not (has_room(plan, it, 0) and has_room(plan, it, 1)):
-            it.meta[FULL] = 1
+            it.meta[M_FULL] = 1
             return i
         clock(plan, it, bench, record[i])
-        if it.meta[FULL]:
+        if it.meta[M_FULL]:
             return i
-        it.meta[STEP] += 1
+        it.meta[M_STEP] += 1
     return steps

@@ -22,38 +22,14 @@ import numpy as np
 
 from synapse_abm.core.compiling import compiled
 from synapse_abm.core.draws import exponential
-from synapse_abm.neuron.engine.kernels import (
-    CHANNELS,
-    CONTENT,
-    COUPLING_STRENGTH,
-    DEGRADE,
-    EFFICACY,
-    FOLD,
-    FULL,
-    GRIP,
-    I_ACTIVATION,
-    I_COUPLING,
-    I_HILL,
-    I_RATE,
-    I_SENSITIVITY,
-    I_SPIKES,
-    LEAK,
-    PER_PLACE,
-    POSTSYNAPTIC_STRENGTH,
-    POWER,
-    RELAXATION,
-    RESTING,
-    SENSITIVITY,
-    SPIKES,
-    STEP,
-    STOCK,
-    SYNTHESISE,
-    THRESHOLD_POWER,
-    TOP,
-    TRAINS,
-    raised,
-    relaxed,
-)
+from synapse_abm.neuron.engine.kernels import raised, relaxed
+
+from synapse_abm.neuron.engine.layout import (  # isort: skip
+    C_DEGRADE, C_LEAK, C_SYNTHESISE, CHANNELS, I_ACTIVATION, I_COUPLING, I_HILL, I_RATE,
+    I_SENSITIVITY, I_SPIKES, M_FULL, M_SPIKES, M_STEP, P_CONTENT, P_COUPLING_STRENGTH,
+    P_EFFICACY, P_FOLD, P_GRIP, P_POSTSYNAPTIC_STRENGTH, P_POWER, P_RELAXATION, P_RESTING,
+    P_SENSITIVITY, P_STOCK, P_THRESHOLD_POWER, P_TOP, P_TRAINS, PER_PLACE,
+)  # fmt: skip
 from synapse_abm.synapse.engine import kernels
 from synapse_abm.synapse.engine.kernels import arrival_draw, create, discard
 from synapse_abm.synapse.engine.layout import COMPARTMENT, END, F64, I64, INSIDE, LIMIT, START
@@ -64,10 +40,10 @@ ENTRY = kernels.advance
 
 # Pairs of a place, in the order of ``layout``: targets SERT, 5-HT1A; ligands serotonin, the drug,
 # the rival.
-CARRIED, BLOCKED, R_SEROTONIN, R_RIVAL = range(4)
+PAIR_CARRIED, PAIR_BLOCKED, PAIR_R_SEROTONIN, PAIR_R_RIVAL = range(4)
 
 
-class Neuron(NamedTuple):
+class GridState(NamedTuple):
     """State of the neuron beside its two places, and the numbers it runs by."""
 
     stock: I64  # (2) molecules inside
@@ -79,7 +55,7 @@ class Neuron(NamedTuple):
     cells: I64  # (2, trains) where each train releases
 
 
-class Bench(NamedTuple):
+class GridScratch(NamedTuple):
     """Scratch: random words, the next draw of this step, and a record that nobody reads."""
 
     draws: np.ndarray
@@ -92,7 +68,7 @@ def draw(plan, it, bench):
     """Next uniform number of this step."""
     k = bench.at[0]
     bench.at[0] = k + 1
-    return arrival_draw(plan, bench.draws, NEURON, it.meta[STEP], k)
+    return arrival_draw(plan, bench.draws, NEURON, it.meta[M_STEP], k)
 
 
 @compiled
@@ -131,8 +107,8 @@ def emit(plan, store, it, place, cell, size):
 @compiled
 def spike(nplan, it, bench, plan, store, place, train):
     """A train's content leaves the stock, rounded up or down at random."""
-    n, rest = float(it.stock[place]), it.numbers[STOCK + place]
-    mean = it.numbers[CONTENT + place] * 2.0 * n / (rest + n)
+    n, rest = float(it.stock[place]), it.numbers[P_STOCK + place]
+    mean = it.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
     size = min(int(mean + draw(nplan, it, bench)), it.stock[place])
     emit(plan, store, it, place, it.cells[place, train], size)
     it.events[place, RELEASED] += size
@@ -142,16 +118,16 @@ def spike(nplan, it, bench, plan, store, place, train):
 def turn_over(nplan, it, bench, plan, store, place):
     """Release without spikes, synthesis and monoamine oxidase of a step."""
     for _ in range(
-        min(poisson(nplan, it, bench, it.rates[place, LEAK] * plan.dt), it.stock[place])
+        min(poisson(nplan, it, bench, it.rates[place, C_LEAK] * plan.dt), it.stock[place])
     ):
         train = int(draw(nplan, it, bench) * float(it.cells.shape[1]))
         emit(plan, store, it, place, it.cells[place, train], 1)
-        it.events[place, LEAK] += 1
-    made = poisson(nplan, it, bench, it.rates[place, SYNTHESISE] * plan.dt)
-    gone = destroyed(nplan, it, bench, it.stock[place], it.rates[place, DEGRADE] * plan.dt)
+        it.events[place, C_LEAK] += 1
+    made = poisson(nplan, it, bench, it.rates[place, C_SYNTHESISE] * plan.dt)
+    gone = destroyed(nplan, it, bench, it.stock[place], it.rates[place, C_DEGRADE] * plan.dt)
     it.stock[place] += made - gone
-    it.events[place, SYNTHESISE] += made
-    it.events[place, DEGRADE] += gone
+    it.events[place, C_SYNTHESISE] += made
+    it.events[place, C_DEGRADE] += gone
 
 
 @compiled
@@ -169,8 +145,8 @@ def take_in(plan, store, it, place):
 @compiled
 def activation(it, soma):
     """Receptors bound, weighted by efficacy."""
-    rival = it.numbers[EFFICACY] * float(soma.totals[R_RIVAL])
-    return float(soma.totals[R_SEROTONIN]) + rival
+    rival = it.numbers[P_EFFICACY] * float(soma.totals[PAIR_R_RIVAL])
+    return float(soma.totals[PAIR_R_SEROTONIN]) + rival
 
 
 @compiled
@@ -179,10 +155,10 @@ def settle(plan, store, it, place, record, d):
     at = PER_PLACE * place
     record[at] += d * float(store.totals[plan.pairs + plan.targets])
     record[at + 1] += d * float(it.stock[place])
-    record[at + 2] += d * float(store.totals[CARRIED])
-    record[at + 3] += d * float(store.totals[BLOCKED])
+    record[at + 2] += d * float(store.totals[PAIR_CARRIED])
+    record[at + 3] += d * float(store.totals[PAIR_BLOCKED])
     if place == 1:
-        record[at + 4] += d * float(store.totals[R_SEROTONIN])
+        record[at + 4] += d * float(store.totals[PAIR_R_SEROTONIN])
 
 
 @compiled
@@ -191,31 +167,31 @@ def settle_all(tplan, terminal, splan, soma, it, record):
     d, p = 0.5 * tplan.dt, it.numbers
     settle(tplan, terminal, it, 0, record, d)
     settle(splan, soma, it, 1, record, d)
-    fold = p[FOLD] * float(terminal.totals[tplan.pairs + tplan.targets])
-    powered = raised(p[SENSITIVITY] * fold, p[POWER])
-    record[I_HILL] += d * powered / (powered + p[THRESHOLD_POWER])
-    k = p[POSTSYNAPTIC_STRENGTH]
+    fold = p[P_FOLD] * float(terminal.totals[tplan.pairs + tplan.targets])
+    powered = raised(p[P_SENSITIVITY] * fold, p[P_POWER])
+    record[I_HILL] += d * powered / (powered + p[P_THRESHOLD_POWER])
+    k = p[P_POSTSYNAPTIC_STRENGTH]
     record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
-    bound, k = activation(it, soma), p[COUPLING_STRENGTH]
+    bound, k = activation(it, soma), p[P_COUPLING_STRENGTH]
     record[I_ACTIVATION] += d * bound
-    record[I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[RESTING], 1.0))
+    record[I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
 
 
 @compiled
 def fire(tplan, terminal, splan, soma, it, bench, record):
     """Relax the rate over a step; its spikes release at both places."""
     p = it.numbers
-    aim = p[TOP] / (1.0 + p[GRIP] * activation(it, soma))
-    gone = relaxed(tplan.dt / p[RELAXATION])
+    aim = p[P_TOP] / (1.0 + p[P_GRIP] * activation(it, soma))
+    gone = relaxed(tplan.dt / p[P_RELAXATION])
     away = it.rate[0] - aim
-    integral = aim * tplan.dt + away * p[RELAXATION] * gone
+    integral = aim * tplan.dt + away * p[P_RELAXATION] * gone
     it.rate[0] -= away * gone
-    spikes = poisson(tplan, it, bench, p[TRAINS] * integral)
+    spikes = poisson(tplan, it, bench, p[P_TRAINS] * integral)
     for _ in range(spikes):
-        train = int(draw(tplan, it, bench) * p[TRAINS])
+        train = int(draw(tplan, it, bench) * p[P_TRAINS])
         spike(tplan, it, bench, tplan, terminal, 0, train)
         spike(tplan, it, bench, splan, soma, 1, train)
-    it.meta[SPIKES] += spikes
+    it.meta[M_SPIKES] += spikes
     record[I_RATE] += integral
     record[I_SPIKES] += float(spikes)
 
@@ -226,9 +202,9 @@ def has_room(plan, store, it, place):
     mean.
     """
     p = it.numbers
-    spikes = p[TRAINS] * plan.dt * max(it.rate[0], p[TOP])
-    leak = it.rates[place, LEAK] * plan.dt
-    most = (spikes + 10.0 * math.sqrt(spikes) + 10.0) * (2.0 * p[CONTENT + place] + 1.0)
+    spikes = p[P_TRAINS] * plan.dt * max(it.rate[0], p[P_TOP])
+    leak = it.rates[place, C_LEAK] * plan.dt
+    most = (spikes + 10.0 * math.sqrt(spikes) + 10.0) * (2.0 * p[P_CONTENT + place] + 1.0)
     most += leak + 10.0 * math.sqrt(leak) + 64.0
     return float(store.segments[0, END]) + most < float(store.segments[0, LIMIT])
 
@@ -242,17 +218,17 @@ def advance(
     """Run up to ``steps`` records of ``inner`` steps, from where ``meta`` says; returns how many
     records are complete.
 
-    Fewer than asked means that the rows want more room (``meta[FULL]``: 1 + place).
+    Fewer than asked means that the rows want more room (``meta[M_FULL]``: 1 + place).
     """
-    first = it.meta[STEP] // inner
-    while it.meta[STEP] // inner - first < steps:
+    first = it.meta[M_STEP] // inner
+    while it.meta[M_STEP] // inner - first < steps:
         if not has_room(tplan, terminal, it, 0):
-            it.meta[FULL] = 1
+            it.meta[M_FULL] = 1
             break
         if not has_room(splan, soma, it, 1):
-            it.meta[FULL] = 2
+            it.meta[M_FULL] = 2
             break
-        row = record[it.meta[STEP] // inner - first]
+        row = record[it.meta[M_STEP] // inner - first]
         bench.at[0] = 0
         fire(tplan, terminal, splan, soma, it, bench, row)
         turn_over(tplan, it, bench, tplan, terminal, 0)
@@ -263,5 +239,5 @@ def advance(
         take_in(tplan, terminal, it, 0)
         take_in(splan, soma, it, 1)
         settle_all(tplan, terminal, splan, soma, it, row)
-        it.meta[STEP] += 1
-    return it.meta[STEP] // inner - first
+        it.meta[M_STEP] += 1
+    return it.meta[M_STEP] // inner - first

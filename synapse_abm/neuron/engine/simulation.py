@@ -23,7 +23,7 @@ from synapse_abm.core.rng import (
 )
 from synapse_abm.core.units import pair_rate_per_s
 from synapse_abm.neuron.engine import kernels as compiled_kernels
-from synapse_abm.neuron.engine import kernels as lay
+from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.scenario import (
     NO_DRUG,
     PLACES,
@@ -127,7 +127,7 @@ class NeuronSimulation:
         self._kernels = kernels
         self.free = [free_parameters(p, it.sert, it.rate_Hz) for p in it.places]
         self.state = self._first_state()
-        self.born = int(self.state.meta[lay.NEXT_ID])
+        self.born = int(self.state.meta[lay.M_NEXT_ID])
         self.set(NO_DRUG)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class NeuronSimulation:
 
     # --- building ---------------------------------------------------------------------------------
 
-    def _first_state(self) -> lay.Neuron:
+    def _first_state(self) -> lay.NeuronState:
         """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
         it = self.it
         counts = np.zeros((2, lay.LISTS), dtype=np.int64)
@@ -155,24 +155,24 @@ class NeuronSimulation:
                 round(s * place.molecules_per_nM), round(self.free[at].stock),
                 sites[at] - carrying, carrying, 0, receptors[at] - bound, bound, 0,
             )  # fmt: skip
-        room = int(2 * counts[:, [lay.FREE, lay.INSIDE]].sum(axis=1).max() + 1024)
+        room = int(2 * counts[:, [lay.L_FREE, lay.L_INSIDE]].sum(axis=1).max() + 1024)
         room = max(room, *(s + r for s, r in zip(sites, receptors, strict=True)))
         members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
         holds = np.zeros((2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32)
         number = 0
         for at in range(2):
             n = counts[at]
-            for kind in (lay.FREE, lay.INSIDE):
+            for kind in (lay.L_FREE, lay.L_INSIDE):
                 members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
                 number += int(n[kind])
             first = 0
-            for kind in (lay.CARRYING, lay.OPEN, lay.R_SEROTONIN, lay.R_OPEN):
+            for kind in (lay.L_CARRYING, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
                 members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
-                if kind in (lay.CARRYING, lay.R_SEROTONIN):
+                if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
                     holds[at, first : first + n[kind]] = np.arange(number, number + n[kind])
                     number += int(n[kind])
                 first += int(n[kind])
-        return lay.Neuron(
+        return lay.NeuronState(
             counts=counts,
             members=members,
             holds=holds,
@@ -201,33 +201,33 @@ class NeuronSimulation:
             free = self.free[at]
             r = self.state.rates[at]
             v = place.volume_um3
-            r[lay.UNBIND], r[lay.TRANSPORT] = it.sert.koff, it.sert.kcat_per_s
-            r[lay.BIND] = pair_rate_per_s(it.sert.kon, v)
+            r[lay.C_UNBIND], r[lay.C_TRANSPORT] = it.sert.koff, it.sert.kcat_per_s
+            r[lay.C_BIND] = pair_rate_per_s(it.sert.kon, v)
             if self.inhibitor is not None:
-                r[lay.UNBLOCK] = self.inhibitor.kinetics.koff
-                r[lay.BLOCK] = self.inhibitor.kinetics.koff * inhibitions[at]
-            r[lay.LOSE] = free.loss_per_s
-            r[lay.DEGRADE] = place.mao_per_s * exposure.mao
-            r[lay.SYNTHESISE] = free.synthesis_per_s * syntheses[at]
-            r[lay.LEAK] = free.leak_per_s * contents[at]
+                r[lay.C_UNBLOCK] = self.inhibitor.kinetics.koff
+                r[lay.C_BLOCK] = self.inhibitor.kinetics.koff * inhibitions[at]
+            r[lay.C_LOSE] = free.loss_per_s
+            r[lay.C_DEGRADE] = place.mao_per_s * exposure.mao
+            r[lay.C_SYNTHESISE] = free.synthesis_per_s * syntheses[at]
+            r[lay.C_LEAK] = free.leak_per_s * contents[at]
             if at == 1:
-                r[lay.R_UNBIND] = it.receptor.koff
-                r[lay.R_BIND] = pair_rate_per_s(it.receptor.kon, v)
+                r[lay.C_R_UNBIND] = it.receptor.koff
+                r[lay.C_R_BIND] = pair_rate_per_s(it.receptor.kon, v)
                 if self.rival is not None:
-                    r[lay.R_UNBLOCK] = self.rival.kinetics.koff
-                    r[lay.R_BLOCK] = self.rival.kinetics.koff * exposure.rival
-            p[lay.CONTENT + at] = free.content * contents[at] / it.trains
-            p[lay.STOCK + at] = free.stock
-        p[lay.TRAINS], p[lay.RELAXATION] = it.trains, it.relaxation_s
-        p[lay.TOP] = it.rate_Hz * (1 + it.brake) * b.drive * drive
-        p[lay.RESTING] = it.resting_occupancy * it.receptors
-        p[lay.GRIP] = it.brake * coupling / p[lay.RESTING]
-        p[lay.EFFICACY] = exposure.efficacy
-        p[lay.COUPLING_STRENGTH] = it.coupling_strength
-        p[lay.FOLD] = 1 / (it.terminal.serotonin_nM * it.terminal.molecules_per_nM)
-        p[lay.SENSITIVITY], p[lay.POWER] = sensitivity, it.power
-        p[lay.THRESHOLD_POWER] = raised(it.threshold, it.power)
-        p[lay.POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
+                    r[lay.C_R_UNBLOCK] = self.rival.kinetics.koff
+                    r[lay.C_R_BLOCK] = self.rival.kinetics.koff * exposure.rival
+            p[lay.P_CONTENT + at] = free.content * contents[at] / it.trains
+            p[lay.P_STOCK + at] = free.stock
+        p[lay.P_TRAINS], p[lay.P_RELAXATION] = it.trains, it.relaxation_s
+        p[lay.P_TOP] = it.rate_Hz * (1 + it.brake) * b.drive * drive
+        p[lay.P_RESTING] = it.resting_occupancy * it.receptors
+        p[lay.P_GRIP] = it.brake * coupling / p[lay.P_RESTING]
+        p[lay.P_EFFICACY] = exposure.efficacy
+        p[lay.P_COUPLING_STRENGTH] = it.coupling_strength
+        p[lay.P_FOLD] = 1 / (it.terminal.serotonin_nM * it.terminal.molecules_per_nM)
+        p[lay.P_SENSITIVITY], p[lay.P_POWER] = sensitivity, it.power
+        p[lay.P_THRESHOLD_POWER] = raised(it.threshold, it.power)
+        p[lay.P_POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
 
     def block(self, exposure: Exposure) -> None:
         """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
@@ -238,9 +238,9 @@ class NeuronSimulation:
         """
         exposure = exposure.rounded()
         for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
-            self._spread(at, at, lay.OPEN, lay.BLOCKED, inhibition)
+            self._spread(at, at, lay.L_OPEN, lay.L_BLOCKED, inhibition)
         if self.rival is not None:
-            self._spread(2, 1, lay.R_OPEN, lay.R_RIVAL, exposure.rival)
+            self._spread(2, 1, lay.L_R_OPEN, lay.L_R_RIVAL, exposure.rival)
 
     def _spread(self, entity: int, at: int, empty: int, held: int, ratio: float) -> None:
         """Draw which of a place's sites without serotonin hold a ligand; ``ratio`` is c / Kd."""
@@ -253,16 +253,16 @@ class NeuronSimulation:
         for kind, group in ((held, sites[taken]), (empty, sites[~taken])):
             m[kind, : group.size] = group
             n[kind] = group.size
-        first = int(self.state.meta[lay.NEXT_DRUG])
+        first = int(self.state.meta[lay.M_NEXT_DRUG])
         self.state.holds[at, sites[taken]] = np.arange(first, first + n[held])
-        self.state.meta[lay.NEXT_DRUG] += n[held]
+        self.state.meta[lay.M_NEXT_DRUG] += n[held]
 
     # --- running ----------------------------------------------------------------------------------
 
     @property
     def steps(self) -> int:
         """Steps completed."""
-        return int(self.state.meta[lay.STEP])
+        return int(self.state.meta[lay.M_STEP])
 
     @property
     def seconds(self) -> float:
@@ -278,7 +278,7 @@ class NeuronSimulation:
             If there are no more numbers for new molecules.
         """
         a = self.address
-        if self.state.meta[[lay.NEXT_ID, lay.NEXT_DRUG]].max() > MAX_ENTITY - 2**24:
+        if self.state.meta[[lay.M_NEXT_ID, lay.M_NEXT_DRUG]].max() > MAX_ENTITY - 2**24:
             raise AddressError("molecule numbers are used up; start a new run with another seed")
         key0, key1 = key_words(a.seed)
         plan = lay.Plan(
@@ -291,9 +291,9 @@ class NeuronSimulation:
                 done += self._kernels.advance(
                     plan, self.state, _bench(), record[done:], steps - done
                 )
-            if self.state.meta[lay.FULL] > 1:  # pragma: no cover - twenty-three orders unlikely
+            if self.state.meta[lay.M_FULL] > 1:  # pragma: no cover - twenty-three orders unlikely
                 raise MemoryError("a step brought more molecules than can be")
-            if self.state.meta[lay.FULL]:
+            if self.state.meta[lay.M_FULL]:
                 self.state = _roomier(self.state)
         record[:, : lay.I_SPIKES] /= self.dt_s
         return record
@@ -316,14 +316,14 @@ class NeuronSimulation:
 
     def vesicular(self, at: int) -> int:
         """How many of the molecules inside place ``at`` are in vesicles: the first in the list."""
-        n = float(self.state.counts[at, lay.INSIDE])
-        rest = float(self.state.numbers[lay.STOCK + at])
+        n = float(self.state.counts[at, lay.L_INSIDE])
+        rest = float(self.state.numbers[lay.P_STOCK + at])
         return int(n * rest / (rest + n))
 
     def make_room(self) -> None:
         """Room in the lists for all that one step may bring, as ``advance`` asks for it."""
-        n, made = self.state.counts, self.state.rates[:, lay.SYNTHESISE] * self.dt_s
-        kinds = [lay.FREE, lay.INSIDE, lay.CARRYING, lay.R_SEROTONIN]
+        n, made = self.state.counts, self.state.rates[:, lay.C_SYNTHESISE] * self.dt_s
+        kinds = [lay.L_FREE, lay.L_INSIDE, lay.L_CARRYING, lay.L_R_SEROTONIN]
         self.room_for(float((n[:, kinds].sum(axis=1) + made + 10 * np.sqrt(made) + 64).max()))
 
     def room_for(self, most: float) -> None:
@@ -334,7 +334,7 @@ class NeuronSimulation:
     @property
     def site_numbers(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Transporters and receptors of the terminal, and of the soma; numbered in this order."""
-        kinds = slice(lay.OPEN, lay.R_OPEN), slice(lay.R_OPEN, lay.LISTS)
+        kinds = slice(lay.L_OPEN, lay.L_R_OPEN), slice(lay.L_R_OPEN, lay.LISTS)
         terminal, soma = ([int(n[kind].sum()) for kind in kinds] for n in self.state.counts)
         return (terminal[0], terminal[1]), (soma[0], soma[1])
 
@@ -346,7 +346,7 @@ class NeuronSimulation:
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take up what :meth:`arrays` gave."""
-        self.state = lay.Neuron(*(arrays[name] for name in lay.Neuron._fields))
+        self.state = lay.NeuronState(*(arrays[name] for name in lay.NeuronState._fields))
 
     # --- checking ---------------------------------------------------------------------------------
 
@@ -359,29 +359,29 @@ class NeuronSimulation:
             If an invariant is broken.
         """
         s, ids, drugs = self.state, [], []
-        for at, sites in enumerate(s.counts[:, lay.OPEN :].sum(axis=1)):
+        for at, sites in enumerate(s.counts[:, lay.L_OPEN :].sum(axis=1)):
             n, m = s.counts[at], s.members[at]
             _require((n >= 0).all(), "counts", n)
             _require(sites <= s.holds.shape[1], "sites", sites)
-            listed = np.concatenate([m[r, : n[r]] for r in range(lay.OPEN, lay.LISTS)])
+            listed = np.concatenate([m[r, : n[r]] for r in range(lay.L_OPEN, lay.LISTS)])
             _require(np.array_equal(np.sort(listed), np.arange(sites)), "sites", listed)
-            holding = np.concatenate([m[r, : n[r]] for r in (lay.CARRYING, lay.R_SEROTONIN)])
+            holding = np.concatenate([m[r, : n[r]] for r in (lay.L_CARRYING, lay.L_R_SEROTONIN)])
             ids += [
-                m[lay.FREE, : n[lay.FREE]],
-                m[lay.INSIDE, : n[lay.INSIDE]],
+                m[lay.L_FREE, : n[lay.L_FREE]],
+                m[lay.L_INSIDE, : n[lay.L_INSIDE]],
                 s.holds[at, holding],
             ]
-            blocked = np.concatenate([m[r, : n[r]] for r in (lay.BLOCKED, lay.R_RIVAL)])
+            blocked = np.concatenate([m[r, : n[r]] for r in (lay.L_BLOCKED, lay.L_R_RIVAL)])
             drugs.append(s.holds[at, blocked])
         every = np.concatenate(ids)
         _require(np.unique(every).size == every.size, "molecules in two places", every.size)
         bound = np.concatenate(drugs)
         _require(np.unique(bound).size == bound.size, "drug molecules in two sites", bound.size)
-        _require((bound < s.meta[lay.NEXT_DRUG]).all(), "numbers of drug molecules", bound)
-        made = int(s.events[:, lay.SYNTHESISE].sum())
-        gone = int(s.events[:, [lay.LOSE, lay.DEGRADE]].sum())
+        _require((bound < s.meta[lay.M_NEXT_DRUG]).all(), "numbers of drug molecules", bound)
+        made = int(s.events[:, lay.C_SYNTHESISE].sum())
+        gone = int(s.events[:, [lay.C_LOSE, lay.C_DEGRADE]].sum())
         _require(every.size == self.born + made - gone, "molecules", every.size)
-        _require(int(s.meta[lay.NEXT_ID]) == self.born + made, "ids", s.meta[lay.NEXT_ID])
+        _require(int(s.meta[lay.M_NEXT_ID]) == self.born + made, "ids", s.meta[lay.M_NEXT_ID])
 
 
 def _require(good: object, what: str, found: object) -> None:
@@ -389,22 +389,22 @@ def _require(good: object, what: str, found: object) -> None:
         raise ValueError(f"{what} of the neuron do not agree: {found}")
 
 
-def _bench() -> lay.Bench:
-    return lay.Bench(
+def _bench() -> lay.Scratch:
+    return lay.Scratch(
         propensity=np.zeros((2, lay.CHANNELS + 1)),
         since=np.zeros(4),
-        draws=np.zeros(2 * lay.BUFFER, dtype=np.uint64),
-        wait=np.zeros(lay.BUFFER),
-        select=np.zeros(lay.BUFFER),
-        release=np.zeros(2 * lay.BUFFER, dtype=np.uint64),
+        draws=np.zeros(2 * lay.CLOCK_BUFFER, dtype=np.uint64),
+        wait=np.zeros(lay.CLOCK_BUFFER),
+        select=np.zeros(lay.CLOCK_BUFFER),
+        release=np.zeros(2 * lay.CLOCK_BUFFER, dtype=np.uint64),
         at=np.zeros(2, dtype=np.int64),
     )
 
 
-def _roomier(state: lay.Neuron) -> lay.Neuron:
+def _roomier(state: lay.NeuronState) -> lay.NeuronState:
     """The state with twice the room for molecules."""
     old = state.members
     members = np.zeros((*old.shape[:2], 2 * old.shape[2]), dtype=np.uint32)
     members[:, :, : old.shape[2]] = old
-    state.meta[lay.FULL] = 0
+    state.meta[lay.M_FULL] = 0
     return state._replace(members=members)

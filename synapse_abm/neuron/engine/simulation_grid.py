@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synapse_abm.core.rng import MAX_ENTITY, AddressError, Stream, entity_words, uniforms
-from synapse_abm.neuron.engine import kernels as lay
 from synapse_abm.neuron.engine import kernels_grid as compiled_kernels
-from synapse_abm.neuron.engine.kernels_grid import Bench
+from synapse_abm.neuron.engine import layout as lay
+from synapse_abm.neuron.engine.kernels_grid import GridScratch
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.scenario import (
     PLACES,
@@ -71,11 +71,11 @@ from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 ADDRESSES = (1, 2)
 #: Channel of the neuron's engine for an event of a pair (UNBIND, TRANSPORT) or of BIND.
 _PAIR_CHANNELS = {
-    UNBIND: (lay.UNBIND, lay.UNBLOCK, lay.R_UNBIND, lay.R_UNBLOCK),
-    TRANSPORT: (lay.TRANSPORT, None, None, None),
-    BIND: (lay.BIND, lay.BLOCK, lay.R_BIND, lay.R_BLOCK),
+    UNBIND: (lay.C_UNBIND, lay.C_UNBLOCK, lay.C_R_UNBIND, lay.C_R_UNBLOCK),
+    TRANSPORT: (lay.C_TRANSPORT, None, None, None),
+    BIND: (lay.C_BIND, lay.C_BLOCK, lay.C_R_BIND, lay.C_R_BLOCK),
 }
-_OWN = (lay.BIND, lay.R_BIND)  # of molecules in a cell; the others are of concentrations
+_OWN = (lay.C_BIND, lay.C_R_BIND)  # of molecules in a cell; the others are of concentrations
 _RELEASE_CELLS, _BLOCK = 8, 9  # entities of random numbers for placing; targets have 0 and 1
 _DRUGS = {"SERT": "drug", "5-HT1A": "rival"}
 PROBE_STEPS, PROBES = 20, 8  # of the grid, for cost_s
@@ -119,7 +119,7 @@ class SpatialSimulation(NeuronSimulation):
     Molecules are numbered anew when they are released: inside they are a stock, a number.
     """
 
-    state: compiled_kernels.Neuron  # type: ignore[assignment]
+    state: compiled_kernels.GridState  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -149,14 +149,14 @@ class SpatialSimulation(NeuronSimulation):
 
     # --- building ---------------------------------------------------------------------------------
 
-    def _first_state(self) -> compiled_kernels.Neuron:  # type: ignore[override]
+    def _first_state(self) -> compiled_kernels.GridState:  # type: ignore[override]
         """The mean-field baseline, rounded: free molecules anywhere, some sites hold one."""
         stock = np.array([round(free.stock) for free in self.free], dtype=np.int64)
         for simulation, held in zip(self.places, map(self._held, range(2)), strict=True):
             _seat(simulation.state.store, held, self.grid.cells)
         self._scratch = [scratch(p.state, p.network) for p in self.places]
         there = sum(p.state.live() for p in self.places)
-        return compiled_kernels.Neuron(
+        return compiled_kernels.GridState(
             stock=stock,
             events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
             meta=np.array([0, there + int(stock.sum()), 0, 0, 0], dtype=np.int64),
@@ -227,7 +227,7 @@ class SpatialSimulation(NeuronSimulation):
     @property
     def steps(self) -> int:
         """Records completed."""
-        return int(self.state.meta[lay.STEP]) // self.inner
+        return int(self.state.meta[lay.M_STEP]) // self.inner
 
     def run(self, steps: int) -> F64:
         """Advance by ``steps`` records of ``dt_s``; means over each, shape (steps, len(COLUMNS)).
@@ -251,8 +251,8 @@ class SpatialSimulation(NeuronSimulation):
                 done += self._kernels.advance(
                     *arguments, self.state, _bench(), record[done:], self.inner, steps - done
                 )
-            if self.state.meta[lay.FULL]:
-                self._make_room(int(self.state.meta[lay.FULL]) - 1)
+            if self.state.meta[lay.M_FULL]:
+                self._make_room(int(self.state.meta[lay.M_FULL]) - 1)
         record[:, : lay.I_SPIKES] /= self.dt_s
         return record
 
@@ -261,7 +261,7 @@ class SpatialSimulation(NeuronSimulation):
         place = self.places[at]
         place.make_room(0)
         self._scratch[at] = scratch(place.state, place.network)
-        self.state.meta[lay.FULL] = 0
+        self.state.meta[lay.M_FULL] = 0
 
     # --- saving and checking ----------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ class SpatialSimulation(NeuronSimulation):
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take up what :meth:`arrays` gave."""
-        own = compiled_kernels.Neuron
+        own = compiled_kernels.GridState
         self.state = own(*(arrays[f"neuron_{name}"] for name in own._fields))
         for name, place in zip(PLACES, self.places, strict=True):
             place.state = State(Store(*(arrays[f"{name}_{field}"] for field in Store._fields)))
@@ -303,14 +303,14 @@ class SpatialSimulation(NeuronSimulation):
             there += place.state.live()
             at = ligand_event(len(names.pairs), len(names.ligands), DEGRADE, 0)
             lost += int(store.events[at])
-        made, gone = (int(self.state.events[:, c].sum()) for c in (lay.SYNTHESISE, lay.DEGRADE))
+        made, gone = (int(self.state.events[:, c].sum()) for c in (lay.C_SYNTHESISE, lay.C_DEGRADE))
         expected = self.born + made - gone - lost
         if there != expected or (self.state.stock < 0).any():
             raise ValueError(f"molecules of the neuron do not agree: {there}, {expected} expected")
 
     def vesicular(self, at: int) -> int:
         """How many of the molecules inside place ``at`` are in vesicles."""
-        n, rest = float(self.state.stock[at]), float(self.state.numbers[lay.STOCK + at])
+        n, rest = float(self.state.stock[at]), float(self.state.numbers[lay.P_STOCK + at])
         return int(n * rest / (rest + n))
 
 
@@ -344,8 +344,8 @@ def _seat(store: Store, held: list[int], width: int) -> None:
         store.events[pair_event(pairs, BIND, pair)] += n
 
 
-def _bench() -> Bench:
-    return Bench(
+def _bench() -> GridScratch:
+    return GridScratch(
         draws=np.zeros(2 * BUFFER, dtype=np.uint64),
         at=np.zeros(1, dtype=np.int64),
         blank=np.zeros((1, 1), dtype=np.int64),
