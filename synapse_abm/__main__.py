@@ -1,7 +1,26 @@
 """The command ``synapse-abm``, which is ``python -m synapse_abm`` too."""
 
+import os
 import signal
+import sys
 import threading
+from importlib.util import cache_from_source, find_spec
+
+
+def keep_byte_code() -> None:
+    """Where Python may not write byte code, and nobody did, keep it beside the compiled kernels.
+
+    Without it every start compiles a thousand files, which takes seconds.
+    """
+    numpy = find_spec("numpy")  # found, not imported: it speaks for all dependencies
+    if not sys.dont_write_bytecode or numpy is None or numpy.origin is None:
+        return
+    if not os.path.exists(cache_from_source(numpy.origin)):
+        from platformdirs import user_cache_dir
+
+        base = os.environ.get("SYNAPSE_ABM_CACHE") or user_cache_dir("synapse_abm", appauthor=False)
+        sys.pycache_prefix = os.path.join(base, "byte_code")
+        sys.dont_write_bytecode = False
 
 
 def main() -> int:
@@ -10,6 +29,7 @@ def main() -> int:
     While modules are imported, Ctrl-C ends the process at once: nothing has been begun, and an
     exception in the middle of an import would only show as a traceback.
     """
+    keep_byte_code()
     if threading.current_thread() is not threading.main_thread():
         from synapse_abm.cli import main as command
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import synapse_abm
+from synapse_abm.__main__ import keep_byte_code
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("numpy", "scipy", "numba", "pandas", "pyarrow", "mesa", "matplotlib", "pydantic", "tyro")
@@ -91,6 +92,21 @@ def test_a_run_loads_only_what_it_uses(tmp_path: Path) -> None:
     program = f"from synapse_abm.cli import main; assert main({command}) == 0"
     idle = {"mesa", "pandas", "networkx", "pint", "libsbml", "scipy.spatial", "scipy.stats"}
     assert loaded_by(program).isdisjoint(idle)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_byte_code_is_kept_unless_it_is_there_or_python_may_write_it(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNAPSE_ABM_CACHE", str(tmp_path))
+    for forbidden in (True, False):
+        monkeypatch.setattr(sys, "dont_write_bytecode", forbidden)
+        monkeypatch.setattr(sys, "pycache_prefix", None)
+        monkeypatch.setattr("os.path.exists", lambda path: there)
+        keep_byte_code()
+        kept = str(tmp_path / "byte_code") if forbidden and not there else None
+        assert sys.pycache_prefix == kept
+        assert sys.dont_write_bytecode is (forbidden and there)
 
 
 def test_no_experiment_needs_mesa_or_plots_to_be_named() -> None:
