@@ -304,7 +304,7 @@ def _draw(chapter: Gene, published: Table) -> Figure:
     from synapse_abm import plotting as plot
 
     none = chapter.fold(LIFE, 0.0, "terminal_nM").value
-    title = f"Born without SERT: serotonin x{none:.0f}, as in mice; firing unlike mice"
+    title = f"Born without SERT: serotonin x{none:.0f} as in mice, not firing"
     fig, (serotonin, firing) = plot.slide(heights=(1.7, 1.0), height=7.6, title=title)
     for panel, name in ((serotonin, "terminal_nM"), (firing, "rate_Hz")):
         plot.reference(panel, 1)

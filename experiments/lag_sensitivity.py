@@ -1,16 +1,16 @@
-"""On which assumptions does the lag depend? One at a time, the day at which the index is at half.
+"""On which assumptions does the lag depend? One at a time, the day at which benefit is at half.
 
 Question
     Most constants behind the six weeks of ``lag`` are assumed. Which of them make help come late,
     and which do not matter?
 Method
-    The mean-field twin of the neuron under a drug that holds 85 % of SERT from the first hour on.
-    Each constant is halved and doubled, one at a time; the baseline is fitted anew each time, as
-    always. Read: the day at which the therapeutic index is at half of its plateau (its value after
-    two years), the day at which it is at half of what six weeks bring (as ``lag`` says), and its
-    value at six weeks. Shares are changed as what they leave out (loss beside SERT), and what is
-    zero by default is given a value. Stages are also left out, one at a time and together.
-    Mean field is 3 % off the molecular course in the index (see ``lag``), its day less.
+    The mean-field solution of the neuron under a drug that occupies 85 % of SERT from the first
+    hour on. Each constant is halved and doubled, one at a time; the baseline is fitted anew each
+    time, as always. Read: the day at which the benefit (0 to 1) is at half of its plateau (its
+    value after two years), the day at which it is at half of what six weeks bring (as ``lag``
+    says), and its value at six weeks. Shares are changed as what they leave out (loss beside SERT),
+    and what is zero by default is set to a value. Stages are also left out, one at a time and
+    together. Mean field is 3 % off the molecular course in the benefit (see ``lag``), its day less.
 Expected answer
     The time constants of plasticity and of coupling matter most; release, clearance and copy
     numbers shift size more than day. Without any adaptation of coupling, but with the stages behind
@@ -47,7 +47,7 @@ OCCUPANCY = 0.85
 SIX_WEEKS, PLATEAU_DAYS = 42.0, 730.0
 GONE = 0.01  # factor that leaves a stage out
 LEAST_DAYS = 0.5  # bars shorter than that are not drawn
-LEAST_INDEX = 0.02  # a plateau below is no index, and has no half
+LEAST_BENEFIT = 0.02  # a plateau below is no benefit, and has no half
 
 STAGES = ("coupling_days", "creb_days", "bdnf_days", "plasticity_days")
 SCALED = (
@@ -68,13 +68,22 @@ BEHIND = "all stages behind serotonin"
 
 
 @dataclass(frozen=True)
-class Found:
-    """Days and index of one variant; None where the index has no half to reach."""
+class Timing:
+    """Days and benefit of one variant; None where the benefit has no half to reach."""
 
     half_day: float | None
     half_of_six_weeks_day: float | None
-    index_six_weeks: float
+    benefit_six_weeks: float
     plateau: float
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the figures show: a constant, how it was changed, and the day of half then."""
+
+    constant: str
+    change: str
+    day: float | None
 
 
 def variant(name: str, value: Any) -> Neuron:
@@ -98,7 +107,7 @@ def _default(part: str, name: str) -> float:
     return provenance()[part][name].value
 
 
-def lag_of(changes: tuple[tuple[str, Any], ...]) -> Found:
+def lag_of(changes: tuple[tuple[str, Any], ...]) -> Timing:
     """The lag with the constants changed."""
     share = dict(changes).get("occupancy", OCCUPANCY)
     it = neuron()
@@ -107,17 +116,17 @@ def lag_of(changes: tuple[tuple[str, Any], ...]) -> Found:
         it = own if len(changes) == 1 else it.model_copy(update={name: getattr(own, name)})
     days = np.concatenate([np.linspace(0, 120, 601), [PLATEAU_DAYS]])
     exposure = Exposure.of_occupancy(share)
-    index = course(it, lambda t: exposure, days * DAY_S)["plasticity"]
-    plateau, at_six_weeks = float(index[-1]), float(np.interp(SIX_WEEKS, days, index))
+    benefit = course(it, lambda t: exposure, days * DAY_S)["plasticity"]
+    plateau, at_six_weeks = float(benefit[-1]), float(np.interp(SIX_WEEKS, days, benefit))
 
     def day(level: float) -> float | None:
-        above = np.flatnonzero(index[:-1] >= level)
-        if plateau < LEAST_INDEX or above.size == 0 or above[0] == 0:
+        above = np.flatnonzero(benefit[:-1] >= level)
+        if plateau < LEAST_BENEFIT or above.size == 0 or above[0] == 0:
             return None
         pair = slice(above[0] - 1, above[0] + 1)
-        return float(np.interp(level, index[pair], days[pair]))
+        return float(np.interp(level, benefit[pair], days[pair]))
 
-    return Found(day(plateau / 2), day(at_six_weeks / 2), at_six_weeks, plateau)
+    return Timing(day(plateau / 2), day(at_six_weeks / 2), at_six_weeks, plateau)
 
 
 type Case = tuple[str, str, tuple[tuple[str, Any], ...]]
@@ -135,6 +144,10 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
         checks=[outcome.check for outcome in outcomes],
         text=f"{_text(cases, found)}\n\n{predictions.text(outcomes)}",
         verdict=_verdict(cases, found),
+        data=[
+            Variant(name, change, timing.half_day)
+            for (name, change, _), timing in zip(cases, found, strict=True)
+        ],
         scenario={"occupancy": OCCUPANCY, "neuron": neuron().model_dump(mode="json")},
     )
 
@@ -160,7 +173,7 @@ def _status(name: str) -> str:
     return known[own].status if own in known else ""
 
 
-def _table(cases: list[Case], found: list[Found]) -> Table:
+def _table(cases: list[Case], found: list[Timing]) -> Table:
     return Table(
         "lag_sensitivity",
         {
@@ -169,14 +182,14 @@ def _table(cases: list[Case], found: list[Found]) -> Table:
             "status": [_status(name) for name, _, _ in cases],
             "half_day": [each.half_day for each in found],
             "half_of_six_weeks_day": [each.half_of_six_weeks_day for each in found],
-            "index_six_weeks": [each.index_six_weeks for each in found],
+            "benefit_six_weeks": [each.benefit_six_weeks for each in found],
             "plateau": [each.plateau for each in found],
         },
-        solved=("half_day", "half_of_six_weeks_day", "index_six_weeks", "plateau"),
+        solved=("half_day", "half_of_six_weeks_day", "benefit_six_weeks", "plateau"),
     )
 
 
-def _spread(cases: Sequence[Case], found: list[Found]) -> list[tuple[str, list[int]]]:
+def _spread(cases: Sequence[Case], found: list[Timing]) -> list[tuple[str, list[int]]]:
     """Constants with the rows of their two changes, what moves the day most first."""
     rows = dict[str, list[int]]()
     for at, (name, change, _) in enumerate(cases):
@@ -195,28 +208,28 @@ def _days(value: float | None) -> str:
     return "never" if value is None else f"{value:.1f}"
 
 
-def _text(cases: list[Case], found: list[Found]) -> str:
+def _text(cases: list[Case], found: list[Timing]) -> str:
     def row(at: int) -> list[str]:
         name, change, _ = cases[at]
         each = found[at]
         words = f"{name} {change}".strip()
         return [words, _status(name), _days(each.half_day), _days(each.half_of_six_weeks_day),
-                f"{each.index_six_weeks:.2f}", f"{each.plateau:.2f}"]  # fmt: skip
+                f"{each.benefit_six_weeks:.2f}", f"{each.plateau:.2f}"]  # fmt: skip
 
     order = [0, *(at for _, rows in _spread(cases, found) for at in rows)]
     out = [at for at, (_, change, _) in enumerate(cases) if change == "left out"]
-    header = ["constant", "status", "day of half", "half of 6 weeks", "index, 6 weeks", "plateau"]
+    header = ["constant", "status", "day of half", "half of 6 weeks", "benefit, 6 weeks", "plateau"]
     return text_table(header, [row(at) for at in (*order, *out)])
 
 
-def _day(cases: list[Case], found: list[Found], name: str, change: str) -> float:
+def _day(cases: list[Case], found: list[Timing], name: str, change: str) -> float:
     """Day of half of a variant, NaN if it has none."""
     at = [case[:2] for case in cases].index((name, change))
     day = found[at].half_day
     return math.nan if day is None else day
 
 
-def _outcomes(cases: list[Case], found: list[Found]) -> list[Outcome]:
+def _outcomes(cases: list[Case], found: list[Timing]) -> list[Outcome]:
     """What was stated before looking."""
 
     def day(name: str, change: str) -> float:
@@ -233,20 +246,20 @@ def _outcomes(cases: list[Case], found: list[Found]) -> list[Outcome]:
             1.0 + places.index("plasticity_days"), 1, 2, "first or second", "", _PLACES),
         emergent("place of coupling's time constant", 1.0 + places.index("coupling_days"), 1, 2,
             "first or second", "", _PLACES),
-        emergent("release, clearance, copies: largest shift of the day over that of the index",
-            _shift(cases, found, "half_day") / _shift(cases, found, "index_six_weeks"), 0.0, 1.0,
+        emergent("release, clearance, copies: largest shift of the day over that of the benefit",
+            _shift(cases, found, "half_day") / _shift(cases, found, "benefit_six_weeks"), 0.0, 1.0,
             "below 1, both as shares: size moves more"),
     ]  # fmt: skip
 
 
 _PLACES = (
     "how much serotonin it takes to drive CREB, and whether the target cell adapts, decide on which"
-    " part of the rise the index waits; coupling is one of four delays in series, and not the"
+    " part of the rise the benefit waits; coupling is one of four delays in series, and not the"
     " longest"
 )
 
 
-def _shift(cases: list[Case], found: list[Found], quantity: str) -> float:
+def _shift(cases: list[Case], found: list[Timing], quantity: str) -> float:
     """Largest change, as a share, by a constant of terminal or soma."""
     default = getattr(found[0], quantity)
     shifts = [
@@ -257,7 +270,7 @@ def _shift(cases: list[Case], found: list[Found], quantity: str) -> float:
     return float(max(shifts))
 
 
-def _verdict(cases: list[Case], found: list[Found]) -> str:
+def _verdict(cases: list[Case], found: list[Timing]) -> str:
     first, second, third = (_label(name) for name, _ in _spread(cases, found)[:3])
     fast, alone = (
         _day(cases, found, name, "left out") for name in ("coupling_days", BEHIND)
@@ -272,22 +285,27 @@ def _verdict(cases: list[Case], found: list[Found]) -> str:
 # --- figure ---------------------------------------------------------------------------------------
 
 
-def figure(result: Result) -> Figure:
-    """The day of half when each constant is halved and doubled, most important first."""
+def figure(result: Result) -> dict[str, Figure]:
+    """The day of half with stages left out; and when each constant is halved and doubled, most
+    important first.
+    """
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return {
+        "": plotting.styled(_draw)(result.data),
+        "constants": plotting.styled(_draw_constants)(result.data),
+    }
 
 
 LABELS = {
     "plasticity_days": "time constant of plasticity", "coupling_days": "time constant of coupling",
     "bdnf_days": "time constant of BDNF", "creb_days": "time constant of CREB",
     "threshold": "serotonin that drives CREB half", "power": "steepness of that drive",
-    "brake": "strength of the brake", "coupling_strength": "depth of desensitisation",
+    "brake": "strength of feedback", "coupling_strength": "depth of desensitisation",
     "relaxation_s": "relaxation of firing", "rate_Hz": "firing at baseline",
     "receptor.kd_nM": "Kd of the autoreceptor",
     "postsynaptic_strength": "adaptation of the target cell",
-    "recovery": "why firing recovers", "occupancy": "share of SERT held",
+    "recovery": "why firing recovers", "occupancy": "share of SERT occupied",
 }  # fmt: skip
 PARTS = {
     "serotonin_nM": "serotonin", "transporters": "SERT number", "loss_share": "loss beside SERT",
@@ -302,61 +320,76 @@ def _label(name: str) -> str:
     return LABELS.get(name) or f"{PARTS[own]}, {place}"
 
 
-def _draw(result: Result) -> Figure:
-    from matplotlib.figure import Figure
-
+def _draw(variants: list[Variant]) -> Figure:
+    """What is left of the lag without its stages."""
     from synapse_abm import plotting as plot
 
-    table = result["lag_sensitivity"]
-    cases = [(name, change, ()) for name, change in zip(table["constant"], table["change"],
-                                                        strict=True)]  # fmt: skip
-    days = table["half_day"]
-    spread = _spread(cases, [Found(day, None, 0.0, 0.0) for day in days])
-    default = days[0]
-    shown = [
-        (name, rows)
-        for name, rows in spread
-        if any(days[at] is None or abs(days[at] - default) > LEAST_DAYS for at in rows)
-    ]
-    out = [at for at, (_, change, _) in enumerate(cases) if change == "left out"]
-    ends = [("", []), *((cases[at][0], [at]) for at in out)]
-    groups = [*shown, *ends]
-    fig = Figure(figsize=(11.0, 1.2 + 0.37 * len(groups)), layout="constrained")
-    ax = fig.subplots()
-    colors = {"halved": plot.SKY, "doubled": plot.ORANGE, "left out": plot.GREEN}
-    for place, (_, rows) in enumerate(groups):
-        for at in rows:
-            _bar(ax, place, days[at], default, cases[at][1], colors, plot)
-    ax.axvline(default, color=plot.BLACK, lw=1.4)
-    for words, color in (*colors.items(), ("set to another value", plot.GREY)):
-        ax.barh([0], [0], color=color, label=words)
-    ax.legend(loc="center right", fontsize=12)
-    names = [_label(name) + (" left out" if place > len(shown) else "") if name else ""
-             for place, (name, _) in enumerate(groups)]  # fmt: skip
-    ax.set_yticks(range(len(groups)), names, fontsize=11)
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(groups) - 0.4, -0.6)
+    left_out = [variant for variant in variants if variant.change == "left out"]
+    default = variants[0].day or math.nan
+    title = "Most of the lag lies in the stages behind serotonin"
+    fig, (ax,) = plot.slide(height=4.4, title=title)
+    for place, variant in enumerate(reversed(left_out)):
+        day = variant.day or math.nan
+        ax.barh(place, day, height=0.62, color=plot.GREEN)
+        plot.named(ax, (day, place), f"day {day:.0f}")
+    ax.barh(len(left_out), default, height=0.62, color=plot.BLUE)
+    plot.named(ax, (default, len(left_out)), f"day {default:.0f}")
+    names = [f"without the {_label(v.constant)}" if v.constant != BEHIND else f"without {BEHIND}"
+             for v in reversed(left_out)]  # fmt: skip
+    ax.set_yticks(range(len(left_out) + 1), [*names, "as in lag"])
     ax.grid(visible=False, axis="y")
-    ax.set_xlim(0, 40)
-    few = f"{len(spread) - len(shown)} other constants move it by less than {LEAST_DAYS:g} days"
-    ax.set_xlabel(f"day at which the index is at half of its plateau (mean field)\n{few}")
-    ax.set_title(f"Day {default:.0f}: most of the lag comes from the stages behind serotonin")
+    ax.set_xlim(0, 1.18 * default)
+    ax.set_xlabel("day at which benefit is at half of its plateau\n(mean field)")
+    return fig
+
+
+def _draw_constants(variants: list[Variant]) -> Figure:
+    from synapse_abm import plotting as plot
+
+    default = variants[0].day or math.nan
+    by_name = dict[str, list[Variant]]()
+    for variant in variants[1:]:
+        if variant.change != "left out":
+            by_name.setdefault(variant.constant, []).append(variant)
+
+    def moved(name: str) -> float:
+        days = (2 * default if v.day is None else v.day for v in by_name[name])
+        return max(abs(day - default) for day in days)
+
+    shown = sorted((name for name in by_name if moved(name) > LEAST_DAYS), key=moved, reverse=True)
+    title = "Which constants move the day at which help comes"
+    fig, (ax,) = plot.slide(height=2.1 + 0.36 * len(shown), title=title)
+    looks = {"halved": (plot.SKY, "//"), "doubled": (plot.ORANGE, "")}
+    for place, name in enumerate(shown):
+        for variant in by_name[name]:
+            _bar(ax, place, variant, default, *looks.get(variant.change, (plot.GREY, "")))
+    ax.axvline(default, color=plot.BLACK, lw=1.4)
+    for words, (color, hatch) in (*looks.items(), ("set to another value", (plot.GREY, ""))):
+        ax.barh([0], [0], color=color, hatch=hatch, label=words)
+    fig.legend(loc="outside lower center", ncols=3)
+    ax.set_yticks(range(len(shown)), [_label(name) for name in shown])
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlim(0, 42)
+    few = f"{len(by_name) - len(shown)} other constants move it by less than {LEAST_DAYS:g} days"
+    ax.set_xlabel(f"day at which benefit is at half of its plateau (mean field)\n{few}")
     return fig
 
 
 def _bar(
-    ax: Any, place: int, day: float | None, default: float, change: str, colors: Any, plot: Any
+    ax: Any, place: int, variant: Variant, default: float, color: str, hatch: str
 ) -> None:  # fmt: skip
+    from synapse_abm import plotting as plot
+
+    day, change = variant.day, variant.change
     if day is None:
-        ax.annotate(f"{change}: never", (default, place), (6, 0), va="center",
-                    textcoords="offset points", fontsize=11)  # fmt: skip
+        plot.named(ax, (default, place), f"{change}: never")
         return
-    color = colors.get(change, plot.GREY)
-    ax.barh(place, day - default, left=default, height=0.62, color=color)
-    words = f"{day:.0f}" if change in colors else f"{change}: {day:.0f}"
+    ax.barh(place, day - default, left=default, height=0.62, color=color, hatch=hatch)
+    words = f"{day:.0f}" if change in ("halved", "doubled") else f"{change}: {day:.0f}"
     later = day >= default
-    ax.annotate(words, (day, place), (4 if later else -4, 0), ha="left" if later else "right",
-                va="center", textcoords="offset points", fontsize=11)  # fmt: skip
+    plot.named(ax, (day, place), words, offset=(4 if later else -4, 0),
+               ha="left" if later else "right")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long may a step be before what is released and carried off comes out wrong?
+"""How long may a step be before what is released and taken up comes out wrong?
 
 Question
     A step lets molecules hop first and react afterwards, with positions frozen. Equilibrium does
@@ -90,7 +90,7 @@ def _synapse(
 
 
 def cycle(dt_s: float | None = None) -> Scenario:
-    """A row of four cells, a SERT at each end, two molecules that are carried in and come back."""
+    """A row of four cells, a SERT at each end, two molecules that are taken up and come back."""
     binds = Kinetics(kon_per_nM_s=0.012, koff_per_s=0.5, kcat_per_s=3.0)
     blocks = Kinetics(kd_nM=1.0, koff_per_s=0.5)
     return Scenario(
@@ -264,6 +264,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
         verdict=_verdict(curves, simulated),
         scenario={"promise": LARGEST_BIAS, "replicates": REPLICATES},
         papers=["Strang 1968, SIAM J Numer Anal 5:506"],
+        data=(curves, simulated),
     )
 
 
@@ -371,92 +372,88 @@ def _verdict(curves: list[Curve], points: list[Point]) -> str:
 # --- figure ---------------------------------------------------------------------------------------
 
 
-def figure(result: Result) -> Figure:
-    """Error against dt, one panel for each synapse."""
+def figure(result: Result) -> dict[str, Figure]:
+    """Error against dt: one synapse for a class, all six for experts."""
     from synapse_abm import plotting
 
-    return plotting.styled(_draw)(result)
+    return {
+        "": plotting.styled(_draw)(*result.data),
+        "synapses": plotting.styled(_draw_synapses)(*result.data),
+    }
 
 
-def _draw(result: Result) -> Figure:
-    from matplotlib.figure import Figure
+FLOOR = 1e-6  # of the axis
 
-    fig = Figure(figsize=(12.4, 7.6), layout="constrained")
-    panels = fig.subplots(2, 3, sharey=True).ravel()
-    names = result["timestep"]["scenario"]
-    for number, (ax, name) in enumerate(zip(panels, names, strict=True)):
-        _panel(ax, result, number, name)
-    for ax in panels[3:]:
-        ax.set_xlabel("step dt (ms)")
-    for ax in panels[::3]:
-        ax.set_ylabel("relative error")
-    by_label = {}
-    for ax in panels:
-        handles, labels = ax.get_legend_handles_labels()
-        by_label |= dict(zip(labels, handles, strict=True))
-    place: Any = {"loc": "outside lower center", "ncols": 4, "fontsize": 12}
-    fig.legend(by_label.values(), by_label.keys(), **place)
-    title = "How long may a step be? Error in six driven synapses, against the step"
-    fig.suptitle(title, x=0.01, ha="left", weight="bold")
+
+def _draw(curves: list[Curve], points: list[Point]) -> Figure:
+    from synapse_abm import plotting as plot
+
+    title = "Long steps bias what is driven; the chosen one does not"
+    fig, (ax,) = plot.slide(height=5.6, title=title)
+    (shown,) = (curve for curve in curves if curve.name == CYCLE)
+    _panel(ax, shown, points)
+    ax.set_title("two molecules taken up and returned, two transporters, a drug")
+    ax.set_xlabel("step dt (ms)")
+    ax.set_ylabel("relative error")
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
-def _panel(ax: Any, result: Result, number: int, name: str) -> None:
-    from matplotlib.ticker import FuncFormatter, NullLocator
+def _draw_synapses(curves: list[Curve], points: list[Point]) -> Figure:
+    from synapse_abm import plotting as plot
+
+    title = "In six driven synapses the chosen step keeps its promise"
+    fig, axes = plot.panel_table(3, 2, 10.5, title, sharey=True)
+    by_label = dict[str, Any]()
+    for number, (ax, shown) in enumerate(zip(axes, curves, strict=True)):
+        _panel(ax, shown, points if shown.name == CYCLE else [])
+        ax.set_title(shown.name, fontsize=12)
+        if number >= 4:
+            ax.set_xlabel("step dt (ms)")
+        if number % 2 == 0:
+            ax.set_ylabel("relative error")
+        handles, labels = ax.get_legend_handles_labels()
+        by_label |= dict(zip(labels, handles, strict=True))
+    fig.legend(by_label.values(), by_label.keys(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def _panel(ax: Any, shown: Curve, points: list[Point]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     from synapse_abm import plotting as plot
 
     looks = {
-        "free": (plot.BLUE, "free molecules"), "SERT": (plot.VERMILION, "bound to transporters"),
-        "R": (plot.GREEN, "bound to the receptor"),
-    }  # fmt: skip
-    table, chosen = result["timestep_curves"], result["timestep"]
-    auto = chosen["dt_s"][number]
-    rows = [i for i, each in enumerate(table["scenario"]) if each == name]
-    dt = sorted({table["dt_s"][i] for i in rows})
-    for kind, (colour, label) in looks.items():
-        points = [
-            (table["dt_s"][i], abs(table["error"][i])) for i in rows if table["quantity"][i] == kind
-        ]
-        points = [(x, y) for x, y in points if y > FLOOR]
-        if points:
-            x, y = np.array(points).T
-            ax.plot(1e3 * x, y, color=colour, label=label, lw=4.5 if kind == "free" else 2.2)
-    ends = np.array([dt[0], dt[-1]])
-    bound = chosen["bound"][number] / auto
-    ax.plot(
-        1e3 * ends,
-        bound * ends,
-        color=plot.GREY,
-        ls="--",
-        lw=1.6,
-        label="the program's bound: first order",
-    )
-    promise = result.scenario["promise"]
-    ax.axhline(promise, color=plot.BLACK, lw=1, ls=":", label="promise: 0.2 %")
-    ax.plot(
-        [1e3 * auto], [promise], "v", color=plot.ORANGE, ms=11, label="the chosen step", zorder=4
-    )
-    ax.axvline(1e3 * auto, color=plot.ORANGE, lw=1.4)
-    if name == CYCLE:
-        told = result["timestep_simulated"]
-        true = np.array(told["true"])
-        error = np.abs(np.array(told["bound"]) / true - 1)
-        ax.errorbar(
-            1e3 * np.array(told["dt_s"]), error, yerr=1.96 * np.array(told["se"]) / true, fmt="o",
-            color=plot.BLACK, ms=6, capsize=5, lw=1.5, label="simulated, 95 % interval", zorder=5,
-        )  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_ylim(FLOOR, 2)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.set_title(name, fontsize=13)
+        "free": (plot.BLUE, "free molecules", "-", 4.5),
+        "SERT": (plot.VERMILION, "bound to transporters", "-", 2.0),
+        "R": (plot.GREEN, "bound to the receptor", "-.", 2.0),
+    }
+    dt, auto = 1e3 * np.array(shown.steps), 1e3 * shown.scenario.dt_s
+    for kind in shown.at_auto:
+        colour, label, style, width = looks[kind]
+        size = np.abs([errors[kind] for errors in shown.errors])
+        seen = size > FLOOR
+        if seen.any():
+            ax.plot(dt[seen], size[seen], color=colour, label=label, lw=width, ls=style)
+    ends = np.array(shown.steps)[[0, -1]]
+    ax.plot(1e3 * ends, shown.bound_per_s * ends, color=plot.GREY, ls="--", lw=1.6,
+            label="the program's bound: first order")  # fmt: skip
+    ax.axhline(LARGEST_BIAS, color=plot.BLACK, lw=1, ls=":", label="promise: 0.2 %")
+    ax.plot([auto], [LARGEST_BIAS], "v", color=plot.ORANGE, ms=11, label="the chosen step",
+            zorder=4)  # fmt: skip
+    ax.axvline(auto, color=plot.ORANGE, lw=1.4)
+    if points:
+        error = [abs(p.measured.value / p.true - 1) for p in points]
+        half = [1.96 * p.measured.se / p.true for p in points]
+        plot.measured(ax, [1e3 * p.dt_s for p in points], error, half, (plot.BLACK, "o"),
+                      label="simulated, 95 % interval", zorder=5)  # fmt: skip
+    ax.set(xscale="log", yscale="log", ylim=(FLOOR, 2))
+    ax.yaxis.set_major_locator(LogLocator(100))
+    for axis, unit, scale in ((ax.xaxis, "", 1), (ax.yaxis, " %", 100)):
+        words = FuncFormatter(lambda v, _, unit=unit, scale=scale: f"{scale * v:g}{unit}")
+        axis.set_major_formatter(words)
+        axis.set_minor_locator(NullLocator())
 
-
-FLOOR = 1e-6  # of the axis
 
 if __name__ == "__main__":
     from synapse_abm.cli import run_script

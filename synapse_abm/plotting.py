@@ -149,13 +149,6 @@ def message(figure: Figure, words: str) -> None:
         figure.suptitle(lines, x=0.01, ha="left", fontsize=15, fontweight="bold")
 
 
-def letter(axes: Sequence[Axes]) -> None:
-    """Letters a, b, c ... at the upper left of panels."""
-    for ax, sign in zip(axes, "abcdefgh", strict=False):
-        ax.text(0, 1.02, sign, transform=ax.transAxes, fontsize=14, weight="bold", va="bottom",
-                ha="right")  # fmt: skip
-
-
 def named(
     ax: Axes, at: tuple[float, float], words: str, color: str = BLACK,
     offset: tuple[float, float] = (6, 0), **more: Any,
@@ -200,20 +193,6 @@ def doublings(ax: Axes, low: float, high: float) -> None:
     ax.set_yticks([2.0**p for p in powers], words)
     ax.minorticks_off()
     ax.set_ylim(low, high)
-
-
-def picture_beside(
-    titles: tuple[str, str], rows: int, columns: int, width: float = 13.6, height: float = 7.65
-) -> tuple[Figure, Axes, Axes, list[Axes]]:
-    """A wide slide: a picture with a strip below it, and a table of small panels at its right."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    parts: Any = figure.subfigures(1, 2, width_ratios=[1.0, 1.15])
-    left, right = parts
-    for part, title in zip(parts, titles, strict=True):
-        part.suptitle(title, x=0.02, ha="left", fontsize=16, fontweight="bold")
-    picture, strip = left.subplots(2, 1, height_ratios=[8, 1])
-    panels = right.subplots(rows, columns, squeeze=False)
-    return figure, picture, strip, list(panels.ravel())
 
 
 def log_concentration(ax: Axes, label: str) -> None:

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from figures import legible
 
 from synapse_abm.core.progress import silent
 from synapse_abm.neuron.scenario import DAY_S, neuron
@@ -28,11 +29,11 @@ def day(name: str, change: str, column: str = "half_day") -> float:
 
 
 def test_the_default_is_the_course_of_lag() -> None:
-    """Citalopram at 85 %, Kd 1.2 nM; six weeks read from the treatment's own twin."""
-    twin = mean_field(Treatment(neuron(), constant(6.8)), np.linspace(0, 42, 421) * DAY_S)
-    index = twin["plasticity"]
-    assert day("default", "", "index_six_weeks") == pytest.approx(index[-1], abs=1e-3)
-    half = np.interp(index[-1] / 2, index, np.linspace(0, 42, 421))
+    """Citalopram at 85 %, Kd 1.2 nM; six weeks read from the treatment's own mean field."""
+    solution = mean_field(Treatment(neuron(), constant(6.8)), np.linspace(0, 42, 421) * DAY_S)
+    benefit = solution["plasticity"]
+    assert day("default", "", "benefit_six_weeks") == pytest.approx(benefit[-1], abs=1e-3)
+    half = np.interp(benefit[-1] / 2, benefit, np.linspace(0, 42, 421))
     assert day("default", "", "half_of_six_weeks_day") == pytest.approx(half, abs=0.05)
 
 
@@ -69,12 +70,14 @@ def test_a_variant_differs_in_one_constant(name: str, value: object, expected: o
     assert [key for key in a if a[key] != b[key]] == [part if part == "receptor" else own]
 
 
-def test_an_index_that_never_comes_has_no_day() -> None:
+def test_a_benefit_that_never_comes_has_no_day() -> None:
     found = sensitivity.lag_of((("occupancy", 0.1),))
-    assert found.half_day is None and found.plateau < sensitivity.LEAST_INDEX
+    assert found.half_day is None and found.plateau < sensitivity.LEAST_BENEFIT
 
 
-def test_the_figure_names_what_is_left_out() -> None:
-    (axes,) = sensitivity.figure(small()).axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert "time constant of coupling left out" in labels and "day" in axes.get_xlabel()
+def test_the_figures_name_what_is_left_out_and_what_is_changed() -> None:
+    figures = legible(sensitivity, small())
+    (left_out,), (constants,) = (figures[name].axes for name in ("", "constants"))
+    labels = [label.get_text() for label in left_out.get_yticklabels()]
+    assert "without the time constant of coupling" in labels and "day" in left_out.get_xlabel()
+    assert "time constant of coupling" in [t.get_text() for t in constants.get_yticklabels()]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from figures import legible
 
 from synapse_abm.core.progress import silent
 from synapse_abm.runs.experiment import find
@@ -142,7 +143,8 @@ def test_the_chosen_step_keeps_its_promise_on_six_synapses() -> None:
     assert len(result["timestep"]) == 6
     assert max(result["timestep"]["error"]) <= LARGEST_BIAS
     assert max(result["timestep"]["bound"]) <= LARGEST_BIAS * (1 + 1e-9)
-    assert len(experiment.figure(result).axes) == 6
+    figures = legible(experiment, result)
+    assert (len(figures[""].axes), len(figures["synapses"].axes)) == (1, 6)
 
 
 def random_flow(seed: int) -> Scenario:
