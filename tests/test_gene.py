@@ -23,7 +23,8 @@ def small() -> Result:
 
 
 def at(when: str, share: float, name: str) -> float:
-    return float(gene._at(small()["gene"], when, share, name))
+    value: float = small().data.measured[when, share][name].value
+    return value
 
 
 def test_fewer_transporters_more_serotonin_less_firing() -> None:
@@ -44,7 +45,7 @@ def test_each_prediction_says_what_it_is() -> None:
     assert "Araragi" in small().text and small().passed
 
 
-def test_life_settles_where_the_twin_says_and_the_wild_type_stays() -> None:
+def test_life_settles_where_mean_field_says_and_the_wild_type_stays() -> None:
     """Noise keeps coupling a few points higher than mean field; a life of ten time constants
     leaves nothing of the start: one that had come half of the way would lie 0.3 above.
     """
