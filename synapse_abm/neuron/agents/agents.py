@@ -15,12 +15,14 @@ What a student may override (agents engine only):
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mesa
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import MAX_ENTITY
+from synapse_abm.neuron.agents.host import NeuronHost
+from synapse_abm.neuron.agents.index import Whereabouts
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.scenario import PLACES
 from synapse_abm.synapse.agents.agents import (
@@ -33,10 +35,6 @@ from synapse_abm.synapse.agents.agents import (
     demand_made_by_model,
 )
 from synapse_abm.synapse.engine.layout import BIND, EXIT, METABOLISE, TRANSPORT, UNBIND
-
-if TYPE_CHECKING:
-    from synapse_abm.neuron.agents.index import Whereabouts
-    from synapse_abm.neuron.agents.model import NeuronModel
 
 #: What a list says of its members: the compartment, and where serotonin is on its way round.
 _COMPARTMENT = {
@@ -66,7 +64,7 @@ MOLECULE_CHANNEL = {EXIT: lay.C_LOSE, METABOLISE: lay.C_DEGRADE}
 class _InNeuron(Molecule):
     """A molecule in one of two well-mixed places."""
 
-    model: NeuronModel
+    model: NeuronHost
 
     @property
     def _whereabouts(self) -> Whereabouts | None:
@@ -143,7 +141,7 @@ class _InNeuron(Molecule):
 class NeuronSerotonin(_InNeuron, Serotonin):
     """A serotonin molecule of the terminal or the soma."""
 
-    def __init__(self, model: NeuronModel, ligand: str, id: int) -> None:
+    def __init__(self, model: NeuronHost, ligand: str, id: int) -> None:
         super().__init__(model, ligand, id)
         self.unique_id = 2 + model.n_sites + id
 
@@ -163,7 +161,7 @@ class NeuronSerotonin(_InNeuron, Serotonin):
 class NeuronDrug(_InNeuron, Drug):
     """A drug molecule in a site. It comes from a fixed concentration and goes back there."""
 
-    def __init__(self, model: NeuronModel, ligand: str, id: int) -> None:
+    def __init__(self, model: NeuronHost, ligand: str, id: int) -> None:
         super().__init__(model, ligand, id)
         self.unique_id = 2 + model.n_sites + MAX_ENTITY + 1 + id
 
@@ -179,9 +177,9 @@ class NeuronDrug(_InNeuron, Drug):
 class _NeuronSite(Site):
     """A site at the terminal or the soma."""
 
-    model: NeuronModel
+    model: NeuronHost
 
-    def __init__(self, model: NeuronModel, target: str, id: int) -> None:
+    def __init__(self, model: NeuronHost, target: str, id: int) -> None:
         super().__init__(model, target, id)
         self.unique_id = 2 + id
         self.at, self.number = model.place_of_site(id)
@@ -263,7 +261,7 @@ class NeuronPlace:
         Its volume.
     """
 
-    def __init__(self, model: NeuronModel, at: int) -> None:
+    def __init__(self, model: NeuronHost, at: int) -> None:
         self._model, self.at, self.name = model, at, PLACES[at]
         self._it = model.parameters.places[at]
         self.volume_um3 = self._it.volume_um3
@@ -346,7 +344,7 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
         Its two places.
     """
 
-    model: NeuronModel
+    model: NeuronHost
     coupling = _Slow("Coupling of a bound receptor to the brake; 1 at baseline.")
     drive = _Slow("Drive of firing; 1 at baseline.")
     sensitivity = _Slow("Sensitivity of the target cell to serotonin; 1 at baseline.")
@@ -354,7 +352,7 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
     bdnf = _Slow("BDNF; 0 at baseline, 1 at saturation.")
     plasticity = _Slow("Plasticity, which is the therapeutic index; 0 at baseline.")
 
-    def __init__(self, model: NeuronModel) -> None:
+    def __init__(self, model: NeuronHost) -> None:
         demand_made_by_model(model, type(self), "neuron")
         super().__init__(model)
         self.unique_id = 1

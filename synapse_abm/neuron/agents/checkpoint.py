@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -25,12 +25,10 @@ from synapse_abm.core.sealed import (
     opened,
     sealed,
 )
+from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import Kept, NeuronSimulation
 from synapse_abm.neuron.scenario import SLOW, Baseline, Neuron
-
-if TYPE_CHECKING:
-    from synapse_abm.neuron.agents.model import NeuronModel
 
 MAGIC = b"synapse_abm neuron checkpoint 1\n"
 
@@ -59,7 +57,7 @@ class _Header(Header):
     keywords: _Keywords
 
 
-def to_bytes(model: NeuronModel) -> bytes:
+def to_bytes(model: NeuronHost) -> bytes:
     """The contents of a checkpoint: equal states of equal models give equal bytes."""
     simulation = model.simulation
     own = {
@@ -107,7 +105,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return keywords, arrays
 
 
-def load(path: Path, make: Callable[..., NeuronModel]) -> NeuronModel:
+def load[M: NeuronHost](path: Path, make: Callable[..., M]) -> M:
     """The model whose checkpoint is at ``path``, made by ``make`` of its keywords.
 
     Raises
@@ -125,7 +123,7 @@ def load(path: Path, make: Callable[..., NeuronModel]) -> NeuronModel:
     return model
 
 
-def restore(model: NeuronModel, arrays: Mapping[str, np.ndarray]) -> None:
+def restore(model: NeuronHost, arrays: Mapping[str, np.ndarray]) -> None:
     """Put a model that was made of the same keywords into the state that was kept.
 
     Raises

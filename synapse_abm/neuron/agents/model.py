@@ -32,7 +32,6 @@ from synapse_abm.core.arguments import whole_number
 from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
 from synapse_abm.core.files import write_atomic
-from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron import scenario as par
 from synapse_abm.neuron.agents import checkpoint as keeping
@@ -43,6 +42,7 @@ from synapse_abm.neuron.agents.agents import (
     NeuronSerotonin,
     NeuronTransporter,
 )
+from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.agents.index import Register
 from synapse_abm.neuron.agents.stepper import ReadableNeuron
 from synapse_abm.neuron.calibration import calibrate
@@ -123,7 +123,7 @@ def _place(name: str) -> int:
     return PLACES.index(name)
 
 
-class NeuronModel(LazyModel):
+class NeuronModel(NeuronHost):
     """A serotonin neuron with its terminal and its soma: molecules, sites and itself as agents.
 
     Parameters

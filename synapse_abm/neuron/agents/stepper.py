@@ -8,7 +8,7 @@ asked for the rate that its firing relaxes to.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,13 +21,11 @@ from synapse_abm.neuron.agents.agents import (
     NeuronSerotonin,
     NeuronTransporter,
 )
+from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.synapse.agents.place import Draws
 from synapse_abm.synapse.agents.stepper import choose, sound
 from synapse_abm.synapse.engine.layout import BIND, EXIT, F64, METABOLISE, TRANSPORT, UNBIND
-
-if TYPE_CHECKING:
-    from synapse_abm.neuron.agents.model import NeuronModel
 
 
 class Event(NamedTuple):
@@ -230,7 +228,7 @@ class OpenPlace:
 class ReadableNeuron:
     """Steps a model's state with agents."""
 
-    def __init__(self, model: NeuronModel) -> None:
+    def __init__(self, model: NeuronHost) -> None:
         self.model = model
         self._stock: dict[type, bool] = {}
 
