@@ -11,13 +11,13 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synapse_abm.neuron.calibration import Calibration
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
-from synapse_abm.neuron.engine.simulation_grid import SpatialSimulation
+from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import unbinding
 from synapse_abm.neuron.meanfield import lna as moments
 from synapse_abm.neuron.meanfield.lna import Setting
@@ -82,14 +82,11 @@ class Subject:
 
     def neuron(self, seed: int, replicate: int, transporters: float) -> NeuronSimulation:
         """An independent one, at rest; none of a course has its random numbers."""
-        given: dict[str, Any] = {
-            "baseline": self.baseline, "inhibitor": self.inhibitor, "rival": self.rival,
-            "transporters": transporters,
-        }  # fmt: skip
-        if self.grid is None:
-            return NeuronSimulation(self.it, seed, replicate, ACUTE_PLACE, **given)
-        number = ACUTE_REPLICATES + replicate
-        return SpatialSimulation(self.it, seed, number, grid=self.grid, **given)
+        number = replicate if self.grid is None else ACUTE_REPLICATES + replicate
+        return neuron_simulation(
+            self.it, seed, number, ACUTE_PLACE, grid=self.grid, baseline=self.baseline,
+            inhibitor=self.inhibitor, rival=self.rival, transporters=transporters,
+        )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=256)

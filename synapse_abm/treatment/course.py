@@ -39,7 +39,7 @@ from synapse_abm.core.sealed import (
 )
 from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_theory
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
-from synapse_abm.neuron.engine.simulation_grid import SpatialSimulation
+from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield.equations import coupling_target, hill
 from synapse_abm.neuron.meanfield.lna import Setting, noisy_course, settling_s
@@ -164,13 +164,10 @@ class Course:
 
     def _neuron(self, replicate: int) -> NeuronSimulation:
         t = self.treatment
-        given: dict[str, Any] = {
-            "baseline": self.baselines[replicate], "inhibitor": at_sert(t.drug),
-            "rival": at_autoreceptor(t.rival), "transporters": t.transporters,
-        }  # fmt: skip
-        if t.grid is not None:
-            return SpatialSimulation(t.it, t.seed, replicate, grid=t.grid, **given)
-        return NeuronSimulation(t.it, t.seed, replicate, **given)
+        return neuron_simulation(
+            t.it, t.seed, replicate, grid=t.grid, baseline=self.baselines[replicate],
+            inhibitor=at_sert(t.drug), rival=at_autoreceptor(t.rival), transporters=t.transporters,
+        )  # fmt: skip
 
     def _times(self) -> F64:
         """Time (s) of each window, (windows, replicates): spread over its step, by golden section

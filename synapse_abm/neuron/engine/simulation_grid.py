@@ -314,6 +314,18 @@ class SpatialSimulation(NeuronSimulation):
         return int(n * rest / (rest + n))
 
 
+def neuron_simulation(
+    it: Neuron, seed: int, replicate: int, place: int = 0, *, grid: PlaceGrid | None, **given: Any
+) -> NeuronSimulation:
+    """A neuron whose places are grids, or well mixed if ``grid`` is None; ``given`` as for both.
+
+    ``place`` is part of the random address of well-mixed ones; grids have places of their own.
+    """
+    if grid is None:
+        return NeuronSimulation(it, seed, replicate, place, **given)
+    return SpatialSimulation(it, seed, replicate, grid=grid, **given)
+
+
 def _held(it: Neuron, at: int, transporters: float) -> list[int]:
     """Transporters and receptors of a place that hold serotonin at baseline."""
     place = it.places[at]
