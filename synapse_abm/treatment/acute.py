@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synapse_abm.neuron.calibration import Calibration
-from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import unbinding
 from synapse_abm.neuron.meanfield import lna as moments
@@ -80,7 +80,7 @@ class Subject:
     rival: Drug | None = None
     grid: PlaceGrid | None = None
 
-    def neuron(self, seed: int, replicate: int, transporters: float) -> NeuronSimulation:
+    def neuron(self, seed: int, replicate: int, transporters: float) -> NeuronEngine:
         """An independent one, at rest; none of a course has its random numbers."""
         number = replicate if self.grid is None else ACUTE_REPLICATES + replicate
         return neuron_simulation(
@@ -116,7 +116,7 @@ def averages(
     return read(neuron, condition, window_s)
 
 
-def read(neuron: NeuronSimulation, condition: Condition, window_s: int) -> list[float]:
+def read(neuron: NeuronEngine, condition: Condition, window_s: int) -> list[float]:
     """Averages over the next ``window_s`` seconds of a neuron that has settled in a condition."""
     it, exposure = neuron.it, condition.exposure
     own = dict(zip(COLUMNS, neuron.run(window_s).mean(axis=0).tolist(), strict=True))

@@ -38,7 +38,7 @@ from synapse_abm.core.sealed import (
     sealed,
 )
 from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_theory
-from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation, in_units
+from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield.equations import coupling_target, hill
@@ -162,7 +162,7 @@ class Course:
         self.window_times_s = self._times()
         self.twin = self._twin()
 
-    def _neuron(self, replicate: int) -> NeuronSimulation:
+    def _neuron(self, replicate: int) -> NeuronEngine:
         t = self.treatment
         return neuron_simulation(
             t.it, t.seed, replicate, grid=t.grid, baseline=self.baselines[replicate],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -89,8 +90,8 @@ class Kept(NamedTuple):
     arrays: dict[str, np.ndarray]
 
 
-class NeuronSimulation:
-    """One neuron, from its baseline at time 0.
+class NeuronEngine(ABC):
+    """One neuron, from its baseline at time 0: what well-mixed places and grids have in common.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ class NeuronSimulation:
         self.transporters = transporters
         self._kernels = kernels
         self.free = [free_parameters(p, it.sert, it.rate_Hz) for p in it.places]
-        self.state = self._first_state()
+        self.state: Any = self._first_state()
         self.born = int(self.state.meta[lay.M_NEXT_ID])
         self.set(NO_DRUG)
 
@@ -138,50 +139,9 @@ class NeuronSimulation:
         """The inverse."""
         self.__dict__.update(state, _kernels=sys.modules[state["_kernels"]])
 
-    # --- building ---------------------------------------------------------------------------------
-
-    def _first_state(self) -> lay.NeuronState:
-        """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
-        it = self.it
-        counts = np.zeros((2, lay.LISTS), dtype=np.int64)
-        sites = [round(p.transporters * self.transporters) for p in it.places]
-        receptors = [0, it.receptors]
-        for at, place in enumerate(it.places):
-            s = place.serotonin_nM
-            share = s / (s + (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon)
-            theta = receptor_occupancy(s, it.receptor.koff / it.receptor.kon)
-            carrying, bound = round(sites[at] * share), round(receptors[at] * theta)
-            counts[at] = (
-                round(s * place.molecules_per_nM), round(self.free[at].stock),
-                sites[at] - carrying, carrying, 0, receptors[at] - bound, bound, 0,
-            )  # fmt: skip
-        room = int(2 * counts[:, [lay.L_FREE, lay.L_INSIDE]].sum(axis=1).max() + 1024)
-        room = max(room, *(s + r for s, r in zip(sites, receptors, strict=True)))
-        members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
-        holds = np.zeros((2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32)
-        number = 0
-        for at in range(2):
-            n = counts[at]
-            for kind in (lay.L_FREE, lay.L_INSIDE):
-                members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
-                number += int(n[kind])
-            first = 0
-            for kind in (lay.L_CARRYING, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
-                members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
-                if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
-                    holds[at, first : first + n[kind]] = np.arange(number, number + n[kind])
-                    number += int(n[kind])
-                first += int(n[kind])
-        return lay.NeuronState(
-            counts=counts,
-            members=members,
-            holds=holds,
-            events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
-            meta=np.array([0, number, 0, 0, 0], dtype=np.int64),
-            rate=np.array([it.rate_Hz]),
-            rates=np.zeros((2, lay.CHANNELS)),
-            numbers=np.zeros(lay.NUMBERS),
-        )
+    @abstractmethod
+    def _first_state(self) -> Any:
+        """The mean-field baseline, rounded, as arrays."""
 
     def set(
         self,
@@ -229,6 +189,110 @@ class NeuronSimulation:
         p[lay.P_THRESHOLD_POWER] = raised(it.threshold, it.power)
         p[lay.P_POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
 
+    @abstractmethod
+    def block(self, exposure: Exposure) -> None:
+        """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
+        long.
+
+        Exact for sites that hold no serotonin; the rest settles within seconds. A shortcut for the
+        start of a window only.
+        """
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Records completed."""
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, s."""
+        return self.steps * self.dt_s
+
+    @abstractmethod
+    def run(self, steps: int) -> F64:
+        """Advance by ``steps`` records of ``dt_s``; means over each, shape (steps, len(COLUMNS)).
+
+        Raises
+        ------
+        AddressError
+            If there are no more numbers for new molecules.
+        """
+
+    @abstractmethod
+    def kept(self) -> Any:
+        """What :meth:`go_back` needs to undo all that happens from now on."""
+
+    @abstractmethod
+    def go_back(self, kept: Any) -> None:
+        """To the state at which ``kept`` was made."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that changes, by name."""
+
+    @abstractmethod
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up what :meth:`arrays` gave."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """That nothing was created or lost, and that every array agrees; ValueError otherwise."""
+
+    @abstractmethod
+    def vesicular(self, at: int) -> int:
+        """How many of the molecules inside place ``at`` are in vesicles."""
+
+
+class NeuronSimulation(NeuronEngine):
+    """One neuron with well-mixed places: see :class:`NeuronEngine`."""
+
+    state: lay.NeuronState
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _first_state(self) -> lay.NeuronState:
+        """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
+        it = self.it
+        counts = np.zeros((2, lay.LISTS), dtype=np.int64)
+        sites = [round(p.transporters * self.transporters) for p in it.places]
+        receptors = [0, it.receptors]
+        for at, place in enumerate(it.places):
+            s = place.serotonin_nM
+            share = s / (s + (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon)
+            theta = receptor_occupancy(s, it.receptor.koff / it.receptor.kon)
+            carrying, bound = round(sites[at] * share), round(receptors[at] * theta)
+            counts[at] = (
+                round(s * place.molecules_per_nM), round(self.free[at].stock),
+                sites[at] - carrying, carrying, 0, receptors[at] - bound, bound, 0,
+            )  # fmt: skip
+        room = int(2 * counts[:, [lay.L_FREE, lay.L_INSIDE]].sum(axis=1).max() + 1024)
+        room = max(room, *(s + r for s, r in zip(sites, receptors, strict=True)))
+        members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
+        holds = np.zeros((2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32)
+        number = 0
+        for at in range(2):
+            n = counts[at]
+            for kind in (lay.L_FREE, lay.L_INSIDE):
+                members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
+                number += int(n[kind])
+            first = 0
+            for kind in (lay.L_CARRYING, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
+                members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
+                if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
+                    holds[at, first : first + n[kind]] = np.arange(number, number + n[kind])
+                    number += int(n[kind])
+                first += int(n[kind])
+        return lay.NeuronState(
+            counts=counts,
+            members=members,
+            holds=holds,
+            events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
+            meta=np.array([0, number, 0, 0, 0], dtype=np.int64),
+            rate=np.array([it.rate_Hz]),
+            rates=np.zeros((2, lay.CHANNELS)),
+            numbers=np.zeros(lay.NUMBERS),
+        )
+
     def block(self, exposure: Exposure) -> None:
         """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
         long.
@@ -263,11 +327,6 @@ class NeuronSimulation:
     def steps(self) -> int:
         """Steps completed."""
         return int(self.state.meta[lay.M_STEP])
-
-    @property
-    def seconds(self) -> float:
-        """Time since the start, s."""
-        return self.steps * self.dt_s
 
     def run(self, steps: int) -> F64:
         """Advance by ``steps`` steps; means over each, shape (steps, len(COLUMNS)).

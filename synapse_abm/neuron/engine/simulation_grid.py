@@ -26,7 +26,7 @@ from synapse_abm.core.rng import MAX_ENTITY, AddressError, Stream, entity_words,
 from synapse_abm.neuron.engine import kernels_grid as compiled_kernels
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.kernels_grid import GridScratch
-from synapse_abm.neuron.engine.simulation import NeuronSimulation
+from synapse_abm.neuron.engine.simulation import NeuronEngine, NeuronSimulation
 from synapse_abm.neuron.scenario import (
     PLACES,
     Baseline,
@@ -113,13 +113,13 @@ def inner_steps(it: Neuron, grid: PlaceGrid, dt_s: float = 1.0, transporters: fl
     return max(1, math.ceil(dt_s / longest * (1 - 1e-9)))
 
 
-class SpatialSimulation(NeuronSimulation):
+class SpatialSimulation(NeuronEngine):
     """One neuron on two grids; otherwise as ``simulation.NeuronSimulation``.
 
     Molecules are numbered anew when they are released: inside they are a stock, a number.
     """
 
-    state: compiled_kernels.GridState  # type: ignore[assignment]
+    state: compiled_kernels.GridState
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class SpatialSimulation(NeuronSimulation):
 
     # --- building ---------------------------------------------------------------------------------
 
-    def _first_state(self) -> compiled_kernels.GridState:  # type: ignore[override]
+    def _first_state(self) -> compiled_kernels.GridState:
         """The mean-field baseline, rounded: free molecules anywhere, some sites hold one."""
         stock = np.array([round(free.stock) for free in self.free], dtype=np.int64)
         for simulation, held in zip(self.places, map(self._held, range(2)), strict=True):
@@ -280,11 +280,11 @@ class SpatialSimulation(NeuronSimulation):
             place.state = State(Store(*(arrays[f"{name}_{field}"] for field in Store._fields)))
         self._scratch = [scratch(p.state, p.network) for p in self.places]
 
-    def kept(self) -> dict[str, npt.NDArray[Any]]:  # type: ignore[override]
+    def kept(self) -> dict[str, npt.NDArray[Any]]:
         """What :meth:`go_back` needs to undo all that happens from now on."""
         return {name: array.copy() for name, array in self.arrays().items()}
 
-    def go_back(self, kept: Mapping[str, npt.NDArray[Any]]) -> None:  # type: ignore[override]
+    def go_back(self, kept: Mapping[str, npt.NDArray[Any]]) -> None:
         """To the state at which ``kept`` was made."""
         self.restore({name: array.copy() for name, array in kept.items()})
 
@@ -316,7 +316,7 @@ class SpatialSimulation(NeuronSimulation):
 
 def neuron_simulation(
     it: Neuron, seed: int, replicate: int, place: int = 0, *, grid: PlaceGrid | None, **given: Any
-) -> NeuronSimulation:
+) -> NeuronEngine:
     """A neuron whose places are grids, or well mixed if ``grid`` is None; ``given`` as for both.
 
     ``place`` is part of the random address of well-mixed ones; grids have places of their own.
