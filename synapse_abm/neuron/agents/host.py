@@ -11,6 +11,7 @@ from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.neuron.agents.index import Register
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.scenario import Neuron
+from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.engine.layout import F64
 
 
@@ -41,15 +42,15 @@ class NeuronHost(LazyModel):
         """Place of a site, and its number there."""
         raise NotImplementedError
 
-    def site(self, at: int, number: int) -> Any:
+    def site(self, at: int, number: int) -> Site:
         """A site by its place and number there."""
         raise NotImplementedError
 
-    def sites_of(self, at: int) -> list[Any]:
+    def sites_of(self, at: int) -> list[Site]:
         """Sites of a place."""
         raise NotImplementedError
 
-    def molecule(self, ligand: str, number: int) -> Any:
+    def molecule(self, ligand: str, number: int) -> Molecule:
         """The view of a molecule that is there."""
         raise NotImplementedError
 
