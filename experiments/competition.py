@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import Scenario, pharmacology, statistics, theory
+from synapse_abm.core.arithmetic import all_rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
@@ -44,7 +45,8 @@ from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Targ
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CONCENTRATIONS_K = np.logspace(-1.5, 1.5, 9)  # in units of the apparent K
+#: In units of the apparent K; rounded, as powers differ in the last digit between processors.
+CONCENTRATIONS_K = np.array(all_rounded(np.logspace(-1.5, 1.5, 9)))
 SITES = 100
 REPLICATES = 24
 BURN_IN, READINGS = 12, 6  # relaxation times

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synapse_abm.core.arithmetic import rounded
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import Calibration, calibrate
@@ -152,7 +153,7 @@ def life(
     subject = Subject(treatment.it, calibration.baseline, at_sert(DRUG))
     exposure, values = Exposure(transporters=share), list[list[float]]()
     for each, (coupling, *_) in zip(course.neurons, course.slow, strict=True):
-        now = Condition(exposure, float(coupling))
+        now = Condition(exposure, rounded(coupling))
         each.set(exposure, now.coupling)
         each.run(acute.settling_s(subject, now))
         values.append([*acute.read(each, now, window_s), coupling])

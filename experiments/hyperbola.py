@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import Scenario, Simulation, pharmacology, statistics, theory
+from synapse_abm.core.arithmetic import all_rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
@@ -39,7 +40,8 @@ from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Targ
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CONCENTRATIONS_KD = np.logspace(-2, 2, 12)
+# Powers differ in the last digit between processors, and a simulation amplifies that: so rounded.
+CONCENTRATIONS_KD = np.array(all_rounded(np.logspace(-2, 2, 12)))
 SITES = 200
 REPLICATES = 64
 BURN_IN, READINGS = 12, 4  # relaxation times

@@ -47,6 +47,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from synapse_abm import pharmacology
+from synapse_abm.core.arithmetic import rounded
 from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
@@ -292,8 +293,8 @@ def challenged(
     conditions = [
         Condition(
             Exposure(share, share, dose),
-            around(course, "coupling", day).value,
-            around(course, "drive", day).value,
+            rounded(around(course, "coupling", day).value),
+            rounded(around(course, "drive", day).value),
         )
         for day in CHALLENGED
         for dose in (0.0, ANTAGONIST_OVER_KD)

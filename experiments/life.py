@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import Scenario, pharmacology, statistics, theory
+from synapse_abm.core.arithmetic import SOLVED, rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
@@ -280,7 +281,9 @@ def _mean(
 def _binned(steps: np.ndarray, law: theory.SteppedWaiting) -> tuple[np.ndarray, np.ndarray]:
     """Waits by classes of nearly equal chance, and the exact chance of each class."""
     classes = max(2, int(steps.size // (1.3 * LEAST_EXPECTED)))
-    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 1000).astype(np.int64))
+    grid = np.unique(
+        np.geomspace(1, rounded(60 * law.mean / law.step_s, SOLVED), 1000).astype(np.int64)
+    )
     tail = law.survival(grid)
     wanted = 1 - np.arange(1, classes) / classes
     edges = np.unique(grid[np.minimum(np.searchsorted(-tail, -wanted), grid.size - 1)])
@@ -415,7 +418,9 @@ def _curve(place: str, wait: str, steps: np.ndarray, laws: Laws) -> list[list[An
     from scipy.special import betaincinv
 
     law, n, rows = laws.stepped[wait], steps.size, list[list[Any]]()
-    grid = np.unique(np.geomspace(1, 60 * law.mean / law.step_s, 1000).astype(np.int64))
+    grid = np.unique(
+        np.geomspace(1, rounded(60 * law.mean / law.step_s, SOLVED), 1000).astype(np.int64)
+    )
     tail = law.survival(grid)
     shares = (0.95, 0.85, 0.7, 0.55, 0.4, 0.28, 0.18, 0.11, 0.06, 0.03, 0.015)
     for k in np.unique([grid[np.argmax(tail <= share)] for share in shares]):

@@ -44,6 +44,7 @@ import numpy as np
 
 from synapse_abm import Scenario, pharmacology, statistics, theory
 from synapse_abm.core import units
+from synapse_abm.core.arithmetic import SOLVED, rounded
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.runs import dose_response, sweep
@@ -152,7 +153,12 @@ def lone_pair(resistance: float | None) -> theory.LonePair:
     """Panel d: one molecule in the volume is Kd; diffusion as slow as the ratio of resistances says
     (None: one hop a second).
     """
-    hops = 1.0 if resistance is None else lone_pair(None).resistance_ratio / resistance
+    # Linear algebra makes this ratio, and it decides a simulation: rounded, as are the times below.
+    hops = (
+        1.0
+        if resistance is None
+        else rounded(lone_pair(None).resistance_ratio / resistance, SOLVED)
+    )
     return theory.LonePair(SIDE, SIDE, (SIDE // 2,) * 2, hops, KOFF * SIDE**2, KOFF)
 
 
@@ -388,7 +394,7 @@ def time_course(resistance: float, replicates: int, seed: int, first: int) -> li
     which the map shows, that makes less than 0.4 points.
     """
     pair = lone_pair(resistance)
-    tau = 1 / pair.observed_rate
+    tau = 1 / rounded(pair.observed_rate, SOLVED)
     shortest = min(D_TIMES) * tau
     every = math.ceil(shortest * pair.rate_in_cell / 0.05)
     synapse = lone_place(pair, shortest / every)
@@ -417,9 +423,10 @@ def noise(resistance: float, quick: bool, seed: int, replicate: int) -> tuple[Es
     """
     pair = lone_pair(resistance)
     batches = NOISE_BATCHES // 2 if quick else NOISE_BATCHES
-    window = 30 * (1 + resistance) / pair.observed_rate
+    tau = 1 / rounded(pair.observed_rate, SOLVED)
+    window = 30 * (1 + resistance) * tau
     synapse = lone_place(pair, 0.3 / pair.rate_in_cell)
-    every = max(1, round(0.05 / pair.observed_rate / synapse.dt_s))
+    every = max(1, round(0.05 * tau / synapse.dt_s))
     readings = round(window / (every * synapse.dt_s))
     place = Simulation(synapse, seed, replicate)
     place.run(readings * every // 2)

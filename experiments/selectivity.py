@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synapse_abm import Scenario, statistics, theory
+from synapse_abm.core.arithmetic import all_rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
@@ -113,7 +114,8 @@ class Curves:
 
 def _concentrations(drug: LigandRecord, count: int) -> list[float]:
     ks = [affinity_nM(drug, target) for target in TARGETS]
-    return [float(c) for c in np.geomspace(min(ks) / BEYOND, max(ks) * BEYOND, count)]
+    # Rounded, as powers differ in the last digit between processors.
+    return all_rounded(np.geomspace(min(ks) / BEYOND, max(ks) * BEYOND, count))
 
 
 def _result(

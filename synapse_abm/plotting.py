@@ -316,7 +316,7 @@ def _panel(panel: Axes, found: Any, kind: str) -> None:
         top = max(top, *(run.columns[at].max() for run in runs), it.formula or 0.0, it.exact or 0.0)
     _theory(panel, [found.measured[at] for at in here])
     panel.set_ylabel(
-        {"occupancy": "occupied", "free": "free\nmolecules", "flux": "carried (1/s)"}[kind]
+        {"occupancy": "occupied", "free": "free\nmolecules", "flux": "taken up (1/s)"}[kind]
     )
     if kind == "occupancy":
         percent(panel)
@@ -388,4 +388,4 @@ def _bars(panel: Axes, bars: Sequence[Any], label: str) -> None:
     low, high = min(bar.slowest for bar in bars), max(bar.fastest for bar in bars)
     panel.set_xlim(10 ** math.floor(math.log10(low / 1.5)), high * 30)
     panel.grid(visible=False, axis="y")
-    panel.set_xlabel(f"{label} ({bars[0].molecules:,} molecules, {bars[0].sites:,} sites)")
+    panel.set_xlabel(f"{label}\n({bars[0].molecules:,} molecules, {bars[0].sites:,} sites)")
