@@ -69,7 +69,7 @@ def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
     sim.check()
     sim.block(Exposure(0.0, 0.1))
     sim.check()
-    assert sim.places[1].state.store.totals[grid_kernels.R_RIVAL] == 0
+    assert sim.places[1].state.store.totals[grid_kernels.PAIR_R_RIVAL] == 0
     for place in sim.places:
         pairs = len(place.names.pairs)
         assert (place.state.store.events[: 3 * pairs].reshape(3, pairs)[:, :2] > 0)[:, 0].all()
