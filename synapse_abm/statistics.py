@@ -16,12 +16,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-type Array = NDArray[np.float64]
+from synapse_abm.core.arguments import instance
+from synapse_abm.core.arrays import (
+    MOST_WHOLE,
+    Array,
+    finite,
+    fraction,
+    nonnegative,
+    numbers,
+    one,
+    positive,
+    refused,
+    whole,
+)
 
 #: A series must be this many integrated correlation times long to be trusted at all.
 LEAST_TIMES = 50
 #: Each of its batches must be this many long; its standard error is then about 5 % too small.
 LEAST_TIMES_PER_BATCH = 5
+#: Most looks at a test.
+MOST_STAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +55,14 @@ class Estimate:
     dof: float = math.inf
 
     def __post_init__(self) -> None:
-        _require(math.isfinite(self.value), "value", self.value, "finite")
-        _require(self.se >= 0, "se", self.se, ">= 0")
-        _require(self.dof > 0, "dof", self.dof, "> 0")
+        one(finite, "value", self.value)
+        one(nonnegative, "se", self.se, infinite=True)
+        one(positive, "dof", self.dof, infinite=True)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Two-sided confidence interval (Student's t; normal for infinite ``dof``)."""
-        _require(0 < level < 1, "level", level, "in (0, 1)")
-        half = student_quantile(1 - level, self.dof) * self.se
+        outside = 1 - one(fraction, "level", level, above_zero=True, below_one=True)
+        half = student_quantile(outside, self.dof) * self.se
         return self.value - half, self.value + half
 
 
@@ -76,17 +90,13 @@ class TooShort(ValueError):
         return TooShort, (self.estimate, self.length, self.needed)
 
 
-def _require(good: bool, name: str, value: object, allowed: str) -> None:
-    if not good:
-        raise ValueError(f"{name} = {value} is not allowed; it must be {allowed}")
-
-
 def _series(name: str, values: ArrayLike, least: int) -> Array:
-    x = np.asarray(values, dtype=np.float64)
-    _require(x.ndim == 1, f"dimensions of {name}", x.ndim, "1")
-    _require(x.size >= least, f"length of {name}", x.size, f">= {least}")
-    _require(bool(np.isfinite(x).all()), name, x[~np.isfinite(x)][:1], "finite")
-    return x
+    x = numbers(name, values)
+    if x.ndim != 1:
+        raise refused(f"dimensions of {name}", x.ndim, "1")
+    if x.size < least:
+        raise refused(f"length of {name}", x.size, f">= {least}")
+    return finite(name, x)
 
 
 # --- error bars -----------------------------------------------------------------------------------
@@ -107,7 +117,7 @@ def from_replicates(values: ArrayLike, least: int = 2) -> Estimate:
     ValueError
         If there are fewer values, or one is not finite.
     """
-    x = _series("values", values, max(least, 2))
+    x = _series("values", values, max(whole("least", least), 2))
     return Estimate(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(x.size), x.size - 1)
 
 
@@ -137,8 +147,8 @@ def integrated_time(series: ArrayLike) -> float:
     if math.isnan(rho[0]):
         return math.inf
     pairs = rho[: rho.size // 2 * 2].reshape(-1, 2).sum(axis=1)
-    kept = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else pairs.size
-    return max(1.0, 2 * float(np.minimum.accumulate(pairs[:kept]).sum()) - 1)
+    lags = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else pairs.size
+    return max(1.0, 2 * float(np.minimum.accumulate(pairs[:lags]).sum()) - 1)
 
 
 def effective_sample_size(series: ArrayLike) -> float:
@@ -169,7 +179,7 @@ def batch_means(series: ArrayLike, batches: int = 10) -> Estimate:
     ValueError
         If the series has fewer than two samples per batch, or a value is not finite.
     """
-    _require(batches >= 2, "batches", batches, ">= 2")
+    batches = whole("batches", batches, 2)
     x = _series("series", series, 2 * batches)
     size = x.size // batches
     means = x[x.size - batches * size :].reshape(batches, size).mean(axis=1)
@@ -186,9 +196,8 @@ def batch_means(series: ArrayLike, batches: int = 10) -> Estimate:
 
 
 def _tail(false_alarm: float, tests: int) -> float:
-    _require(0 < false_alarm < 1, "false_alarm", false_alarm, "in (0, 1)")
-    _require(tests >= 1, "tests", tests, ">= 1")
-    return false_alarm / (2 * tests)
+    both = one(fraction, "false_alarm", false_alarm, above_zero=True, below_one=True)
+    return both / (2 * whole("tests", tests, 1))
 
 
 def normal_quantile(false_alarm: float, tests: int = 1) -> float:
@@ -206,7 +215,7 @@ def student_quantile(false_alarm: float, dof: float, tests: int = 1) -> float:
     """The same bound for Student's t with ``dof`` degrees of freedom (infinite: normal)."""
     from scipy.special import stdtrit
 
-    _require(dof > 0, "dof", dof, "> 0")
+    dof = one(positive, "dof", dof, infinite=True)
     if math.isinf(dof):
         return normal_quantile(false_alarm, tests)
     return -float(stdtrit(dof, _tail(false_alarm, tests)))
@@ -214,8 +223,8 @@ def student_quantile(false_alarm: float, dof: float, tests: int = 1) -> float:
 
 def z_score(estimate: float, exact: float, se: float) -> float:
     """(estimate - exact) / se; 0 for equal numbers, infinite for unequal ones without error."""
-    _require(se >= 0, "se", se, ">= 0")
-    difference = estimate - exact
+    se = one(nonnegative, "se", se, infinite=True)
+    difference = one(numbers, "estimate", estimate) - one(numbers, "exact", exact)
     if difference == 0:
         return 0.0
     return difference / se if se > 0 else math.copysign(math.inf, difference)
@@ -260,15 +269,16 @@ def chi_square(sample: ArrayLike, pmf: ArrayLike, least_expected: float = 10.0) 
         two bins.
     """
     values = _series("sample", sample, 1)
-    whole = (values >= 0) & (values == np.floor(values))
-    _require(bool(whole.all()), "sample", values[~whole][:1], "whole numbers >= 0")
-    observed, expected = _table(values.astype(np.int64), _law(pmf))
+    bad = values[(values < 0) | (values != np.floor(values))]
+    if bad.size:
+        raise refused("sample", bad[0], "whole numbers >= 0")
+    one(positive, "least_expected", least_expected, infinite=True)
+    observed, expected = _table(values, _law(pmf))
     if observed[expected == 0].any():
         return ChiSquare(math.inf, int(np.count_nonzero(expected)) - 1, 0.0)
     start = merged_bins(expected, least_expected)
-    _require(
-        start.size >= 2, "sample size", values.size, f"enough for two bins of {least_expected}"
-    )
+    if start.size < 2:
+        raise refused("sample size", values.size, f"enough for two bins of {least_expected}")
     seen, hoped = np.add.reduceat(observed, start), np.add.reduceat(expected, start)
     return _chi_square_result(float(((seen - hoped) ** 2 / hoped).sum()), start.size - 1)
 
@@ -283,15 +293,16 @@ def _law(pmf: ArrayLike) -> Array:
     """The law with a last entry for everything beyond its table."""
     p = _series("pmf", pmf, 1)
     total = float(p.sum())
-    _require(bool((p >= 0).all()) and total < 1 + 1e-9, "sum of pmf", total, "1, of parts >= 0")
+    if (p < 0).any() or total >= 1 + 1e-9:
+        raise refused("sum of pmf", total, "1, of parts >= 0")
     beyond = 1 - total
     return np.append(p, beyond if beyond > 1e-9 else 0.0)
 
 
-def _table(values: NDArray[np.int64], law: Array) -> tuple[Array, Array]:
+def _table(values: Array, law: Array) -> tuple[Array, Array]:
     """Observed and expected numbers of each value; those beyond the table share its last place."""
     last = law.size - 1
-    observed = np.bincount(np.minimum(values, last), minlength=law.size)
+    observed = np.bincount(np.minimum(values, last).astype(np.int64), minlength=law.size)
     return observed.astype(np.float64), values.size * law
 
 
@@ -300,14 +311,14 @@ def merged_bins(expected: ArrayLike, least: float = 10.0) -> NDArray[np.intp]:
 
     From the left; what remains at the right joins the last full bin.
     """
-    _require(least > 0, "least", least, "> 0")
-    starts, held = [0], 0.0
-    for i, e in enumerate(_series("expected", expected, 1)):
-        if held >= least:
+    least = one(positive, "least", least, infinite=True)
+    starts, filled = [0], 0.0
+    for i, number in enumerate(_series("expected", expected, 1)):
+        if filled >= least:
             starts.append(i)
-            held = 0.0
-        held += e
-    if held < least and len(starts) > 1:
+            filled = 0.0
+        filled += number
+    if filled < least and len(starts) > 1:
         starts.pop()
     return np.array(starts, dtype=np.intp)
 
@@ -340,16 +351,13 @@ def variance_test(sample: ArrayLike, variance: float, fourth_central_moment: flo
     variance, fourth_central_moment : float
         Exact sigma**2 and mu4 of one observation.
     """
-    x = _series("sample", sample, 2)
+    x, name = _series("sample", sample, 2), "fourth_central_moment"
     n = x.size
-    _require(variance >= 0, "variance", variance, ">= 0")
-    _require(
-        fourth_central_moment >= variance**2 * (1 - 1e-12),
-        "fourth_central_moment",
-        fourth_central_moment,
-        f">= variance**2 = {variance**2}",
-    )
-    spread = (fourth_central_moment - variance**2 * (n - 3) / (n - 1)) / n
+    variance = one(nonnegative, "variance", variance)
+    fourth, squared = one(finite, name, fourth_central_moment), variance * variance
+    if fourth < squared * (1 - 1e-12):
+        raise refused(name, fourth, f">= variance**2 = {squared}")
+    spread = (fourth - squared * (n - 3) / (n - 1)) / n
     return ZTest(float(x.var(ddof=1)), variance, math.sqrt(max(spread, 0.0)))
 
 
@@ -374,7 +382,7 @@ class Rule:
     tests : int
         Number of tests m that share the false-alarm rate.
     stages : int
-        Looks at each test, the last of which must decide.
+        Looks at each test, at most ``MOST_STAGES``; the last must decide.
     growth : int
         Factor between the sample sizes of successive stages.
     false_alarm : float
@@ -391,13 +399,15 @@ class Rule:
     false_pass: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("tests", "stages", "growth"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        most = {"tests": MOST_WHOLE, "stages": MOST_STAGES, "growth": MOST_WHOLE}
+        for name, limit in most.items():
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, limit))
         for name in ("false_alarm", "false_pass"):
-            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "in (0, 1)")
+            one(fraction, name, getattr(self, name), above_zero=True, below_one=True)
 
     def sizes(self, first: int) -> list[int]:
         """Sample sizes of the stages: first, growth * first, ..."""
+        first = whole("first", first)
         return [first * self.growth**stage for stage in range(self.stages)]
 
     def fail_bound(self, dof: float = math.inf) -> float:
@@ -436,10 +446,11 @@ def verdict(
     ValueError
         If the margin is not positive, the exact value not finite, or there is no such stage.
     """
-    rule = rule or Rule()
-    _require(math.isfinite(exact), "exact", exact, "finite")
-    _require(margin > 0, "margin", margin, "> 0")
-    _require(0 <= stage < rule.stages, "stage", stage, f"in 0..{rule.stages - 1}")
+    instance("estimate", estimate, Estimate)
+    rule = Rule() if rule is None else instance("rule", rule, Rule)
+    exact, margin = one(finite, "exact", exact), one(positive, "margin", margin, infinite=True)
+    if whole("stage", stage) >= rule.stages:
+        raise refused("stage", stage, f"in 0..{rule.stages - 1}")
     off = abs(estimate.value - exact)
     blind = estimate.se == 0 and math.isfinite(estimate.dof) and off > 0
     if not blind and off > rule.fail_bound(estimate.dof) * estimate.se:
@@ -476,9 +487,9 @@ def chances(rule: Rule, bias: float, margin: float, first_se: float) -> Chances:
     The density of the estimate, among sequences not yet decided, is carried from look to look on a
     grid (trapezoid rule; good to about 1e-6).
     """
-    _require(margin > 0, "margin", margin, "> 0")
-    _require(first_se > 0, "first_se", first_se, "> 0")
-    se, passed, failed = first_se, 0.0, 0.0
+    instance("rule", rule, Rule)
+    margin, bias = one(positive, "margin", margin, infinite=True), one(finite, "bias", bias)
+    se, passed, failed = one(positive, "first_se", first_se), 0.0, 0.0
     x = bias + np.linspace(-9, 9, 801) * se
     density = _normal(x, bias, se)
     for stage in range(rule.stages):
@@ -499,5 +510,5 @@ def chances(rule: Rule, bias: float, margin: float, first_se: float) -> Chances:
 
 
 def _normal(x: Array, mean: float | Array, sd: float) -> Array:
-    found: Array = np.exp(-0.5 * ((x - mean) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
-    return found
+    density: Array = np.exp(-0.5 * ((x - mean) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
+    return density

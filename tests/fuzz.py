@@ -333,9 +333,9 @@ def _calls() -> tuple[tuple[Callable[..., Any], dict[str, Any]], ...]:
         "concentration_nM": constant(1.0),
     }))  # fmt: skip
     for module in (statistics, theory):
-        for name in getattr(module, "__all__", ()) or sorted(vars(module)):
-            function = getattr(module, name)
-            if inspect.isfunction(function) and function.__module__.startswith("synapse_abm"):
+        for name, function in sorted(vars(module).items()):
+            own = getattr(function, "__module__", "").startswith(module.__name__)
+            if own and inspect.isfunction(function) and not name.startswith("_"):
                 named.append((function, _usual(function)))
     return tuple(named)
 

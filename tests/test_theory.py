@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -926,6 +926,22 @@ RATES = theory.TransportRates(1.0, 1.0, 1.0)
         (lambda: theory.JointLaw(("A",), np.array([[1.0]])), "2 axes for the names"),
         (lambda: theory.closed_law(1, 1, 1.0).central_moment(-1), "order = -1"),
         (lambda: theory.closed_competition_law(1, 1, 1, 1, 1).mean("C"), "no count 'C'"),
+        (lambda: theory.occupancy(True, 1.0), "concentration = True"),
+        (lambda: theory.occupancy(["1"], 1.0), r"concentration = \['1'\]"),
+        (lambda: theory.occupancy(10**400, 1.0), "concentration = a whole number of about 401"),
+        (lambda: theory.occupancy([1.0, 2.0], [1.0] * 3), r"shapes of .*kd \(3,\)"),
+        (lambda: theory.open_law(3, cast(Any, [0.5, 0.5])), "p = .* one number"),
+        (lambda: theory.open_law(10**9, 0.5), "sites = 1000000000 .* <= 4000000"),
+        (lambda: theory.open_law(10**400, 0.5), "sites = a whole number of about 401 digits"),
+        (lambda: theory.open_law(cast(Any, "3"), 0.5), "sites = '3'"),
+        (lambda: theory.closed_law(10**9, 10**9, 1.0), "sites and ligands = 1000000000"),
+        (lambda: theory.closed_competition_law(10**9, 9999, 9999, 1.0, 1.0), "sites, a and b"),
+        (lambda: theory.closed_cycle(cast(Any, 1.5), 1, 1, 1, 1.0), "rates = 1.5"),
+        (lambda: theory.closed_cycle(RATES, 99, 9999, 1, 1.0), "arguments lead to over"),
+        (lambda: theory.immigration_death(1.0, 1.0, 1.0, reset=cast(Any, 1.5)), "reset = 1.5"),
+        (lambda: theory.burst_load(1e300, 1.0), "mean_load = 1e.300"),
+        (lambda: theory.drug_apparent_kd(1.0, -1.0, 1.0), "substrate = -1.0"),
+        (lambda: theory.closed_transient_law(1e30, 2, 2, 1.0, 1.0), "t = 1e.30 .* events"),
     ],
 )
 def test_bad_input_is_refused_by_name(call: Callable[[], object], complaint: str) -> None:
@@ -937,7 +953,8 @@ def test_importing_theory_is_quick_and_loads_nothing_else() -> None:
     script = (
         "import sys, synapse_abm.theory\n"
         "print(*(m for m in sys.modules if m.split('.')[0] in ('scipy', 'mesa', 'numba')"
-        " or m.startswith('synapse_abm.') and not m.startswith('synapse_abm.theory')))"
+        " or m.startswith('synapse_abm.')"
+        " and not m.startswith(('synapse_abm.theory', 'synapse_abm.core'))))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -336,18 +336,19 @@ def test_a_verdict_turned_round_would_be_caught(some: list[Comparison]) -> None:
 
 
 BUGS = {
-    "serotonin left out": ('(1 + given["serotonin_nM"] / given["km_nM"])', "1.0"),
-    "Kd in the place of Km": ('/ given["km_nM"])', '/ given["kd_nM"])'),
+    "serotonin left out": ("(1 + load)", "1.0"),
+    "Kd in the place of Km": ('/ checked["km_nM"]', '/ checked["kd_nM"]'),
     "the quadratic for the law": ("exact, sd = _closed(number, total, affinity)",
                                   "exact, sd = morrison_mean(number, total, affinity) / number, 0"),
-    "Kd without serotonin in the law": ("1 / (apparent * per_nM)", '1 / (given["kd_nM"] * per_nM)'),
+    "Kd without serotonin in the law": ("1 / (apparent * per_nM)",
+                                        '1 / (checked["kd_nM"] * per_nM)'),
     "a drug in surroundings counted as copies": ("c = total / per_nM", "c = total / number"),
-    "serotonin in the hyperbola": ('occupancy(c, given["kd_nM"])', "occupancy(c, apparent)"),
+    "serotonin in the hyperbola": ('occupancy(c, checked["kd_nM"])', "occupancy(c, apparent)"),
     "only errors above zero count": ("abs(error) <= tolerance", "error <= tolerance"),
     "a tolerance in hundredths taken for ones": ("abs(error) <= tolerance",
                                                  "abs(error) <= 100 * tolerance"),
-    "the last that holds for the simplest": ("for each in judged if",
-                                             "for each in judged[::-1] if"),
+    "the last that holds for the simplest": ("for formula in judged if",
+                                             "for formula in judged[::-1] if"),
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from synapse_abm.theory._check import Array, nonnegative
+from synapse_abm.core.arrays import Array, nonnegative, one, refused
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Largest chain whose generator is treated as a full matrix (8 MB at 1000 states).
 FULL_MATRIX_STATES = 1200
+#: Largest chain that is explored: Python and sparse LU take seconds for it.
+MOST_STATES = 50_000
+#: Most events per state of a transient: the exponential of its matrix errs by 2e-16 of them.
+MOST_EVENTS = 1e12
 
 type State = tuple[int, ...]
 
@@ -44,13 +48,21 @@ class Chain:
 
 
 def explore(start: State, moves: Callable[[State], Iterable[Move]]) -> Chain:
-    """The chain of all states that ``start`` leads to; moves of rate zero are not followed."""
+    """The chain of all states that ``start`` leads to; moves of rate zero are not followed.
+
+    Raises
+    ------
+    ValueError
+        If there are more than ``MOST_STATES``.
+    """
     from scipy.sparse import csr_array
 
     index = {start: 0}
     rows: list[tuple[int, int, float, bool]] = []
     queue = [start]
     for state in queue:  # grows while it is read: breadth first
+        if len(queue) > MOST_STATES:
+            raise ValueError(f"the arguments lead to over {MOST_STATES} states; give fewer copies")
         for to, rate, counted in moves(state):
             if rate > 0:
                 if to not in index:
@@ -114,6 +126,8 @@ def sparse_null(chain: Chain) -> Array:
     rest = np.flatnonzero(np.arange(n) != pin)
     rows = balance[rest]
     weight[rest] = spsolve(rows[:, rest], -rows[:, [pin]].toarray()[:, 0])
+    if not np.isfinite(weight).all():
+        raise ValueError("the rates among the arguments differ by too much to be balanced")
     return np.maximum(weight, 0.0)
 
 
@@ -129,7 +143,10 @@ def _exp(chain: Chain, t: float) -> Array:
     n = len(chain.states)
     if n > FULL_MATRIX_STATES:
         raise ValueError(f"{n} states are too many for a transient; at most {FULL_MATRIX_STATES}")
-    full: Array = expm(chain.generator.toarray() * float(nonnegative("t", t)))
+    generator, time = chain.generator.toarray(), one(nonnegative, "t", t)
+    if not time * np.abs(generator).max() <= MOST_EVENTS:
+        raise refused("t", t, f"short enough for {MOST_EVENTS:g} events per state")
+    full: Array = expm(generator * time)
     return full
 
 

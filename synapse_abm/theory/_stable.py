@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from synapse_abm.theory._check import Array
+from synapse_abm.core.arrays import Array
 
 
 def decay_average(x: Array) -> Array:
@@ -19,7 +19,7 @@ def pair_average(x: Array) -> Array:
     # rounding there (the first dropped term is 2 x**7 / 9!).
     series = 1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6 * (1 - x / 7 * (1 - x / 8)))))
     safe = np.where(x < 0.05, 1.0, x)
-    return np.where(x < 0.05, series, 2 * (safe + np.expm1(-safe)) / safe**2)[()]
+    return np.where(x < 0.05, series, 2 * (1 + np.expm1(-safe) / safe) / safe)[()]
 
 
 def sinh_excess(x: Array) -> Array:

@@ -11,16 +11,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, fraction, nonnegative, positive, whole
+from synapse_abm.core.arrays import Array, broadcasting, fraction, nonnegative, positive, whole
 from synapse_abm.theory._stable import pair_average, sinh_excess
 
 
+@broadcasting
 def zero_frequency_noise(p: ArrayLike, tau: ArrayLike) -> Array:
     """Noise of one site at zero frequency, lim T Var(time average) = 2 p (1 - p) tau (s)."""
     q = fraction("p", p)
     return 2 * q * (1 - q) * positive("tau", tau)
 
 
+@broadcasting
 def time_average_variance(window: ArrayLike, sites: int, p: ArrayLike, tau: ArrayLike) -> Array:
     """Variance of the occupancy averaged over a stationary window T.
 
@@ -52,6 +54,7 @@ def _snapshot_factor(n: int, x: Array) -> Array:
     return (2 / n * sinh_excess(x) + pair_average(n * x)) / sinhc**2
 
 
+@broadcasting
 def snapshot_mean_variance(
     n: int, spacing: ArrayLike, sites: int, p: ArrayLike, tau: ArrayLike
 ) -> Array:
@@ -67,6 +70,7 @@ def snapshot_mean_variance(
     return q * (1 - q) / whole("sites", sites, 1) * _snapshot_factor(whole("n", n, 1), x)
 
 
+@broadcasting
 def effective_snapshots(n: int, spacing: ArrayLike, tau: ArrayLike) -> Array:
     """Number of independent snapshots worth as much as ``n`` of them ``spacing`` (s) apart.
 
@@ -76,6 +80,7 @@ def effective_snapshots(n: int, spacing: ArrayLike, tau: ArrayLike) -> Array:
     return 1 / _snapshot_factor(whole("n", n, 1), x)
 
 
+@broadcasting
 def effective_window(window: ArrayLike, tau: ArrayLike) -> Array:
     """Number of independent snapshots worth as much as a continuous average over ``window`` (s).
 

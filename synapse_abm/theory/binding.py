@@ -9,15 +9,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, fraction, nonnegative, positive, whole
+from synapse_abm.core.arrays import (
+    MOST_TABLED,
+    Array,
+    broadcasting,
+    finite,
+    fraction,
+    nonnegative,
+    one,
+    positive,
+    whole,
+)
 from synapse_abm.theory.law import Law, law_from_ratios
 
+#: Sites whose transient law is tabled: two binomial tables are folded.
+MOST_FOLDED = 100_000
 
+
+@broadcasting
 def dissociation_constant(kon: ArrayLike, koff: ArrayLike) -> Array:
     """K_d = k_off / k_on, a concentration (nM); arguments broadcast."""
     return nonnegative("koff", koff) / positive("kon", kon)
 
 
+@broadcasting
 def occupancy(concentration: ArrayLike, kd: ArrayLike) -> Array:
     """Probability that a site is bound at equilibrium: the hyperbola C / (C + K_d).
 
@@ -43,6 +58,7 @@ def occupancy(concentration: ArrayLike, kd: ArrayLike) -> Array:
     return c / (c + k)
 
 
+@broadcasting
 def concentration_for_occupancy(wanted: ArrayLike, kd: ArrayLike) -> Array:
     """Concentration that occupies a fraction ``wanted`` of the sites: K_d p / (1 - p).
 
@@ -52,17 +68,22 @@ def concentration_for_occupancy(wanted: ArrayLike, kd: ArrayLike) -> Array:
     return k * p / (1 - p)
 
 
+@broadcasting
 def observed_rate(concentration: ArrayLike, kon: ArrayLike, koff: ArrayLike) -> Array:
     """Relaxation rate towards equilibrium, k_obs = k_on C + k_off (1/s); arguments broadcast."""
     c = nonnegative("concentration", concentration)
     return nonnegative("kon", kon) * c + nonnegative("koff", koff)
 
 
+@broadcasting
 def relaxation_time(concentration: ArrayLike, kon: ArrayLike, koff: ArrayLike) -> Array:
     """Relaxation time tau = 1 / k_obs (s), also the correlation time of a site's state."""
-    return 1 / positive("k_obs", observed_rate(concentration, kon, koff))
+    return 1 / positive(
+        "kon x concentration + koff = k_obs", observed_rate(concentration, kon, koff)
+    )
 
 
+@broadcasting
 def occupancy_at(t: ArrayLike, p: ArrayLike, k_obs: ArrayLike, p0: ArrayLike = 0.0) -> Array:
     """Probability that a site is bound at time ``t``: p + (p0 - p) exp(-k_obs t).
 
@@ -82,7 +103,7 @@ def occupancy_at(t: ArrayLike, p: ArrayLike, k_obs: ArrayLike, p0: ArrayLike = 0
 
 def open_law(sites: int, p: float) -> Law:
     """Law of the number of bound sites, Binomial(sites, p): mean N p, variance N p (1 - p)."""
-    n, q = whole("sites", sites), float(fraction("p", p))
+    n, q = whole("sites", sites, most=MOST_TABLED), one(fraction, "p", p)
     if q == 1:
         return Law(np.eye(n + 1)[n])
     b = np.arange(n, dtype=np.float64)
@@ -99,18 +120,21 @@ def open_transient_law(t: float, sites: int, bound: int, p: float, k_obs: float)
     ValueError
         If ``bound`` exceeds ``sites``, or a rate, time or probability is out of range.
     """
-    n = whole("sites", sites)
+    n = whole("sites", sites, most=MOST_FOLDED)
     b = whole("bound", bound, most=n)
-    kept = open_law(b, float(occupancy_at(t, p, k_obs, 1.0)))
-    gained = open_law(n - b, float(occupancy_at(t, p, k_obs, 0.0)))
-    return Law(np.convolve(kept.pmf, gained.pmf))
+    time, end = one(nonnegative, "t", t), one(fraction, "p", p)
+    rate = one(nonnegative, "k_obs", k_obs)
+    old = open_law(b, float(occupancy_at(time, end, rate, 1.0)))
+    new = open_law(n - b, float(occupancy_at(time, end, rate, 0.0)))
+    return Law(np.convolve(old.pmf, new.pmf))
 
 
+@broadcasting
 def bound_autocovariance(lag: ArrayLike, sites: int, p: ArrayLike, tau: ArrayLike) -> Array:
     """Stationary autocovariance of the number of bound sites, N p (1 - p) exp(-|lag| / tau).
 
     ``lag`` in s, of either sign; ``tau`` the relaxation time in s.
     """
     q = fraction("p", p)
-    u = nonnegative("|lag|", np.abs(lag))
+    u = np.abs(finite("lag", lag))
     return whole("sites", sites) * q * (1 - q) * np.exp(-u / positive("tau", tau))

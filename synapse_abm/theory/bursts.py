@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synapse_abm.core.arrays import nonnegative, one, positive, refused, whole
 from synapse_abm.theory._chain import Chain, sparse_null
-from synapse_abm.theory._check import nonnegative, positive, whole
 
 #: Standard deviations and batches above the mean at which the free count is cut off. What lies
 #: beyond is less than 1e-8 in every case tested.
@@ -76,14 +76,18 @@ def burst_competition(
     from scipy.sparse import coo_array, csr_array
 
     size = whole("batch", batch, 1)
-    f, gamma = float(nonnegative("batch_rate", batch_rate)), float(positive("clearance", clearance))
-    on, off = float(nonnegative("kon_pair", kon_pair)), float(nonnegative("koff", koff))
-    cat = float(nonnegative("kcat", kcat))
-    a, d = float(positive("drug_on", drug_on)), float(positive("drug_off", drug_off))
+    f, gamma = one(nonnegative, "batch_rate", batch_rate), one(positive, "clearance", clearance)
+    on, off = one(nonnegative, "kon_pair", kon_pair), one(nonnegative, "koff", koff)
+    cat = one(nonnegative, "kcat", kcat)
+    a, d = one(positive, "drug_on", drug_on), one(positive, "drug_off", drug_off)
     mean = f * size / gamma
-    top = math.ceil(mean + _SDS * math.sqrt(mean * (size + 1) / 2 + 1) + _BATCHES * size)
-    if top > MOST_FREE:
-        raise ValueError(f"free counts up to {top} would be needed; at most {MOST_FREE} are tabled")
+    highest = mean + _SDS * math.sqrt(mean * (size + 1) / 2 + 1) + _BATCHES * size
+    if highest > MOST_FREE:
+        raise ValueError(
+            f"batch = {size} with batch_rate / clearance = {f / gamma:g} needs a table of free "
+            f"counts up to {highest:.3g}; at most {MOST_FREE} are tabled"
+        )
+    top = math.ceil(highest)
     n = np.arange(top + 1)
     empty, held, drug = 3 * n, 3 * n + 1, 3 * n + 2
     moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = [
@@ -129,12 +133,16 @@ def burst_load(mean_load: float, burst_load: float) -> float:
     Raises
     ------
     ValueError
-        If a load is not finite and > 0.
+        If a load is not from 1e-15 to 1e15, where the integral has its digits.
     """
     from scipy.integrate import quad
     from scipy.special import exp1
 
-    mean, x = float(positive("mean_load", mean_load)), float(positive("burst_load", burst_load))
+    mean, x = one(positive, "mean_load", mean_load), one(positive, "burst_load", burst_load)
+
+    for name, load in (("mean_load", mean), ("burst_load", x)):
+        if not 1e-15 <= load <= 1e15:
+            raise refused(name, load, "from 1e-15 to 1e15")
 
     def ein(z: float) -> float:
         if z < 1e-3:

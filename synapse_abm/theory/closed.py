@@ -9,9 +9,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from synapse_abm.core.arrays import (
+    MOST_TABLED,
+    Array,
+    broadcasting,
+    finite,
+    nonnegative,
+    one,
+    positive,
+    whole,
+)
 from synapse_abm.theory._chain import Chain, Move, State, explore, propagate
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
 from synapse_abm.theory.law import Law, law_from_ratios
+
+#: Copies of the rarer partner for which all relaxation rates are worked out: grows as the square.
+MOST_RELAXING = 10_000
 
 
 def closed_law(sites: int, ligands: int, affinity: float) -> Law:
@@ -30,7 +42,8 @@ def closed_law(sites: int, ligands: int, affinity: float) -> Law:
     Raises
     ------
     ValueError
-        If a copy number is not whole, or anything is negative or NaN.
+        If a copy number is not whole, or anything is negative or NaN, or the law would have more
+        than ``MOST_TABLED`` entries.
 
     Notes
     -----
@@ -38,11 +51,13 @@ def closed_law(sites: int, ligands: int, affinity: float) -> Law:
     the quadratic equation for the mean (`morrison_mean`) is this one without the variance.
     """
     r, n = whole("sites", sites), whole("ligands", ligands)
-    k = float(nonnegative("affinity", affinity))
-    b = np.arange(min(r, n), dtype=np.float64)
+    k = one(nonnegative, "affinity", affinity)
+    most = whole("the smaller of sites and ligands", min(r, n), most=MOST_TABLED)
+    b = np.arange(most, dtype=np.float64)
     return law_from_ratios(k * (r - b) * (n - b) / (b + 1))
 
 
+@broadcasting
 def morrison_mean(sites: ArrayLike, ligands: ArrayLike, affinity: ArrayLike) -> Array:
     """Mean-field amount of complex, the root of K (R - m)(L - m) = m.
 
@@ -94,6 +109,7 @@ def closed_transient_law(
     return Law(pmf)
 
 
+@broadcasting
 def mass_action_transient(
     t: ArrayLike,
     sites: ArrayLike,
@@ -110,10 +126,11 @@ def mass_action_transient(
     r, n = nonnegative("sites", sites), nonnegative("ligands", ligands)
     kon, k0 = positive("kon_pair", kon_pair), positive("koff", koff)
     b0 = nonnegative("bound", bound)
-    low = morrison_mean(r, n, kon / k0)
+    low = morrison_mean(r, n, finite("kon_pair / koff", kon / k0))
     high = r + n + k0 / kon - low  # the two roots sum to R + L + 1/K
     left = (b0 - low) * np.exp(-kon * (high - low) * nonnegative("t", t))
-    return low + (high - low) * left / (high - b0 + left)
+    amount: Array = low + (high - low) * left / (high - b0 + left)
+    return amount
 
 
 def closed_relaxation_rate(sites: int, ligands: int, kon_pair: float, koff: float) -> float:
@@ -127,9 +144,11 @@ def closed_relaxation_rate(sites: int, ligands: int, kon_pair: float, koff: floa
     from scipy.linalg import eigvalsh_tridiagonal
 
     r, n = whole("sites", sites, 1), whole("ligands", ligands, 1)
-    kon, k0 = float(positive("kon_pair", kon_pair)), float(positive("koff", koff))
-    b = np.arange(min(r, n) + 1, dtype=np.float64)
+    kon, k0 = one(positive, "kon_pair", kon_pair), one(positive, "koff", koff)
+    most = whole("the smaller of sites and ligands", min(r, n), most=MOST_RELAXING)
+    b = np.arange(most + 1, dtype=np.float64)
     up, down = kon * (r - b) * (n - b), k0 * b
     # Detailed balance makes the generator similar to this symmetric matrix.
+    finite("kon_pair x sites x ligands + koff", up + down)
     spectrum = eigvalsh_tridiagonal(up + down, -np.sqrt(up[:-1] * down[1:]))
     return float(np.sort(spectrum)[1])

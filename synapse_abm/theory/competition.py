@@ -11,10 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, fraction, nonnegative, positive, whole
+from synapse_abm.core.arrays import (
+    MOST_TABLED,
+    Array,
+    broadcasting,
+    finite,
+    fraction,
+    nonnegative,
+    one,
+    positive,
+    refused,
+    whole,
+)
 from synapse_abm.theory.law import JointLaw
 
 
+@broadcasting
 def gaddum(
     concentration: ArrayLike, kd: ArrayLike, competitor: ArrayLike, kd_competitor: ArrayLike
 ) -> Array:
@@ -30,6 +42,7 @@ def gaddum(
     return a / (a + apparent_kd(kd, competitor, kd_competitor))
 
 
+@broadcasting
 def apparent_kd(kd: ArrayLike, competitor: ArrayLike, kd_competitor: ArrayLike) -> Array:
     """Concentration for half occupancy beside a competitor: K_A (1 + B / K_B).
 
@@ -39,6 +52,7 @@ def apparent_kd(kd: ArrayLike, competitor: ArrayLike, kd_competitor: ArrayLike) 
     return positive("kd", kd) * (1 + b / positive("kd_competitor", kd_competitor))
 
 
+@broadcasting
 def cheng_prusoff_ic50(ki: ArrayLike, label: ArrayLike, kd_label: ArrayLike) -> Array:
     """Competitor concentration that halves the label's occupancy: IC50 = K_i (1 + A / K_A).
 
@@ -52,6 +66,7 @@ def cheng_prusoff_ic50(ki: ArrayLike, label: ArrayLike, kd_label: ArrayLike) -> 
     return positive("ki", ki) * (1 + a / positive("kd_label", kd_label))
 
 
+@broadcasting
 def cheng_prusoff_ki(ic50: ArrayLike, label: ArrayLike, kd_label: ArrayLike) -> Array:
     """K_i of a competitor from its measured IC50: IC50 / (1 + A / K_A)."""
     a = nonnegative("label", label)
@@ -75,7 +90,11 @@ class OpenCompetition:
 
     def __post_init__(self) -> None:
         whole("sites", self.sites)
-        fraction("sum of p", fraction("p", self.p).sum())
+        p = fraction("p", self.p)
+        if p.ndim != 1:
+            raise refused("dimensions of p", p.ndim, "1")
+        fraction("sum of p", p.sum())
+        object.__setattr__(self, "p", p)
 
     @property
     def p_free(self) -> float:
@@ -93,6 +112,7 @@ class OpenCompetition:
         return self.sites * (np.diag(self.p) - np.outer(self.p, self.p))
 
 
+@broadcasting
 def open_competition(sites: int, concentrations: ArrayLike, kds: ArrayLike) -> OpenCompetition:
     """Sites shared by clamped ligands, cell probabilities (C_i / K_i) / (1 + sum C_j / K_j).
 
@@ -103,7 +123,8 @@ def open_competition(sites: int, concentrations: ArrayLike, kds: ArrayLike) -> O
     concentrations, kds : array_like, shape (ligands,)
         Concentrations and dissociation constants in one unit.
     """
-    x = np.atleast_1d(nonnegative("concentrations", concentrations) / positive("kds", kds))
+    ratios = nonnegative("concentrations", concentrations) / positive("kds", kds)
+    x = np.atleast_1d(finite("concentrations / kds", ratios))
     return OpenCompetition(whole("sites", sites), x / (1 + x.sum()))
 
 
@@ -127,10 +148,13 @@ def closed_competition_law(
         If a copy number is not whole, or anything is negative or NaN.
     """
     r, na, nb = whole("sites", sites), whole("a", a), whole("b", b)
-    ka, kb = nonnegative("affinity_a", affinity_a), nonnegative("affinity_b", affinity_b)
+    ka = one(nonnegative, "affinity_a", affinity_a)
+    kb = one(nonnegative, "affinity_b", affinity_b)
+    pairs = (min(r, na) + 1) * (min(r, nb) + 1)
+    whole("numbers bound together, from sites, a and b", pairs, most=MOST_TABLED)
     log_a = _log_subsets(min(r, na), na, ka)
     log_b = _log_subsets(min(r, nb), nb, kb)
-    log_sites = _log_products(r - np.arange(r, dtype=np.float64))  # R! / (R - n)!
+    log_sites = _log_products(r - np.arange(min(r, na + nb), dtype=np.float64))  # R! / (R - n)!
     bound = np.arange(log_a.size)[:, None] + np.arange(log_b.size)
     log_w = log_a[:, None] + log_b + log_sites[np.minimum(bound, r)]
     weight = np.where(bound <= r, np.exp(log_w - log_w[bound <= r].max()), 0.0)
@@ -143,12 +167,13 @@ def _log_products(factors: Array) -> Array:
         return np.concatenate([[0.0], np.cumsum(np.log(factors))])
 
 
-def _log_subsets(most: int, copies: int, affinity: Array) -> Array:
+def _log_subsets(most: int, copies: int, affinity: float) -> Array:
     """Logarithms of C(copies, n) affinity**n for n = 0..most."""
     n = np.arange(most, dtype=np.float64)
     return _log_products(affinity * (copies - n) / (n + 1))
 
 
+@broadcasting
 def wang_mean_field(sites: float, amounts: ArrayLike, affinities: ArrayLike) -> Array:
     """Mean-field amounts bound when depleted ligands compete for one site.
 
@@ -173,12 +198,12 @@ def wang_mean_field(sites: float, amounts: ArrayLike, affinities: ArrayLike) -> 
     """
     from scipy.optimize import brentq
 
-    r = float(positive("sites", sites))
+    r = one(positive, "sites", sites)
     n = np.atleast_1d(nonnegative("amounts", amounts))
     k = np.atleast_1d(nonnegative("affinities", affinities))
 
     def excess(x: float) -> float:
         return float(x + (n * k * x / (1 + k * x)).sum() - r)
 
-    x = float(brentq(excess, 0.0, r, xtol=1e-15 * r, rtol=1e-15))
+    x = float(brentq(excess, 0.0, r, xtol=max(1e-15 * r, 5e-324), rtol=1e-15))
     return n * k * x / (1 + k * x)

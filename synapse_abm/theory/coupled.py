@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from synapse_abm.core.arguments import instance
+from synapse_abm.core.arrays import Array, fraction, nonnegative, one, positive, refused, whole
 from synapse_abm.theory._chain import (
+    MOST_STATES,
     Chain,
     Counting,
     Move,
@@ -21,7 +24,6 @@ from synapse_abm.theory._chain import (
     propagate,
     stationary,
 )
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
 from synapse_abm.theory.law import JointLaw, Law
 from synapse_abm.theory.transport import TransportRates
 
@@ -99,7 +101,8 @@ def closed_cycle(
     ValueError
         If a count is not whole or a rate is out of range.
     """
-    back = float(positive("k_recycle", k_recycle))
+    instance("rates", rates, TransportRates)
+    back = one(positive, "k_recycle", k_recycle)
     chain = _closed_chain(rates, *_copies(transporters, substrates, drugs), back)
     return _solve(chain, ("TS", "TD", "S_in"))
 
@@ -132,7 +135,7 @@ class Clearance:
         """Law of the number taken up by time ``t`` (s); its last entry is P(all inside)."""
         start = np.zeros(len(self._chain.states))
         start[0] = 1.0
-        law = propagate(self._chain, start, float(nonnegative("t", t)))
+        law = propagate(self._chain, start, one(nonnegative, "t", t))
         return _table(self._chain, law, ("TS", "TD", "S_in")).marginal("S_in")
 
 
@@ -148,6 +151,7 @@ def clearance(
     ValueError
         If a count is not whole, or there are no transporters.
     """
+    instance("rates", rates, TransportRates)
     copies = _copies(whole("transporters", transporters, 1), substrates, drugs)
     chain = _closed_chain(rates, *copies, 0.0)
     cleared = np.array([inside == copies[1] for _, _, inside in chain.states])
@@ -218,13 +222,17 @@ def drained_pool(
     """
     from scipy.stats import poisson
 
-    arrival = float(positive("arrival_rate", arrival_rate))
-    leave = float(positive("exit_rate", exit_rate))
+    instance("rates", rates, TransportRates)
+    arrival = one(positive, "arrival_rate", arrival_rate)
+    leave = one(positive, "exit_rate", exit_rate)
     n = whole("transporters", transporters)
+    tail = one(fraction, "tail", tail, above_zero=True, below_one=True)
     if largest_pool is None:
+        if arrival / leave > MOST_STATES:
+            raise refused("arrival_rate / exit_rate", arrival / leave, f"<= {MOST_STATES}")
         largest_pool = n + int(poisson.isf(tail * 1e-3, arrival / leave)) + 1
     most = whole("largest_pool", largest_pool, 1)
-    chain = _pool_chain(rates, n, arrival, leave, float(nonnegative("drug", drug)), most)
+    chain = _pool_chain(rates, n, arrival, leave, one(nonnegative, "drug", drug), most)
     solved = _solve(chain, ("S", "TS", "TD"))
     cut = float(solved.law.marginal("S").pmf[-1])
     if cut > tail:
@@ -253,12 +261,14 @@ def drained_pool_mean_field(
 
     The positive root of a quadratic; fluctuations, which raise the exact <S>, are ignored.
     """
-    arrival = float(positive("arrival_rate", arrival_rate))
-    leave = float(positive("exit_rate", exit_rate))
-    most = rates.kcat * float(nonnegative("transporters", transporters))
-    half = rates.km * (1 + float(nonnegative("drug", drug)) / rates.ki)
+    instance("rates", rates, TransportRates)
+    arrival = one(positive, "arrival_rate", arrival_rate)
+    leave = one(positive, "exit_rate", exit_rate)
+    holders = one(nonnegative, "transporters", transporters)
+    most = rates.kcat * holders
+    half = rates.km * (1 + one(nonnegative, "drug", drug) / rates.ki)
     linear = leave * half + most - arrival
-    root = float(np.sqrt(linear**2 + 4 * leave * arrival * half))
+    root = float(np.hypot(linear, 2 * np.sqrt(leave * arrival * half)))
     # Of the two forms of the root, the one whose terms have equal signs.
     free = 2 * arrival * half / (linear + root) if linear > 0 else (root - linear) / (2 * leave)
-    return PoolMeanField(free, transporters * free / (half + free))
+    return PoolMeanField(free, holders * free / (half + free))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synapse_abm.theory._check import Array, nonnegative, whole
+from synapse_abm.core.arrays import Array, fraction, nonnegative, one, positive, refused, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class UniformTissue:
     drug_off: float = 0.0
 
     def __post_init__(self) -> None:
-        whole("width", self.width, 1)
-        whole("height", self.height, 1)
+        for name in ("width", "height"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
         for name in ("hops_per_s", "sites", "kon_pair", "koff", "kcat", "loss_per_s", "drug_on",
                      "drug_off"):  # fmt: skip
-            nonnegative(name, getattr(self, name))
+            one(nonnegative, name, getattr(self, name))
 
     def burst(
         self, dt: float, steps: int, released: ArrayLike, pulses: Sequence[int], held: float,
@@ -86,23 +86,27 @@ class UniformTissue:
         -------
         array, shape (steps,)
         """
-        where, each = np.asarray(spot, dtype=bool), np.asarray(released, dtype=np.float64)
         shape = (self.height, self.width)
+        where, batch = np.asarray(spot, dtype=bool), nonnegative("released", released)
+        for name, array in (("spot", where), ("released", batch)):
+            if array.shape != shape:
+                raise refused(f"shape of {name}", array.shape, f"{shape}")
+        dt = one(positive, "dt", dt)
         state = np.zeros((3, *shape))
-        state[2] = held * self.sites
-        decay, times = self._hop(dt), set(pulses)
-        found = np.empty(steps)
-        for step in range(steps):
+        state[2] = one(fraction, "held", held) * self.sites
+        decay, times = self._hop(dt), {whole("pulses", pulse) for pulse in pulses}
+        free = np.empty(whole("steps", steps))
+        for step in range(free.size):
             if state[0].any():
                 state[0] = np.fft.irfft2(np.fft.rfft2(state[0]) * decay, s=shape)
             if step in times:
                 state = self._react(state, dt / 2)
-                state[0] += each
+                state[0] += batch
                 state = self._react(state, dt / 2)
             else:
                 state = self._react(state, dt)
-            found[step] = state[0][where].sum()
-        return found
+            free[step] = state[0][where].sum()
+        return free
 
     def _hop(self, dt: float) -> Array:
         """Factors of the Fourier modes over a step."""

@@ -21,11 +21,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from synapse_abm.theory._check import nonnegative, positive, whole
+from synapse_abm.core.arrays import nonnegative, one, positive, refused, whole
+from synapse_abm.core.errors import shown
 from synapse_abm.theory.binding import occupancy
 from synapse_abm.theory.closed import closed_law, morrison_mean
 
@@ -33,6 +32,8 @@ from synapse_abm.theory.closed import closed_law, morrison_mean
 PER_NM_UM3 = 0.602214076
 #: Copies of the rarer partner up to which the law is tabled; beyond, its mean is expanded.
 TABLED_COPIES = 1_000_000
+#: Limits of volumes and concentrations: products and quotients of a few stay within floats.
+SMALLEST, LARGEST = 1e-60, 1e60
 
 
 class Judged(NamedTuple):
@@ -84,9 +85,9 @@ class FormulaChoice:
 
     def __str__(self) -> str:
         rows = [
-            f"  {each.name:10} {100 * each.occupancy:7.2f} %  {each.error_points:+7.2f} points"
-            f"  {'holds' if each.holds else 'fails'}"
-            for each in self.formulas
+            f"  {formula.name:10} {100 * formula.occupancy:7.2f} %"
+            f"  {formula.error_points:+7.2f} points  {'holds' if formula.holds else 'fails'}"
+            for formula in self.formulas
         ]
         exact = f"  {'exact law':10} {100 * self.occupancy:7.2f} %  (sd {100 * self.sd:.2g} points)"
         head = f"{self.simplest}, within {self.tolerance_points:g} points: {self.why}"
@@ -147,65 +148,61 @@ def which_formula(
     ----------
     Gaddum 1937, J Physiol 89:7P; Morrison 1969, Biochim Biophys Acta 185:269.
     """
-    given = _checked(locals())
-    per_nM = given["volume_um3"] * PER_NM_UM3
-    apparent = given["kd_nM"] * (1 + given["serotonin_nM"] / given["km_nM"])
-    number = int(given["sites"])
+    checked = _checked(locals())
+    per_nM = checked["volume_um3"] * PER_NM_UM3
+    load = checked["serotonin_nM"] / checked["km_nM"]
+    apparent = checked["kd_nM"] * (1 + load)
+    number = int(checked["sites"])
     if copies is None:
-        c = given["concentration_nM"]
+        c = checked["concentration_nM"]
         p = float(occupancy(c, apparent))
         exact, sd = p, math.sqrt(p * (1 - p) / number)
         quadratic = p
     else:
-        total, affinity = int(given["copies"]), 1 / (apparent * per_nM)
+        total, affinity = int(checked["copies"]), 1 / (apparent * per_nM)
         c = total / per_nM
         exact, sd = _closed(number, total, affinity)
         quadratic = float(morrison_mean(number, total, affinity)) / number
-    tolerance = given["tolerance_points"]
+    tolerance = checked["tolerance_points"]
     judged = (
-        _judge("hyperbola", float(occupancy(c, given["kd_nM"])), exact, tolerance),
+        _judge("hyperbola", float(occupancy(c, checked["kd_nM"])), exact, tolerance),
         _judge("Gaddum", float(occupancy(c, apparent)), exact, tolerance),
         _judge("Morrison", quadratic, exact, tolerance),
     )
-    simplest = next((each.name for each in judged if each.holds), "exact law")
+    simplest = next((formula.name for formula in judged if formula.holds), "exact law")
     depletion = None if copies is None else number / (apparent * per_nM)
-    why = _reason(judged, simplest, given["serotonin_nM"] / given["km_nM"], depletion, copies)
+    why = _reason(judged, simplest, load, depletion, copies)
     return FormulaChoice(exact, sd, *judged, tolerance, simplest, why)
 
 
-def _checked(given: dict[str, object]) -> dict[str, float]:
+def _checked(arguments: dict[str, Any]) -> dict[str, float]:
     """All numbers, or one error that names everything that is wrong."""
-    rules = {
-        "sites": lambda name, x: whole(name, x, 1),
-        "volume_um3": positive,
-        "kd_nM": positive,
-        "concentration_nM": nonnegative,
-        "copies": whole,
-        "serotonin_nM": nonnegative,
-        "km_nM": positive,
-        "tolerance_points": positive,
-    }
+    least = {"sites": 1, "copies": 0}
+    may_be_zero = ("concentration_nM", "serotonin_nM")
     either = ("concentration_nM", "copies")
-    found, faults = dict[str, float](), list[str]()
-    for name, rule in rules.items():
-        if name in either and given[name] is None:
+    checked, faults = dict[str, float](), list[str]()
+    for name, value in arguments.items():
+        if name in either and value is None:
             continue
         try:
-            value = rule(name, given[name])  # type: ignore[operator]
-            if np.ndim(value):
-                raise ValueError(f"{name} = {given[name]!r} is not allowed; it must be one number")
-            found[name] = float(value)
+            if name in least:
+                checked[name] = whole(name, value, least[name])
+                continue
+            x = one(nonnegative if name in may_be_zero else positive, name, value)
+            if x > LARGEST or (x < SMALLEST and name not in may_be_zero):
+                raise refused(name, x, f"from {SMALLEST:g} to {LARGEST:g}")
+            checked[name] = x
         except ValueError as error:
             faults.append(str(error))
-    if sum(given[name] is not None for name in either) != 1:
-        shown = " and ".join(f"{name} = {given[name]!r}" for name in either)
+    if sum(arguments[name] is not None for name in either) != 1:
+        both = " and ".join(f"{name} = {shown(arguments[name])}" for name in either)
         faults.append(
-            f"{shown} are not allowed; give one of them: a concentration that the surroundings "
+            f"{both} are not allowed; give one of them: a concentration that the surroundings "
             "hold, or the copies in a closed volume"
         )
     if faults:
         raise ValueError("; ".join(faults))
-    return found
+    return checked
 
 
 def _closed(sites: int, copies: int, affinity: float) -> tuple[float, float]:

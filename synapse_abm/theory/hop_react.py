@@ -24,14 +24,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synapse_abm.theory._check import Array, nonnegative, whole
+from synapse_abm.core.arrays import Array, nonnegative, one, whole
 
 type Walls = Literal["reflecting", "periodic"]
 
 
 def hop_generator(cells: int, rate_per_s: float, walls: Walls = "reflecting") -> Array:
     """Generator of a walk on a row of cells, 1/s; ``rate_per_s`` is D / h**2 in each direction."""
-    n, rate = whole("cells", cells, 1), float(nonnegative("rate_per_s", rate_per_s))
+    n, rate = whole("cells", cells, 1), one(nonnegative, "rate_per_s", rate_per_s)
     moves = np.eye(n, k=1) + np.eye(n, k=-1)
     if walls == "periodic":
         moves[0, -1] += 1

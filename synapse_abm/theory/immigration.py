@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, nonnegative, whole
+from synapse_abm.core.arrays import Array, broadcasting, nonnegative, one, refused, whole
 from synapse_abm.theory._stable import decay_average, pair_average
 
 
@@ -59,6 +59,7 @@ class ExitMoments:
         return np.sqrt(self.var)
 
 
+@broadcasting
 def immigration_death(
     t: ArrayLike,
     arrival_rate: float,
@@ -114,11 +115,20 @@ def _since_reset(t: Array, start: int, reset: tuple[float, int] | None) -> tuple
     """Time since the last known number of molecules, and that number."""
     if reset is None:
         return t, np.full_like(t, start)[()]
-    time, value = nonnegative("reset time", reset[0]), whole("reset value", reset[1])
+    time, value = _time_and_value(reset)
     after = t >= time
     return np.where(after, t - time, t)[()], np.where(after, float(value), float(start))[()]
 
 
+def _time_and_value(reset: tuple[float, int]) -> tuple[float, int]:
+    try:
+        time, value = reset
+    except (TypeError, ValueError):
+        raise refused("reset", reset, "a pair: time (s), number of molecules") from None
+    return one(nonnegative, "reset time", time), whole("reset value", value)
+
+
+@broadcasting
 def exit_count(
     t: ArrayLike,
     arrival_rate: float,
@@ -135,7 +145,7 @@ def exit_count(
     time = nonnegative("t", t)
     if reset is None:
         return _exits(time, arrival_rate, exit_rate, batch, start)
-    until, value = nonnegative("reset time", reset[0]), whole("reset value", reset[1])
+    until, value = _time_and_value(reset)
     before = _exits(np.minimum(time, until), arrival_rate, exit_rate, batch, start)
     after = _exits(np.maximum(time - until, 0.0), arrival_rate, exit_rate, batch, value)
     return ExitMoments(before.mean + after.mean, before.var + after.var)

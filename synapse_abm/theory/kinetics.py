@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, nonnegative
+from synapse_abm.core.arrays import Array, broadcasting, finite, nonnegative, one
 from synapse_abm.theory._stable import decay_average
 
 
@@ -48,17 +48,23 @@ def _rates(
     kon_competitor: ArrayLike,
     koff_competitor: ArrayLike,
 ) -> _Rates:
-    a = nonnegative("kon_label", kon_label) * nonnegative("label", label)
+    a = finite(
+        "kon_label x label", nonnegative("kon_label", kon_label) * nonnegative("label", label)
+    )
     b = nonnegative("koff_label", koff_label)
-    c = nonnegative("kon_competitor", kon_competitor) * nonnegative("competitor", competitor)
+    c = finite(
+        "kon_competitor x competitor",
+        nonnegative("kon_competitor", kon_competitor) * nonnegative("competitor", competitor),
+    )
     d = nonnegative("koff_competitor", koff_competitor)
-    split = np.sqrt((a + b - c - d) ** 2 + 4 * a * c)
+    split = np.hypot(a + b - c - d, 2 * np.sqrt(a) * np.sqrt(c))
     fast = (a + b + c + d + split) / 2
     # The product of the two rates has only positive terms; their difference would cancel.
     slow = (a * d + b * c + b * d) / np.where(fast > 0, fast, 1.0)
     return _Rates(a, b, c, d, fast, slow, split)
 
 
+@broadcasting
 def motulsky_mahan(
     t: ArrayLike,
     label: ArrayLike,
@@ -117,10 +123,10 @@ def label_overshoot(
     (k4 < k2): the zero of dp_L/dt is at exp(S t) = (K_F - k4) / (K_S - k4), and
     (K_F - k4)(K_S - k4) = k3 I (k2 - k4). Parameters as in `motulsky_mahan`, scalars.
     """
-    rates = (label, kon_label, koff_label, competitor, kon_competitor, koff_competitor)
+    rates = [one(nonnegative, name, value) for name, value in locals().items()]
     r = _rates(*rates)
     slower = float(r.on_competitor * (r.off_label - r.off_competitor))
     if slower <= 0 or r.on_label == 0:
         return None
-    t = float(np.log((r.fast - r.off_competitor) ** 2 / slower) / r.split)
+    t = float((2 * np.log(r.fast - r.off_competitor) - np.log(slower)) / r.split)
     return Overshoot(t, float(motulsky_mahan(t, *rates).label))

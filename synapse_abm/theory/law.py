@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synapse_abm.theory._check import Array, whole
+from synapse_abm.core.arrays import Array, numbers, refused, whole
 
 
-def _check_table(pmf: Array) -> None:
-    total = float(pmf.sum())
-    if not (np.all(pmf >= 0) and abs(total - 1) < 1e-9):
+def _checked(pmf: Array) -> Array:
+    table = numbers("pmf", pmf)
+    total = float(table.sum())
+    if not (np.all(table >= 0) and abs(total - 1) < 1e-9):
         raise ValueError(f"pmf sums to {total}; it must be >= 0 everywhere and sum to 1")
+    return table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +35,9 @@ class Law:
     pmf: Array
 
     def __post_init__(self) -> None:
-        if self.pmf.ndim != 1:
-            raise ValueError(f"pmf has {self.pmf.ndim} dimensions; a Law has one")
-        _check_table(self.pmf)
+        if np.ndim(self.pmf) != 1:
+            raise ValueError(f"pmf has {np.ndim(self.pmf)} dimensions; a Law has one")
+        object.__setattr__(self, "pmf", _checked(self.pmf))
 
     @property
     def mean(self) -> float:
@@ -74,9 +76,11 @@ class JointLaw:
     pmf: Array
 
     def __post_init__(self) -> None:
-        if self.pmf.ndim != len(self.names):
-            raise ValueError(f"pmf has {self.pmf.ndim} axes for the names {self.names}")
-        _check_table(self.pmf)
+        if not isinstance(self.names, tuple):
+            raise refused("names", self.names, "a tuple of names")
+        if np.ndim(self.pmf) != len(self.names):
+            raise ValueError(f"pmf has {np.ndim(self.pmf)} axes for the names {self.names}")
+        object.__setattr__(self, "pmf", _checked(self.pmf))
 
     def _axis(self, name: str) -> int:
         try:

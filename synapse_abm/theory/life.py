@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.core.arrays import Array, nonnegative, one, positive, whole
 from synapse_abm.theory.hop_react import (
     FirstBinding,
     HopReact,
@@ -66,16 +66,15 @@ class Wandering:
     kcat: float
 
     def __post_init__(self) -> None:
-        whole("width", self.width, 1)
-        whole("height", self.height, 1)
-        positive("hops_per_s", self.hops_per_s)
-        positive("koff", self.koff)
-        positive("kcat", self.kcat)
-        nonnegative("binding_per_s", self.binding_per_s)
-        if self.binding_per_s.shape != (self.cells,):
-            shape = self.binding_per_s.shape
-            raise ValueError(f"binding_per_s has shape {shape}; it must be ({self.cells},)")
-        positive("binding_per_s in the fullest cell", self.binding_per_s.max())
+        for name in ("width", "height"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        for name in ("hops_per_s", "koff", "kcat"):
+            one(positive, name, getattr(self, name))
+        rates = nonnegative("binding_per_s", self.binding_per_s)
+        if rates.shape != (self.cells,):
+            raise ValueError(f"binding_per_s has shape {rates.shape}; it must be ({self.cells},)")
+        positive("binding_per_s in the fullest cell", rates.max())
+        object.__setattr__(self, "binding_per_s", rates)
 
     @property
     def cells(self) -> int:
@@ -111,7 +110,7 @@ class Wandering:
 
     def stepped(self, step_s: float) -> SteppedWandering:
         """The same molecule simulated in steps of hop, then react, each for ``step_s``."""
-        return SteppedWandering(self, float(positive("step_s", step_s)))
+        return SteppedWandering(self, one(positive, "step_s", step_s))
 
     # --- parts ------------------------------------------------------------------------------------
 

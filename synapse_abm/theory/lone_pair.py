@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.core.arguments import choice
+from synapse_abm.core.arrays import Array, nonnegative, one, positive, refused, whole
 from synapse_abm.theory.hop_react import HopReact, Walk, Walls
 
 #: Largest grid whose chain is diagonalised.
@@ -57,10 +58,16 @@ class LonePair:
     def __post_init__(self) -> None:
         w, h = whole("width", self.width, 1), whole("height", self.height, 1)
         whole("width x height", w * h, 1, MOST_CELLS)
-        whole("x of the site", self.site[0], 0, w - 1)
-        whole("y of the site", self.site[1], 0, h - 1)
+        try:
+            x, y = self.site
+        except (TypeError, ValueError):
+            raise refused("site", self.site, "a pair: x, y") from None
+        site = whole("x of the site", x, 0, w - 1), whole("y of the site", y, 0, h - 1)
+        for name, value in (("width", w), ("height", h), ("site", site)):
+            object.__setattr__(self, name, value)
+        choice("walls", self.walls, ("reflecting", "periodic"))
         for name in ("hop_rate", "rate_in_cell", "koff"):
-            positive(name, getattr(self, name))
+            one(positive, name, getattr(self, name))
 
     @property
     def cells(self) -> int:
@@ -112,7 +119,7 @@ class LonePair:
 
         The law of a simulator that freezes positions while it reacts: shape (steps + 1,).
         """
-        before, ratios, after = self._chain.steps(float(positive("dt", dt)))
+        before, ratios, after = self._chain.steps(one(positive, "dt", dt))
         root, done = self._chain.root, np.arange(whole("steps", steps))
         weights = ((self._start / root) @ before) * after[:, -1] * root[-1]
         return np.append(0.0, ratios ** done[:, None] @ weights)
@@ -121,7 +128,7 @@ class LonePair:
         """Variance of the mean of the occupancy at the ends of ``snapshots`` successive steps of
         length ``dt`` (s), in the stationary state.
         """
-        before, ratios, after = self._chain.steps(float(positive("dt", dt)))
+        before, ratios, after = self._chain.steps(one(positive, "dt", dt))
         n, p = whole("snapshots", snapshots, 1), self.occupancy
         # The last mode lasts for ever: it is the mean, about which this is.
         r, share = ratios[:-1], (before[-1, :-1] * after[:-1, -1]) * p
@@ -152,7 +159,7 @@ class LonePair:
 
     def time_average_variance(self, window: float) -> float:
         """Variance of the occupancy averaged over ``window`` (s) in the stationary state."""
-        t, rates = float(positive("window", window)), self._chain.modes[0][1:]
+        t, rates = one(positive, "window", window), self._chain.modes[0][1:]
         share = (rates * t + np.expm1(-rates * t)) / (rates * t) ** 2
         return float(2 * (self._weights**2 * share).sum())
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.core.arrays import Array, finite, nonnegative, numbers, one, positive, whole
 from synapse_abm.theory.binding import open_law
 from synapse_abm.theory.law import Law
 
@@ -42,8 +42,8 @@ class OpenPool:
 
     def __post_init__(self) -> None:
         whole("sites", self.sites)
-        nonnegative("mean_free", self.mean_free)
-        nonnegative("affinity", self.affinity)
+        one(nonnegative, "mean_free", self.mean_free)
+        one(nonnegative, "affinity", self.affinity)
 
     @property
     def occupancy(self) -> float:
@@ -80,12 +80,11 @@ class OpenPool:
         """Probability of ``n`` free molecules, Poisson(lambda); shape of ``n``."""
         from scipy.stats import poisson
 
-        return np.asarray(poisson.pmf(np.asarray(n, np.float64), self.mean_free), np.float64)[()]
+        return np.asarray(poisson.pmf(numbers("n", n), self.mean_free), np.float64)[()]
 
 
 def open_pool(sites: int, mean_free: float, kon_pair: float, koff: float) -> OpenPool:
     """Sites in contact with an open pool; ``kon_pair`` per pair, ``koff`` per complex, 1/s."""
-    affinity = nonnegative("kon_pair", kon_pair) / positive("koff", koff)
-    return OpenPool(
-        whole("sites", sites), float(nonnegative("mean_free", mean_free)), float(affinity)
-    )
+    affinity = one(nonnegative, "kon_pair", kon_pair) / one(positive, "koff", koff)
+    mean = one(nonnegative, "mean_free", mean_free)
+    return OpenPool(whole("sites", sites), mean, one(finite, "kon_pair / koff", affinity))

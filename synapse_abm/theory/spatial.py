@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
+from synapse_abm.core.arrays import Array, broadcasting, finite, nonnegative, one, positive, whole
 from synapse_abm.theory.closed import closed_law
 from synapse_abm.theory.law import Law
 
 
+@broadcasting
 def affinity_on_grid(rate_in_cell: ArrayLike, koff: ArrayLike, cells: int) -> Array:
     """Affinity per molecule K = k_c / (k_off M) that a grid of M cells gives a pair.
 
@@ -27,11 +28,13 @@ def affinity_on_grid(rate_in_cell: ArrayLike, koff: ArrayLike, cells: int) -> Ar
     cells : int
         M, number of cells of the grid, >= 1.
     """
-    return nonnegative("rate_in_cell", rate_in_cell) / (
-        positive("koff", koff) * whole("cells", cells, 1)
-    )
+    release = positive("koff", koff) * whole("cells", cells, 1)
+    affinity = nonnegative("rate_in_cell", rate_in_cell) / release
+    return finite("rate_in_cell / (koff x cells)", affinity)
 
 
 def grid_law(sites: int, ligands: int, rate_in_cell: float, koff: float, cells: int) -> Law:
     """Exact law of the number bound on a closed grid: `closed_law` with the grid's affinity."""
-    return closed_law(sites, ligands, float(affinity_on_grid(rate_in_cell, koff, cells)))
+    rate = one(nonnegative, "rate_in_cell", rate_in_cell)
+    affinity = affinity_on_grid(rate, one(positive, "koff", koff), cells)
+    return closed_law(sites, ligands, float(affinity))

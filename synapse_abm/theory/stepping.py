@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from synapse_abm.core.arrays import Array, one, positive, whole
 from synapse_abm.theory._chain import Move, State, _gth, explore
-from synapse_abm.theory._check import Array, positive, whole
 from synapse_abm.theory.hop_react import Walk, Walls
 
 #: States of a site in a `TinyGrid`.
@@ -54,7 +54,7 @@ class Split:
 
     def step(self, dt: float) -> Array:
         """Transition probabilities of one step: hop, then react."""
-        t = float(positive("dt", dt))
+        t = one(positive, "dt", dt)
         return _exp(self.hop * t) @ _exp(self.react * t)
 
     def mean(self, law: Array, *positions: int) -> float:
@@ -225,7 +225,7 @@ class MoleculeFlow:
             react[:cells, :cells] += self._walk.generator()
             means = np.linalg.solve(-react.T, entered)
         else:
-            step, entered = self._react_for(float(positive("dt", dt)))
+            step, entered = self._react_for(one(positive, "dt", dt))
             step[:cells] = self._walk.hop(dt) @ step[:cells]
             means = np.linalg.solve((np.eye(len(entered)) - step).T, entered)
         return FlowMeans(means[:cells], means[cells:])
@@ -241,10 +241,10 @@ class MoleculeFlow:
         if dt is None:
             react, _ = self._react()
             react[:cells, :cells] += self._walk.generator()
-            means = start @ _exp(react * float(positive("seconds", seconds)))
+            means = start @ _exp(react * one(positive, "seconds", seconds))
         else:
             steps = whole("seconds / dt", round(seconds / dt, 6), 1)
-            react, _ = self._react_for(float(positive("dt", dt)))
+            react, _ = self._react_for(one(positive, "dt", dt))
             step = react.copy()
             step[:cells] = self._walk.hop(dt) @ react[:cells]
             means = start @ react @ np.linalg.matrix_power(step, steps - 1)

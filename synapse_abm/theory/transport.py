@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
+from synapse_abm.core.arguments import instance
+from synapse_abm.core.arrays import Array, broadcasting, finite, nonnegative, one, positive, whole
 from synapse_abm.theory._chain import Counting, CountMoments, Move, State, explore, stationary
-from synapse_abm.theory._check import Array, nonnegative, positive, whole
-from synapse_abm.theory.competition import apparent_kd
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,10 @@ class TransportRates:
     koff_drug: float = 1.0
 
     def __post_init__(self) -> None:
-        positive("kon", self.kon)
-        nonnegative("koff", self.koff)
-        positive("kcat", self.kcat)
-        nonnegative("kon_drug", self.kon_drug)
-        positive("koff_drug", self.koff_drug)
+        for name in ("kon", "kcat", "koff_drug"):
+            one(positive, name, getattr(self, name))
+        for name in ("koff", "kon_drug"):
+            one(nonnegative, name, getattr(self, name))
 
     @property
     def km(self) -> float:
@@ -69,11 +68,13 @@ class TransporterOccupancy(NamedTuple):
     free: Array
 
 
+@broadcasting
 def michaelis_constant(kon: ArrayLike, koff: ArrayLike, kcat: ArrayLike) -> Array:
     """K_m = (k_off + k_cat) / k_on, a concentration (Briggs & Haldane 1925, Biochem J 19:338)."""
     return (nonnegative("koff", koff) + nonnegative("kcat", kcat)) / positive("kon", kon)
 
 
+@broadcasting
 def transporter_occupancy(
     substrate: ArrayLike, km: ArrayLike, drug: ArrayLike = 0.0, ki: ArrayLike = float("inf")
 ) -> TransporterOccupancy:
@@ -88,6 +89,7 @@ def transporter_occupancy(
     return TransporterOccupancy(s / z, d / z, 1 / z)
 
 
+@broadcasting
 def transport_flux(
     substrate: ArrayLike,
     km: ArrayLike,
@@ -100,11 +102,14 @@ def transport_flux(
     return nonnegative("kcat", kcat) * bound
 
 
+@broadcasting
 def drug_apparent_kd(ki: ArrayLike, substrate: ArrayLike, km: ArrayLike) -> Array:
     """Drug concentration that occupies half the transporters: K_i (1 + S / K_m)."""
-    return apparent_kd(ki, substrate, km)
+    s = nonnegative("substrate", substrate)
+    return positive("ki", ki) * (1 + s / positive("km", km))
 
 
+@broadcasting
 def transport_fano(
     substrate: ArrayLike,
     kon: ArrayLike,
@@ -144,9 +149,10 @@ def transport_counts(
     ValueError
         If a concentration or ``t`` is negative or NaN, or ``transporters`` is not whole.
     """
+    instance("rates", rates, TransportRates)
     n = whole("transporters", transporters)
-    a = rates.kon * float(nonnegative("substrate", substrate))
-    c = rates.kon_drug * float(nonnegative("drug", drug))
+    a = one(finite, "kon x substrate", rates.kon * one(nonnegative, "substrate", substrate))
+    c = one(finite, "kon_drug x drug", rates.kon_drug * one(nonnegative, "drug", drug))
     free, substrate_bound, drug_bound = (0,), (1,), (2,)
 
     def moves(state: State) -> list[Move]:
@@ -157,5 +163,5 @@ def transport_counts(
         return [Move(free, rates.koff), Move(free, rates.kcat, counted=True)]
 
     chain = explore(free, moves)
-    one = Counting(chain, stationary(chain)).moments(float(nonnegative("t", t)))
-    return CountMoments(n * one.mean, n * one.var)
+    single = Counting(chain, stationary(chain)).moments(one(nonnegative, "t", t))
+    return CountMoments(n * single.mean, n * single.var)
