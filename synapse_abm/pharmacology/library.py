@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synapse_abm.core.arguments import instance
-from synapse_abm.core.errors import UnknownName, raise_faults
+from synapse_abm.core.errors import InputError, UnknownName, raise_faults
 from synapse_abm.core.fields import Frozen
 from synapse_abm.core.text import text_table
 from synapse_abm.core.validation_errors import read_toml
@@ -230,7 +230,9 @@ def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> L
     InputErrors
         If there are more; all are reported at once.
     """
-    base = base or library()
+    if not isinstance(path, str | os.PathLike):
+        raise InputError("path", path, "the path of a file")
+    base = library() if base is None else instance("base", base, Library)
     fix = "see synapse_abm.pharmacology.load_ligands for a complete file"
     tables = read_toml(Path(path), "ligand file", "a file with a [ligand.NAME] table", fix)
     file, faults = checked(tables, base.sources, base.targets, base.ligands)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from synapse_abm import pharmacology
-from synapse_abm.core.errors import UnknownName
+from synapse_abm.core.arguments import choice
+from synapse_abm.core.errors import InputError
 from synapse_abm.pharmacology import LigandRecord
 from synapse_abm.synapse.scenario.parts import Ligand
 
@@ -29,12 +30,13 @@ def to_scenario_ligand(drug: str | LigandRecord, targets: Iterable[str], **suppl
     ------
     UnknownName
         If the ligand, its source or a target is unknown.
+    InputError
+        If ``drug`` or ``targets`` is something else.
     """
-    record = pharmacology.ligand(drug) if isinstance(drug, str) else drug
-    targets = tuple(targets)
-    for target in targets:
-        if target not in record.targets:
-            raise UnknownName("target", target, record.targets)
+    record = drug if isinstance(drug, LigandRecord) else pharmacology.ligand(drug)
+    if isinstance(targets, str) or not isinstance(targets, Iterable):
+        raise InputError("targets", targets, "a list of names", 'use ["SERT"], say')
+    targets = [choice("target", target, record.targets) for target in targets]
     fields: dict[str, Any] = {
         "role": record.name if record.name in ("serotonin", "norepinephrine") else "drug",
         "diffusion_um2_per_s": record.diffusion_um2_per_s,
