@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from synapse_abm.core.version import __version__
+
 if TYPE_CHECKING:
     from synapse_abm import pharmacology, statistics, theory
     from synapse_abm.neuron.agents.agents import Neuron
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from synapse_abm.treatment.course import Course
     from synapse_abm.treatment.treatment import Treatment, constant, ramp, stopped
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Course",

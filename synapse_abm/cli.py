@@ -22,7 +22,6 @@ from typing import Annotated, Any, NoReturn
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
-from synapse_abm import __version__
 from synapse_abm.core import terminal
 from synapse_abm.core.arguments import DEFAULT_SEED, check_seed, check_workers
 from synapse_abm.core.errors import (
@@ -37,6 +36,7 @@ from synapse_abm.core.errors import (
 from synapse_abm.core.files import RECORD, check_file, output_folder, write_atomic, write_folder
 from synapse_abm.core.progress import bar
 from synapse_abm.core.text import DIGITS, json_bytes
+from synapse_abm.core.version import __version__
 from synapse_abm.runs.experiment import (
     Experiment,
     NoOptions,

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synapse_abm import __version__
 from synapse_abm.core.errors import SynapseError
+from synapse_abm.core.version import __version__
 
 #: Largest file that is read, bytes.
 MOST_BYTES = 2**33

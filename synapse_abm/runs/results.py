@@ -427,7 +427,7 @@ def _platform() -> str:
 
 def code_version() -> str:
     """``0.1.0+g1a2b3c4d`` (``.dirty`` if changed) in a git checkout, ``0.1.0`` elsewhere."""
-    from synapse_abm import __version__
+    from synapse_abm.core.version import __version__
 
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
