@@ -91,8 +91,8 @@ def stationary(chain: Chain) -> Array:
         If some state cannot be returned from.
     """
     n = len(chain.states)
-    weight = _gth(chain.generator.toarray()) if n <= FULL_MATRIX_STATES else sparse_null(chain)
-    return weight / weight.sum()
+    full = n <= FULL_MATRIX_STATES
+    return normalised(_gth(chain.generator.toarray()) if full else sparse_null(chain))
 
 
 def _gth(q: Array) -> Array:
@@ -126,9 +126,21 @@ def sparse_null(chain: Chain) -> Array:
     rest = np.flatnonzero(np.arange(n) != pin)
     rows = balance[rest]
     weight[rest] = spsolve(rows[:, rest], -rows[:, [pin]].toarray()[:, 0])
-    if not np.isfinite(weight).all():
-        raise ValueError("the rates among the arguments differ by too much to be balanced")
     return np.maximum(weight, 0.0)
+
+
+def normalised(weight: Array) -> Array:
+    """The law in proportion to ``weight``.
+
+    Raises
+    ------
+    ValueError
+        If there is none, as rates were too large or too unlike for floats.
+    """
+    total = weight.sum()
+    if not 0 < total < np.inf:
+        raise ValueError("the rates among the arguments differ by too much to be balanced")
+    return weight / total
 
 
 def propagate(chain: Chain, row: Array, t: float) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapse_abm.core.arrays import nonnegative, one, positive, refused, whole
-from synapse_abm.theory._chain import Chain, sparse_null
+from synapse_abm.theory._chain import Chain, normalised, sparse_null
 
 #: Standard deviations and batches above the mean at which the free count is cut off. What lies
 #: beyond is less than 1e-8 in every case tested.
@@ -105,8 +105,7 @@ def burst_competition(
     places = np.concatenate([start, start]), np.concatenate([end, start])
     generator = csr_array(coo_array((np.concatenate([rate, -rate]), places), (states, states)))
     chain = Chain(tuple((i,) for i in range(states)), generator, generator[:0])
-    table = sparse_null(chain).reshape(-1, 3)
-    table /= table.sum()
+    table = normalised(sparse_null(chain)).reshape(-1, 3)
     by_site, by_free = table.sum(axis=0), table.sum(axis=1)
     return BurstCompetition(
         float(by_site[2]), float(by_site[1]), float(n @ by_free), float(by_free[-1])

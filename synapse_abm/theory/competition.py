@@ -202,8 +202,10 @@ def wang_mean_field(sites: float, amounts: ArrayLike, affinities: ArrayLike) -> 
     n = np.atleast_1d(nonnegative("amounts", amounts))
     k = np.atleast_1d(nonnegative("affinities", affinities))
 
-    def excess(x: float) -> float:
-        return float(x + (n * k * x / (1 + k * x)).sum() - r)
+    load, pull = finite("amounts / sites", n / r), finite("affinities x sites", k * r)
 
-    x = float(brentq(excess, 0.0, r, xtol=max(1e-15 * r, 5e-324), rtol=1e-15))
-    return n * k * x / (1 + k * x)
+    def excess(free: float) -> float:  # of the share of sites that is free
+        return float(free + (load * (pull * free / (1 + pull * free))).sum() - 1)
+
+    x = pull * float(brentq(excess, 0.0, 1.0, xtol=1e-15, rtol=1e-15))
+    return n * (x / (1 + x))

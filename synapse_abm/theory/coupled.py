@@ -226,11 +226,12 @@ def drained_pool(
     arrival = one(positive, "arrival_rate", arrival_rate)
     leave = one(positive, "exit_rate", exit_rate)
     n = whole("transporters", transporters)
-    tail = one(fraction, "tail", tail, above_zero=True, below_one=True)
+    if not one(fraction, "tail", tail, below_one=True) >= 1e-100:
+        raise refused("tail", tail, ">= 1e-100")
     if largest_pool is None:
         if arrival / leave > MOST_STATES:
             raise refused("arrival_rate / exit_rate", arrival / leave, f"<= {MOST_STATES}")
-        largest_pool = n + int(poisson.isf(tail * 1e-3, arrival / leave)) + 1
+        largest_pool = n + int(poisson.isf(tail * 1e-3, max(arrival / leave, 1e-100))) + 1
     most = whole("largest_pool", largest_pool, 1)
     chain = _pool_chain(rates, n, arrival, leave, one(nonnegative, "drug", drug), most)
     solved = _solve(chain, ("S", "TS", "TD"))

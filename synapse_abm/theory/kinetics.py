@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from synapse_abm.core.arrays import Array, broadcasting, finite, nonnegative, one
+from synapse_abm.core.arrays import Array, broadcasting, finite, nonnegative, one, refused
 from synapse_abm.theory._stable import decay_average
 
 
@@ -129,4 +129,6 @@ def label_overshoot(
     if slower <= 0 or r.on_label == 0:
         return None
     t = float((2 * np.log(r.fast - r.off_competitor) - np.log(slower)) / r.split)
+    if not 0 <= t < np.inf:
+        raise refused("time of the peak, from kon_label x label and the other rates", t, "finite")
     return Overshoot(t, float(motulsky_mahan(t, *rates).label))
