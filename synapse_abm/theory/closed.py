@@ -150,5 +150,5 @@ def closed_relaxation_rate(sites: int, ligands: int, kon_pair: float, koff: floa
     up, down = kon * (r - b) * (n - b), k0 * b
     # Detailed balance makes the generator similar to this symmetric matrix.
     finite("kon_pair x sites x ligands + koff", up + down)
-    spectrum = eigvalsh_tridiagonal(up + down, -np.sqrt(up[:-1] * down[1:]))
+    spectrum = eigvalsh_tridiagonal(up + down, -np.sqrt(up[:-1]) * np.sqrt(down[1:]))
     return float(np.sort(spectrum)[1])
