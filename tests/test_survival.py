@@ -271,11 +271,10 @@ import os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_survival import short
-from synapse_abm.runs import sweep
+from synapse_abm.runs import result_store, simulate, sweep
 from synapse_abm.synapse.engine import checkpoint
-from synapse_abm.runs import simulate
 
-simulate.CHECKPOINT_S, simulate.CHECKPOINT_SHARE, sweep._KEEP_S = 0.002, 1.0, 0.0
+simulate.CHECKPOINT_S, simulate.CHECKPOINT_SHARE, result_store._KEEP_S = 0.002, 1.0, 0.0
 simulate._figure_files = lambda found: {"timeseries.png": bytes(100_000)}
 scenario, kills, killed, runs = short(200, replicates=4), int(sys.argv[2]), 0, 0
 whole = simulate.simulate(scenario)

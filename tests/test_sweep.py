@@ -22,7 +22,7 @@ from synapse_abm.core.arguments import all_cores, check_workers
 from synapse_abm.core.errors import InputError, OutputError
 from synapse_abm.core.rng import Stream, molecule_words
 from synapse_abm.core.sealed import CheckpointError
-from synapse_abm.runs import sweep
+from synapse_abm.runs import result_store, sweep
 from synapse_abm.runs import workers as processes
 from synapse_abm.runs.experiment import find, perform
 from synapse_abm.runs.simulate import simulate_series
@@ -42,7 +42,7 @@ STARTS = pytest.mark.parametrize("fork", [True, False], ids=["fork", "spawn"])
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers from the first task, and everything kept at once."""
     monkeypatch.setattr(processes, "_HEAD_START_S", 0.0)
-    monkeypatch.setattr(sweep, "_KEEP_S", 0.0)
+    monkeypatch.setattr(result_store, "_KEEP_S", 0.0)
 
 
 def start(monkeypatch: pytest.MonkeyPatch, fork: bool) -> None:
@@ -358,7 +358,7 @@ def test_nothing_is_promised_where_nothing_was_kept() -> None:
         map_tasks(interrupted_at, [("", 0, 0)])
 
 
-RESULTS = sweep.sealed_results([0, 0.25, 3, ["dict", "SERT", 17]], [])
+RESULTS = result_store.sealed_results([0, 0.25, 3, ["dict", "SERT", 17]], [])
 
 
 def unnoticed(data: bytes) -> int:
@@ -370,19 +370,19 @@ def unnoticed(data: bytes) -> int:
     passed = 0
     for each in changed:
         with contextlib.suppress(CheckpointError):
-            sweep.opened_results(each, Path("x"), {})
+            result_store.opened_results(each, Path("x"), {})
             passed += 1
     return passed
 
 
 def test_damaged_results_are_not_used() -> None:
-    assert sweep.opened_results(RESULTS, Path("x"), {}) == {0: 0.25, 3: {"SERT": 17}}
+    assert result_store.opened_results(RESULTS, Path("x"), {}) == {0: 0.25, 3: {"SERT": 17}}
     assert unnoticed(RESULTS) == 0
 
 
 def test_a_reader_without_a_checksum_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealed, "_checksum", lambda body: bytes(32))
-    data = sweep.sealed_results([0, ["array", 0]], [np.arange(9.0)])
+    data = result_store.sealed_results([0, ["array", 0]], [np.arange(9.0)])
     assert unnoticed(data) > 50
 
 
@@ -425,7 +425,8 @@ def test_a_run_that_is_ended_continues(
     """The whole group gets the signal, as from a terminal; the same command then finishes it."""
     (tmp_path / "slow.py").write_text(SLOW)
     command = [sys.executable, "-m", "synapse_abm", "run", "slow.py", "--workers", "2"]
-    keep = "import synapse_abm.runs.sweep as s; s._KEEP_S = 0.0; from synapse_abm.cli import main; "
+    keep = "import synapse_abm.runs.result_store as s; s._KEEP_S = 0.0;"
+    keep += "from synapse_abm.cli import main;"
     quick = [sys.executable, "-c", f"{keep}raise SystemExit(main({command[3:]!r}))"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(quick, cwd=tmp_path, start_new_session=True, **pipes)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from synapse_abm.core.values import MOST_DEPTH, ValueFault, packed, record_types, unpacked
 from synapse_abm.runs.experiment import experiments
+from synapse_abm.runs.result_store import opened_results, sealed_results
 from synapse_abm.runs.simulate import run_replicate
-from synapse_abm.runs.sweep import opened_results, sealed_results
 from synapse_abm.treatment.acute import averages
 
 
@@ -159,5 +159,5 @@ def test_the_tasks_of_the_program_declare_what_they_return() -> None:
     assert set(record_types(averages)) == set()
     assert declared("saturation", "measure") == {"Measured"}
     assert declared("limits", "piece") == {"Estimate", "Seen", "Said", "Table"}
-    assert declared("lag_sensitivity", "lag_of") == {"Found"}
+    assert declared("lag_sensitivity", "lag_of") == {"Timing"}
     assert declared("timestep", "curve") == set()

@@ -10,10 +10,9 @@ cut.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
@@ -21,17 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from synapse_abm.core.arguments import check_workers
 from synapse_abm.core.errors import SynapseError
-from synapse_abm.core.files import TEMPORARY, write_atomic
-from synapse_abm.core.sealed import CheckpointError, Header, contents, opened, sealed
-from synapse_abm.core.values import ValueFault, packed, record_types, unpacked
+from synapse_abm.core.files import TEMPORARY
 from synapse_abm.runs.workers import Failure, Tasks, tell
 
 if TYPE_CHECKING:
     from synapse_abm.core.progress import Progress
+    from synapse_abm.runs.result_store import ResultStore
 
 __all__ = [
     "UNFINISHED", "Cache", "Failure", "Interrupted", "TasksFailed", "current_cache", "map_tasks",
@@ -41,10 +37,7 @@ __all__ = [
 #: Where unfinished work is kept, inside the folder of results.
 UNFINISHED = ".unfinished"
 
-_KEEP_S = 2.0  # results go to the disk this often
 _STALE_S = 7 * 86400.0  # unfinished work this old is removed
-_MAGIC = b"synapse_abm results 1\n"
-_MOST_RESULTS = 10_000  # in a file, so that its header stays short
 
 
 class TasksFailed(SynapseError):
@@ -84,10 +77,12 @@ class Cache:
         self.folder = out / UNFINISHED / key
         self._series = 0
 
-    def new_series(self, function: Callable[..., Any]) -> _Kept:
+    def new_series(self, function: Callable[..., Any]) -> ResultStore:
         """Where the next series of the run keeps its results (series are numbered in order)."""
+        from synapse_abm.runs.result_store import ResultStore
+
         self._series += 1
-        return _Kept(self.folder, self._series, record_types(function))
+        return ResultStore(self.folder, self._series, function)
 
     def holds_something(self) -> bool:
         """Whether the same run, started again, would find anything."""
@@ -234,7 +229,7 @@ def outcomes[R](
     return [results[at] for at in range(len(tasks))]
 
 
-def _interrupted(cache: Cache | None, kept: _Kept | None, count: int) -> Interrupted:
+def _interrupted(cache: Cache | None, kept: ResultStore | None, count: int) -> Interrupted:
     if kept is not None and cache is not None:
         with suppress(OSError):
             kept.flush()
@@ -269,86 +264,3 @@ class _Bar:
         """All is done."""
         for _ in self._steps:
             pass
-
-
-# --- results on disk ------------------------------------------------------------------------------
-
-
-class _Header(Header):
-    results: list[Any]  # index of a task and its result, packed, in turn
-
-
-class _Kept:
-    """Results of finished tasks of one series: files with a checksum, each whole or absent.
-
-    They hold data only (see ``core.values``). Results that cannot be written so are not kept, and
-    files that are not whole, or not of this form, not used: those tasks are done again.
-    """
-
-    def __init__(self, folder: Path, series: int, records: Mapping[str, type]) -> None:
-        self._folder, self._series, self._records = folder, series, records
-        self._results, self._arrays = list[Any](), list[np.ndarray]()
-        self._since = time.perf_counter()
-        self.count = 0
-
-    def load(self, tasks: int) -> dict[int, Any]:
-        """Results by index of the task."""
-        results = dict[int, Any]()
-        for path in sorted(self._folder.glob(f"{self._series}-*.results")):
-            with suppress(CheckpointError):
-                results |= opened_results(contents(path), path, self._records)
-        results = {at: result for at, result in results.items() if 0 <= at < tasks}
-        self.count = len(results)
-        return results
-
-    def add(self, at: int, result: Any) -> None:
-        """Keep a result, if it can be; it is on the disk within seconds."""
-        before = len(self._arrays)
-        try:
-            self._results += [at, packed(result, self._arrays, self._records)]
-        except ValueFault:
-            del self._arrays[before:]
-            return
-        self.count += 1
-        long_ago = time.perf_counter() - self._since > _KEEP_S
-        if long_ago or max(len(self._results) // 2, len(self._arrays)) >= _MOST_RESULTS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is new."""
-        if self._results:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{self._series}-{secrets.token_hex(8)}.results"
-            try:
-                data = sealed_results(self._results, self._arrays)
-            except ValueError:  # more than is read again: those tasks are done again
-                self.count -= len(self._results) // 2
-            else:
-                write_atomic(path, data)
-            self._results, self._arrays = [], []
-        self._since = time.perf_counter()
-
-
-def sealed_results(results: list[Any], arrays: Sequence[np.ndarray]) -> bytes:
-    """Packed results as the contents of a file."""
-    named = {str(number): array for number, array in enumerate(arrays)}
-    return sealed(_MAGIC, {"results": results}, named)
-
-
-def opened_results(data: bytes, path: Path, records: Mapping[str, type]) -> dict[int, Any]:
-    """Results in a file by index of the task; ``records`` are those that may be in it.
-
-    Raises
-    ------
-    CheckpointError
-        If it is not a whole file of this version, or holds anything that is no such result.
-    """
-    header, arrays = opened(_MAGIC, data, path, _Header)
-    indices, trees = header.results[::2], header.results[1::2]
-    try:
-        values = [unpacked(tree, list(arrays.values()), records) for tree in trees]
-        if len(indices) != len(values) or any(type(at) is not int for at in indices):
-            raise ValueFault("results without index")
-    except ValueFault as error:
-        raise CheckpointError(path, f"its results are none: {error}") from error
-    return dict(zip(indices, values, strict=True))

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from forging import Forge, Marks, forged, resealed
 
+from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.runs import sweep
-from synapse_abm.runs.sweep import Cache, map_tasks, opened_results, sealed_results
+from synapse_abm.runs.result_store import opened_results, sealed_results
+from synapse_abm.runs.sweep import Cache, map_tasks
 
 TASKS = [(n,) for n in range(4)]
 
@@ -81,7 +83,7 @@ HEADERS: dict[str, Any] = {
 def test_what_is_no_result_is_done_again(lesson: str, folder: Path, tmp_path: Path) -> None:
     forge: Forge = lambda header, body: (header | {"results": HEADERS[lesson]}, body)  # noqa: E731
     data = forged(sealed_results([0, 77], []), forge)
-    with pytest.raises(sweep.CheckpointError):
+    with pytest.raises(CheckpointError):
         opened_results(data, Path("x"), {})
     (folder / "1-0.results").write_bytes(data)
     assert run(tmp_path) == [0, 1, 4, 9]
