@@ -218,12 +218,12 @@ def brute_forces(replicates: int, minutes: int) -> np.ndarray:
 
 def test_windows_agree_with_brute_force() -> None:
     """The slow clock sped up to 20 minutes; simultaneous over 36 readings (Bonferroni), with one
-    false alarm in 10**5.
+    false alarm in 10**6.
 
     The control: coupling driven by its raw target, as if noise did not shift it, falls 5 % too far,
     which the same limit catches.
     """
-    brute, limit = brute_forces(6, 20), student_quantile(1e-5, 10, tests=36)
+    brute, limit = brute_forces(8, 20), student_quantile(1e-6, 14, tests=36)
     assert bridge(brute, 30, rest()) < limit
     raw = replace(rest(), baseline=replace(rest().baseline, coupling=1.0))
     assert bridge(brute, 30, raw) > limit

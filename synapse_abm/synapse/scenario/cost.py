@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from synapse_abm.synapse.scenario.parts import Description, Ligand, RunSettings
 
 #: Seconds that a molecule that hops, an event, a step, and a cell with sites take in a step; beside
-#: them, what each kind of event adds to an event and to such a cell. Fitted to 80 random scenarios
+#: them, what each kind of event adds to an event and to such a cell. Fitted to 60 random scenarios
 #: on one core (1 to 65,536 cells, 1 to 6 ligands and targets, 10 to 300,000 steps).
 COSTS = {
     "compiled": (2.5e-8, 1.2e-7, 5e-7, 7e-9, 2e-9),
