@@ -25,7 +25,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
 
 
 @posix
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_costs_no_result(closed: str, tmp_path: Path) -> None:
     ended = shell(f"$S run hyperbola --quick --out new {closed}", tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
