@@ -42,7 +42,7 @@ from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import calibrate
-from synapse_abm.neuron.scenario import Drug, Exposure, Neuron, neuron
+from synapse_abm.neuron.scenario import Drug, Exposure, NeuronParameters, neuron
 from synapse_abm.runs import dose_response, predictions
 from synapse_abm.runs.predictions import Outcome, calibrated, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table
@@ -146,7 +146,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     )  # fmt: skip
 
 
-def at_rest(parameters: Neuron) -> dict[str, float]:
+def at_rest(parameters: NeuronParameters) -> dict[str, float]:
     """Firing (Hz) and serotonin (nM) at rest, by quantity."""
     values = (parameters.rate_Hz, *(place.serotonin_nM for place in parameters.places))
     return dict(zip(READ, values, strict=True))

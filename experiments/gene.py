@@ -47,7 +47,7 @@ from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.ligands import at_sert
 from synapse_abm.neuron.meanfield.equations import coupling_target
 from synapse_abm.neuron.meanfield.ode import activation, settled
-from synapse_abm.neuron.scenario import Exposure, Neuron, neuron
+from synapse_abm.neuron.scenario import Exposure, NeuronParameters, neuron
 from synapse_abm.runs import predictions, sweep
 from synapse_abm.runs.predictions import Outcome, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table
@@ -161,7 +161,7 @@ def life(
     return dict(zip((*QUANTITIES, "coupling"), columns, strict=True))
 
 
-def solution(it: Neuron, when: str, share: float) -> dict[str, float]:
+def solution(it: NeuronParameters, when: str, share: float) -> dict[str, float]:
     """Mean field: today with coupling 1, after a life with the coupling that sustains itself."""
     from scipy.optimize import brentq
 
@@ -196,7 +196,7 @@ _STORE = (
 )
 
 
-def _outcomes(it: Neuron, found: Found, blocked: dict[str, Estimate]) -> list[Outcome]:
+def _outcomes(it: NeuronParameters, found: Found, blocked: dict[str, Estimate]) -> list[Outcome]:
     """Every prediction with what the model gives."""
     st, inf = Estimate(it.terminal.serotonin_nM, 0.0), float("inf")
     stock = Estimate(found[TODAY, 1.0]["terminal_stock"].value, 0.0)
@@ -267,7 +267,9 @@ def _published() -> Table:
     return Table("published", columns)
 
 
-def _text(it: Neuron, found: Found, solutions: dict[tuple[str, float], dict[str, float]]) -> str:
+def _text(
+    it: NeuronParameters, found: Found, solutions: dict[tuple[str, float], dict[str, float]]
+) -> str:
     """Everything of the wild type's; in brackets by mean field."""
     wild = solutions[TODAY, 1.0]
     rows = [
@@ -280,7 +282,7 @@ def _text(it: Neuron, found: Found, solutions: dict[tuple[str, float], dict[str,
     return text_table(header, rows)
 
 
-def _verdict(it: Neuron, found: Found) -> str:
+def _verdict(it: NeuronParameters, found: Found) -> str:
     st = it.terminal.serotonin_nM
     half, none = (found[LIFE, share]["terminal_nM"].value / st for share in (0.5, 0.0))
     firing = found[LIFE, 0.0]["rate_Hz"].value / it.rate_Hz

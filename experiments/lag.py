@@ -53,7 +53,7 @@ from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.scenario import DAY_S, SLOW, Exposure, Neuron, PlaceGrid, neuron
+from synapse_abm.neuron.scenario import DAY_S, SLOW, Exposure, NeuronParameters, PlaceGrid, neuron
 from synapse_abm.runs import dose_response, predictions
 from synapse_abm.runs.predictions import Outcome, calibrated, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table
@@ -190,7 +190,12 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
 
 
 def planned(
-    it: Neuron, nM: float, drug: str, seed: int, quick: bool, grid: PlaceGrid | None = None
+    it: NeuronParameters,
+    nM: float,
+    drug: str,
+    seed: int,
+    quick: bool,
+    grid: PlaceGrid | None = None,
 ) -> Treatment:
     """Six weeks at a concentration and six without; ``grid`` for places that are not well mixed."""
     size: dict[str, Any] = {"windows": 80, "replicates": 3} if quick else {"windows": 240}
@@ -441,7 +446,7 @@ def _variants(treatment: Treatment) -> Table:
     return Table("variants", columns, solved=set(columns) - {"day"})
 
 
-def _variants_text(it: Neuron, treatment: Treatment, variants: Table) -> str:
+def _variants_text(it: NeuronParameters, treatment: Treatment, variants: Table) -> str:
     """What would tell the readings apart, and what postsynaptic adaptation does."""
     day, st = variants["day"], it.terminal.serotonin_nM
     own = mean_field(treatment, day * DAY_S)
@@ -476,7 +481,7 @@ def _variants_text(it: Neuron, treatment: Treatment, variants: Table) -> str:
     )
 
 
-def _challenged_mean_field(it: Neuron, treatment: Treatment, at: Any) -> list[str]:
+def _challenged_mean_field(it: NeuronParameters, treatment: Treatment, at: Any) -> list[str]:
     """Firing with an antagonist on day 41, and the factor of terminal serotonin, in mean field."""
     nM = treatment.concentration_nM(0.0)
     kinetics = pharmacology.ligand(treatment.drug).kinetics("SERT")

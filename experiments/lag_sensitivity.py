@@ -34,7 +34,14 @@ import numpy as np
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.meanfield.ode import course
-from synapse_abm.neuron.scenario import DAY_S, Exposure, Neuron, neuron, provenance, serotonin_at
+from synapse_abm.neuron.scenario import (
+    DAY_S,
+    Exposure,
+    NeuronParameters,
+    neuron,
+    provenance,
+    serotonin_at,
+)
 from synapse_abm.runs import predictions, sweep
 from synapse_abm.runs.predictions import Outcome, emergent
 from synapse_abm.runs.results import Result, Table
@@ -86,7 +93,7 @@ class Variant:
     day: float | None
 
 
-def variant(name: str, value: Any) -> Neuron:
+def variant(name: str, value: Any) -> NeuronParameters:
     """The neuron with one constant set; a number scales what ``SCALED`` names."""
     if name == "occupancy":
         return neuron()

@@ -41,7 +41,7 @@ from synapse_abm.core.errors import InputError, raise_faults
 from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
-from synapse_abm.neuron.scenario import Neuron, free_parameters, neuron
+from synapse_abm.neuron.scenario import NeuronParameters, free_parameters, neuron
 from synapse_abm.runs import dose_response, predictions
 from synapse_abm.runs.predictions import Outcome, emergent, published, ratio
 from synapse_abm.runs.results import Check, Result, Table
@@ -100,7 +100,7 @@ CASES = tuple(
 )
 
 
-def depth_um(it: Neuron) -> float:
+def depth_um(it: NeuronParameters) -> float:
     """Depth of the sheet that gives a cell its sites at the terminal's density."""
     return SITES * it.terminal.volume_um3 / it.terminal.transporters / SPACING_UM**2
 

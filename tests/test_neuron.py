@@ -27,7 +27,7 @@ from synapse_abm.neuron.scenario import (
     FAST,
     NO_DRUG,
     Exposure,
-    Neuron,
+    NeuronParameters,
     neuron,
     provenance,
 )
@@ -190,7 +190,7 @@ def test_every_default_has_a_source_that_is_known() -> None:
 
     known = library().sources
     for part, table in provenance().items():
-        model = Neuron if part == "neuron" else type(getattr(IT, part))
+        model = NeuronParameters if part == "neuron" else type(getattr(IT, part))
         assert set(table) <= set(model.model_fields)
         for name, entry in table.items():
             assert entry.source in known, (part, name)

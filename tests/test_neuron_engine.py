@@ -13,7 +13,7 @@ from synapse_abm.neuron.calibration import averaged, calibrate, factors_of_theor
 from synapse_abm.neuron.engine import kernels as compiled_kernels
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
-from synapse_abm.neuron.scenario import FAST, Drug, Exposure, Neuron, neuron
+from synapse_abm.neuron.scenario import FAST, Drug, Exposure, NeuronParameters, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
 from synapse_abm.synapse.engine.planting import plant
@@ -25,11 +25,11 @@ LIMIT = normal_quantile(1e-6, tests=20)  # of all tests of this file together
 SPIKES = COLUMNS.index("spikes")
 
 
-def simulation(it: Neuron = IT, seed: int = 1, **options: object) -> NeuronSimulation:
+def simulation(it: NeuronParameters = IT, seed: int = 1, **options: object) -> NeuronSimulation:
     return NeuronSimulation(it, seed, inhibitor=FAST_DRUG, rival=RIVAL, **options)  # type: ignore[arg-type]
 
 
-def busy(it: Neuron, seed: int = 1) -> NeuronSimulation:
+def busy(it: NeuronParameters, seed: int = 1) -> NeuronSimulation:
     """Every channel open."""
     sim = simulation(it, seed)
     sim.set(Exposure(1.0, 2.0, rival=0.5, efficacy=0.3, mao=0.8), 0.7)
@@ -231,7 +231,7 @@ def test_a_baseline_that_is_out_of_reach_is_reported(monkeypatch: pytest.MonkeyP
 
     real = baseline.relative
 
-    def off(it: Neuron, record: np.ndarray) -> np.ndarray:
+    def off(it: NeuronParameters, record: np.ndarray) -> np.ndarray:
         shares = real(it, record)
         return shares / shares.mean(axis=0) * 1.3
 

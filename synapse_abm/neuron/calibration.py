@@ -20,7 +20,7 @@ from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield.lna import MEAN_FIELD, Factors, Setting, moments
 from synapse_abm.neuron.meanfield.ode import jacobian, relaxations_s, settled, spike_response
-from synapse_abm.neuron.scenario import FAST, NO_DRUG, Baseline, Neuron, free_parameters
+from synapse_abm.neuron.scenario import FAST, NO_DRUG, Baseline, NeuronParameters, free_parameters
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.synapse.engine.layout import F64
 
@@ -64,7 +64,7 @@ class Calibration:
         as shares.
     """
 
-    it: Neuron
+    it: NeuronParameters
     baseline: Baseline
     before: tuple[Estimate, ...]
     theory: tuple[float, ...]
@@ -123,7 +123,7 @@ class Calibration:
         return "\n".join([*lines, f"then known to (95 %): {left}"])
 
 
-def relative(it: Neuron, record: F64) -> F64:
+def relative(it: NeuronParameters, record: F64) -> F64:
     """Rate, serotonin and stocks of each record as shares of the baseline, shape (n, 5), with the
     excess of spikes taken out.
     """
@@ -134,13 +134,13 @@ def relative(it: Neuron, record: F64) -> F64:
     return read / asked
 
 
-def seconds_of_stage(it: Neuron, stage_s: int = STAGE_S) -> tuple[int, int]:
+def seconds_of_stage(it: NeuronParameters, stage_s: int = STAGE_S) -> tuple[int, int]:
     """Seconds to settle and to record: ten relaxation times of the stock, and enough batches."""
     slowest = float(relaxations_s(it)[-1])
     return max(200, round(10 * slowest)), max(stage_s, BATCHES * batch_of(it))
 
 
-def batch_of(it: Neuron) -> int:
+def batch_of(it: NeuronParameters) -> int:
     """Length (s) of a batch of records whose averages count as independent: five relaxation times
     of the stock, which is the slowest.
     """
@@ -155,13 +155,13 @@ def averaged(series: F64, batch_s: int = 100) -> Estimate:
     return from_replicates(batches.mean(axis=1))
 
 
-def asked_for(it: Neuron) -> F64:
+def asked_for(it: NeuronParameters) -> F64:
     """The user's rate and serotonin, and the stocks that go with them, in the order of FAST."""
     level = settled(it)
     return np.array([getattr(level, name) for name in FAST])
 
 
-def gain(it: Neuron) -> F64:
+def gain(it: NeuronParameters) -> F64:
     """D log(FAST) / d log(factors) of the mean-field baseline, shape (5, 5)."""
     y = asked_for(it)
     push = np.zeros((5, 5))
@@ -175,7 +175,7 @@ def gain(it: Neuron) -> F64:
     return moved / y[:, None]
 
 
-def factors_of_theory(it: Neuron) -> Factors:
+def factors_of_theory(it: NeuronParameters) -> Factors:
     """Factors that bring the means to second order to those asked for; mean-field ones where the
     noise is beyond that theory.
     """
@@ -192,7 +192,7 @@ def factors_of_theory(it: Neuron) -> Factors:
 
 
 @functools.lru_cache(maxsize=64)
-def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
+def calibrate(it: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
     """The baseline of the stochastic neuron.
 
     Parameters
@@ -238,7 +238,7 @@ def calibrate(it: Neuron, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
     )  # fmt: skip
 
 
-def _at_rest(it: Neuron, seed: int, number: int, factors: F64, seconds: int) -> F64:
+def _at_rest(it: NeuronParameters, seed: int, number: int, factors: F64, seconds: int) -> F64:
     """A record of the neuron without a drug, once it has settled."""
     baseline = Baseline(*factors.tolist())
     simulation = NeuronSimulation(it, seed, number, CALIBRATION_PLACE, baseline=baseline)
@@ -247,7 +247,7 @@ def _at_rest(it: Neuron, seed: int, number: int, factors: F64, seconds: int) -> 
     return simulation.run(recorded)
 
 
-def _averages(it: Neuron, record: F64, used: F64, factors: F64) -> dict[str, float]:
+def _averages(it: NeuronParameters, record: F64, used: F64, factors: F64) -> dict[str, float]:
     """Averages at rest of the slow right-hand sides: measured with the factors ``used``, and moved
     to the last ones as theory says.
     """
@@ -263,14 +263,14 @@ def _averages(it: Neuron, record: F64, used: F64, factors: F64) -> dict[str, flo
     }
 
 
-def _resting(it: Neuron, factors: F64) -> F64:
+def _resting(it: NeuronParameters, factors: F64) -> F64:
     """Logarithms of :data:`AVERAGES` by theory."""
     there = moments(Setting(it, factors=Factors(*factors.tolist())))
     return np.log([there.coupling_target, there.hill(), there.sensitivity_target])
 
 
 def _scatter(
-    it: Neuron, record: F64, batch: int, solve: F64, factors: F64
+    it: NeuronParameters, record: F64, batch: int, solve: F64, factors: F64
 ) -> tuple[tuple[float, ...], ...]:
     """What each batch alone would say of factors and averages, to first order, less the whole."""
     read = np.column_stack([relative(it, record), record[:, _TARGETS]])
@@ -285,7 +285,7 @@ def _scatter(
     return tuple(map(tuple, rows.tolist()))
 
 
-def _give_up(it: Neuron, found: list[Estimate]) -> None:
+def _give_up(it: NeuronParameters, found: list[Estimate]) -> None:
     """Say which baseline was missed."""
     worst = max(range(len(FAST)), key=lambda k: abs(found[k].value - 1))
     raise InputError(

@@ -103,7 +103,7 @@ def serotonin_at(target: str) -> Kinetics:
     return pharmacology.ligand("serotonin").kinetics(target)
 
 
-class Neuron(Frozen):
+class NeuronParameters(Frozen):
     """All parameters of a neuron; the defaults stand, with their sources, in ``data/neuron.toml``.
 
     ``recovery`` says why firing comes back: ``"coupling"``, receptors lose their grip on the
@@ -142,7 +142,7 @@ class Neuron(Frozen):
         return receptor_occupancy(self.soma.serotonin_nM, receptor_kd_nM(self))
 
 
-def neuron(**given: Any) -> Neuron:
+def neuron(**given: Any) -> NeuronParameters:
     """A neuron with the given parameters, everything that is wrong with them told at once.
 
     ``terminal`` and ``soma`` may be given as mappings of what differs from the default place.
@@ -158,9 +158,9 @@ def neuron(**given: Any) -> Neuron:
         if isinstance(given.get(place), Mapping):
             given[place] = _complete(place, given[place])
     try:
-        made = Neuron(**given)
+        made = NeuronParameters(**given)
     except ValidationError as error:
-        raise_faults([*field_faults(error, Neuron), *_faults_beside(error, given)])
+        raise_faults([*field_faults(error, NeuronParameters), *_faults_beside(error, given)])
         raise  # pragma: no cover - a validation error always has a fault
     raise_faults(list(baseline_faults(made)))
     return made
@@ -177,7 +177,7 @@ def _faults_beside(error: ValidationError, given: Mapping[str, Any]) -> list[Inp
         else:
             sound.pop(str(name), None)
     try:
-        return list(baseline_faults(Neuron(**sound)))
+        return list(baseline_faults(NeuronParameters(**sound)))
     except ValidationError:  # pragma: no cover - what was wrong has been left out
         return []
 
@@ -189,7 +189,7 @@ def _complete(name: str, place: Mapping[str, Any]) -> dict[str, Any]:
     return known | dict(place)
 
 
-def baseline_faults(it: Neuron) -> Iterator[InputError]:
+def baseline_faults(it: NeuronParameters) -> Iterator[InputError]:
     """Why no content per spike, drive or synthesis would give the baseline that is asked for."""
     if uptake_nM_per_s(1.0, 0.0, it.terminal, it.sert) == 0.0 or it.sert.kcat_per_s == 0.0:
         yield InputError("sert", it.sert, "a k_on and a k_cat above 0", "SERT must carry serotonin")
@@ -276,7 +276,7 @@ def uptake_nM_per_s(serotonin_nM: float, inhibition: float, place: Place, sert: 
     return vmax * serotonin_nM / (km * (1 + inhibition) + serotonin_nM) if vmax > 0 else 0.0
 
 
-def receptor_kd_nM(it: Neuron) -> float:
+def receptor_kd_nM(it: NeuronParameters) -> float:
     """Kd of serotonin at the autoreceptor, nM."""
     return it.receptor.koff / it.receptor.kon
 

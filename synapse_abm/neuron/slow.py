@@ -11,12 +11,12 @@ from synapse_abm.core.arithmetic import relaxed
 from synapse_abm.neuron.scenario import (
     DAY_S,
     Baseline,
-    Neuron,
+    NeuronParameters,
 )
 from synapse_abm.synapse.engine.layout import F64
 
 
-def slow_inputs(it: Neuron, baseline: Baseline, read: Mapping[str, float]) -> F64:
+def slow_inputs(it: NeuronParameters, baseline: Baseline, read: Mapping[str, float]) -> F64:
     """What drives the slow variables (:func:`advanced`), measured against the averages at rest.
 
     ``read`` holds averages of coupling_target, hill, sensitivity_target and rate_Hz.
@@ -30,7 +30,7 @@ def slow_inputs(it: Neuron, baseline: Baseline, read: Mapping[str, float]) -> F6
     ])  # fmt: skip
 
 
-def advanced(it: Neuron, slow: F64, inputs: F64, seconds: float) -> F64:
+def advanced(it: NeuronParameters, slow: F64, inputs: F64, seconds: float) -> F64:
     """The slow variables after ``seconds`` of constant inputs: exact, as the equations are linear.
 
     ``slow``, of shape (6) or (n, 6), holds coupling, drive, sensitivity, CREB, BDNF and plasticity;

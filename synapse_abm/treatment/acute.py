@@ -22,7 +22,7 @@ from synapse_abm.neuron.ligands import unbinding
 from synapse_abm.neuron.meanfield import lna as moments
 from synapse_abm.neuron.meanfield.lna import Setting
 from synapse_abm.neuron.meanfield.ode import response_at, settled
-from synapse_abm.neuron.scenario import Baseline, Drug, Exposure, Neuron, PlaceGrid
+from synapse_abm.neuron.scenario import Baseline, Drug, Exposure, NeuronParameters, PlaceGrid
 from synapse_abm.runs import sweep
 from synapse_abm.statistics import Estimate, from_replicates
 
@@ -58,7 +58,7 @@ class Condition:
     coupling: float = 1.0
     drive: float = 1.0
 
-    def twin(self, it: Neuron) -> dict[str, float]:
+    def twin(self, it: NeuronParameters) -> dict[str, float]:
         """The mean-field values of rate, serotonin and stocks."""
         level = settled(it, self.exposure, self.coupling, self.drive)
         return {
@@ -74,7 +74,7 @@ class Subject:
     With a ``grid`` its molecules walk.
     """
 
-    it: Neuron
+    it: NeuronParameters
     baseline: Baseline
     inhibitor: Drug
     rival: Drug | None = None

@@ -24,7 +24,7 @@ from synapse_abm.neuron.engine.simulation_grid import cost_s
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults, unbinding
 from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
 from synapse_abm.neuron.meanfield.ode import course, relaxations_s
-from synapse_abm.neuron.scenario import DAY_S, PLACES, Exposure, Neuron, PlaceGrid
+from synapse_abm.neuron.scenario import DAY_S, PLACES, Exposure, NeuronParameters, PlaceGrid
 from synapse_abm.synapse.engine.layout import F64
 
 type Dosing = Callable[[float], float]
@@ -68,7 +68,7 @@ def seconds_per_event() -> float:
     """Time of one core that an event of the well-mixed neuron takes on this machine, s; measured
     once in a process.
     """
-    probe = NeuronSimulation(Neuron())
+    probe = NeuronSimulation(NeuronParameters())
     probe.run(PROBE_S // 10)
     begun = time.process_time()
     probe.run(PROBE_S)
@@ -108,7 +108,7 @@ class Treatment:
         ask for :attr:`announcement` first.
     """
 
-    it: Neuron
+    it: NeuronParameters
     concentration_nM: Dosing
     days: float = 42.0
     drug: str = "citalopram"
@@ -142,7 +142,9 @@ class Treatment:
     def _checks(self) -> dict[str, Callable[[str, Any], Any]]:
         """What each argument has to pass by itself."""
         return {
-            "it": lambda name, value: instance(name, value, Neuron, fix="use neuron(...)"),
+            "it": lambda name, value: instance(
+                name, value, NeuronParameters, fix="use neuron(...)"
+            ),
             "windows": lambda name, value: whole_number(name, value, 2, 100_000),
             "window_s": lambda name, value: whole_number(name, value, 1, 1_000_000),
             "replicates": lambda name, value: whole_number(name, value, 2, 10_000),
@@ -242,7 +244,7 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any)
     """
     faults = list[InputError]()
 
-    it = Neuron()
+    it = NeuronParameters()
     with collected(faults):
         it = parameters.neuron(**values)
     with collected(faults):

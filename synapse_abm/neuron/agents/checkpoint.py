@@ -28,7 +28,7 @@ from synapse_abm.core.sealed import (
 from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import Kept, NeuronSimulation
-from synapse_abm.neuron.scenario import SLOW, Baseline, Neuron
+from synapse_abm.neuron.scenario import SLOW, Baseline, NeuronParameters
 
 MAGIC = b"synapse_abm neuron checkpoint 1\n"
 
@@ -96,7 +96,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     header, arrays = opened(MAGIC, contents(path), path, _Header)
     try:
         keywords = dict(header.keywords) | {
-            "parameters": Neuron.model_validate(header.parameters),
+            "parameters": NeuronParameters.model_validate(header.parameters),
             "baseline": Baseline(*arrays.pop("baseline").tolist()),
             "where": tuple(header.keywords.where),
         }

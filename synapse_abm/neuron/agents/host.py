@@ -10,7 +10,7 @@ from typing import Any
 from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.neuron.agents.index import Register
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
-from synapse_abm.neuron.scenario import Neuron
+from synapse_abm.neuron.scenario import NeuronParameters
 from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.engine.layout import F64
 
@@ -18,7 +18,7 @@ from synapse_abm.synapse.engine.layout import F64
 class NeuronHost(LazyModel):
     """A model with the molecules, sites and slow variables of a neuron."""
 
-    parameters: Neuron
+    parameters: NeuronParameters
     simulation: NeuronSimulation
     neuron: Any  # the agent
     slow: dict[str, float]

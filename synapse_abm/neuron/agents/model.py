@@ -91,7 +91,7 @@ class NeuronSeries:
         One row a step, one column for each of :attr:`names`.
     """
 
-    it: par.Neuron
+    it: par.NeuronParameters
     sites: tuple[int, int]
     seconds: F64
     values: F64
@@ -180,7 +180,7 @@ class NeuronModel(NeuronHost):
 
     def __init__(
         self,
-        parameters: par.Neuron | None = None,
+        parameters: par.NeuronParameters | None = None,
         *,
         rng: int | np.random.SeedSequence | None = 0,
         replicate: int = 0,
@@ -521,7 +521,9 @@ def _read_place(model: NeuronModel, place: str, what: str) -> float:
     return found
 
 
-def changed(parameters: par.Neuron | None, changes: Mapping[str, Any]) -> par.Neuron:
+def changed(
+    parameters: par.NeuronParameters | None, changes: Mapping[str, Any]
+) -> par.NeuronParameters:
     """A neuron with single values changed: ``{"trains": 1, "soma.transporters": 1000}``.
 
     Raises

@@ -31,7 +31,7 @@ from synapse_abm.neuron.scenario import (
     Baseline,
     Drug,
     Exposure,
-    Neuron,
+    NeuronParameters,
     free_parameters,
     receptor_occupancy,
 )
@@ -48,7 +48,11 @@ COLUMNS = (
 
 
 def in_units(
-    it: Neuron, own: Mapping[str, float], excess: float, response: F64, transporters: float
+    it: NeuronParameters,
+    own: Mapping[str, float],
+    excess: float,
+    response: F64,
+    transporters: float,
 ) -> dict[str, float]:
     """Averages of a record in units, with what an excess of spikes explains taken out.
 
@@ -109,7 +113,7 @@ class NeuronEngine(ABC):
 
     def __init__(
         self,
-        it: Neuron,
+        it: NeuronParameters,
         seed: int = 0,
         replicate: int = 0,
         place: int = 0,

@@ -32,7 +32,7 @@ from synapse_abm.neuron.scenario import (
     Baseline,
     Drug,
     Exposure,
-    Neuron,
+    NeuronParameters,
     PlaceGrid,
     free_parameters,
 )
@@ -82,7 +82,9 @@ PROBE_STEPS, PROBES = 20, 8  # of the grid, for cost_s
 _DUMMY = Kinetics(kd_nM=1.0, koff_per_s=1.0)  # its rates are set to those of the neuron
 
 
-def scenario_of(it: Neuron, at: int, grid: PlaceGrid, transporters: float = 1.0) -> Scenario:
+def scenario_of(
+    it: NeuronParameters, at: int, grid: PlaceGrid, transporters: float = 1.0
+) -> Scenario:
     """A place of the neuron as a scenario, its serotonin's losses included, without releases."""
     place = it.places[at]
     free = free_parameters(place, it.sert, it.rate_Hz)
@@ -107,7 +109,9 @@ def scenario_of(it: Neuron, at: int, grid: PlaceGrid, transporters: float = 1.0)
     )
 
 
-def inner_steps(it: Neuron, grid: PlaceGrid, dt_s: float = 1.0, transporters: float = 1.0) -> int:
+def inner_steps(
+    it: NeuronParameters, grid: PlaceGrid, dt_s: float = 1.0, transporters: float = 1.0
+) -> int:
     """Steps of the grid in ``dt_s``: as many as the stricter place needs."""
     longest = min(scenario_of(it, at, grid, transporters).dt_s for at in range(2))
     return max(1, math.ceil(dt_s / longest * (1 - 1e-9)))
@@ -123,7 +127,7 @@ class SpatialSimulation(NeuronEngine):
 
     def __init__(
         self,
-        it: Neuron,
+        it: NeuronParameters,
         seed: int = 0,
         replicate: int = 0,
         *,
@@ -315,7 +319,13 @@ class SpatialSimulation(NeuronEngine):
 
 
 def neuron_simulation(
-    it: Neuron, seed: int, replicate: int, place: int = 0, *, grid: PlaceGrid | None, **given: Any
+    it: NeuronParameters,
+    seed: int,
+    replicate: int,
+    place: int = 0,
+    *,
+    grid: PlaceGrid | None,
+    **given: Any,
 ) -> NeuronEngine:
     """A neuron whose places are grids, or well mixed if ``grid`` is None; ``given`` as for both.
 
@@ -326,7 +336,7 @@ def neuron_simulation(
     return SpatialSimulation(it, seed, replicate, grid=grid, **given)
 
 
-def _held(it: Neuron, at: int, transporters: float) -> list[int]:
+def _held(it: NeuronParameters, at: int, transporters: float) -> list[int]:
     """Transporters and receptors of a place that hold serotonin at baseline."""
     place = it.places[at]
     s = place.serotonin_nM
@@ -365,7 +375,7 @@ def _bench() -> GridScratch:
 
 
 @functools.lru_cache(maxsize=16)
-def cost_s(it: Neuron, grid: PlaceGrid) -> float:
+def cost_s(it: NeuronParameters, grid: PlaceGrid) -> float:
     """Time of one core for one simulated second on this machine, s: a probe of some steps at rest,
     measured once in a process.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synapse_abm.core.arithmetic import raised
-from synapse_abm.neuron.scenario import Neuron
+from synapse_abm.neuron.scenario import NeuronParameters
 
 
 def filling(stock: float, at_rest: float) -> float:
@@ -16,7 +16,9 @@ def filling(stock: float, at_rest: float) -> float:
     return 2 * stock / (at_rest + stock)
 
 
-def braked_rate(it: Neuron, activation: float, coupling: float, drive: float = 1.0) -> float:
+def braked_rate(
+    it: NeuronParameters, activation: float, coupling: float, drive: float = 1.0
+) -> float:
     """The rate (Hz) that firing relaxes to: F0 (1 + g) / (1 + (g/theta0) c theta), times ``drive``.
 
     ``activation`` is the share of receptors bound, weighted by efficacy.
@@ -25,7 +27,7 @@ def braked_rate(it: Neuron, activation: float, coupling: float, drive: float = 1
     return drive * it.rate_Hz * (1 + it.brake) / (1 + brake)
 
 
-def coupling_target(it: Neuron, activation: float) -> float:
+def coupling_target(it: NeuronParameters, activation: float) -> float:
     """(1 + kappa)/(1 + kappa R), R = max(theta/theta0, 1): what coupling relaxes to.
 
     One at baseline, less under sustained activation, never zero.
@@ -34,18 +36,18 @@ def coupling_target(it: Neuron, activation: float) -> float:
     return (1 + it.coupling_strength) / (1 + it.coupling_strength * raised)
 
 
-def sensitivity_target(it: Neuron, fold: float) -> float:
+def sensitivity_target(it: NeuronParameters, fold: float) -> float:
     """(1 + kappa)/(1 + kappa x): what the target cell's sensitivity to ``fold`` relaxes to."""
     return (1 + it.postsynaptic_strength) / (1 + it.postsynaptic_strength * fold)
 
 
-def hill(it: Neuron, fold: float) -> float:
+def hill(it: NeuronParameters, fold: float) -> float:
     """h(x) = x^m / (x^m + x_half^m) of serotonin in baselines."""
     powered = raised(fold, it.power)
     return powered / (powered + raised(it.threshold, it.power))
 
 
-def creb_drive(it: Neuron, h: float, at_rest: float | None = None) -> float:
+def creb_drive(it: NeuronParameters, h: float, at_rest: float | None = None) -> float:
     """U = (h - h0)/(1 - h0): zero at baseline, one at saturation; ``at_rest`` is h0, h(1) unless
     given.
     """

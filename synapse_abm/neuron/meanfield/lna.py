@@ -39,7 +39,7 @@ from synapse_abm.neuron.scenario import (
     PLACES,
     SLOW,
     Exposure,
-    Neuron,
+    NeuronParameters,
     free_parameters,
     receptor_kd_nM,
 )
@@ -92,7 +92,7 @@ class Setting:
         Rate constants of the drugs.
     """
 
-    it: Neuron
+    it: NeuronParameters
     exposure: Exposure = NO_DRUG
     coupling: float = 1.0
     drive: float = 1.0
@@ -360,7 +360,7 @@ def moments(setting: Setting) -> Moments:
 
 
 def noisy_course(
-    it: Neuron,
+    it: NeuronParameters,
     exposure: Callable[[float], Exposure],
     times_s: npt.ArrayLike,
     breaks_s: tuple[float, ...] = (),

@@ -30,7 +30,7 @@ from synapse_abm.neuron.scenario import (
     NO_DRUG,
     SLOW,
     Exposure,
-    Neuron,
+    NeuronParameters,
     Place,
     free_parameters,
     receptor_kd_nM,
@@ -52,7 +52,7 @@ class Level:
     soma_stock: float
 
 
-def activation(it: Neuron, soma_nM: float, exposure: Exposure) -> float:
+def activation(it: NeuronParameters, soma_nM: float, exposure: Exposure) -> float:
     """theta: receptors bound by serotonin, plus those of the rival ligand times its efficacy."""
     kd = receptor_kd_nM(it)
     own = receptor_occupancy(soma_nM, kd, exposure.rival)
@@ -68,7 +68,13 @@ def _with_genotype(place: Place, exposure: Exposure) -> Place:
 
 
 def flows(
-    it: Neuron, place: Place, inhibition: float, exposure: Exposure, rate: float, s: float, n: float
+    it: NeuronParameters,
+    place: Place,
+    inhibition: float,
+    exposure: Exposure,
+    rate: float,
+    s: float,
+    n: float,
 ) -> tuple[float, float]:
     """dS/dt (nM/s) and dN/dt (molecules/s) of a place.
 
@@ -85,7 +91,7 @@ def flows(
 
 
 def _settled_place(
-    it: Neuron, place: Place, inhibition: float, exposure: Exposure, rate: float
+    it: NeuronParameters, place: Place, inhibition: float, exposure: Exposure, rate: float
 ) -> tuple[float, float]:
     """Serotonin and stock at which both flows vanish; their sum leaves one unknown, S."""
     from scipy.optimize import brentq
@@ -105,7 +111,7 @@ def _settled_place(
 
 
 def settled(
-    it: Neuron, exposure: Exposure = NO_DRUG, coupling: float = 1.0, drive: float = 1.0
+    it: NeuronParameters, exposure: Exposure = NO_DRUG, coupling: float = 1.0, drive: float = 1.0
 ) -> Level:
     """The stationary state of the fast loop at a given coupling and drive.
 
@@ -130,7 +136,9 @@ def settled(
     return Level(rate, st, ss, nt, ns)
 
 
-def fast_rates(it: Neuron, exposure: Exposure, coupling: float, drive: float, y: F64) -> F64:
+def fast_rates(
+    it: NeuronParameters, exposure: Exposure, coupling: float, drive: float, y: F64
+) -> F64:
     """d/dt (1/s) of :data:`FAST`: rate, serotonin at both places, stock at both places."""
     aim = braked_rate(it, activation(it, y[2], exposure), coupling, drive)
     terminal = flows(it, it.terminal, exposure.terminal, exposure, y[0], y[1], y[3])
@@ -138,7 +146,9 @@ def fast_rates(it: Neuron, exposure: Exposure, coupling: float, drive: float, y:
     return np.array([(aim - y[0]) / it.relaxation_s, terminal[0], soma[0], terminal[1], soma[1]])
 
 
-def jacobian(it: Neuron, exposure: Exposure, coupling: float, drive: float, y: F64) -> F64:
+def jacobian(
+    it: NeuronParameters, exposure: Exposure, coupling: float, drive: float, y: F64
+) -> F64:
     """D fast_rates / d y, shape (5, 5), by central differences."""
     columns = []
     for i, size in enumerate(1e-5 * np.abs(y)):
@@ -149,7 +159,7 @@ def jacobian(it: Neuron, exposure: Exposure, coupling: float, drive: float, y: F
     return np.column_stack(columns)
 
 
-def relaxations_s(it: Neuron) -> F64:
+def relaxations_s(it: NeuronParameters) -> F64:
     """Relaxation times of the fast loop at the baseline, ascending, s; the last ones are those of
     the stocks, about 1 / k_MAO.
     """
@@ -189,12 +199,14 @@ class Modes:
         return found
 
 
-def spike_response(it: Neuron) -> F64:
+def spike_response(it: NeuronParameters) -> F64:
     """:func:`response_at` of the baseline."""
     return response_at(it, NO_DRUG, 1.0, 1.0, settled(it))
 
 
-def response_at(it: Neuron, exposure: Exposure, coupling: float, drive: float, level: Level) -> F64:
+def response_at(
+    it: NeuronParameters, exposure: Exposure, coupling: float, drive: float, level: Level
+) -> F64:
     """What one more spike of one train adds to the time integral of each of :data:`FAST`.
 
     To first order: - J^-1 b, with J the Jacobian at ``level`` and b the jump. It is the coefficient
@@ -210,7 +222,7 @@ def response_at(it: Neuron, exposure: Exposure, coupling: float, drive: float, l
     return np.array(all_rounded(response, SOLVED))
 
 
-def slow_rates(it: Neuron, level: Level, theta: float, slow: F64) -> F64:
+def slow_rates(it: NeuronParameters, level: Level, theta: float, slow: F64) -> F64:
     """d/dt (1/s) of coupling, drive, sensitivity, CREB, BDNF and plasticity."""
     coupling, _, sensitivity, creb, bdnf, plasticity = slow
     fold = level.terminal_nM / it.terminal.serotonin_nM
@@ -228,7 +240,7 @@ def slow_rates(it: Neuron, level: Level, theta: float, slow: F64) -> F64:
 
 
 def course(
-    it: Neuron,
+    it: NeuronParameters,
     exposure: Callable[[float], Exposure],
     times_s: npt.ArrayLike,
     breaks_s: tuple[float, ...] = (),
