@@ -349,7 +349,7 @@ def _occupancy(ax: Any, ladder: Ladder) -> None:
         words = "SERT" if target == "SERT" else "NET: goes on rising"
         plot.named(ax, end, words, look[0], (0, 12), ha="right")
     plot.named(ax, (fine[-1], PET), "about 80 %: lowest usual doses (PET, Meyer 2004)", plot.GREY,
-               (0, -10), ha="right")  # fmt: skip
+               (-8, -10), ha="right")  # fmt: skip
     for low, high, y in ((0.1, 0.2, 0.1), (0.8, 0.9, 0.45)):
         ends = [half["SERT"] * p / (1 - p) for p in (low, high)]
         ax.axvspan(*ends, color=plot.SKY, alpha=0.35, lw=0)
