@@ -315,16 +315,16 @@ def _draw(chapter: Feedback) -> Figure:
     ax.annotate("", (ENOUGH - 0.012, 1.04 * much), (ENOUGH - 0.012, 0.96 * free),
                 arrowprops={"arrowstyle": "->", "lw": 2, "color": plot.BLACK})  # fmt: skip
     middle = (much * free) ** 0.5
-    plot.named(ax, (ENOUGH - 0.012, middle), "what feedback takes", offset=(-6, 0), ha="right")
+    plot.named(ax, (ENOUGH - 0.012, 0.87 * middle), "feedback", offset=(-6, 0), ha="right")
     low, high = (chapter.fold(ON, share).value for share in (LITTLE[0], LITTLE[-1]))
     words = f"30 to 50 % occupied:\nonly x{low:.1f} to x{high:.1f}"
     ax.annotate(words, (0.4, 0.86), ha="center", va="center")
     for arm, words, color, shift in (
         (TERMINAL, "drug at the terminal only:\nautoreceptors see none of it", plot.VERMILION, 30),
-        (ON, "drug everywhere:\nfeedback intact", plot.BLUE, -32),
+        (ON, "drug everywhere:\nfeedback intact", plot.BLUE, -46),
     ):
         at = (chapter.occupied(arm, ENOUGH).value, chapter.fold(arm, ENOUGH).value)
-        plot.named(ax, at, words, color, (-8 if shift > 0 else 40, shift), ha="right")
+        plot.named(ax, at, words, color, (-8 if shift > 0 else 78, shift), ha="right")
     plot.doublings(ax, 0.7, 13)
     ax.set_ylabel("serotonin at the terminal (x baseline)")
     _occupied(ax)
