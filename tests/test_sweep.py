@@ -425,7 +425,8 @@ def test_a_run_that_is_ended_continues(
     """The whole group gets the signal, as from a terminal; the same command then finishes it."""
     (tmp_path / "slow.py").write_text(SLOW)
     command = [sys.executable, "-m", "synapse_abm", "run", "slow.py", "--workers", "2"]
-    keep = "import synapse_abm.runs.result_store as s; s._KEEP_S = 0.0;"
+    keep = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    keep += "import synapse_abm.runs.result_store as s; s._KEEP_S = 0.0;"
     keep += "from synapse_abm.cli import main;"
     quick = [sys.executable, "-c", f"{keep}raise SystemExit(main({command[3:]!r}))"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -77,6 +77,7 @@ def test_an_ascii_terminal_shows_other_letters_escaped(tmp_path: Path) -> None:
 EARLY = """
 import os, signal, sys, threading
 from synapse_abm.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
 threading.Timer({after_s}, os.kill, (os.getpid(), signal.SIGINT)).start()
 sys.argv = ["synapse-abm", "run", "hyperbola"]
 raise SystemExit(main())
