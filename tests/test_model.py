@@ -16,7 +16,7 @@ from synapse_abm.synapse.agents import Drug, Molecule, Receptor, Serotonin, Site
 from synapse_abm.synapse.agents.model import SynapseModel
 from synapse_abm.synapse.engine.checkpoint import to_bytes
 from synapse_abm.synapse.engine.invariants import InvariantError, check
-from synapse_abm.synapse.engine.simulation import FIRST_CALL
+from synapse_abm.synapse.engine.simulation import FIRST_CALL, Simulation
 from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 
 SLOW_FOR_COUNT = 100_000
@@ -290,3 +290,8 @@ def test_sites_are_scattered_over_distinct_cells_first() -> None:
     assert isinstance(SynapseModel(scenario).sites[0], Site)
     assert len(set(cells)) == 16
     assert len(set(cells[:16])) == 16
+
+
+def test_a_place_with_nothing_in_it_can_be_run() -> None:
+    series = Simulation(Scenario(grid=Grid(width=2, height=2), dt_s=1.0)).run(3, 1)
+    assert series.seconds.tolist() == [1.0, 2.0, 3.0]

@@ -494,3 +494,14 @@ def test_workers_that_cannot_be_are_refused(workers: object) -> None:
 def test_workers_that_can_be() -> None:
     assert [check_workers(x) for x in (1, "2", 256)] == [1, 2, 256]
     assert check_workers(None) == all_cores() >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux")
+def test_what_workers_need_is_loaded_once_before_they_are_made() -> None:
+    loaded: list[int] = []
+    with sweep.using(2):
+        map_tasks(addressed, [(1, n) for n in range(4)], prepare=lambda: loaded.append(os.getpid()))
+    assert loaded == [os.getpid()]
+    with sweep.using(1):
+        map_tasks(addressed, [(1, 0)], prepare=lambda: loaded.append(0))
+    assert len(loaded) == 1, "alone it is loaded when it is needed"

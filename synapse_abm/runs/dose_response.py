@@ -14,7 +14,7 @@ from synapse_abm.pharmacology import LigandRecord
 from synapse_abm.runs import sweep
 from synapse_abm.runs.results import Check, z_score
 from synapse_abm.statistics import Estimate
-from synapse_abm.synapse.engine.simulation import Series, Simulation
+from synapse_abm.synapse.engine.simulation import Series, Simulation, load_kernels
 from synapse_abm.synapse.scenario.definition import Scenario
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def series[R](
     replicate.
     """
     names = [f"replicate {piece[-1]}, seed {piece[-2]}" for piece in pieces]
-    return sweep.map_tasks(function, pieces, names=names, progress=progress, label="runs")
+    return sweep.map_tasks(
+        function, pieces, names=names, progress=progress, label="runs", prepare=load_kernels
+    )
 
 
 def replicated[R](

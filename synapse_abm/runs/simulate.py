@@ -37,7 +37,14 @@ from synapse_abm.statistics import (
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
 from synapse_abm.synapse.engine.network import Names
-from synapse_abm.synapse.engine.simulation import CALL_S, Recorder, Series, Simulation, next_chunk
+from synapse_abm.synapse.engine.simulation import (
+    CALL_S,
+    Recorder,
+    Series,
+    Simulation,
+    load_kernels,
+    next_chunk,
+)
 from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
 from synapse_abm.synapse.scenario.feasibility import run_faults
@@ -262,6 +269,7 @@ def _simulate(
         progress=progress,
         label="samples",
         ticks=most,
+        prepare=load_kernels,
     )
     seconds, found = time.perf_counter() - started, list[Simulated]()
     for owner in range(len(scenarios)):

@@ -163,6 +163,7 @@ def current_cache() -> Cache | None:
 def map_tasks[R](
     function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
     progress: Progress | None = None, label: str = "", ticks: int = 1,
+    prepare: Callable[[], object] | None = None,
 ) -> list[R]:  # fmt: skip
     """``[function(*task) for task in tasks]`` on the workers of :func:`using`.
 
@@ -180,6 +181,8 @@ def map_tasks[R](
         Whom to tell how far it got, and what to call it.
     ticks
         Parts of a task that :func:`tell` counts.
+    prepare
+        Called before worker processes are made as copies of this one: it may load what they need.
 
     Raises
     ------
@@ -190,7 +193,9 @@ def map_tasks[R](
     Interrupted
         After Ctrl-C; results are kept if there is a cache.
     """
-    results = outcomes(function, tasks, names=names, progress=progress, label=label, ticks=ticks)
+    results = outcomes(
+        function, tasks, names=names, progress=progress, label=label, ticks=ticks, prepare=prepare
+    )
     failures = [result for result in results if isinstance(result, Failure)]
     if failures:
         raise TasksFailed(failures, len(results))
@@ -200,6 +205,7 @@ def map_tasks[R](
 def outcomes[R](
     function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
     progress: Progress | None = None, label: str = "", ticks: int = 1,
+    prepare: Callable[[], object] | None = None,
 ) -> list[R | Failure]:  # fmt: skip
     """As :func:`map_tasks`, with a :class:`Failure` in the place of each task that failed."""
     settings = _settings.get()
@@ -208,7 +214,7 @@ def outcomes[R](
     todo = [at for at in range(len(tasks)) if at not in results]
     bar = _Bar(progress, len(todo), label, ticks)
     named = list(names) or [f"task {at}" for at in range(len(tasks))]
-    series = Tasks(function, tasks, named, bar.tell, _alone)
+    series = Tasks(function, tasks, named, bar.tell, _alone, prepare)
     try:
         with closing(series.done(todo, settings.workers, settings.executor)) as source:
             for at, outcome in source:

@@ -71,6 +71,8 @@ class Tasks:
         Is told (index of the task, ticks done) of what :func:`tell` says within a task.
     settle
         A worker calls it before its first task; at the top of a module.
+    prepare
+        Is called here before this process is copied: what it loads, the copies need not load.
     """
 
     function: Callable[..., Any]
@@ -78,6 +80,7 @@ class Tasks:
     names: Sequence[str]
     told: Callable[[int, int], None]
     settle: Callable[[], None]
+    prepare: Callable[[], object] | None = None
 
     def done(
         self, todo: Sequence[int], workers: int, executor: Executor | None
@@ -111,7 +114,10 @@ class Tasks:
         self, workers: int, waiting: deque[int], deaths: Counter[int]
     ) -> Generator[tuple[int, Any]]:
         """The same on processes, until all is done or one of them is killed."""
-        context: Any = multiprocessing.get_context("fork" if _can_fork() else "spawn")
+        fork = _can_fork()
+        if fork and self.prepare is not None:
+            self.prepare()
+        context: Any = multiprocessing.get_context("fork" if fork else "spawn")
         ticks = context.RawArray("q", len(self.names))
         pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(ticks,))
         try:

@@ -24,7 +24,7 @@ from synapse_abm.synapse.engine.invariants import check
 from synapse_abm.synapse.engine.layout import FULL, I64, LEAVE, LIMIT, NEXT_ID, START
 from synapse_abm.synapse.engine.network import CountRows, Names, Network, build_network
 from synapse_abm.synapse.engine.state import State, build_state
-from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario import Grid, Scenario
 
 #: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
 CALL_S = 0.2
@@ -199,7 +199,7 @@ class Simulation:
         self._require_addresses(steps)
         width = self.state.store.totals.size + self.state.store.events.size
         records = max(steps // every if every else 0, 1)
-        if (largest := MOST_RECORDED // (8 * width)) < records:
+        if (largest := MOST_RECORDED // (8 * max(width, 1))) < records:
             fix = f"record every {-(-steps // largest)} steps, or run in parts"
             allowed = f"one that makes at most {largest} records"
             raise InputError("every", every, allowed, fix)
@@ -287,6 +287,15 @@ class Simulation:
             digest.update(self.state.step.to_bytes(8, "little"))
             self.state.digest_into(digest)
         return digest.hexdigest()
+
+
+def load_kernels() -> None:
+    """Load the compiled step, or compile it, by one step of an empty cell.
+
+    The step is loaded at its first call. A process that is about to be copied for workers does so
+    once; each of them would take as long, and where nothing is cached yet each would compile.
+    """
+    Simulation(Scenario(grid=Grid.well_mixed(1.0), dt_s=1.0)).run(1)
 
 
 def check_steps(steps: object, every: object) -> tuple[int, int]:
