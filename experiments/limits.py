@@ -625,9 +625,12 @@ ERRORS = ("hyperbola_error_points", "gaddum_error_points", "morrison_error_point
 
 
 def _map(key: str, quick: bool) -> Table:
+    """Exact laws come from solvers, and an error is the small difference of two numbers near one:
+    it is written to a thousandth of a point, below which processors disagree.
+    """
     xs, ys = axes_of(key, quick)
-    rows = [(x, y, said.exact, *said.errors()) for y in ys for x in xs
-            for said in [PANELS[key].said(x, y)]]  # fmt: skip
+    rows = [(x, y, round(said.exact, 5), *(round(float(error), 3) for error in said.errors()))
+            for y in ys for x in xs for said in [PANELS[key].said(x, y)]]  # fmt: skip
     solved = ("exact", *ERRORS)
     name = f"map_{key}_{PANELS[key].name}"
     return Table.of_rows(name, " ".join(("x", "y", *solved)), rows, solved)
