@@ -29,15 +29,13 @@ def main() -> int:
     While modules are imported, Ctrl-C ends the process at once: nothing has been begun, and an
     exception in the middle of an import would only show as a traceback.
     """
+    here = threading.current_thread() is threading.main_thread()  # others may set no handler
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL) if here else None
     keep_byte_code()
-    if threading.current_thread() is not threading.main_thread():
-        from synapse_abm.cli import main as command
-
-        return command()
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from synapse_abm.cli import main as command
 
-    signal.signal(signal.SIGINT, before)
+    if here:
+        signal.signal(signal.SIGINT, before)
     return command()
 
 
