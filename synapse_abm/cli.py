@@ -240,6 +240,8 @@ def _obey(arguments: list[str]) -> int:
             return _list_drugs(command.file) if command.drugs or command.file else _list()
         case Run() if experiment is not None:
             return _run(experiment, command, arguments)
+        case Run():  # a name like "-1", which the parser takes and nobody could mean
+            raise UnknownName("experiment", command.name, experiments())
         case Simulate():
             return _simulate(command, arguments)
         case Rerun():

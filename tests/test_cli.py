@@ -273,6 +273,7 @@ def test_simulate_gives_the_same_trajectory_on_both_engines(say: Say) -> None:
 # --- wrong input ---------------------------------------------------------------------------------
 
 WRONG = {
+    "a dash for a name": (["run", "-1"], ["experiment = '-1'"]),
     "unknown experiment": (["run", "demmo"], ["experiment = 'demmo'", "did you mean demo?"]),
     "no such file": (["run", "x/demo.py"], ["x/demo.py", "check the path"]),
     "unknown drug": (["run", "demo", "--drug", "Paroxetin"], ["one of", "mean paroxetine?"]),
