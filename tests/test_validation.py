@@ -25,7 +25,7 @@ from synapse_abm.validation import thoroughly, validate
 from synapse_abm.validation.cases import SHIPPED, read_cases
 from synapse_abm.validation.geometry import first_binding, place_of
 from synapse_abm.validation.groups import assign
-from synapse_abm.validation.planted import PLANTED, Bug, rows_with, try_out
+from synapse_abm.validation.mutations import MUTATIONS, Mutation, rows_with, try_out
 from synapse_abm.validation.quantities import Row
 from synapse_abm.validation.trials import Trial
 
@@ -83,12 +83,12 @@ def test_parameters_count_and_not_ids(tmp_path: Path) -> None:
     assert len(found.rows) >= 3
 
 
-NAMED = {bug.name: bug for bug in PLANTED}
-QUICKLY_PLANTED = [bug for bug in PLANTED if not bug.old]
+NAMED = {bug.name: bug for bug in MUTATIONS}
+QUICK_MUTATIONS = [bug for bug in MUTATIONS if not bug.old]
 
 
-@pytest.mark.parametrize("bug", QUICKLY_PLANTED, ids=lambda bug: bug.name)
-def test_planted_bugs_are_caught(bug: Bug) -> None:
+@pytest.mark.parametrize("bug", QUICK_MUTATIONS, ids=lambda bug: bug.name)
+def test_planted_bugs_are_caught(bug: Mutation) -> None:
     """Those that need no compiling; the others are slow tests, and `validate --planted`."""
     caught = try_out(bug, KNOWN, RULE, 0)
     assert caught.caught, caught
@@ -100,14 +100,14 @@ def test_a_planted_bug_in_the_engine_is_caught() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
-def test_every_planted_bug_is_caught(bug: Bug) -> None:
+@pytest.mark.parametrize("bug", MUTATIONS, ids=lambda bug: bug.name)
+def test_every_planted_bug_is_caught(bug: Mutation) -> None:
     assert try_out(bug, KNOWN, RULE, 0).caught
 
 
 def test_at_least_twelve_bugs_are_planted_each_under_its_own_name() -> None:
-    assert len(NAMED) == len(PLANTED) >= 12
-    assert {bug.case for bug in PLANTED} <= set(KNOWN)
+    assert len(NAMED) == len(MUTATIONS) >= 12
+    assert {bug.case for bug in MUTATIONS} <= set(KNOWN)
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_one_percent_of_koff_fails_a_thorough_run(case: str) -> None:
     """At C = Kd (A1: 0.25 points of occupancy) and below it, with 20 times the default's effort."""
     event = "a = bench.rate[c] * float(n1 * n2)"
     kind = "chem.channels[c, KIND]"
-    bug = Bug("k_off + 1 %", case, event, f"{event} * (1.01 if {kind} == 0 else 1.0)")
+    bug = Mutation("k_off + 1 %", case, event, f"{event} * (1.01 if {kind} == 0 else 1.0)")
     rows = rows_with(bug, KNOWN[case], RULE, 0, thorough=True)
     assert next(row for row in rows if row.quantity == "p").verdict is Verdict.FAIL
 
@@ -494,7 +494,7 @@ def test_audits_without_chance_have_the_bugs_that_they_are_said_to_find() -> Non
             "what unbinds turns up in a random cell": "unbinding into a neighbouring cell",
             "a batch of ten released one by one": "a batch released one by one"}  # fmt: skip
     known = {"rates": test_rates.BUGS, "kernel": test_kernel_audit.BUGS}
-    said = [bug for bug in PLANTED if bug.without_chance]
+    said = [bug for bug in MUTATIONS if bug.without_chance]
     assert len(said) == 5
     for bug in said:
         assert like.get(bug.name, bug.name) in known[bug.without_chance]

@@ -43,10 +43,10 @@ from synapse_abm.synapse.engine import kernels
 from synapse_abm.validation.cases import SHIPPED, Case, read_cases
 from synapse_abm.validation.groups import assign, faults_of, said
 from synapse_abm.validation.judge import judge
-from synapse_abm.validation.planted import PLANTED, not_tried, try_out
+from synapse_abm.validation.mutations import MUTATIONS, not_tried, try_out
 from synapse_abm.validation.quantities import Row
 from synapse_abm.validation.report import Caught, Source, Verdicts
-from synapse_abm.validation.trials import LAST_RESORT, Found, Trial
+from synapse_abm.validation.trials import LAST_RESORT, Plan, Trial
 
 __all__ = ["FALSE_ALARM", "Verdicts", "validate"]
 
@@ -119,9 +119,9 @@ def validate(
     )  # fmt: skip
 
 
-def thoroughly(found: Found, cases: Sequence[Case]) -> Found:
+def thoroughly(found: Plan, cases: Sequence[Case]) -> Plan:
     """Finer margins; and what would take too long by default, at the margins of the default."""
-    fine = Found([trial.thorough() for trial in found.trials])
+    fine = Plan([trial.thorough() for trial in found.trials])
     tried = {(each.id, each.name) for trial in fine.trials for each in trial.quantities}
     whole = assign([replace(case, budget=LAST_RESORT) for case in cases])
     for trial in whole.trials:
@@ -137,7 +137,7 @@ def _try_out(all_of_them: bool, rule: Rule, seed: int, progress: Progress) -> li
     known = {case.id: case for case in read_cases(SHIPPED)}
     return [
         try_out(bug, known, rule, seed) if all_of_them or bug.ready else not_tried(bug)
-        for bug in progress(PLANTED, label="planted bugs")
+        for bug in progress(MUTATIONS, label="planted bugs")
     ]
 
 

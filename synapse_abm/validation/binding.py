@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from synapse_abm.synapse.scenario import Ligand, Scenario
 from synapse_abm.validation.cases import Case
-from synapse_abm.validation.places import per_concentration, per_pair, reservoir, well_mixed
 from synapse_abm.validation.quantities import OCCUPANCY, covariance, exchange_rate, variance
 from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns
-from synapse_abm.validation.trials import Claims, Found, bound, free, stationary
+from synapse_abm.validation.scenarios import per_concentration, per_pair, reservoir, well_mixed
+from synapse_abm.validation.trials import Claims, Plan, bound, free, stationary
 
 
-def clamped(case: Case) -> Found:
+def clamped(case: Case) -> Plan:
     """Group A: N independent sites and a ligand of fixed concentration."""
     sites = case.count("N", 1)
     kinetics = per_concentration(case.rate("kon"), case.rate("koff"))
@@ -24,7 +24,7 @@ def clamped(case: Case) -> Found:
     return stationary(case, claims, scenario, {"bound": bound("L")}, counts)
 
 
-def closed(case: Case) -> Found:
+def closed(case: Case) -> Plan:
     """Group B: R sites and L molecules."""
     sites, copies = case.count("R", 1), case.count("L", 1)
     kinetics = per_pair(case.rate("kon_pair"), case.rate("koff"))
@@ -42,7 +42,7 @@ def _one_ligand(case: Case, sites: int, law: str) -> Claims:
     return claims
 
 
-def pool(case: Case) -> Found:
+def pool(case: Case) -> Plan:
     """Group C: R sites; molecules come from a reservoir and go back to it."""
     sites, exchange = case.count("R", 1), case.rate("exchange_rate")
     kinetics = per_pair(case.rate("kon_pair"), case.rate("koff"))
@@ -61,7 +61,7 @@ def pool(case: Case) -> Found:
     return stationary(case, claims, scenario, levels, {})
 
 
-def clamped_pair(case: Case) -> Found:
+def clamped_pair(case: Case) -> Plan:
     """Group D: N sites and two ligands of fixed concentrations. K_d alone is given: k_off is
     1/s.
     """
@@ -76,7 +76,7 @@ def clamped_pair(case: Case) -> Found:
     return _two_ligands(case, sites, well_mixed(sites, ligands))
 
 
-def closed_pair(case: Case) -> Found:
+def closed_pair(case: Case) -> Plan:
     """Group E: R sites and two ligands in finite numbers."""
     sites = case.count("R", 1)
     ligands = {
@@ -89,7 +89,7 @@ def closed_pair(case: Case) -> Found:
     return _two_ligands(case, sites, well_mixed(sites, ligands))
 
 
-def _two_ligands(case: Case, sites: int, scenario: Scenario) -> Found:
+def _two_ligands(case: Case, sites: int, scenario: Scenario) -> Plan:
     claims = Claims(case)
     for name in "AB":
         claims.share(f"p{name}", name, sites)

@@ -25,7 +25,7 @@ from synapse_abm.validation.geometry import THREE_DIMENSIONS, place_of, why_not
 from synapse_abm.validation.passage import put_into
 from synapse_abm.validation.quantities import RELATIVE, Number, covariance, fano, mean, variance
 from synapse_abm.validation.samples import Replicates, Sample
-from synapse_abm.validation.trials import DECIDING, Claims, Found, Observe, Trial
+from synapse_abm.validation.trials import DECIDING, Claims, Observe, Plan, Trial
 
 #: Molecules of a run, and runs up to the first look.
 WALKERS, FIRST = 4096, 12
@@ -73,23 +73,23 @@ def _cells(simulation: Simulation) -> lay.I64:
 # --- J1 -------------------------------------------------------------------------------------------
 
 
-def displacement(case: Case) -> Found:
+def displacement(case: Case) -> Plan:
     """Case J1: mean square displacement and fourth moment along one axis, far from walls."""
     times, diffusion, h = case.times("params"), case.rate("D"), case.rate("h")
     squares = case.series("msd", times.size)
     fourths = case.series("fourth_moment_one_axis", times.size)
     if case.faults:
-        return Found()
+        return Plan()
     axes = _axes(case, times, squares, diffusion)
     if axes == 3:
-        return Found(left_out=[(case.id, THREE_DIMENSIONS)])
+        return Plan(left_out=[(case.id, THREE_DIMENSIONS)])
     step = common_step(times, most_steps=1000)
     if step is None:
-        return Found(left_out=[(case.id, "its times have no common step")])
+        return Plan(left_out=[(case.id, "its times have no common step")])
     # Beyond 12 standard deviations and 40 hops lies less than 1e-12 of the walk.
     reach = math.ceil(12 * math.sqrt(2 * diffusion * float(times.max())) / h) + 40
     if 2 * reach + 1 > 32767:
-        return Found(left_out=[(case.id, "its molecules get further than the largest grid")])
+        return Plan(left_out=[(case.id, "its molecules get further than the largest grid")])
     side = 2 * reach + 1
     grid = Grid(width=side, height=side if axes == 2 else 1, spacing_um=h, walls="periodic")
     walkers = Ligand(count=WALKERS, diffusion_um2_per_s=diffusion)
@@ -111,11 +111,11 @@ def displacement(case: Case) -> Found:
 
     order = np.argsort(times, kind="stable")
     if (order != np.arange(times.size)).any():
-        return Found(left_out=[(case.id, "its times do not ascend")])
+        return Plan(left_out=[(case.id, "its times do not ascend")])
     quantities = _of_series(case, "msd", times, squares, "square")
     quantities += _of_series(case, "fourth_moment_one_axis", times, fourths, "fourth")
     if not quantities:
-        return Found()
+        return Plan()
     walk = _Walk(
         Scenario(grid=grid, ligands={"L": walkers}, dt_s=step),
         lambda _: np.full(WALKERS, middle), follow,
@@ -125,7 +125,7 @@ def displacement(case: Case) -> Found:
     rare = 1.0 if fourths is None else 3 * (1 + 0.1 * h**2 / (diffusion * soonest))
     first = WALKERS * math.ceil(FIRST * rare)
     cost = DECIDING * first * 0.3 * (times.size + float(times.max()) / step)
-    return Found([Trial(quantities, first, walk.observe, cost)])
+    return Plan([Trial(quantities, first, walk.observe, cost)])
 
 
 def _axes(case: Case, times: Array, squares: Array | None, diffusion: float) -> int:
@@ -155,14 +155,14 @@ def _of_series(
 # --- J2 -------------------------------------------------------------------------------------------
 
 
-def modes(case: Case) -> Found:
+def modes(case: Case) -> Plan:
     """Case J2: decay rates of the slowest modes, each from the autocorrelation over 1 / rate."""
     if why := why_not(case):
-        return Found(left_out=[(case.id, why)])
+        return Plan(left_out=[(case.id, why)])
     place, diffusion = place_of(case), case.rate("D")
-    found = Found()
+    found = Plan()
     if len(place.shape) == 2:
-        return Found(left_out=[(case.id, "modes of two dimensions: not run in this release")])
+        return Plan(left_out=[(case.id, "modes of two dimensions: not run in this release")])
     cells, wraps = place.grid.cells, place.grid.walls == "periodic"
     for key in case.exact:
         named = re.fullmatch(r"lambda_(\d{1,4})", key)
@@ -187,7 +187,7 @@ def _shape(k: int, cells: int, wraps: bool) -> Array:
 
 def _mode(
     case: Case, key: str, exact: float, shape: Array, rate: float, diffusion: float, grid: Grid
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     """The rate from how much of the mode is left after ``time``, four steps on."""
     steps, time = 4, 1 / rate
     walkers = Ligand(count=WALKERS, diffusion_um2_per_s=diffusion)
@@ -207,25 +207,25 @@ def _mode(
     walk = _Walk(scenario, lambda generator: generator.integers(grid.cells, size=WALKERS), follow)
     number = Number(case.id, key, exact, RELATIVE * abs(exact), measure)
     first = WALKERS * FIRST
-    return Found([Trial((number,), first, walk.observe, DECIDING * first * 0.8)])
+    return Plan([Trial((number,), first, walk.observe, DECIDING * first * 0.8)])
 
 
 # --- J3 and J4 ------------------------------------------------------------------------------------
 
 
-def counts(case: Case) -> Found:
+def counts(case: Case) -> Plan:
     """Cases J3 (a closed box) and J4 (a box that exchanges with a reservoir): how many per cell."""
     if why := why_not(case):
-        return Found(left_out=[(case.id, why)])
+        return Plan(left_out=[(case.id, why)])
     return _open_box(case) if "mean_per_cell" in case.params else _closed_box(case)
 
 
-def _closed_box(case: Case) -> Found:
+def _closed_box(case: Case) -> Plan:
     """N molecules on M cells, all from one corner, after hops that forget it."""
     place, copies = place_of(case, spacing=False), case.count("N", 1)
     diffusion = case.rate("D", default=1.0)
     if case.faults:
-        return Found()
+        return Plan()
     grid = place.grid
     steps = 20
     dt = MIXING / steps * _mixing_s(grid, diffusion)
@@ -244,12 +244,12 @@ def _closed_box(case: Case) -> Found:
     return _boxes(case, walk.observe, copies / grid.cells, cost)
 
 
-def _open_box(case: Case) -> Found:
+def _open_box(case: Case) -> Plan:
     """Molecules come from a reservoir to an empty box, until it holds what it would for ever."""
     place, held = place_of(case, spacing=False), case.rate("mean_per_cell")
     diffusion = case.rate("D", default=1.0, zero=True)
     if case.faults:
-        return Found()
+        return Plan()
     grid, steps = place.grid, 5
     nM = held * grid.cells / grid.molecules_per_nM
     source = Reservoir(concentration_nM=nM, exchange_per_s=1.0)
@@ -285,7 +285,7 @@ def _columns(table: lay.I64) -> Mapping[str, Array]:
 
 def _boxes(
     case: Case, observe: Observe, held: float, cost: float
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     claims = Claims(case)
     claims.mean("mean", "end")
     claims.mean("chi2_mean", "chi2")
@@ -299,9 +299,9 @@ def _boxes(
         claims.law_with_tail("pmf", "end", law, RELATIVE * held)
     quantities = (*claims.means, *claims.spreads)
     if not quantities or case.faults:
-        return Found()
+        return Plan()
     first = round(FIRST_BOXES * (1 + 0.5 / held))
-    return Found([Trial(quantities, first, observe, cost)])
+    return Plan([Trial(quantities, first, observe, cost)])
 
 
 def _mixing_s(grid: Grid, diffusion: float) -> float:

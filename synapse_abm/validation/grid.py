@@ -15,13 +15,13 @@ from synapse_abm.synapse.engine.simulation import Series
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.geometry import memory_steps, place_of, why_not
-from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import OCCUPANCY
 from synapse_abm.validation.samples import BURN_IN, Panel
+from synapse_abm.validation.scenarios import per_pair, side_by_side
 from synapse_abm.validation.trials import (
     DECIDING,
     Claims,
-    Found,
+    Plan,
     trial,
 )
 
@@ -32,20 +32,20 @@ FIRST, LEAST_FIRST = 90, 10
 STEPS = (1.0, 0.1, 0.01, 0.001)
 
 
-def closed_grid(case: Case) -> Found:
+def closed_grid(case: Case) -> Plan:
     """Case K2: sites in given cells of a grid with walls that reflect or wrap."""
     if why := why_not(case):
-        return Found(left_out=[(case.id, why)])
+        return Plan(left_out=[(case.id, why)])
     scenario = _scenario(case)
     if case.faults:
-        return Found()
+        return Plan()
     sites = scenario.targets["T"].n_sites
     claims = Claims(case)
     claims.occupied("mean_bound", "bound", sites)
     claims.law("pmf_bound", "bound", OCCUPANCY * sites)
     quantities = (*claims.means, *claims.spreads)
     if not quantities:
-        return Found()
+        return Plan()
     scenario = min((_with_step(scenario, part) for part in STEPS), key=_price)
     every, first = math.ceil(memory_steps(scenario)), max(LEAST_FIRST, FIRST // sites)
     cost = _price(scenario) * (BURN_IN + DECIDING * first)

@@ -14,20 +14,20 @@ from synapse_abm.validation.immigration import immigration
 from synapse_abm.validation.kinetics import approach, race
 from synapse_abm.validation.passage import first_passage
 from synapse_abm.validation.rebinding import any_step, single_site
-from synapse_abm.validation.relaxation import Unplannable
+from synapse_abm.validation.relaxation import NotRun
 from synapse_abm.validation.transport import clamped as clamped_cycle
 from synapse_abm.validation.transport import coupled
-from synapse_abm.validation.trials import Found, unknown_parameters
+from synapse_abm.validation.trials import Plan, unknown_parameters
 
 ASYMPTOTIC = "an asymptotic formula of continuous space, without an exact law on a grid"
 OTHER_STEPS = "the bias of time steps that this program does not use"
 BOUNDARY = "a reservoir beyond one wall; here a reservoir reaches every cell alike"
 
-type Run = Callable[[Case], Found]
+type Run = Callable[[Case], Plan]
 
 
 def _unable(why: str) -> Run:
-    return lambda case: Found(left_out=[(case.id, why)])
+    return lambda case: Plan(left_out=[(case.id, why)])
 
 
 def _diffusion(case: Case) -> Run:
@@ -74,9 +74,9 @@ RUN: Mapping[str, Callable[[Case], Run]] = {
 }
 
 
-def assign(cases: Sequence[Case], progress: Progress = silent) -> Found:
+def assign(cases: Sequence[Case], progress: Progress = silent) -> Plan:
     """Trials of all cases that can be run; faults are noted in the cases."""
-    found = Found()
+    found = Plan()
     for case in progress(cases, label="planning"):
         if case.group[0] in RUN:
             check_derived(case)
@@ -90,14 +90,14 @@ def assign(cases: Sequence[Case], progress: Progress = silent) -> Found:
     return found
 
 
-def _guarded(case: Case, run: Run) -> Found:
+def _guarded(case: Case, run: Run) -> Plan:
     """What a case becomes; one that fails while it is planned takes no other with it."""
     try:
         return run(case)
-    except Unplannable as why:
-        return Found(left_out=[(case.id, str(why))])
+    except NotRun as why:
+        return Plan(left_out=[(case.id, str(why))])
     except Exception as error:
-        return Found(errors=[(case.id, f"planning it failed: {said(error)}")])
+        return Plan(errors=[(case.id, f"planning it failed: {said(error)}")])
 
 
 def said(error: Exception) -> str:
@@ -105,7 +105,7 @@ def said(error: Exception) -> str:
     return escaped(f"{type(error).__name__}: {error}")
 
 
-def _of_one(case: Case, run: Run) -> Found:
+def _of_one(case: Case, run: Run) -> Plan:
     found = _guarded(case, run)
     if case.faults:
         return found

@@ -25,14 +25,14 @@ from synapse_abm.synapse.engine.simulation import Series, Simulation, event_inde
 from synapse_abm.synapse.scenario import Batch, Ligand, Reservoir, Scenario
 from synapse_abm.theory import exit_count, immigration_death
 from synapse_abm.validation.cases import Array, Case, after, common_step
-from synapse_abm.validation.places import ONE_CELL, reservoir, side_by_side
 from synapse_abm.validation.quantities import RELATIVE, Measure, Number
 from synapse_abm.validation.samples import Replicates, Sample
+from synapse_abm.validation.scenarios import ONE_CELL, reservoir, side_by_side
 from synapse_abm.validation.trials import (
     ASKED,
     DECIDING,
     SLACK,
-    Found,
+    Plan,
     Trial,
     affordable,
     too_long,
@@ -74,9 +74,9 @@ class Claim:
         return ((SLACK + ASKED) * self.one / max(self.number.margin, 1e-9)) ** 2
 
 
-def immigration(cases: Sequence[Case]) -> Found:
+def immigration(cases: Sequence[Case]) -> Plan:
     """All cases of the group; those of the same process share their observations."""
-    found = Found()
+    found = Plan()
     shared: dict[Process, Members] = {}
     for case in cases:
         process, times = _process(case), case.times("exact")
@@ -107,12 +107,12 @@ def _in_closed_form(process: Process) -> bool:
     return process.batch == 1 and (process.leaving > 0 or process.arrivals == 0)
 
 
-def _trials(process: Process, members: Members) -> Found:
+def _trials(process: Process, members: Members) -> Plan:
     """In closed form where there is one, on the clock where there are batches."""
     return _affordable(process, members, clock=not _in_closed_form(process), mark="")
 
 
-def _on_the_clock(shared: Mapping[Process, Members]) -> Found:
+def _on_the_clock(shared: Mapping[Process, Members]) -> Plan:
     """The cheapest process of single arrivals once more, by the other way."""
     costs = {
         process: max(_needs(process, members)) * _cost(process, _horizon(members), clock=True)
@@ -121,7 +121,7 @@ def _on_the_clock(shared: Mapping[Process, Members]) -> Found:
     }
     cheapest = min(costs, key=lambda process: costs[process], default=None)
     if cheapest is None or costs[cheapest] > CHEAP:
-        return Found()
+        return Plan()
     return _affordable(cheapest, shared[cheapest], clock=True, mark=" (clock)")
 
 
@@ -134,12 +134,12 @@ def _needs(process: Process, members: Members) -> list[float]:
     return [claim.needed for claim in claims] or [0.0]
 
 
-def _affordable(process: Process, members: Members, *, clock: bool, mark: str) -> Found:
+def _affordable(process: Process, members: Members, *, clock: bool, mark: str) -> Plan:
     """One trial of all that can be decided at the longest time, and one of the rest up to a
     time.
     """
     claims = [claim for each in members for claim in _claims(process, *each, mark)]
-    found, late = Found(), list[Claim]()
+    found, late = Plan(), list[Claim]()
     while claims:
         last = max(claim.time for claim in claims)
         budget = affordable(members[0][0]) / _cost(process, last, clock)

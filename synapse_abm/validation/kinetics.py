@@ -29,7 +29,6 @@ from synapse_abm.theory import (
     time_average_variance,
 )
 from synapse_abm.validation.cases import Array, Case, common_step
-from synapse_abm.validation.places import per_concentration, per_pair, side_by_side, well_mixed
 from synapse_abm.validation.quantities import (
     SPREAD,
     Number,
@@ -43,12 +42,13 @@ from synapse_abm.validation.quantities import (
 )
 from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns, Replicates, Sample
+from synapse_abm.validation.scenarios import per_concentration, per_pair, side_by_side, well_mixed
 from synapse_abm.validation.seats import Seats
 from synapse_abm.validation.trials import (
     DECIDING,
     Claims,
-    Found,
     Observe,
+    Plan,
     Trial,
     affordable,
     bound,
@@ -65,11 +65,11 @@ SNAPSHOTS = 2
 _NO_STEP = f"its times have no step that fits {MOST_STEPS} times"
 
 
-def approach(case: Case) -> Found:
+def approach(case: Case) -> Plan:
     """Group F, told apart by the parameters: clamped or closed, in time or at equilibrium."""
     if "kon_pair" in case.params:
         return _closed(case)
-    found = Found()
+    found = Plan()
     if "t" in case.params:
         found.add(_association(case))
     found.add(_memory(case))
@@ -83,7 +83,7 @@ def _clamped_rates(case: Case) -> tuple[float, float, float]:
     return kon, case.rate("koff"), held
 
 
-def _association(case: Case) -> Found:
+def _association(case: Case) -> Plan:
     """A clamped ligand and N sites: ``B0`` of them are taken at time zero, or each is with the
     probability ``p0``; none unless the case says so.
     """
@@ -94,7 +94,7 @@ def _association(case: Case) -> Found:
         start = 0
         case.fault("params.B0", case.params["B0"], f"at most N = {sites}, and not beside p0")
     if case.faults:
-        return Found()
+        return Plan()
     rate = kon * held + koff
     p = kon * held / rate
     scenario = well_mixed(
@@ -107,15 +107,15 @@ def _association(case: Case) -> Found:
     return _transient(case, scenario, times, laws, _Taken.perhaps(chance))
 
 
-def _closed(case: Case) -> Found:
+def _closed(case: Case) -> Plan:
     """R sites and L molecules, all free at time zero."""
     sites, copies = case.count("R", 1), case.count("L", 1)
     rates = case.rate("kon_pair"), case.rate("koff")
     times = case.times("params")
     if case.faults:
-        return Found()
+        return Plan()
     if min(sites, copies) > 1000:
-        return Found(left_out=[(case.id, "not run in this release; its law has over 1000 states")])
+        return Plan(left_out=[(case.id, "not run in this release; its law has over 1000 states")])
     laws = [closed_transient_law(t, sites, copies, *rates) for t in times]
     scenario = well_mixed(sites, {"L": Ligand(count=copies, binding={"T": per_pair(*rates)})})
     return _transient(case, scenario, times, laws, None)
@@ -152,14 +152,14 @@ class _Taken:
 def _transient(
     case: Case, scenario: Scenario, times: Array, laws: list[Law],
     prepare: _Taken | None,
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     """Means, variances and occupancies at given times; laws give the exact errors."""
     step, sites = common_step(times, MOST_STEPS), scenario.targets["T"].n_sites
     if step is None:
-        return Found(left_out=[(case.id, _NO_STEP)])
+        return Plan(left_out=[(case.id, _NO_STEP)])
     numbers = _transient_numbers(case, times, laws, sites)
     if case.faults or not numbers:
-        return Found()
+        return Plan()
     events = 2 * pace(scenario).events_per_s * float(times.max()) + sites
     copies = min(max(1, round(300 / (events + 1))), 16)
     replicas = side_by_side(scenario.model_copy(update={"dt_s": step}), copies)
@@ -228,12 +228,12 @@ class _Clamped:
         return partial(Replicates, replicas, steps=steps, read=columns, prepare=seats)
 
 
-def _memory(case: Case) -> Found:
+def _memory(case: Case) -> Plan:
     """Equilibrium of a clamped ligand: its rates, autocovariance, variance of a time average."""
     sites = case.count("N", 1)
     kon, koff, held = _clamped_rates(case)
     if case.faults or kon * held == 0:
-        return Found()
+        return Plan()
     ligand = Ligand(clamped_nM=held, binding={"T": per_concentration(kon, koff)})
     scenario, tau = well_mixed(sites, {"L": ligand}), 1 / (kon * held + koff)
     place = _Clamped(sites, float(occupancy(held, koff / kon)), tau, scenario)
@@ -247,16 +247,16 @@ def _memory(case: Case) -> Found:
     return found
 
 
-def _autocovariance(case: Case, place: _Clamped) -> Found:
+def _autocovariance(case: Case, place: _Clamped) -> Plan:
     if "autocov_bound" not in case.exact:
-        return Found()
+        return Plan()
     lags = _numbers_of(case, "lags")
     exact = case.series("autocov_bound", lags.size)
     step = common_step(lags, MOST_STEPS)
     if exact is None or case.faults:
-        return Found()
+        return Plan()
     if step is None:
-        return Found(left_out=[(case.id, _NO_STEP)])
+        return Plan(left_out=[(case.id, _NO_STEP)])
     records = np.round(lags / step).astype(np.int64)
     full = place.sites * place.p * (1 - place.p)
     numbers = tuple(
@@ -278,15 +278,15 @@ def _autocovariance(case: Case, place: _Clamped) -> Found:
     return trial(case, numbers, FIRST, observe, cost, "autocov_bound: ")
 
 
-def _time_averages(case: Case, place: _Clamped) -> Found:
+def _time_averages(case: Case, place: _Clamped) -> Plan:
     """Each window is a trial of its own; what takes too many events is left out."""
     if "var_timeavg_occupancy" not in case.exact:
-        return Found()
+        return Plan()
     windows = _numbers_of(case, "T")
     exact = case.series("var_timeavg_occupancy", windows.size)
     if exact is None or case.faults:
-        return Found()
-    found = Found()
+        return Plan()
+    found = Plan()
     for window, e in zip(windows.tolist(), exact.tolist(), strict=True):
         steps = max(8, math.ceil(SNAPSHOTS * window / place.relaxation_s))
         cost = DECIDING * FIRST * (1.5 * _events(place, window) + 5 * steps + 150)
@@ -347,7 +347,7 @@ def _numbers_of(case: Case, name: str) -> Array:
 # --- two ligands ----------------------------------------------------------------------------------
 
 
-def race(case: Case) -> Found:
+def race(case: Case) -> Plan:
     """Group G: a label and a competitor, both added at time zero (Motulsky & Mahan)."""
     sites = case.count("N", 1, default=SITES)
     ligands = {
@@ -359,7 +359,7 @@ def race(case: Case) -> Found:
         for name in "LI"
     }  # fmt: skip
     scenario = well_mixed(sites, ligands)
-    found = Found()
+    found = Plan()
     if "t" in case.params:
         times = case.times("params")
         curves = {"p_label": ("L", "p_label_t"), "p_comp": ("I", "p_comp_t")}
@@ -384,13 +384,13 @@ def race(case: Case) -> Found:
 
 def _race(
     case: Case, scenario: Scenario, times: Array, claims: list[tuple[str, str, int, float]]
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     """Occupancies at given times; errors are no smaller than those of independent sites."""
     step, sites = common_step(times, MOST_STEPS), scenario.targets["T"].n_sites
     if case.faults or not claims:
-        return Found()
+        return Plan()
     if step is None:
-        return Found(left_out=[(case.id, _NO_STEP)])
+        return Plan(left_out=[(case.id, _NO_STEP)])
     records = np.round(times / step).astype(np.int64)
     quantities: list[Quantity] = []
     for name, ligand, i, exact in claims:

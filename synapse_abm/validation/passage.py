@@ -26,15 +26,15 @@ from synapse_abm.theory import SteppedWaiting, Waiting
 from synapse_abm.theory.hop_react import FirstBinding
 from synapse_abm.validation.cases import Array, Case, common_step
 from synapse_abm.validation.geometry import Place, first_binding, place_of, why_not
-from synapse_abm.validation.places import per_pair
 from synapse_abm.validation.quantities import RELATIVE, SPREAD, Measure, Number, share
 from synapse_abm.validation.relaxation import planned
 from synapse_abm.validation.samples import Replicates, Sample
+from synapse_abm.validation.scenarios import per_pair
 from synapse_abm.validation.trials import (
     ASKED,
     DECIDING,
     SLACK,
-    Found,
+    Plan,
     affordable,
     too_long,
     trial,
@@ -77,14 +77,14 @@ class Passage:
         return first_binding(self.place.grid, self.diffusion, self.cell, self.rate)
 
 
-def first_passage(case: Case) -> Found:
+def first_passage(case: Case) -> Plan:
     """Cases J5 (an end cell that absorbs) and J6 (mean time to one cell)."""
     if why := why_not(case):
-        return Found(left_out=[(case.id, why)])
+        return Plan(left_out=[(case.id, why)])
     place, diffusion = place_of(case), case.rate("D")
     target = _cell(case, "target", place) if "target" in case.params else (0,)
     if case.faults or place.grid.cells < 2:
-        return Found()
+        return Plan()
     cell = place.number(target)
     uniform = np.full(place.grid.cells, 1 / place.grid.cells)
     even = Passage(place, diffusion, cell, math.inf, uniform)
@@ -100,11 +100,11 @@ def first_passage(case: Case) -> Found:
     return found
 
 
-def binding_times(case: Case, place: Place, cell: int) -> Found:
+def binding_times(case: Case, place: Place, cell: int) -> Plan:
     """Case K1: time to bind from anywhere, and law of the time unbound, from the site's cell."""
     rate, diffusion = case.rate("k_bind_in_cell"), case.rate("D")
     if case.faults:
-        return Found()
+        return Plan()
     anywhere = np.full(place.grid.cells, 1 / place.grid.cells)
     there = np.zeros(place.grid.cells)
     there[cell] = 1.0
@@ -198,20 +198,20 @@ def _relative_variance(sample: Sample) -> Estimate:
 def _trial(
     case: Case, passage: Passage, parts: list[Part | None], survival: bool = False,
     spreads: bool = False,
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     """What is measured on one kind of start."""
     wanted = [part for part in parts if part is not None]
     times = case.times("params") if survival else np.zeros(0)
     if case.faults or not (wanted or survival):
-        return Found()
+        return Plan()
     law, start = passage.law, passage.start
     dt = _step(passage, law, times)
     if dt is None:
-        return Found(left_out=[(case.id, "its times have no common step")])
+        return Plan(left_out=[(case.id, "its times have no common step")])
     # Affordable at all? Modes of a large grid take minutes, and a mean seconds.
     cost = DECIDING * (MOLECULES * STEP_COST + 200) * planned(law.mean_in_steps(start, dt) / dt)
     if not spreads and FIRST * cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(FIRST * cost))])
+        return Plan(left_out=[(case.id, too_long(FIRST * cost))])
     timed, stepped = law.wait(start), law.wait_in_steps(start, dt)
     first = max(FIRST, _for_spreads(timed)) if spreads else FIRST
     numbers = [part(timed, stepped) for part in wanted]

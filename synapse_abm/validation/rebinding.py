@@ -22,7 +22,6 @@ from synapse_abm.theory import LonePair
 from synapse_abm.validation.cases import Array, Case
 from synapse_abm.validation.geometry import Place, memory_steps, place_of, why_not
 from synapse_abm.validation.passage import binding_times
-from synapse_abm.validation.places import per_pair, side_by_side
 from synapse_abm.validation.quantities import (
     RELATIVE,
     SPREAD,
@@ -34,9 +33,10 @@ from synapse_abm.validation.quantities import (
 )
 from synapse_abm.validation.relaxation import planned
 from synapse_abm.validation.samples import BURN_IN, Sample, started
+from synapse_abm.validation.scenarios import per_pair, side_by_side
 from synapse_abm.validation.trials import (
     DECIDING,
-    Found,
+    Plan,
     affordable,
     too_long,
     trial,
@@ -49,10 +49,10 @@ WINDOW, FIRST, FIRST_MEANS = 10, 36, 10
 HOPS, EVENTS = 0.2, 0.15
 
 
-def single_site(case: Case) -> Found:
+def single_site(case: Case) -> Plan:
     """Case K1: times between events and noise of a single site."""
     if why := why_not(case):
-        return Found(left_out=[(case.id, why)])
+        return Plan(left_out=[(case.id, why)])
     place = place_of(case)
     at = case.wholes("receptor", (len(place.shape),), 0, max(place.shape) - 1)
     if any(x >= n for x, n in zip(at, place.shape, strict=True)):
@@ -60,7 +60,7 @@ def single_site(case: Case) -> Found:
         case.cells("receptor", place.shape)  # notes the fault
     diffusion, binding, leaving = case.rate("D"), case.rate("k_bind_in_cell"), case.rate("koff")
     if case.faults:
-        return Found()
+        return Plan()
     grid, hops = place.grid, diffusion / place.grid.spacing_um**2
     theory = LonePair(grid.width, grid.height, place.xy(at), hops, binding, leaving, grid.walls)
     dt = min(HOPS / hops, EVENTS / max(binding, leaving))
@@ -78,10 +78,10 @@ def single_site(case: Case) -> Found:
     return found
 
 
-def any_step(case: Case) -> Found:
+def any_step(case: Case) -> Plan:
     """Case M4: occupancy of one site by one molecule, at each step of the case's table."""
     if why := why_not(case):
-        return Found(left_out=[(case.id, why)])
+        return Plan(left_out=[(case.id, why)])
     place = place_of(case)
     at = (0,) * len(place.shape)
     if "receptor" in case.params:
@@ -89,8 +89,8 @@ def any_step(case: Case) -> Found:
     diffusion, binding, leaving = case.rate("D"), case.rate("k_bind_in_cell"), case.rate("koff")
     rows = _table(case)
     if case.faults:
-        return Found()
-    found = Found()
+        return Plan()
+    found = Plan()
     for dt, exact in rows:
         number = share(case.id, f"occupancy[dt={dt:g}]", exact, mean("occupied"))
         scenario = _scenario(place, at, diffusion, binding, leaving, dt)
@@ -177,7 +177,7 @@ def _noise(window_s: float, shift: float) -> Measure:
 
 def _windows(
     case: Case, scenario: Scenario, numbers: list[Number], window: int, first: int
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     cost = _cost(scenario.grid, window, first)
     observe = partial(Windows, side_by_side(scenario, COPIES), window=window)
     return trial(case, numbers, first, observe, cost, f"{numbers[0].name}...: ")

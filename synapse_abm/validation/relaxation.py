@@ -40,7 +40,7 @@ def planned(value: float) -> float:
     return float(f"{value:.{DIGITS - 1}e}")
 
 
-class Unplannable(Exception):
+class NotRun(Exception):
     """No sample can be planned for a system; says why."""
 
 
@@ -57,7 +57,7 @@ def pace(scenario: Scenario) -> Pace:
 
     Raises
     ------
-    Unplannable
+    NotRun
         If its rates are so far apart that the slowest cannot be told.
     """
     system = _System(list(_reactions(scenario)), _start(scenario))
@@ -176,5 +176,5 @@ class _System:
         """Slowest rate of the linearisation."""
         rates = np.sort(-np.linalg.eigvals(self._slopes(y)).real)
         if not rates[0] > LEAST_RATIO * rates[-1]:
-            raise Unplannable(APART)
+            raise NotRun(APART)
         return float(rates[0])

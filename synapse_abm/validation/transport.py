@@ -21,13 +21,6 @@ from synapse_abm.theory import (
     transporter_occupancy,
 )
 from synapse_abm.validation.cases import Array, Case, common_step
-from synapse_abm.validation.places import (
-    per_concentration,
-    per_pair,
-    reservoir,
-    side_by_side,
-    well_mixed,
-)
 from synapse_abm.validation.quantities import (
     FINER,
     FINER_OCCUPANCY,
@@ -44,11 +37,18 @@ from synapse_abm.validation.quantities import (
 )
 from synapse_abm.validation.relaxation import pace
 from synapse_abm.validation.samples import Columns, Replicates, Sample
+from synapse_abm.validation.scenarios import (
+    per_concentration,
+    per_pair,
+    reservoir,
+    side_by_side,
+    well_mixed,
+)
 from synapse_abm.validation.seats import Seats
 from synapse_abm.validation.trials import (
     DECIDING,
     Claims,
-    Found,
+    Plan,
     Trial,
     affordable,
     bound,
@@ -66,7 +66,7 @@ MOST_STATES = 1200
 _TRANSPORTED: Columns = {"flux": lambda series: series.count("transported", "S", "T")}
 
 
-def clamped(case: Case) -> Found:
+def clamped(case: Case) -> Plan:
     """Group H: substrate and drug of fixed concentrations."""
     sites = case.count("N_T", 1)
     scenario = _clamped_cycle(case, sites)
@@ -99,7 +99,7 @@ def _clamped_cycle(case: Case, sites: int) -> Scenario:
     return well_mixed(sites, ligands)
 
 
-def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
+def _counts(case: Case, scenario: Scenario, sites: int) -> Plan:
     """Transports completed within ``t_count``, each window from a stationary start of its own.
 
     Sites are independent there, so the stationary state can be drawn directly.
@@ -110,7 +110,7 @@ def _counts(case: Case, scenario: Scenario, sites: int) -> Found:
     claims.spread("fano_flux_t", fano("count"))
     quantities = (*claims.means, *claims.spreads)
     if not quantities:
-        return Found()
+        return Plan()
     window = case.rate("t_count")
     events = pace(scenario).events_per_s * window
     copies = min(max(1, round(500 / (events + 1))), 32)
@@ -137,7 +137,7 @@ def _stationary_occupancy(case: Case) -> Mapping[str, float]:
     return {"S": float(p.substrate), "D": float(p.drug)}
 
 
-def coupled(case: Case) -> Found:
+def coupled(case: Case) -> Plan:
     """Group I: transporters and molecules in finite numbers, told apart by their parameters."""
     if "alpha" in case.params:
         return _drained_pool(case)
@@ -155,7 +155,7 @@ def _molecules(case: Case, return_per_s: float) -> dict[str, Ligand]:
     }
 
 
-def _closed_cycle(case: Case) -> Found:
+def _closed_cycle(case: Case) -> Plan:
     """What was carried inside comes back at ``k_recycle``; counts over a time if the case asks."""
     sites = case.count("N_T", 1)
     scenario = well_mixed(sites, _molecules(case, case.rate("k_recycle")))
@@ -201,7 +201,7 @@ def _bound_claims(case: Case, sites: int) -> Claims:
     return claims
 
 
-def _drained_pool(case: Case) -> Found:
+def _drained_pool(case: Case) -> Plan:
     """Free substrate enters and leaves, and is carried away; the drug has a fixed concentration."""
     sites, exits = case.count("N_T", 1), case.rate("gamma")
     source = reservoir(case.rate("alpha", zero=True) / exits, exits)
@@ -223,7 +223,7 @@ def _drained_pool(case: Case) -> Found:
     return stationary(case, claims, scenario, levels, _TRANSPORTED)
 
 
-def _clearance(case: Case) -> Found:
+def _clearance(case: Case) -> Plan:
     """Nothing comes back: how long until all is inside, and how much is inside meanwhile."""
     molecules, sites = _molecules(case, 0.0), case.count("N_T", 1)
     case.count("N_S", 1)  # of nothing there is no last one
@@ -234,25 +234,25 @@ def _clearance(case: Case) -> Found:
     )  # fmt: skip
     step = common_step(times, most_steps=200)
     if step is None:
-        return Found(left_out=[(case.id, "its times have no common step")])
+        return Plan(left_out=[(case.id, "its times have no common step")])
     if case.faults:
-        return Found()
+        return Plan()
     substrates, drugs = molecules["S"].count, molecules["D"].count
     events = (substrates + drugs) * 4
     cost = DECIDING * FIRST_TIMES * (events * 2 + 100)
     if cost > affordable(case):
-        return Found(left_out=[(case.id, too_long(cost))])
+        return Plan(left_out=[(case.id, too_long(cost))])
     states = sum(
         (substrates - ts + 1) * (min(drugs, sites - ts) + 1)
         for ts in range(min(sites, substrates) + 1)
     )
     if states > MOST_STATES:
         why = f"its error bars come from a law with {states} states; at most {MOST_STATES} here"
-        return Found(left_out=[(case.id, why)])
+        return Plan(left_out=[(case.id, why)])
     exact = clearance(rates, sites, substrates, drugs)
     quantities = _clearance_claims(case, times, exact)
     watched = _Clearance(well_mixed(sites, molecules, step), times, substrates)
-    return Found([Trial(quantities, FIRST_TIMES, watched.observe, cost)])
+    return Plan([Trial(quantities, FIRST_TIMES, watched.observe, cost)])
 
 
 def _clearance_claims(case: Case, times: Array, exact: Clearance) -> tuple[Number, ...]:

@@ -76,7 +76,7 @@ class Trial:
 
 
 @dataclass(slots=True)
-class Found:
+class Plan:
     """What became of a case: its trials, and what of it is not run, with the reason.
 
     ``unknown`` are names not known here that kept a case from being run, as faults of the file:
@@ -89,7 +89,7 @@ class Found:
     unknown: list[InputError] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, other: Found) -> None:
+    def add(self, other: Plan) -> None:
         """Take in what another case became."""
         self.trials += other.trials
         self.left_out += other.left_out
@@ -178,7 +178,7 @@ class Claims:
 def stationary(
     case: Case, claims: Claims, scenario: Scenario, levels: Columns, counts: Columns,
     window_s: float | None = None,
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     """The trial of a stationary well-mixed system, spreads left out if they take too many events.
 
     It is observed once a relaxation time, or every ``window_s``.
@@ -191,7 +191,7 @@ def stationary(
     observe = partial(Stationary, scenario, levels=levels, counts=counts, relaxation_steps=memory)
     one = speed.events_per_s * dt + OBSERVING
     first = round(FIRST_SPREADS * max(memory, 1.0) * rarity(claims.least_variance))
-    found, quantities, cost = Found(), (*claims.means, *claims.spreads), DECIDING * first * one
+    found, quantities, cost = Plan(), (*claims.means, *claims.spreads), DECIDING * first * one
     if claims.spreads and cost > affordable(case):
         found.left_out.append((case.id, _names(claims.spreads) + too_long(cost)))
         quantities = tuple(claims.means)
@@ -225,7 +225,7 @@ _IDLE = {
 }  # fmt: skip
 
 
-def unknown_parameters(case: Case) -> Found:
+def unknown_parameters(case: Case) -> Plan:
     """What keeps a case from being run: parameters that would be left out of account; or nothing.
 
     To be asked when all of the case has been read.
@@ -233,23 +233,23 @@ def unknown_parameters(case: Case) -> Found:
     idle = _IDLE.get(case.group[0], set())
     unknown = [key for key in case.unread() if key not in idle]
     if not unknown:
-        return Found()
+        return Plan()
     what = "parameter" if len(unknown) == 1 else "parameters"
     names = ", ".join(map(repr, unknown))
     why = f"its {what} {names} would be left out of account: not known here"
     known = case.known() | idle
     place = f"a parameter of {case.source}: {case.id}"
-    return Found([], [(case.id, why)], [UnknownName(place, key, known) for key in unknown])
+    return Plan([], [(case.id, why)], [UnknownName(place, key, known) for key in unknown])
 
 
 def trial(
     case: Case, quantities: Sequence[Quantity], first: int, observe: Observe, cost: float,
     name: str = "",
-) -> Found:  # fmt: skip
+) -> Plan:  # fmt: skip
     """One trial, or the reason why it is not run; ``name`` says what of the case it is."""
     if cost > affordable(case):
-        return Found(left_out=[(case.id, name + too_long(cost))])
-    return Found([Trial(tuple(quantities), first, observe, cost)])
+        return Plan(left_out=[(case.id, name + too_long(cost))])
+    return Plan([Trial(tuple(quantities), first, observe, cost)])
 
 
 def affordable(case: Case) -> float:

@@ -30,7 +30,7 @@ type Numbers = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Bug:
+class Mutation:
     """A bug, the case that must catch it, and how it is planted.
 
     Parameters
@@ -112,59 +112,59 @@ _NOTED = "            store.last_s[chem.channels[c, COUNTER]] = step * plan.dt +
 #: At most one event in a step: with one site, p = 1 - exp(-rate dt) for either change.
 ONE_EVENT = ("while store.meta[FULL] == 0:", "while store.meta[FULL] == 0 and k < 1:")
 
-PLANTED = (
-    Bug(
+MUTATIONS = (
+    Mutation(
         "naive step: p = 1 - exp(-rate dt), one change a step (C = 0.1 Kd)", "A1", *ONE_EVENT,
         params={"N": 1, "kon": 1.0, "koff": 1.0, "C": 0.1}, exact=_tenth_of_kd,
     ),
-    Bug(
+    Mutation(
         "after letting go, a site binds again within the same step", "A1", _NOTED,
         f"            time = 0.0\n            if {_KIND} == BIND:\n                break",
     ),
-    Bug("Morrison's quadratic for the exact law, one pair", "B1", exact=_morrison),
-    Bug("Morrison's quadratic for the exact law, few copies", "B3", exact=_morrison),
-    Bug(
+    Mutation("Morrison's quadratic for the exact law, one pair", "B1", exact=_morrison),
+    Mutation("Morrison's quadratic for the exact law, few copies", "B3", exact=_morrison),
+    Mutation(
         "all molecules of a ligand taken for the free ones", "B3",
         _EVENT,
         f"n1 += bench.here[chem.channels[c, INDEX]] if {_KIND} == BIND and n1 > 0 else 0; {_EVENT}",
     ),
-    Bug("Ki not scaled by 1 + S/Km", "H2", exact=_unscaled),
-    Bug(
+    Mutation("Ki not scaled by 1 + S/Km", "H2", exact=_unscaled),
+    Mutation(
         "what unbinds turns up in a random cell", "K1b",
         "mol[CELL, row] = sites[SITE_CELL, site]",
         "mol[X, row] = ((u64(store.meta[STEP]) * u64(2654435761) + u64(row) * u64(40503))"
         " >> u64(7)) % u64(plan.width)", without_chance="rates",
     ),
-    Bug("hop probability too large by 2 d, in the plane", "J1_2d", scenario=_faster(4)),
-    Bug("hop probability too large by 2 d, in a row", "J2_50", scenario=_faster(2)),
-    Bug("walls that wrap for walls that reflect: modes", "J2_50", scenario=_wrapped),
-    Bug("walls that wrap for walls that reflect: passage", "J6c", scenario=_wrapped),
-    Bug(
+    Mutation("hop probability too large by 2 d, in the plane", "J1_2d", scenario=_faster(4)),
+    Mutation("hop probability too large by 2 d, in a row", "J2_50", scenario=_faster(2)),
+    Mutation("walls that wrap for walls that reflect: modes", "J2_50", scenario=_wrapped),
+    Mutation("walls that wrap for walls that reflect: passage", "J6c", scenario=_wrapped),
+    Mutation(
         "one random number decides for two sites", "A2", _FIRE,
         f"{_FIRE}\n            if {_KIND} != TRANSPORT and bench.here[chem.channels[c, FIRST]] > 0 "
         f"and bench.here[chem.channels[c, SECOND]] > 0:\n    {_FIRE}",
     ),
-    Bug(
+    Mutation(
         "of the transports in a step only the first is counted", "H3", _NOTED,
         f"            store.events[chem.channels[c, COUNTER]] -= {_KIND} == TRANSPORT and k > 0",
     ),
-    Bug("a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1},
+    Mutation("a batch of ten released one by one", "N_00038", params={"alpha": 10, "batch": 1},
         without_chance="rates"),
-    Bug(
+    Mutation(
         "unbinding 5 % too fast", "A2",
         _EVENT, f"{_EVENT} * (1.05 if {_KIND} == 0 else 1.0)", without_chance="rates",
     ),
-    Bug(
+    Mutation(
         "one random number for the waiting time and the choice", "I1c",
         "bench.select[i] = uniform(bench.draws[2 * i + 1])",
         "bench.select[i] = uniform(bench.draws[2 * i])",
     ),
-    Bug(
+    Mutation(
         "what is transported stays outside", "I1b",
         "compartment = INSIDE if kind == TRANSPORT else FREE", "compartment = FREE",
         without_chance="rates",
     ),
-    Bug(
+    Mutation(
         "a wall that reflects one cell too far out", "K2b",
         "column = min(column, u32(ring_x - ONE - column))",
         "column = min(column, u32(ring_x - column))", without_chance="kernel",
@@ -172,7 +172,7 @@ PLANTED = (
 )  # fmt: skip
 
 
-def try_out(bug: Bug, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caught:
+def try_out(bug: Mutation, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caught:
     """Run the case with the bug, under the rule of the whole validation."""
     rows = rows_with(bug, cases[bug.case], rule, seed)
     failed = [row for row in rows if row.verdict is Verdict.FAIL]
@@ -186,7 +186,7 @@ def try_out(bug: Bug, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caugh
 
 
 def rows_with(
-    bug: Bug, case: Case, rule: Rule, seed: int, thorough: bool = False
+    bug: Mutation, case: Case, rule: Rule, seed: int, thorough: bool = False
 ) -> list[Row]:  # fmt: skip
     """All verdicts on the case with the bug planted."""
     kernels: ModuleType | None = plant(bug.old, bug.new) if bug.old else None
@@ -210,6 +210,6 @@ def rows_with(
         ]
 
 
-def not_tried(bug: Bug) -> Caught:
+def not_tried(bug: Mutation) -> Caught:
     """The entry of a bug that was left alone because it had to be compiled."""
     return Caught(bug.name, bug.case, None, 0.0, "", bug.where, bug.without_chance)
