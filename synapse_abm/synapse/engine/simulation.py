@@ -214,18 +214,23 @@ class Simulation:
         compiled code for all of them: for a small place the call costs more than the steps.
         """
         self._require_addresses(every * records)
-        numbers, first = (
-            self.state.store.totals.size + self.state.store.events.size,
-            self.step_number,
-        )
+        first = self.step_number
+        numbers = self.state.store.totals.size + self.state.store.events.size
         done = False
         while not done:  # again with more room, where rows have run full
             table = np.empty((records, self.record_width), dtype=np.int64)
             done = self._attempt(every * records, table, every, 0)
-        for number, row in enumerate(table):
-            step = (first + (number + 1) * every).to_bytes(8, "little")
-            words = row[numbers + 1 : numbers + 1 + row[numbers]].astype("<i8", copy=False)
-            digest = hashlib.sha256(digest + step + words.tobytes()).digest()
+        # The hash of a record is all that a small place costs, so nothing is made for it: the
+        # number of the step takes the place of how many words follow, and each hash reads them
+        # where they lie.
+        ends = (8 * (numbers + 1 + table[:, numbers])).tolist()
+        table[:, numbers] = first + every * np.arange(1, records + 1)
+        data = memoryview(table.astype("<i8", copy=False)).cast("B")
+        start, width = 8 * numbers, 8 * table.shape[1]
+        for at, end in enumerate(ends):
+            link = hashlib.sha256(digest)
+            link.update(data[at * width + start : at * width + end])
+            digest = link.digest()
         return table[:, :numbers], digest
 
     @property
