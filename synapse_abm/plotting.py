@@ -350,42 +350,41 @@ def _differs(it: Any) -> bool:
 
 
 @styled
-def speeds(found: Any) -> Figure:
+def speeds(report: Any) -> Figure:
     """A bench as bars: molecule-steps per second, and below it events per second in one cell.
 
-    A bar is the median of the rounds, its whisker the slowest and the fastest. ``found`` is a
+    A bar is the median of the rounds, its whisker the slowest and the fastest. ``report`` is a
     ``bench.BenchReport``; peers that did not take part, or not the same work, are left out.
     """
-    panels = [(found.speeds(well_mixed=False), "molecule-steps per second of CPU time")]
-    in_one_cell = found.speeds(well_mixed=True)
-    if in_one_cell:
-        panels.append((in_one_cell, "events per second of CPU time, one cell"))
-    figure = Figure(figsize=(WIDTH, 1.9 + 0.52 * sum(len(bars) + 1 for bars, _ in panels)))
-    figure.set_layout_engine("constrained")
-    heights = [len(bars) + 1 for bars, _ in panels]
+    labels = ("molecule-steps per second of CPU time", "events per second of CPU time, one cell")
+    kinds = [(report.comparable(well_mixed=n > 0), label) for n, label in enumerate(labels)]
+    panels = [(rows, label) for n, (rows, label) in enumerate(kinds) if rows or n == 0]
+    heights = [len(rows) + 1 for rows, _ in panels]
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.52 * sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for panel, (bars, label) in zip(axes, panels, strict=True):
-        _bars(panel, bars, label)
-    axes[0].set_title(f"The same work, one thread each ({found.date})")
+    for panel, (rows, label) in zip(axes, panels, strict=True):
+        _bars(panel, rows, report.ratios, label)
+    axes[0].set_title(f"The same work, one thread each ({report.date})")
     return figure
 
 
-def _bars(panel: Axes, bars: Sequence[Any], label: str) -> None:
+def _bars(panel: Axes, rows: Sequence[Any], ratios: Mapping[str, float], label: str) -> None:
     """Horizontal bars on a logarithmic axis, our own in another colour, rates written out."""
     panel.set_xscale("log")
-    for place, bar in enumerate(bars):
-        spread = [[bar.typical - bar.slowest], [bar.fastest - bar.typical]]
+    for place, row in enumerate(rows):
+        (typical, slowest, fastest), ratio = row.speeds, ratios.get(row.engine)
         panel.barh(
-            place, bar.typical, height=0.62, xerr=spread, ecolor=BLACK,
-            error_kw={"lw": 1.4, "capsize": 4}, color=SKY if bar.ratio else BLUE,
+            place, typical, height=0.62, xerr=[[typical - slowest], [fastest - typical]],
+            error_kw={"lw": 1.4, "capsize": 4}, ecolor=BLACK, color=SKY if ratio else BLUE,
         )  # fmt: skip
-        told = f" {bar.typical / 1e6:.3g} million"
-        if bar.ratio:
-            told += f" = 1/{bar.ratio:.{0 if bar.ratio >= 10 else 1}f} of ours"
-        panel.annotate(told, (bar.fastest, place), (7, 0), textcoords="offset points", va="center")
-    panel.set_yticks(range(len(bars)), [bar.name for bar in bars])
-    panel.set_ylim(len(bars) - 0.4, -0.6)
-    low, high = min(bar.slowest for bar in bars), max(bar.fastest for bar in bars)
+        told = f" {typical / 1e6:.3g} million"
+        if ratio:
+            told += f" = 1/{ratio:.{0 if ratio >= 10 else 1}f} of ours"
+        panel.annotate(told, (fastest, place), (7, 0), textcoords="offset points", va="center")
+    panel.set_yticks(range(len(rows)), [row.name for row in rows])
+    panel.set_ylim(len(rows) - 0.4, -0.6)
+    low, high = min(row.speeds[1] for row in rows), max(row.speeds[2] for row in rows)
+    # Room on the right for what is written behind the longest bar.
     panel.set_xlim(10 ** math.floor(math.log10(low / 1.5)), high * 30)
     panel.grid(visible=False, axis="y")
-    panel.set_xlabel(f"{label}\n({bars[0].molecules:,} molecules, {bars[0].sites:,} sites)")
+    panel.set_xlabel(f"{label}\n({rows[0].molecules:,} molecules, {rows[0].sites:,} sites)")

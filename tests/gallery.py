@@ -16,6 +16,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -63,12 +64,32 @@ def make(name: str) -> None:
         (GALLERY / name / file).write_bytes(data)
 
 
+def bench_of_record(record: dict[str, Any]) -> BenchReport:
+    """The bench that a ``bench.json`` tells of."""
+    rows = [Row(**{key: v for key, v in row.items() if key != "void"}) for row in record["rows"]]
+    return BenchReport(rows, 0, 0.0, 0.0, None, None, date=record["date"])
+
+
+def speed_table(report: BenchReport) -> str:
+    """The guide's table: typical rates and ratios on the same work, fastest first."""
+    rounds = max((len(row.round_seconds) for row in report.rows), default=0)
+    head = f"compiled engine is faster by (least to most of {rounds} rounds)"
+    lines = [f"| on the same work | rate | {head} |", "|---|---|---|"]
+    for place, unit in (("", "molecule-steps/s"), ("one cell: ", "events/s")):
+        for row in report.comparable(well_mixed=bool(place)):
+            ratio = ""
+            if row.engine in report.ratios:
+                numbers = (report.ratios[row.engine], *report.ratio_ranges[row.engine])
+                ratio = "{} ({} to {}) ".format(*(f"{float(f'{x:.2g}'):g}" for x in numbers))
+            rate = f"{row.speeds[0]:.1e}".replace("e+0", "e")
+            lines.append(f"| {place}{row.name} | {rate} {unit} | {ratio}|")
+    return "\n".join(lines)
+
+
 def draw_bench() -> None:
     """The figure of the speeds, from their record."""
     folder = GALLERY / "bench"
-    record = json.loads((folder / "bench.json").read_text())
-    rows = [Row(**{key: v for key, v in row.items() if key != "void"}) for row in record["rows"]]
-    report = BenchReport(rows, 0, 0.0, 0.0, None, None, date=record["date"])
+    report = bench_of_record(json.loads((folder / "bench.json").read_text()))
     for file, data in saved("bench", speeds(report)).items():
         (folder / file).write_bytes(small(data) if file.endswith(".png") else data)
 

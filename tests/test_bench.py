@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gallery import speed_table
 
 from synapse_abm import plotting
-from synapse_abm.bench import FULL, QUICK, BenchReport, Effort, Row, measure, peers
+from synapse_abm.bench import BenchReport, Effort, Row, bench, peers
 from synapse_abm.bench import contenders as names
 from synapse_abm.bench.generator import _KEY, _fill_blocks, draw_words
 from synapse_abm.bench.plain_mesa import Molecule, PlainMesa, Transporter
@@ -49,7 +50,7 @@ def note[T](items: Iterable[T], /, *, total: int | None = None, label: str = "")
 @pytest.fixture(scope="module")
 def report() -> BenchReport:
     """A bench of the smallest size."""
-    return measure(TINY, note)
+    return bench(TINY, note)
 
 
 def record(report: BenchReport) -> dict[str, object]:
@@ -104,8 +105,7 @@ def test_json_has_the_documented_keys(report: BenchReport) -> None:
 
 def test_ratios_compare_equal_sizes_round_by_round() -> None:
     def row(engine: str, molecules: int, steps: int, *seconds: float) -> Row:
-        rate = molecules * steps / min(seconds)
-        return Row(engine, molecules, 1, 0.05, 0.5, rate, None, min(seconds), steps, seconds)
+        return row_of(engine, 0.5, *seconds, molecules=molecules, sites=1, steps=steps)
 
     report = BenchReport(
         [
@@ -133,11 +133,6 @@ def test_the_table_names_everything(report: BenchReport) -> None:
     for word in (*(row.title for row in report.rows), "1e6 molecule-steps/s", "bytes", "built in"):
         assert word in text
     assert not report.failed
-
-
-def test_quick_leaves_out_only_size() -> None:
-    assert set(QUICK.molecules) < set(FULL.molecules)
-    assert QUICK.reference == FULL.reference
 
 
 def test_progress_is_told(report: BenchReport) -> None:
@@ -183,10 +178,13 @@ def test_the_generator_draws_the_words_of_the_hop() -> None:
 
 
 def row_of(engine: str, bound: float, *seconds: float, **more: Any) -> Row:
-    """100 molecules, 100 sites, 20 steps."""
-    rate = 100 * 20 / min(seconds)
-    return Row(engine, 100, 100, 0.05, bound, rate, more.pop("events_per_s", None),
-               min(seconds), 20, seconds, **more)  # fmt: skip
+    """100 molecules, 100 sites, 20 steps, unless said otherwise."""
+    fields: dict[str, Any] = {
+        "molecules": 100, "sites": 100, "koff_dt": 0.05, "steps": 20, "events_per_s": None,
+    } | more  # fmt: skip
+    rate = fields["molecules"] * fields["steps"] / min(seconds)
+    return Row(engine=engine, bound_fraction=bound, molecule_steps_per_s=rate,
+               seconds=min(seconds), round_seconds=seconds, **fields)  # fmt: skip
 
 
 def report_of(*rows: Row, **more: Any) -> BenchReport:
@@ -204,7 +202,7 @@ def test_a_peer_that_binds_something_else_is_void_and_has_no_ratio() -> None:
     assert void.ratios == {}
     assert "Smoldyn: not the same work: 0.200" in void.text()
     assert [each["void"] for each in void.record()["rows"]] == [False, True]
-    assert void.speeds(well_mixed=False) == []
+    assert void.comparable(well_mixed=False) == []
     assert report_of(row_of(names.COMPILED, 0.2, 1.0, 1.0), right).ratios == {}
 
 
@@ -215,7 +213,7 @@ def test_tables_name_the_version_of_a_peer() -> None:
     report = report_of(ours, peer)
     assert "Smoldyn 2.76, accuracy 10" in report.text()
     assert [each["version"] for each in report.record()["rows"]] == ["", "2.76"]
-    assert report.markdown().splitlines()[2:] == [
+    assert speed_table(report).splitlines()[2:] == [
         "| compiled engine | 2.0e3 molecule-steps/s | |",
         "| Smoldyn 2.76, accuracy 10 | 8.0e1 molecule-steps/s | 25 (20 to 30) |",
     ]
@@ -227,10 +225,10 @@ def test_in_one_cell_events_are_compared() -> None:
     theirs = row_of(peers.GILLESPY2, 0.5, 1.0, events_per_s=2.0, well_mixed=True)
     report = report_of(ours, theirs, row_of(names.COMPILED, 0.5, 1.0))
     assert report.ratios == {peers.GILLESPY2: pytest.approx(4.0)}
-    bars = report.speeds(well_mixed=True)
-    assert [(bar.name, bar.typical, bar.ratio) for bar in bars] == [
-        (names.COMPILED, 8.0, None),
-        (peers.GILLESPY2, 2.0, pytest.approx(4.0)),
+    rows = report.comparable(well_mixed=True)
+    assert [(row.name, row.speeds[0]) for row in rows] == [
+        (names.COMPILED, 8.0),
+        (peers.GILLESPY2, 2.0),
     ]
 
 
@@ -312,11 +310,11 @@ def test_plain_mesa_keeps_molecules_and_sites() -> None:
     assert (len(molecules), len(transporters)) == (225, 22)
     assert len({each.cell for each in transporters}) == 22
     for each in transporters:
-        assert each.held is None or each.held.transporter is each
-        assert each.held is None or each.held.cell is each.cell
-    held = sum(each.transporter is not None for each in molecules)
-    assert held == sum(each.held is not None for each in transporters)
-    assert model.bound_fraction == held / 22
+        assert each.molecule is None or each.molecule.transporter is each
+        assert each.molecule is None or each.molecule.cell is each.cell
+    bound = sum(each.transporter is not None for each in molecules)
+    assert bound == sum(each.molecule is not None for each in transporters)
+    assert model.bound_fraction == bound / 22
     assert sum(len(cell.agents) for cell in model.grid.all_cells) == 225 + 22
 
 
@@ -338,12 +336,12 @@ def test_plain_mesa_binds_and_unbinds() -> None:
 def test_plain_mesa_moves_only_free_molecules() -> None:
     model = plain(p_hop=1.0, p_bind=1.0, p_unbind=0.0)
     model.step()
-    held = [each for each in model.agents_by_type[Molecule] if each.transporter is not None]
-    before = [each.cell for each in held]
-    assert held
+    bound = [each for each in model.agents_by_type[Molecule] if each.transporter is not None]
+    before = [each.cell for each in bound]
+    assert bound
     for _ in range(5):
         model.step()
-    assert [each.cell for each in held] == before
+    assert [each.cell for each in bound] == before
     still = plain(p_hop=0.0, p_bind=0.0)
     cells = [each.cell for each in still.agents_by_type[Molecule]]
     still.step()

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gallery import bench_of_record, speed_table
 from scipy import stats
-
-from synapse_abm.bench import BenchReport, Row
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -86,10 +85,7 @@ def test_the_cooperative_transporters_show(capsys: pytest.CaptureFixture[str]) -
 def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
     """Beside the figure lies its record. Whoever measures again finds the new table here."""
     record = json.loads((ROOT / "outputs/gallery/bench/bench.json").read_text())
-    rows = [
-        Row(**{key: value for key, value in row.items() if key != "void"}) for row in record["rows"]
-    ]
-    table = BenchReport(rows, 0, 0.0, 0.0, None, None).markdown()
+    table = speed_table(bench_of_record(record))
     assert table.count("\n") >= 2
     page = PAGES[ROOT / "synapse_abm" / "guide" / "speed.md"]
     assert table in page, f"the table of the page on speed should be\n{table}"

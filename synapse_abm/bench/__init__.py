@@ -14,15 +14,14 @@ from dataclasses import dataclass
 
 from synapse_abm.bench import contenders as names
 from synapse_abm.bench import peers as others
-from synapse_abm.bench.contenders import Contender, Generator, Peer, Synapse
+from synapse_abm.bench.contenders import Contender, Generator, PlainMesaModel, Synapse
 from synapse_abm.bench.report import BenchReport
 from synapse_abm.bench.scenarios import half_bound, hop_alone, one_cell
 from synapse_abm.bench.startup import build, second_process
 from synapse_abm.bench.timing import Row, race
 from synapse_abm.core.progress import Progress, silent
-from synapse_abm.synapse.scenario.definition import Scenario
 
-__all__ = ["FULL", "QUICK", "BenchReport", "Effort", "Row", "bench", "measure"]
+__all__ = ["BenchReport", "Effort", "Row", "bench"]
 
 KOFF_DT, FAST_KOFF_DT = 0.05, 1.2  # few and many events per site and step
 ONE_CELL_KOFF_DT = 10.0
@@ -63,19 +62,11 @@ class Effort:
     peers: bool = True
 
 
-FULL = Effort()
-QUICK = Effort(molecules=(1_000, 10_000, 100_000), rounds=5, repetition_s=0.05, processes=1)
-
-
-def bench(*, quick: bool = False, progress: Progress = silent) -> BenchReport:
-    """Measure everything; ``quick`` leaves out the largest model and repeats less."""
-    return measure(QUICK if quick else FULL, progress)
-
-
-def measure(effort: Effort, progress: Progress = silent) -> BenchReport:
-    """The bench at a given effort."""
+def bench(effort: Effort = Effort(), progress: Progress = silent) -> BenchReport:
+    """Measure everything, at a given effort."""
     build_s, state_bytes = build(effort.build, KOFF_DT)
     makers = progress(_makers(effort), label="building")
+    # A generator: each is built, and warmed up, before the next one takes memory.
     rows = race((make() for make in makers), effort.rounds, effort.repetition_s, progress)
     started = second_process(half_bound(100, KOFF_DT), effort.processes)
     import_s, kernel_load_s = started or (None, None)
@@ -87,23 +78,19 @@ def measure(effort: Effort, progress: Progress = silent) -> BenchReport:
 
 def _makers(effort: Effort) -> list[Callable[[], Contender]]:
     """What builds each contender, in the order of the table."""
-    reference, sites = effort.reference, effort.one_cell_sites
+    reference = effort.reference
+    grid = half_bound(reference, KOFF_DT)
+    one, clamped = (
+        one_cell(effort.one_cell_sites, ONE_CELL_KOFF_DT, clamped=fixed) for fixed in (False, True)
+    )
     compiled = [(n, KOFF_DT) for n in effort.molecules] + [(reference, FAST_KOFF_DT)]
     return [
         lambda: Generator(reference),
         lambda: Synapse(names.HOP_ALONE, hop_alone(reference)),
         *(lambda n=n, k=k: Synapse(names.COMPILED, half_bound(n, k)) for n, k in compiled),
-        lambda: _one_cell(names.ONE_CELL, sites, clamped=False),
-        lambda: _one_cell(names.ONE_CELL_CLAMPED, sites, clamped=True),
+        lambda: Synapse(names.ONE_CELL, one),
+        lambda: Synapse(names.ONE_CELL_CLAMPED, clamped),
         lambda: Synapse(names.AGENTS, half_bound(effort.agents, KOFF_DT), "agents"),
-        lambda: Peer(half_bound(reference, KOFF_DT)),
-        *(others.makers(half_bound(reference, KOFF_DT), _in_one(sites)) if effort.peers else ()),
+        lambda: PlainMesaModel(grid),
+        *(others.makers(grid, one) if effort.peers else ()),
     ]
-
-
-def _in_one(sites: int) -> Scenario:
-    return one_cell(sites, ONE_CELL_KOFF_DT, clamped=False)
-
-
-def _one_cell(name: str, sites: int, *, clamped: bool) -> Contender:
-    return Synapse(name, one_cell(sites, ONE_CELL_KOFF_DT, clamped=clamped))

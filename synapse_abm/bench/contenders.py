@@ -1,6 +1,6 @@
-"""Everything that is timed, behind one face: take so many steps, then say what was seen.
+"""Everything that is timed, with one interface: take so many steps, then say what was seen.
 
-A further simulator joins the bench as another class of this kind.
+A further simulator joins the bench as another :class:`Contender`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import mesa
 
@@ -24,7 +23,8 @@ GENERATOR, COMPILED, HOP_ALONE = "generator alone", "compiled engine", "hop alon
 ONE_CELL, ONE_CELL_CLAMPED = "one cell", "one cell, clamped"
 AGENTS, PLAIN_MESA = "agents engine", "plain Mesa"
 
-_BURN_IN = 5.0  # in 1 / k_off; at C = Kd what is left of the start is exp(-10)
+# In 1 / k_off. At C = Kd a site relaxes at the rate 2 k_off: what is left of the start is exp(-10).
+_BURN_IN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,18 @@ class Label:
         return math.ceil(_BURN_IN / self.koff_dt) if self.koff_dt else 1
 
 
-class Contender(Protocol):
-    """Something that takes steps."""
+class Contender:
+    """Something that takes steps, in this process unless it says otherwise."""
 
-    @property
-    def label(self) -> Label:
-        """What it is."""
+    label: Label
 
     def run(self, steps: int) -> None:
         """Take ``steps`` steps; this is what is timed."""
+        raise NotImplementedError
 
     def clock(self) -> float:
         """CPU time (s) of what is timed, whatever process it is in: differences mean something."""
+        return time.process_time()
 
     def close(self) -> None:
         """Give up what outlives the object, once everything is timed."""
@@ -75,36 +75,31 @@ class Contender(Protocol):
     @property
     def bound_fraction(self) -> float | None:
         """Share of the sites that are bound, in the latest run; None without sites."""
+        return None
 
     @property
     def events(self) -> int | None:
         """Bindings and unbindings since the start; None if they are not counted."""
+        return None
 
 
-class Here:
-    """What runs in this process, and leaves nothing behind."""
-
-    def clock(self) -> float:
-        """CPU time of this process, s."""
-        return time.process_time()
-
-    def close(self) -> None:
-        """Nothing to do."""
-
-
-class Synapse(Here):
+class Synapse(Contender):
     """The program's own model on either engine, run as a user would, with sampling."""
 
     def __init__(self, name: str, scenario: Scenario, engine: Engine = "compiled") -> None:
         self.label = Label.of(name, scenario)
         self.model = SynapseModel(scenario, rng=1, engine=engine)
-        self.bound_fraction: float | None = None
 
     def run(self, steps: int) -> None:
         """Steps with about a thousand samples of all counts and events."""
         self._series = self.model.run(steps)
-        if self.label.sites:
-            self.bound_fraction = float(self._series.occupancy(TARGET, LIGAND).mean())
+
+    @property
+    def bound_fraction(self) -> float | None:
+        """Mean share of the sites that were bound."""
+        if not self.label.sites:
+            return None
+        return float(self._series.occupancy(TARGET, LIGAND).mean())
 
     @property
     def events(self) -> int | None:
@@ -115,11 +110,8 @@ class Synapse(Here):
         return sum(int(self._series.count(kind, LIGAND, TARGET)[-1]) for kind in kinds)
 
 
-class Generator(Here):
+class Generator(Contender):
     """Random words and nothing else."""
-
-    bound_fraction: float | None = None
-    events: int | None = None
 
     def __init__(self, molecules: int) -> None:
         self.label = Label(GENERATOR, molecules, 0, None)
@@ -129,16 +121,16 @@ class Generator(Here):
         draw_words(self.label.molecules, steps)
 
 
-class Peer(Here):
+class PlainMesaModel(Contender):
     """The plain Mesa model of a scenario."""
-
-    events: int | None = None
 
     def __init__(self, scenario: Scenario) -> None:
         self.label = Label.of(PLAIN_MESA, scenario, mesa.__version__)
         ligand, grid, dt = scenario.ligands[LIGAND], scenario.grid, scenario.dt_s
         kinetics = ligand.binding[TARGET]
         in_cell = pair_rate_per_s(kinetics.kon, grid.cell_volume_um3)
+        # The customary rules: one hop to a neighbour in a step (its mean square is 4 D dt), and one
+        # chance to bind or unbind. That they are biased is told where the model is.
         self.model = PlainMesa(
             grid.width,
             self.label.molecules,

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from synapse_abm.bench.contenders import Contender, Label
-from synapse_abm.bench.scenarios import LIGAND, TARGET, sites_of
+from synapse_abm.bench.scenarios import LIGAND, TARGET
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.units import pair_rate_per_s
 from synapse_abm.synapse.scenario.definition import Scenario
@@ -52,10 +53,12 @@ def installed() -> set[str]:
     InputError
         If ``SYNAPSE_ABM_SMOLDYN`` names no Python that has Smoldyn.
     """
-    found = {READDY} if find_spec("readdy") else set()
-    if find_spec("gillespy2") and _compiler():
-        found.add(GILLESPY2)
-    return found | ({SMOLDYN} if smoldyn_python() else set())
+    signs = {
+        READDY: find_spec("readdy"),
+        GILLESPY2: find_spec("gillespy2") and shutil.which("g++"),  # it compiles each model
+        SMOLDYN: smoldyn_python(),
+    }
+    return {name for name, sign in signs.items() if sign}
 
 
 def missing() -> dict[str, str]:
@@ -66,47 +69,38 @@ def missing() -> dict[str, str]:
 
 def makers(grid: Scenario, one_cell: Scenario) -> list[Callable[[], Contender]]:
     """What builds each installed peer, on the scenario with space or the one without."""
-    here, python = installed(), smoldyn_python()
-    found: list[Callable[[], Contender]] = []
-    if READDY in here:
-        found.append(lambda: ReaDDy(grid))
-    if python is not None:
-        found.append(lambda: Smoldyn(SMOLDYN, grid, python, accuracy=3))
-        found.append(lambda: Smoldyn(SMOLDYN_DEFAULT, grid, python, accuracy=10))
-    if GILLESPY2 in here:
-        found.append(lambda: GillesPy2(one_cell))
-    return found
+    here = installed()
+    every: list[tuple[str, Callable[[], Contender]]] = [
+        (READDY, lambda: ReaDDy(grid)),
+        (SMOLDYN, lambda: Smoldyn(SMOLDYN, grid, accuracy=3)),
+        (SMOLDYN, lambda: Smoldyn(SMOLDYN_DEFAULT, grid, accuracy=10)),
+        (GILLESPY2, lambda: GillesPy2(one_cell)),
+    ]
+    return [make for name, make in every if name in here]
 
 
-class _Problem:
-    """A scenario's numbers: box (um), D (um2/s), k_on (um3/s), k_off (1/s), step (s)."""
+class Simulator(Contender):
+    """Somebody else's: its own CPU time is added up, because its start is not to be timed.
 
-    def __init__(self, scenario: Scenario) -> None:
+    It reads a scenario's numbers: box (um), D (um2/s), k_on (um3/s), k_off (1/s), step (s).
+    """
+
+    def __init__(self, engine: str, scenario: Scenario, version: str) -> None:
+        self.label = Label.of(engine, scenario, version)
         grid, ligand = scenario.grid, scenario.ligands[LIGAND]
         kinetics = ligand.binding[TARGET]
-        self.molecules, self.sites = ligand.count, sites_of(scenario)
         sides = (grid.width * grid.spacing_um, grid.height * grid.spacing_um, grid.depth_um)
-        self.box_um = [float(side) for side in sides]
-        self.cell_um3 = grid.cell_volume_um3
+        self.box_um, self.cell_um3 = list(map(float, sides)), grid.cell_volume_um3
         self.diffusion = ligand.diffusion_um2_per_s
-        self.kon = pair_rate_per_s(kinetics.kon, 1.0)
-        self.koff, self.dt = kinetics.koff, scenario.dt_s
-
-
-class _Elsewhere:
-    """What adds up its own CPU time, because its start or its process is not to be timed."""
-
-    _cpu_s: float
+        self.kon, self.koff = pair_rate_per_s(kinetics.kon, 1.0), kinetics.koff
+        self.dt, self.cpu_s = scenario.dt_s, 0.0
 
     def clock(self) -> float:
         """CPU time of the steps so far, s."""
-        return self._cpu_s
-
-    def close(self) -> None:
-        """Nothing to do."""
+        return self.cpu_s
 
 
-class ReaDDy(_Elsewhere):
+class ReaDDy(Simulator):
     """ReaDDy 2: Brownian particles that react within a distance, at a rate (Doi's model).
 
     Choices (options as in the manual at readdy.github.io, pages Simulation and System
@@ -125,24 +119,20 @@ class ReaDDy(_Elsewhere):
       a run of one step is therefore subtracted.
     """
 
-    events: int | None = None
-
     def __init__(self, scenario: Scenario) -> None:
         readdy = import_module("readdy")
         with suppress(ImportError, AttributeError):  # what it says of each run fits no table
             common = import_module("readdy._internal.readdybinding.common")
             common.set_logging_level("warn", python_console_out=False)
-        self.label = Label.of(READDY, scenario, metadata.version("readdy"))
-        work = _Problem(scenario)
-        self._dt, self._cpu_s = work.dt, 0.0
+        super().__init__(READDY, scenario, metadata.version("readdy"))
         self._bound: list[int] = []
-        radius = (3 * work.cell_um3 / (4 * math.pi)) ** (1 / 3)
+        radius = (3 * self.cell_um3 / (4 * math.pi)) ** (1 / 3)
         system = readdy.ReactionDiffusionSystem(
-            work.box_um, periodic_boundary_conditions=[True] * 3, unit_system=None
+            self.box_um, periodic_boundary_conditions=[True] * 3, unit_system=None
         )
-        for name, diffusion in (("drug", work.diffusion), ("site", 0.0), ("bound", 0.0)):
+        for name, diffusion in (("drug", self.diffusion), ("site", 0.0), ("bound", 0.0)):
             system.add_species(name, diffusion)
-        on, off = work.kon / work.cell_um3, work.koff
+        on, off = self.kon / self.cell_um3, self.koff
         system.reactions.add_fusion("on", "drug", "site", "bound", on, radius, 1.0, 0.0)
         system.reactions.add_fission("off", "bound", "drug", "site", off, radius, 1.0, 0.0)
         self._simulation = system.simulation(
@@ -154,22 +144,20 @@ class ReaDDy(_Elsewhere):
         self._simulation.observe.number_of_particles(
             20, types=["bound"], callback=lambda counts: self._bound.append(counts[0]), save=None
         )
-        self._place(work)
-
-    def _place(self, work: _Problem) -> None:
-        rng, box = np.random.default_rng(1), np.array(work.box_um)
-        for name, count in (("drug", work.molecules), ("site", work.sites)):
+        rng, box = np.random.default_rng(1), np.array(self.box_um)
+        for name, count in (("drug", self.label.molecules), ("site", self.label.sites)):
+            # ReaDDy's box has its origin in the middle.
             self._simulation.add_particles(name, (rng.random((count, 3)) - 0.5) * box)
 
     def run(self, steps: int) -> None:
         """Steps, after one more whose cost, start included, is subtracted."""
         start = self._timed(1)
-        self._cpu_s += max(self._timed(steps + 1) - start, 0.0)
+        self.cpu_s += max(self._timed(steps + 1) - start, 0.0)
 
     def _timed(self, steps: int) -> float:
         self._bound.clear()
         before = process_time()
-        self._simulation.run(steps, self._dt, show_summary=False)
+        self._simulation.run(steps, self.dt, show_summary=False)
         return process_time() - before
 
     @property
@@ -178,7 +166,7 @@ class ReaDDy(_Elsewhere):
         return float(np.mean(self._bound)) / self.label.sites
 
 
-class Smoldyn(_Elsewhere):
+class Smoldyn(Simulator):
     """Smoldyn: point particles that react within a binding radius (Smoluchowski's model).
 
     Choices (Smoldyn User's Manual: Statements for simulation settings, about molecules, about
@@ -196,21 +184,20 @@ class Smoldyn(_Elsewhere):
     - Reflecting walls, as on the grid. Python's interface calls the same library as the program.
     """
 
-    events: int | None = None
-
-    def __init__(self, name: str, scenario: Scenario, python: Path, accuracy: int) -> None:
-        self._name, self._cpu_s, self._bound = name, 0.0, 0
+    def __init__(self, name: str, scenario: Scenario, accuracy: int) -> None:
+        super().__init__(name, scenario, "")
+        python = smoldyn_python()
+        assert python is not None  # it is installed
         worker = Path(__file__).with_name("smoldyn_worker.py")
         self._process = subprocess.Popen(
             [python, worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        work = _Problem(scenario)
         answer = self._ask(
-            molecules=work.molecules, sites=work.sites, box_um=work.box_um, accuracy=accuracy,
-            diffusion_um2_per_s=work.diffusion, kon_um3_per_s=work.kon, koff_per_s=work.koff,
-            dt_s=work.dt,
+            molecules=self.label.molecules, sites=self.label.sites, box_um=self.box_um,
+            accuracy=accuracy, diffusion_um2_per_s=self.diffusion, kon_um3_per_s=self.kon,
+            koff_per_s=self.koff, dt_s=self.dt,
         )  # fmt: skip
-        self.label = Label.of(name, scenario, answer["version"])
+        self.label, self._bound = replace(self.label, version=answer["version"]), 0
 
     def _ask(self, **question: Any) -> dict[str, Any]:
         asked, answers = self._process.stdin, self._process.stdout
@@ -218,14 +205,14 @@ class Smoldyn(_Elsewhere):
         print(json.dumps(question), file=asked, flush=True)
         line = answers.readline()
         if not line:
-            raise RuntimeError(f"{self._name} ended with status {self._process.wait()}")
+            raise RuntimeError(f"{self.label.engine} ended with status {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def run(self, steps: int) -> None:
         """Steps, in the other process."""
         answer = self._ask(steps=steps)
-        self._cpu_s += answer["cpu_s"]
+        self.cpu_s += answer["cpu_s"]
         self._bound = answer["bound"]
 
     @property
@@ -239,7 +226,7 @@ class Smoldyn(_Elsewhere):
             self._process.communicate()
 
 
-class GillesPy2(_Elsewhere):
+class GillesPy2(Simulator):
     """GillesPy2's C++ solver of Gillespie's direct method, in one well-mixed place.
 
     Choices (GillesPy2's documentation, pages on solvers and on the C++ solvers):
@@ -259,16 +246,14 @@ class GillesPy2(_Elsewhere):
         beside = str(Path(sys.executable).parent)
         if beside not in os.environ["PATH"].split(os.pathsep):
             os.environ["PATH"] = os.pathsep.join([beside, os.environ["PATH"]])
-        self.label = Label.of(GILLESPY2, scenario, metadata.version("gillespy2"))
-        work = _Problem(scenario)
-        self._work, self._cpu_s, self._events, self._seed = work, 0.0, 0.0, 1
-        self.bound_fraction: float | None = None
+        super().__init__(GILLESPY2, scenario, metadata.version("gillespy2"))
+        self._seed, self._bound, self._events = 1, 0.0, 0.0
         model = gillespy2.Model(name="one_cell")
-        started = (("drug", work.molecules), ("site", work.sites), ("bound", 0))
+        started = (("drug", self.label.molecules), ("site", self.label.sites), ("bound", 0))
         for name, count in started:
             model.add_species(gillespy2.Species(name, initial_value=count, mode="discrete"))
-        in_cell = work.kon / work.cell_um3
-        for name, rate in (("kon", in_cell), ("koff", work.koff)):
+        in_cell = self.kon / self.cell_um3
+        for name, rate in (("kon", in_cell), ("koff", self.koff)):
             model.add_parameter(gillespy2.Parameter(name, expression=rate))
         apart, together = {"drug": 1, "site": 1}, {"bound": 1}
         model.add_reaction(gillespy2.Reaction("on", apart, together, rate="kon"))
@@ -278,20 +263,24 @@ class GillesPy2(_Elsewhere):
 
     def run(self, steps: int) -> None:
         """Steps, after half as many more, whose cost is subtracted."""
-        duration = steps * self._work.dt
+        duration = steps * self.dt
         short = self._timed(duration / 2)
-        self._cpu_s += max(self._timed(1.5 * duration) - short, 0.0)
-        assert self.bound_fraction is not None
-        self._events += 2 * self._work.koff * self.bound_fraction * self.label.sites * duration
+        self.cpu_s += max(self._timed(1.5 * duration) - short, 0.0)
+        self._events += 2 * self.koff * self._bound * duration
 
     def _timed(self, duration: float) -> float:
         self._solver.model.timespan(self._timespan.linspace(t=duration, num_points=11))
         self._seed += 1
         before = _children_s()
-        found = self._solver.run(seed=self._seed)
+        states = self._solver.run(seed=self._seed)
         used = _children_s() - before
-        self.bound_fraction = float(np.mean(np.asarray(found["bound"])[1:])) / self.label.sites
+        self._bound = float(np.mean(np.asarray(states["bound"])[1:]))  # the first is the start
         return used
+
+    @property
+    def bound_fraction(self) -> float | None:
+        """Mean share of the sites that were bound in the latest run."""
+        return self._bound / self.label.sites
 
     @property
     def events(self) -> int | None:
@@ -309,10 +298,6 @@ def _children_s() -> float:
     return times.children_user + times.children_system
 
 
-def _compiler() -> bool:
-    return shutil.which("g++") is not None
-
-
 def smoldyn_python() -> Path | None:
     """The Python that has Smoldyn: the variable's, or that of ``.smoldyn`` where one works.
 
@@ -322,16 +307,15 @@ def smoldyn_python() -> Path | None:
         If the variable names something else.
     """
     named = os.environ.get(SMOLDYN_VARIABLE)
-    if named:
-        python = Path(named)
-        if python.is_dir():
-            python = python / "bin" / "python"
-        if not _has_smoldyn(python):
-            allowed = "a Python 3.10 that can import smoldyn, or its environment's folder"
-            raise InputError(SMOLDYN_VARIABLE, named, allowed, _UNUSED)
+    python = Path(named or Path.cwd() / _SMOLDYN_FOLDER)
+    if python.is_dir():  # an environment
+        python = python / "bin" / "python"
+    if _has_smoldyn(python):
         return python
-    python = Path.cwd() / _SMOLDYN_FOLDER / "bin" / "python"
-    return python if _has_smoldyn(python) else None
+    if named:
+        allowed = "a Python 3.10 that can import smoldyn, or its environment's folder"
+        raise InputError(SMOLDYN_VARIABLE, named, allowed, _UNUSED)
+    return None
 
 
 def _has_smoldyn(python: Path) -> bool:

@@ -22,7 +22,7 @@ from mesa.discrete_space import Cell, CellAgent, FixedAgent, OrthogonalVonNeuman
 
 
 class Molecule(CellAgent):  # type: ignore[misc]
-    """A molecule: free, and hopping now and then, or held by a transporter of its cell."""
+    """A molecule: free, and hopping now and then, or bound to a transporter of its cell."""
 
     def __init__(self, model: PlainMesa, cell: Cell) -> None:
         super().__init__(model)
@@ -41,14 +41,15 @@ class Transporter(FixedAgent):  # type: ignore[misc]
     def __init__(self, model: PlainMesa, cell: Cell) -> None:
         super().__init__(model)
         self.cell = cell
-        self.held: Molecule | None = None
+        self.molecule: Molecule | None = None
 
     def step(self) -> None:
-        """Perhaps let go of what is held, or else catch a free molecule that is here."""
-        if self.held is not None:
+        """Perhaps let the bound molecule go, or else bind a free one that is here."""
+        if self.molecule is not None:
             if self.random.random() < self.model.p_unbind:
                 self.release()
             return
+        # One chance for each free molecule, in the order in which they came: the first is favoured.
         for agent in self.cell.agents:
             is_free = isinstance(agent, Molecule) and agent.transporter is None
             if is_free and self.random.random() < self.model.p_bind:
@@ -56,14 +57,14 @@ class Transporter(FixedAgent):  # type: ignore[misc]
                 return
 
     def bind(self, molecule: Molecule) -> None:
-        """Hold a molecule."""
-        self.held, molecule.transporter = molecule, self
+        """Bind a molecule."""
+        self.molecule, molecule.transporter = molecule, self
 
     def release(self) -> None:
         """Set the molecule free, here."""
-        if self.held is not None:
-            self.held.transporter = None
-        self.held = None
+        if self.molecule is not None:
+            self.molecule.transporter = None
+        self.molecule = None
 
 
 class PlainMesa(mesa.Model):  # type: ignore[misc]
@@ -100,4 +101,4 @@ class PlainMesa(mesa.Model):  # type: ignore[misc]
     def bound_fraction(self) -> float:
         """Share of the transporters that hold a molecule."""
         transporters = self.agents_by_type[Transporter]
-        return sum(each.held is not None for each in transporters) / len(transporters)
+        return sum(site.molecule is not None for site in transporters) / len(transporters)

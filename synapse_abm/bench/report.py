@@ -1,23 +1,22 @@
-"""What ``bench`` found, as a table for people and as plain data."""
+"""What ``bench`` measured, as a table for people and as plain data."""
 
 from __future__ import annotations
 
 import os
-import platform
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from synapse_abm.bench.contenders import AGENTS, COMPILED, GENERATOR, ONE_CELL, PLAIN_MESA
 from synapse_abm.bench.peers import GILLESPY2, READDY, SMOLDYN, SMOLDYN_DEFAULT
 from synapse_abm.bench.timing import Row
 from synapse_abm.core.text import text_table
-from synapse_abm.runs.results import versions
+from synapse_abm.runs import results
 
 PEERS = (GENERATOR, AGENTS, PLAIN_MESA, SMOLDYN, SMOLDYN_DEFAULT, READDY, GILLESPY2)
 
@@ -25,33 +24,6 @@ _HEADER = (
     "engine", "molecules", "sites", "k_off dt", "bound",
     "1e6 molecule-steps/s", "(median)", "1e6 events/s", "repetitions",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """A bar of the figure: work per second of CPU time.
-
-    Parameters
-    ----------
-    name
-        Engine or peer, with its version.
-    molecules, sites
-        Size of the model.
-    typical, slowest, fastest
-        Median, least and greatest rate of the rounds, 1/s.
-    ratio, ratio_range
-        Compiled engine / this one, and its range over the rounds; None for itself, or without a
-        like to compare.
-    """
-
-    name: str
-    molecules: int
-    sites: int
-    typical: float
-    slowest: float
-    fastest: float
-    ratio: float | None
-    ratio_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,49 +66,36 @@ class BenchReport:
         molecules, in one cell events per second. The median over the rounds, in which both were
         timed one soon after the other. Void rows have none.
         """
-        pairs = self._pairs()
-        return {peer.engine: ours.times_faster(peer) for ours, peer in pairs}
+        return {row.engine: statistics.median(ours.times_faster(row)) for ours, row in self._pairs}
 
     @property
     def ratio_ranges(self) -> dict[str, tuple[float, float]]:
         """The smallest and the largest ratio of a round."""
-        rounds = {peer.engine: ours.rounds_faster(peer) for ours, peer in self._pairs()}
-        return {name: (min(each), max(each)) for name, each in rounds.items()}
+        rounds = {peer.engine: ours.times_faster(peer) for ours, peer in self._pairs}
+        return {name: (min(ratios), max(ratios)) for name, ratios in rounds.items()}
 
-    def speeds(self, *, well_mixed: bool) -> list[Speed]:
-        """Ours and every peer that did the same work, fastest first: molecule-steps per second, or
-        events per second in one cell. All of one size: that at which most were timed.
+    def comparable(self, *, well_mixed: bool) -> list[Row]:
+        """Ours and every peer that did the same work, fastest first. All of one size: that at which
+        most were timed.
         """
-        rows = {id(row): row for pair in self._pairs() for row in pair}.values()
-        drawn = [
-            row
-            for row in rows
-            if row.well_mixed == well_mixed and row.engine != GENERATOR  # which makes no steps
-        ]
+        rows = {id(row): row for pair in self._pairs for row in pair}.values()
+        # The generator makes no steps: beside simulators it would look like one.
+        drawn = [r for r in rows if r.well_mixed == well_mixed and r.engine != GENERATOR]
         sizes = [row.molecules for row in drawn]
         size = max(sizes, key=sizes.count, default=0)
-        found = [self._speed(row) for row in drawn if row.molecules == size]
-        return sorted(found, key=lambda each: -each.typical)
+        return sorted((r for r in drawn if r.molecules == size), key=lambda row: -row.speeds[0])
 
-    def _speed(self, row: Row) -> Speed:
-        per_s = row.events_per_s if row.well_mixed else row.molecule_steps_per_s
-        assert per_s is not None  # peers in one cell count events
-        work, times = per_s * row.seconds, row.round_seconds
-        rates = (work / row.median_seconds, work / max(times), work / min(times))
-        name = COMPILED if row.engine == ONE_CELL else row.title
-        ratio, ratio_range = self.ratios.get(row.engine), self.ratio_ranges.get(row.engine)
-        return Speed(name, row.molecules, row.sites, *rates, ratio, ratio_range)
-
+    @property
     def _pairs(self) -> list[tuple[Row, Row]]:
         """Our row and the peer's, for every peer that did the same work."""
-        spread_out = self._compiled()
         in_one = {row.molecules: row for row in self.rows if row.engine == ONE_CELL}
-        found = []
-        for row in self.rows:
-            ours = (in_one if row.well_mixed else spread_out).get(row.molecules)
-            if row.engine in PEERS and ours is not None and not (row.void or ours.void):
-                found.append((ours, row))
-        return found
+        ours = {True: in_one, False: self._compiled()}
+        pairs = [(ours[row.well_mixed].get(row.molecules), row) for row in self.rows]
+        return [
+            (own, row)
+            for own, row in pairs
+            if row.engine in PEERS and own is not None and not (row.void or own.void)
+        ]
 
     @property
     def per_molecule(self) -> dict[int, float]:
@@ -166,67 +125,39 @@ class BenchReport:
             },
         }
 
-    def markdown(self) -> str:
-        """The README's table: typical rates and ratios on the same work, fastest first."""
-        rounds = max((len(row.round_seconds) for row in self.rows), default=0)
-        head = f"compiled engine is faster by (least to most of {rounds} rounds)"
-        lines = [f"| on the same work | rate | {head} |", "|---|---|---|"]
-        for place, unit in (("", "molecule-steps/s"), ("one cell: ", "events/s")):
-            for each in self.speeds(well_mixed=bool(place)):
-                ratio = ""
-                if each.ratio is not None and each.ratio_range is not None:
-                    least, most = map(_two_digits, each.ratio_range)
-                    ratio = f"{_two_digits(each.ratio)} ({least} to {most}) "
-                rate = f"{each.typical:.1e}".replace("e+0", "e")
-                lines.append(f"| {place}{each.name} | {rate} {unit} | {ratio}|")
-        return "\n".join(lines)
-
     def text(self) -> str:
         """Table, ratios and waiting times for the terminal."""
-        table = text_table(_HEADER, [_cells(row) for row in self.rows])
-        lines = [table, "", *self._ratio_lines(), "", *self._other_lines()]
-        return "\n".join(lines)
-
-    def _ratio_lines(self) -> list[str]:
-        ranges = self.ratio_ranges
-        lines = [
+        ranges, times = self.ratio_ranges, sorted(self.per_molecule.items())
+        ratios = [
             f"{COMPILED} / {peer}: {value:.3g} ({ranges[peer][0]:.3g} to {ranges[peer][1]:.3g})"
             for peer, value in self.ratios.items()
         ]
-        lines += [
+        void = [
             f"{row.engine}: not the same work: {row.bound_fraction:.3f} of the sites are bound"
             for row in self.rows
             if row.void
         ]
-        lines += [
-            f"{name} is not installed: {command}" for name, command in self.not_installed.items()
-        ]
-        times = sorted(self.per_molecule.items())
+        absent = [f"{name} is not installed: {how}" for name, how in self.not_installed.items()]
         sizes = ", ".join(f"{time:.3g} ns at {n:.0e}" for n, time in times)
-        return [*lines, f"time per molecule and step: {sizes}"]
-
-    def _other_lines(self) -> list[str]:
-        size = f"{self.build_molecules:.0e}"
-        lines = [
-            f"model of {size} molecules: built in {self.build_s:.3g} s, "
+        waiting = [
+            f"model of {self.build_molecules:.0e} molecules: built in {self.build_s:.3g} s, "
             f"state {self.state_bytes_per_molecule:.3g} bytes per molecule"
         ]
         if self.import_s is not None and self.kernel_load_s is not None:
-            lines.append(
+            waiting.append(
                 f"new process: import {self.import_s:.2f} s, "
                 f"kernels from the cache {self.kernel_load_s:.2f} s"
             )
-        return lines
-
-
-def _two_digits(value: float) -> str:
-    return f"{float(f'{value:.2g}'):g}"
+        table = text_table(_HEADER, [_cells(row) for row in self.rows])
+        steps = f"time per molecule and step: {sizes}"
+        return "\n".join([table, "", *ratios, *void, *absent, steps, "", *waiting])
 
 
 def _cells(row: Row) -> list[str]:
     def number(value: float | None, form: str, scale: float = 1.0) -> str:
         return "-" if value is None else format(value / scale, form)
 
+    # In one cell nothing moves, so molecule-steps are no work there.
     moving = None if row.well_mixed else row.molecule_steps_per_s or None
     median = moving and moving * row.seconds / row.median_seconds
     return [
@@ -243,24 +174,17 @@ def _cells(row: Row) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    found: dict[str, Any] = {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "writes_byte_code": not sys.dont_write_bytecode,  # imports are slow without
-    }
-    with suppress(AttributeError, OSError):  # not on Windows
-        found["load_average"] = os.getloadavg()[0]
+    """What the numbers were measured on: as in records of runs, and what matters for speed."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
+    peers = {}
     for name in ("gillespy2", "readdy"):
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found | versions()
-
-
-def _processor() -> str:
-    """The processor's name, as well as the system tells it."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            peers[name] = metadata.version(name)
+    return {
+        **results.machine(),
+        "cores": os.cpu_count(),
+        "load_average": load,
+        "writes_byte_code": not sys.dont_write_bytecode,  # imports are slow without
+        **peers,
+        **results.versions(),
+    }

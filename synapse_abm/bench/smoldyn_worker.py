@@ -22,8 +22,8 @@ def main() -> None:
     import smoldyn
     from smoldyn import _smoldyn
 
-    def answer(**found: Any) -> None:
-        print(json.dumps(found), file=answers, flush=True)
+    def answer(**values: Any) -> None:
+        print(json.dumps(values), file=answers, flush=True)
 
     problem = json.loads(sys.stdin.readline())
     simulation, dt, done = build(smoldyn, problem), problem["dt_s"], 0

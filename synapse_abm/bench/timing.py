@@ -11,25 +11,23 @@ from __future__ import annotations
 import gc
 import math
 import statistics
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 
-from synapse_abm.bench.contenders import Contender
+from synapse_abm.bench.contenders import COMPILED, ONE_CELL, Contender, Label
 from synapse_abm.core.progress import Progress
 
 #: Steps of a repetition, at least: a lucky moment of a slow contender is averaged out.
 MIN_STEPS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(Label):
     """One line of the table.
 
     Parameters
     ----------
-    engine, molecules, sites, koff_dt
-        What was timed (see ``contenders.Label``).
     bound_fraction
         Share of the sites that were bound, meanwhile; None without sites.
     molecule_steps_per_s, events_per_s
@@ -40,24 +38,14 @@ class Row:
         Steps of a repetition.
     round_seconds
         CPU time of every repetition, s.
-    well_mixed
-        Whether everything is in one cell, where only events are work.
-    version
-        Of a program that is not ours; empty for ours.
     """
 
-    engine: str
-    molecules: int
-    sites: int
-    koff_dt: float | None
     bound_fraction: float | None
     molecule_steps_per_s: float
     events_per_s: float | None
     seconds: float
     steps: int
     round_seconds: tuple[float, ...]
-    well_mixed: bool = False
-    version: str = ""
 
     @property
     def title(self) -> str:
@@ -66,9 +54,28 @@ class Row:
         return f"{name} {self.version}{comma}{setting}" if self.version else self.engine
 
     @property
+    def name(self) -> str:
+        """The title beside other simulators, where ours is the compiled engine in one cell too."""
+        return COMPILED if self.engine == ONE_CELL else self.title
+
+    @property
     def median_seconds(self) -> float:
         """CPU time of a typical repetition, s."""
         return statistics.median(self.round_seconds)
+
+    @property
+    def work(self) -> float:
+        """What a repetition does: molecule-steps, or events in one cell, where nothing moves."""
+        if self.well_mixed and self.events_per_s:
+            return self.events_per_s * self.seconds
+        return float(self.molecules * self.steps)
+
+    @property
+    def speeds(self) -> tuple[float, float, float]:
+        """Work per second of CPU time: the median of the rounds, the least and the greatest."""
+        times = (self.median_seconds, max(self.round_seconds), min(self.round_seconds))
+        median, least, greatest = (self.work / time for time in times)
+        return median, least, greatest
 
     @property
     def void(self) -> bool:
@@ -82,61 +89,49 @@ class Row:
         error = 0.5 / math.sqrt(self.sites * len(self.round_seconds))
         return abs(self.bound_fraction - 0.5) > 0.02 + 5 * error
 
-    def rounds_faster(self, other: Row) -> list[float]:
-        """The work per second in units of another row's, round by round.
-
-        Work is molecule-steps, or events where both are in one cell and nothing moves.
-        """
-        if self.events_per_s and other.events_per_s and self.well_mixed and other.well_mixed:
-            ours, theirs = self.events_per_s * self.seconds, other.events_per_s * other.seconds
-        else:
-            ours = float(self.molecules * self.steps)
-            theirs = float(other.molecules * other.steps)
+    def times_faster(self, other: Row) -> list[float]:
+        """The work per second in units of another row's, round by round."""
+        # Both took their turn within the same seconds, so what slowed one slowed the other: the
+        # ratio of a round is far steadier than that of two rates.
         both = zip(self.round_seconds, other.round_seconds, strict=True)
-        return [ours / theirs * other_s / own_s for own_s, other_s in both]
-
-    def times_faster(self, other: Row) -> float:
-        """The median of :meth:`rounds_faster`."""
-        return statistics.median(self.rounds_faster(other))
+        return [self.work / other.work * other_s / own_s for own_s, other_s in both]
 
 
 @dataclass(slots=True)
 class _Race:
-    """A contender and its repetitions so far."""
+    """A contender and its repetitions so far: CPU time (s), events, share of bound sites."""
 
     contender: Contender
     steps: int
-    seconds: list[float] = field(default_factory=list)
-    events: list[int] = field(default_factory=list)
-    bound: list[float] = field(default_factory=list)
+    repetitions: list[tuple[float, int | None, float | None]] = field(default_factory=list)
 
     def repeat(self) -> None:
         """Time one more repetition."""
         before = self.contender.events
-        self.seconds.append(cpu_seconds(self.contender, self.steps))
-        if before is not None:
-            self.events.append((self.contender.events or 0) - before)
-        if self.contender.bound_fraction is not None:
-            self.bound.append(self.contender.bound_fraction)
+        taken_s = cpu_seconds(self.contender, self.steps)
+        after = self.contender.events
+        events = None if before is None or after is None else after - before
+        self.repetitions.append((taken_s, events, self.contender.bound_fraction))
 
     def row(self) -> Row:
-        """What was found."""
-        label, best = self.contender.label, min(self.seconds)
-        events = statistics.mean(self.events) / best if self.events else None
+        """The contender's line of the table."""
+        label, (times, events, bound) = self.contender.label, zip(*self.repetitions, strict=True)
+        best, mean_events = min(times), _mean(events)
         return Row(
-            engine=label.engine,
-            molecules=label.molecules,
-            sites=label.sites,
-            koff_dt=label.koff_dt,
-            bound_fraction=statistics.mean(self.bound) if self.bound else None,
+            **asdict(label),
+            bound_fraction=_mean(bound),
             molecule_steps_per_s=label.molecules * self.steps / best,
-            events_per_s=events,
+            events_per_s=None if mean_events is None else mean_events / best,
             seconds=best,
             steps=self.steps,
-            round_seconds=tuple(self.seconds),
-            well_mixed=label.well_mixed,
-            version=label.version,
+            round_seconds=times,
         )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean, or None where nothing was counted."""
+    numbers = [value for value in values if value is not None]
+    return statistics.mean(numbers) if numbers else None
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -155,7 +150,7 @@ def cpu_seconds(contender: Contender, steps: int) -> float:
 
 def steps_for(contender: Contender, wanted_s: float) -> int:
     """Steps that take about ``wanted_s``: doubled until half of that, then in proportion."""
-    steps = 1
+    steps = 1  # doubling costs at most as much as the last try
     while (taken := cpu_seconds(contender, steps)) < wanted_s / 2:
         steps *= 2
     return max(MIN_STEPS, round(steps * wanted_s / taken))
@@ -170,11 +165,10 @@ def race(
         contender.run(1)  # compiles, where nothing is in the cache yet
         contender.run(contender.label.burn_in)
         races.append(_Race(contender, steps_for(contender, repetition_s)))
-    gc.collect()
+    gc.collect()  # what building left behind is not to be swept up within somebody's turn
     for _ in progress(range(rounds), label="timing in turns"):
-        for each in races:
-            each.repeat()
-    rows = [each.row() for each in races]
-    for each in races:
-        each.contender.close()
-    return rows
+        for runner in races:
+            runner.repeat()
+    for runner in races:
+        runner.contender.close()
+    return [runner.row() for runner in races]
