@@ -12,24 +12,22 @@ import secrets
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
 from synapse_abm.core import terminal
-from synapse_abm.core.arguments import DEFAULT_SEED, check_seed, check_workers
+from synapse_abm.core.arguments import DEFAULT_SEED, check_seed, check_workers, choice
 from synapse_abm.core.errors import (
     EXIT_BAD_INPUT,
     InputError,
-    InputErrors,
     SynapseError,
-    UnknownName,
+    collected,
     escaped,
     raise_faults,
 )
@@ -37,23 +35,17 @@ from synapse_abm.core.files import RECORD, check_file, output_folder, write_atom
 from synapse_abm.core.progress import bar
 from synapse_abm.core.text import DIGITS, json_bytes
 from synapse_abm.core.version import __version__
-from synapse_abm.runs.experiment import (
-    Experiment,
-    NoOptions,
-    experiments,
-    figure_files,
-    find,
-    perform,
-    scenario_summary,
-)
-from synapse_abm.runs.results import Check, Report
-from synapse_abm.scenarios import find_scenario, scenarios
+
+if TYPE_CHECKING:
+    from synapse_abm.runs.experiment import Experiment
+    from synapse_abm.runs.results import Check, Report
 
 PROGRAM = "synapse-abm"
 EXIT_CHECK_FAILED = 1
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-EXIT_TERMINATED = 143  # 128 + SIGTERM
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+# The number of the signal above 128, as shells have it.
+EXIT_INTERRUPTED = 128 + 2  # SIGINT
+EXIT_BROKEN_PIPE = 128 + 13  # SIGPIPE
+EXIT_TERMINATED = 128 + 15  # SIGTERM
 
 # Seeds are read as text and checked by check_seed, which explains better than a failed conversion.
 # What is taken by default stands in their texts, so no "(default: None)" follows.
@@ -77,6 +69,30 @@ class List:
     """A file of your own drugs (TOML) to check and show with them. Elsewhere, FILE.toml:NAME names
     a drug of it: in a scenario file, and as an experiment's --drug."""
 
+    def do(self, arguments: list[str]) -> int:
+        """Print the list."""
+        if self.drugs or self.file:
+            from synapse_abm import pharmacology as known
+
+            terminal.say(str(known.load_ligands(self.file) if self.file else known.library()))
+            return 0
+        from synapse_abm.runs.experiment import experiments, scenario_summary
+        from synapse_abm.scenarios import scenarios
+
+        lists = {
+            "experiments (synapse-abm run NAME)": {
+                name: experiment.summary for name, experiment in experiments().items()
+            },
+            "scenarios (synapse-abm simulate NAME)": {
+                name: scenario_summary(path) for name, path in scenarios().items()
+            },
+        }
+        width = max((len(name) for names in lists.values() for name in names), default=0)
+        for title, summaries in lists.items():
+            rows = [f"  {name:{width}}  {summary}" for name, summary in summaries.items()]
+            terminal.say("\n".join([title, *rows]))
+        return 0
+
 
 @dataclass(frozen=True)
 class Run[Options]:
@@ -94,6 +110,31 @@ class Run[Options]:
     """The same question at a small size."""
     workers: Workers = None
     """Processes to work with (default: one for each core); the results do not depend on it."""
+
+    def do(self, arguments: list[str]) -> int:
+        """Run the experiment, and tell what it found."""
+        from synapse_abm.runs import experiment as runs
+
+        # A name like "-1" the parser takes, and nobody could mean: this says which there are.
+        experiment = _experiment(arguments) or runs.find(self.name)
+        out = _folder(self.out) or Path("outputs", experiment.name)
+        scripts = [word for word in arguments if word.endswith(".py")]
+        result = runs.perform(
+            experiment,
+            out=out,
+            seed=check_seed(self.seed, "--seed"),
+            quick=self.quick,
+            options=self.options,
+            progress=bar,
+            command=_without_paths(
+                arguments, {"--out", "--workers"}, scripts[0] if scripts else "", experiment.name
+            ),
+            workers=check_workers(self.workers, "--workers"),
+        )
+        terminal.say(f"{result.text}\n\n{result.verdict}")
+        _print_failures(result.checks)
+        terminal.say(f"figure, tables and {RECORD} are in {out}{os.sep}")
+        return 0 if result.passed else EXIT_CHECK_FAILED
 
 
 @dataclass(frozen=True)
@@ -115,6 +156,48 @@ class Simulate:
     json: File = None
     """Write averages, error bars, exact values and the trajectory's hash to this file."""
 
+    def do(self, arguments: list[str]) -> int:
+        """Simulate the scenario, and show its averages."""
+        from synapse_abm.runs import simulate
+        from synapse_abm.scenarios import find_scenario
+        from synapse_abm.synapse.scenario.file import read_scenario
+
+        faults, seed, workers, out = list[InputError](), None, None, None
+        engine: Any = self.engine
+        # Each on its own, so that all that is wrong with the command is told at once.
+        with collected(faults):
+            seed = None if self.seed is None else check_seed(self.seed, "--seed")
+        with collected(faults):
+            workers = check_workers(self.workers, "--workers")
+        with collected(faults):
+            if engine is not None:
+                choice("--engine", engine, ("compiled", "agents"))
+        with collected(faults):
+            out = _folder(self.out)
+        with collected(faults):
+            path = find_scenario(self.scenario)
+            scenario = read_scenario(path)
+        raise_faults(faults)
+        if self.json is not None:
+            check_file(self.json)
+        terminal.say(f"{scenario.with_run(seed=seed, engine=engine)}\n")
+        out = out or Path("outputs", path.stem)
+        named = _without_paths(
+            arguments, {"--out", "--json", "--workers"}, self.scenario, path.stem
+        )
+        simulated = simulate.write(
+            scenario, out, seed=seed, engine=engine, progress=bar, workers=workers, command=named
+        )
+        notes = [f"! {note}" for note in simulated.notes_of_averages()]
+        terminal.say("\n".join([simulated.text(), *notes]))
+        if self.json is not None:
+            write_atomic(self.json, json_bytes(simulated.record(), DIGITS))
+        checks = simulated.checks()
+        _print_failures(checks)
+        terminal.say(f"figure, time series and {RECORD} are in {out}{os.sep}")
+        good = all(check.passed for check in checks) and not simulated.failures
+        return 0 if good else EXIT_CHECK_FAILED
+
 
 @dataclass(frozen=True)
 class Rerun:
@@ -131,6 +214,17 @@ class Rerun:
     workers: Workers = None
     """Processes to work with (default: one for each core)."""
 
+    def do(self, arguments: list[str]) -> int:
+        """Run the record again, and tell what differs."""
+        from synapse_abm.runs.rerun import rerun
+
+        workers = check_workers(self.workers, "--workers")
+        report = rerun(
+            self.record, script=self.script, drugs=self.drugs, progress=bar, workers=workers
+        )
+        terminal.say(report.text())
+        return 0 if report.passed else EXIT_CHECK_FAILED
+
 
 @dataclass(frozen=True)
 class Export:
@@ -142,6 +236,20 @@ class Export:
     """The file to write: SBML Level 3, checked by libSBML."""
     well_mixed: bool = False
     """Leave space out, which SBML cannot say: one compartment of the same volume."""
+
+    def do(self, arguments: list[str]) -> int:
+        """Write the file."""
+        from synapse_abm.scenarios import find_scenario
+
+        path = find_scenario(self.scenario)
+        check_file(self.sbml)
+        from synapse_abm.synapse.scenario import file, sbml
+
+        scenario = file.read_scenario(path)
+        sbml.write_sbml(scenario, self.sbml, well_mixed=self.well_mixed)
+        what = "as SBML Level 3 Version 2, found consistent by libSBML"
+        terminal.say(f"{scenario.name} {what}: {self.sbml}")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -165,6 +273,51 @@ class Validate:
     html: File = None
     """Write a report to this file: one page with a picture of every case."""
 
+    def do(self, arguments: list[str]) -> int:
+        """Judge the cases, and print the verdicts."""
+        raise_faults(self._faults())
+        seed = None if self.seed is None else check_seed(self.seed, "--seed")
+        if self.fresh:
+            seed = secrets.randbits(64)
+            _announce(f"seed {seed}")
+        for path in (self.html, self.json):
+            if path is not None:
+                check_file(path)
+        from synapse_abm import validation
+
+        report: Any = validation.validate(
+            progress=bar, cases=self.cases, seed=seed, planted=self.planted,
+            thorough=self.thorough, announce=_announce,
+        )  # fmt: skip
+        status = _tell(report, self.json)
+        if self.html is not None:
+            write_atomic(self.html, report.html().encode())
+        return status
+
+    def _faults(self) -> list[InputError]:
+        """What is wrong with its options, all of it."""
+        faults = list[InputError]()
+        if self.cases is not None and not self.cases.is_file():
+            allowed, fix = "an existing file", "check the path"
+            faults.append(InputError("--cases", str(self.cases), allowed, fix))
+        with collected(faults):
+            if self.fresh and self.seed is not None:
+                allowed = "nothing beside --fresh"
+                raise InputError("--seed", self.seed, allowed, "leave out one of them")
+            if self.seed is not None:
+                check_seed(self.seed, "--seed")
+        taken: dict[Path, str] = {}  # of two options that name one file, one would overwrite it
+        for option, path in {
+            "--cases": self.cases,
+            "--json": self.json,
+            "--html": self.html,
+        }.items():
+            other = option if path is None else taken.setdefault(path.resolve(), option)
+            if other != option:
+                allowed = f"another file than that of {other}"
+                faults.append(InputError(option, str(path), allowed, "rename it"))
+        return faults
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -174,6 +327,29 @@ class Bench:
     """Write the measurements to this file as JSON."""
     out: Folder = None
     """Write bench.json and a figure into this folder."""
+
+    def do(self, arguments: list[str]) -> int:
+        """Measure, print the table, and draw it."""
+        if self.out is None:
+            return self._measured()[1]
+        with output_folder(_folder(self.out) or ".") as folder:
+            report, status = self._measured()
+            from synapse_abm.plotting import saved, speeds
+
+            data = json_bytes(report.record(), DIGITS)
+            write_folder(
+                folder, {**saved("bench", speeds(report)), "bench.json": data}, "bench.json"
+            )
+        terminal.say(f"figure and bench.json are in {self.out}{os.sep}")
+        return status
+
+    def _measured(self) -> tuple[Report, int]:
+        if self.json is not None:
+            check_file(self.json)
+        from synapse_abm import bench
+
+        report = bench.bench(progress=bar)
+        return report, _tell(report, self.json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -227,51 +403,9 @@ def _obey(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         terminal.say(f"{PROGRAM} {__version__}")
         return 0
-    name = _experiment_name(arguments)
-    experiment = None if name is None else find(name)
-    options: Any = NoOptions if experiment is None else experiment.load().Options
-    try:
-        with terminal.wide_enough(), terminal.printing():
-            command = _parse(arguments, options)
-    except SystemExit as end:  # help, or a parser's complaint
-        return end.code if isinstance(end.code, int) else EXIT_BAD_INPUT
-    match command:
-        case List():
-            return _list_drugs(command.file) if command.drugs or command.file else _list()
-        case Run() if experiment is not None:
-            return _run(experiment, command, arguments)
-        case Run():  # a name like "-1", which the parser takes and nobody could mean
-            raise UnknownName("experiment", command.name, experiments())
-        case Simulate():
-            return _simulate(command, arguments)
-        case Rerun():
-            return _rerun(command)
-        case Export():
-            return _export(command)
-        case Validate():
-            return _validate(command)
-        case Bench():
-            return _bench(command)
-        case _:  # pragma: no cover - the parser knows no other command
-            raise AssertionError(command)
-
-
-def _experiment_name(arguments: list[str]) -> str | None:
-    """The experiment that ``run`` is asked for, whose own options the parser has to know."""
-    if arguments[:1] != ["run"]:
-        return None
-    rest, candidates = iter(arguments[1:]), list[str]()
-    for each in rest:
-        if each in ("--out", "--seed", "--workers"):
-            next(rest, None)
-        elif not each.startswith("-"):
-            candidates.append(each)
-    known = experiments()
-    named = (each for each in candidates if each in known or each.endswith(".py"))
-    return next(named, candidates[0] if candidates else None)
-
-
-def _parse(arguments: list[str], options: Any) -> object:
+    experiment = _experiment(arguments)
+    # Each experiment has options of its own, which the parser cannot know before it is loaded.
+    options: Any = experiment.load().Options if experiment else make_dataclass("Options", ())
     commands: Any = (
         Annotated[List, subcommand("list")]
         | Annotated[Run[options], subcommand("run")]
@@ -281,102 +415,36 @@ def _parse(arguments: list[str], options: Any) -> object:
         | Annotated[Validate, subcommand("validate")]
         | Annotated[Bench, subcommand("bench")]
     )
-    description = "Watch serotonin, transporters and drugs meet one by one, and check the result."
-    return tyro.cli(
-        commands,
-        prog=PROGRAM,
-        description=description,
-        args=arguments,
-        config=(FlagCreatePairsOff,),
-    )
+    what = "Watch serotonin, transporters and drugs meet one by one, and check the result."
+    try:
+        with terminal.wide_enough(), terminal.printing():
+            command = tyro.cli(
+                commands, prog=PROGRAM, description=what, args=arguments,
+                config=(FlagCreatePairsOff,),
+            )  # fmt: skip
+    except SystemExit as end:  # help, or a parser's complaint
+        return end.code if isinstance(end.code, int) else EXIT_BAD_INPUT
+    status: int = command.do(arguments)
+    return status
 
 
-def _list() -> int:
-    questions = {name: each.summary for name, each in experiments().items()}
-    ready = {name: scenario_summary(path) for name, path in scenarios().items()}
-    width = max(map(len, [*questions, *ready]), default=0)
-    for title, found in (
-        ("experiments (synapse-abm run NAME)", questions),
-        ("scenarios (synapse-abm simulate NAME)", ready),
-    ):
-        terminal.say(title)
-        for name, summary in found.items():
-            terminal.say(f"  {name:{width}}  {summary}")
-    return 0
+def _experiment(arguments: list[str]) -> Experiment | None:
+    """The experiment that ``run`` is asked for, whose own options the parser has to know."""
+    if arguments[:1] != ["run"]:
+        return None
+    from synapse_abm.runs.experiment import experiments, find
 
-
-def _list_drugs(file: Path | None) -> int:
-    from synapse_abm import pharmacology
-
-    terminal.say(str(pharmacology.load_ligands(file) if file else pharmacology.library()))
-    return 0
-
-
-def _run(experiment: Experiment, command: Run[Any], arguments: list[str]) -> int:
-    out = _folder(command.out) or Path("outputs", experiment.name)
-    result = perform(
-        experiment,
-        out=out,
-        seed=check_seed(command.seed, "--seed"),
-        quick=command.quick,
-        options=command.options,
-        progress=bar,
-        command=_repeatable(experiment, arguments),
-        workers=check_workers(command.workers, "--workers"),
-    )
-    terminal.say(f"{result.text}\n\n{result.verdict}")
-    _print_failures(result.checks)
-    terminal.say(f"figure, tables and {RECORD} are in {out}{os.sep}")
-    return 0 if result.passed else EXIT_CHECK_FAILED
-
-
-def _simulate(command: Simulate, arguments: list[str]) -> int:
-    from synapse_abm.runs import simulate
-    from synapse_abm.synapse.scenario import file as scenario_file
-
-    def read() -> tuple[Path, Any]:
-        path = find_scenario(command.scenario)
-        return path, scenario_file.read_scenario(path)
-
-    seed, workers, engine, out, (path, scenario) = _together(
-        lambda: None if command.seed is None else check_seed(command.seed, "--seed"),
-        lambda: check_workers(command.workers, "--workers"),
-        lambda: _engine(command.engine),
-        lambda: _folder(command.out),
-        read,
-    )
-    if command.json is not None:
-        check_file(command.json)
-    terminal.say(f"{scenario.with_run(seed=seed, engine=engine)}\n")
-    out = out or Path("outputs", path.stem)
-    found = simulate.write(
-        scenario, out, seed=seed, engine=engine, progress=bar, workers=workers,
-        command=_without_paths(
-            arguments, {"--out", "--json", "--workers"}, command.scenario, path.stem
-        ),
-    )  # fmt: skip
-    terminal.say("\n".join([found.text(), *(f"! {each}" for each in found.notes_of_averages())]))
-    if command.json is not None:
-        write_atomic(command.json, json_bytes(found.record(), DIGITS))
-    checks = found.checks()
-    _print_failures(checks)
-    terminal.say(f"figure, time series and {RECORD} are in {out}{os.sep}")
-    good = all(check.passed for check in checks) and not found.failures
-    return 0 if good else EXIT_CHECK_FAILED
-
-
-def _together(*checks: Callable[[], Any]) -> list[Any]:
-    """What the checks give, or the faults of all of them."""
-    found, faults = list[Any](), list[InputError]()
-    for check in checks:
-        try:
-            found.append(check())
-        except InputErrors as error:
-            faults += error.faults
-        except InputError as fault:
-            faults.append(fault)
-    raise_faults(faults)
-    return found
+    rest, words = iter(arguments[1:]), list[str]()
+    for word in rest:
+        if word in ("--out", "--seed", "--workers"):
+            next(rest, None)
+        elif not word.startswith("-"):
+            words.append(word)
+    # The value of an option of the experiment's own may stand before its name.
+    known = experiments()
+    named = (word for word in words if word in known or word.endswith(".py"))
+    name = next(named, words[0] if words else None)
+    return None if name is None else find(name)
 
 
 def _folder(name: str | None) -> Path | None:
@@ -386,136 +454,31 @@ def _folder(name: str | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def _engine(name: str | None) -> str | None:
-    if name not in (None, "compiled", "agents"):
-        raise UnknownName("--engine", name, ("compiled", "agents"))
-    return name
-
-
-def _rerun(command: Rerun) -> int:
-    from synapse_abm.runs.rerun import rerun
-
-    workers = check_workers(command.workers, "--workers")
-    report = rerun(
-        command.record, script=command.script, drugs=command.drugs, progress=bar, workers=workers
-    )
-    terminal.say(report.text())
-    return 0 if report.passed else EXIT_CHECK_FAILED
-
-
-def _export(command: Export) -> int:
-    path = find_scenario(command.scenario)
-    check_file(command.sbml)
-    from synapse_abm.synapse.scenario import file as scenario_file
-    from synapse_abm.synapse.scenario import sbml
-
-    scenario = scenario_file.read_scenario(path)
-    sbml.write_sbml(scenario, command.sbml, well_mixed=command.well_mixed)
-    terminal.say(
-        f"{scenario.name} as SBML Level 3 Version 2, found consistent by libSBML: {command.sbml}"
-    )
-    return 0
-
-
 def _print_failures(checks: Sequence[Check]) -> None:
     for check in checks:
         if check.kind == "exact" and not check.passed:
-            found = f"{check.name} = {check.value!r}, expected {check.expected!r}, z = {check.z}"
-            terminal.say(f"FAILED: {found} ({check.source})")
-
-
-def _repeatable(experiment: Experiment, arguments: list[str]) -> str:
-    scripts = [each for each in arguments if each.endswith(".py")]
-    return _without_paths(
-        arguments, {"--out", "--workers"}, scripts[0] if scripts else "", experiment.name
-    )
+            what = f"{check.name} = {check.value!r}, expected {check.expected!r}, z = {check.z}"
+            terminal.say(f"FAILED: {what} ({check.source})")
 
 
 def _without_paths(arguments: list[str], options: set[str], file: str, name: str) -> str:
     """The command without output ``options`` and file paths, which mean nothing elsewhere."""
-    kept, rest = list[str](), iter(arguments)
-    for each in rest:
-        if each in options:
+    words, rest = list[str](), iter(arguments)
+    for word in rest:
+        if word in options:
             next(rest, None)
-        elif each.partition("=")[0] not in options:
-            kept.append(name if each == file else each)
-    return shlex.join([PROGRAM, *kept])
-
-
-def _validate(command: Validate) -> int:
-    raise_faults(list(_faults_of_validate(command)))
-    seed = None if command.seed is None else check_seed(command.seed, "--seed")
-    if command.fresh:
-        seed = secrets.randbits(64)
-        print(f"seed {seed}", file=sys.stderr)
-    html = command.html
-    if html is not None:
-        check_file(html)
-
-    def keep(report: Any) -> None:
-        if html is not None:
-            write_atomic(html, report.html().encode())
-
-    return _report(
-        "validation", "validate", command.json, keep, cases=command.cases, seed=seed,
-        planted=command.planted, thorough=command.thorough, announce=_announce,
-    )  # fmt: skip
-
-
-def _faults_of_validate(command: Validate) -> Iterator[InputError]:
-    """What is wrong with its options, all of it."""
-    if command.cases is not None and not command.cases.is_file():
-        yield InputError("--cases", str(command.cases), "an existing file", "check the path")
-    if command.fresh and command.seed is not None:
-        yield InputError("--seed", command.seed, "nothing beside --fresh", "leave out one of them")
-    elif command.seed is not None:
-        try:
-            check_seed(command.seed, "--seed")
-        except InputError as fault:
-            yield fault
-    taken: dict[Path, str] = {}  # of two options that name one file, one would overwrite the other
-    files = {"--cases": command.cases, "--json": command.json, "--html": command.html}
-    for option, path in files.items():
-        other = option if path is None else taken.setdefault(path.resolve(), option)
-        if other != option:
-            yield InputError(option, str(path), f"another file than that of {other}", "rename it")
+        elif word.partition("=")[0] not in options:
+            words.append(name if word == file else word)
+    return shlex.join([PROGRAM, *words])
 
 
 def _announce(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _bench(command: Bench) -> int:
-    out = _folder(command.out)
-    if out is None:
-        return _report("bench", "bench", command.json)
-    with output_folder(out) as folder:
-        report: list[Report] = []
-        status = _report("bench", "bench", command.json, keep=report.append)
-        from synapse_abm import plotting
-
-        files = figure_files("bench", plotting.speeds(report[0]))
-        files["bench.json"] = json_bytes(report[0].record(), DIGITS)
-        write_folder(folder, files, "bench.json")
-    terminal.say(f"figure and bench.json are in {out}{os.sep}")
-    return status
-
-
-def _report(
-    module: str,
-    function: str,
-    json: Path | None,
-    keep: Callable[[Report], None] | None = None,
-    **arguments: Any,
-) -> int:
-    """Call a command's function, print its report, write it to the file ``json``, and keep it."""
-    if json is not None:
-        check_file(json)
-    measure = getattr(import_module(f"synapse_abm.{module}"), function)
-    report = measure(progress=bar, **arguments)
+def _tell(report: Report, json: Path | None) -> int:
+    """Print a report, write it to the file ``json``, and give the exit status it asks for."""
     terminal.say(report.text())
     if json is not None:
         write_atomic(json, json_bytes(report.record(), DIGITS))
-    if keep is not None:
-        keep(report)
     return EXIT_CHECK_FAILED if report.failed else 0

@@ -392,7 +392,7 @@ def _command(words: list[str]) -> str:
 
 def leave_out_what_computes() -> None:
     """Put :func:`stop` where the program would begin to compute."""
-    from synapse_abm import bench, cli, validation
+    from synapse_abm import bench, validation
     from synapse_abm.runs import experiment, simulate
 
     def load(self: Any, real: Callable[..., Any] = experiment.Experiment.load) -> Any:
@@ -403,7 +403,7 @@ def leave_out_what_computes() -> None:
     experiment.Experiment.load = load  # type: ignore[method-assign,assignment]
 
     for module, name in (
-        (cli, "perform"), (simulate, "write"), (simulate, "simulate"),
+        (experiment, "perform"), (simulate, "write"), (simulate, "simulate"),
         (validation, "validate"), (bench, "bench"),
     ):  # fmt: skip
         if not hasattr(module, name):

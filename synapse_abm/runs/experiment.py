@@ -48,11 +48,6 @@ from synapse_abm.runs import sweep
 from synapse_abm.runs.results import Result, source_sha256, versions, write_run
 
 
-@dataclass(frozen=True, slots=True)
-class NoOptions:
-    """The options of an experiment that declares none."""
-
-
 class ExperimentModule(Protocol):
     """What an experiment's file must hold; see the top of this module."""
 
@@ -103,7 +98,7 @@ class Experiment:
             del sys.modules[name]
             raise
         if not hasattr(module, "Options"):
-            module.Options = NoOptions  # type: ignore[attr-defined]
+            module.Options = dataclasses.make_dataclass("Options", ())  # type: ignore[attr-defined]
         return cast("ExperimentModule", module)
 
 
@@ -162,7 +157,7 @@ def perform(
 
     ``options`` is an instance of the experiment's ``Options`` (its defaults if None); ``command``
     is kept in the record. Series that go through ``sweep.map_tasks`` run on ``workers`` (None:
-    all cores). No result is written unless everything succeeds; pieces that were finished are kept
+    all cores). No result is written unless everything succeeds; tasks that were finished are kept
     in ``out``, hidden, until then.
 
     Raises
@@ -174,12 +169,14 @@ def perform(
     """
     seed = check_seed(seed)
     module = experiment.load()
+    # The source is hashed before the run: what is edited meanwhile is not what made the result.
     chosen = option_values(module.Options() if options is None else options)
     source, own = source_sha256(experiment.path), own_files(chosen)
     drugs = {}
     for name in own:
         with suppress(OSError):  # the experiment says what is wrong with it
             drugs[name] = sha256(Path(name).read_bytes())
+    # What was kept by an interrupted run is used again only if all of this is the same.
     identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
     with (
         output_folder(out) as folder,
@@ -188,8 +185,10 @@ def perform(
         started = time.perf_counter()
         result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
         seconds = time.perf_counter() - started
+        from synapse_abm.plotting import saved  # Matplotlib is not loaded before it is needed
+
         write_run(
-            folder, result, figure_files(experiment.name, module.figure(result)),
+            folder, result, saved(experiment.name, module.figure(result)),
             experiment=experiment.name, seed=seed, command=command,
             options={"quick": quick, **chosen}, seconds=seconds, source=source,
             script_sha256=None if experiment.shipped else sha256(experiment.path.read_bytes()),
@@ -204,18 +203,11 @@ def own_files(options: Mapping[str, Any]) -> list[str]:
 
     values = [value if isinstance(value, tuple | list) else [value] for value in options.values()]
     named = (own_file(name) for names in values for name in names if isinstance(name, str))
-    return list(dict.fromkeys(at[0] for at in named if at))
+    return list(dict.fromkeys(file_and_name[0] for file_and_name in named if file_and_name))
 
 
 def option_values(options: object) -> Mapping[str, Any]:
     """The options as keyword arguments, from a dataclass or a pydantic model."""
     if dataclasses.is_dataclass(options):
-        return {each.name: getattr(options, each.name) for each in dataclasses.fields(options)}
+        return {x.name: getattr(options, x.name) for x in dataclasses.fields(options)}
     return dict(cast("Any", options))
-
-
-def figure_files(name: str, figure: Any) -> dict[str, bytes]:
-    """The figure as PNG and as SVG; equal figures are equal files."""
-    from synapse_abm.plotting import saved
-
-    return saved(name, figure)
