@@ -226,9 +226,8 @@ def test_a_case_that_fails_while_it_runs_is_an_error_of_that_case(
     fault: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are judged; there is no verdict on it, and that is no pass."""
-    import synapse_abm.validation as validation
 
-    def judge(trial: Trial, *arguments: Any) -> list[Row]:
+    def rows_of(trial: Trial, *arguments: Any) -> list[Row]:
         if trial.quantities[0].id == "A2" and fault == "raises":
             raise RuntimeError("no luck")
         rows = as_it_is(trial, *arguments)
@@ -238,8 +237,8 @@ def test_a_case_that_fails_while_it_runs_is_an_error_of_that_case(
             for row in rows
         ]  # fmt: skip
 
-    as_it_is = validation.judge
-    monkeypatch.setattr(validation, "judge", judge)
+    as_it_is = Trial.rows
+    monkeypatch.setattr(Trial, "rows", rows_of)
     out = tmp_path / "out.json"
     cases = write(tmp_path, CASES["A1"], CASES["A2"])
     assert main(["validate", "--cases", str(cases), "--json", str(out)]) == 1

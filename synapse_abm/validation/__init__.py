@@ -42,7 +42,6 @@ from synapse_abm.statistics import Rule
 from synapse_abm.synapse.engine import kernels
 from synapse_abm.validation.cases import SHIPPED, Case, read_cases
 from synapse_abm.validation.groups import assign, faults_of, said
-from synapse_abm.validation.judge import judge
 from synapse_abm.validation.mutations import MUTATIONS, not_tried, try_out
 from synapse_abm.validation.quantities import Row
 from synapse_abm.validation.report import Caught, Source, Verdicts
@@ -200,7 +199,7 @@ def _judge_all(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progres
 def _judge_one(trial: Trial, rule: Rule, address: Address) -> Judged:
     """Its verdicts. Whatever goes wrong is an error of its cases, and of no others."""
     try:
-        rows = judge(trial, rule, address)
+        rows = trial.rows(rule, address)
     except Exception as error:
         names = dict.fromkeys(quantity.id for quantity in trial.quantities)
         return [], [(name, f"running it failed: {said(error)}") for name in names]

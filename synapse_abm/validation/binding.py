@@ -4,68 +4,64 @@ from __future__ import annotations
 
 from synapse_abm.synapse.scenario import Ligand, Scenario
 from synapse_abm.validation.cases import Case
-from synapse_abm.validation.quantities import OCCUPANCY, covariance, exchange_rate, variance
-from synapse_abm.validation.relaxation import pace
-from synapse_abm.validation.samples import Columns
+from synapse_abm.validation.quantities import OCCUPANCY, covariance, variance
 from synapse_abm.validation.scenarios import per_concentration, per_pair, reservoir, well_mixed
-from synapse_abm.validation.trials import Claims, Plan, bound, free, stationary
+from synapse_abm.validation.trials import (
+    Claims,
+    Parts,
+    bound,
+    free,
+    occupants,
+    stationary,
+    with_exchange_rate,
+)
 
 
-def clamped(case: Case) -> Plan:
+def clamped(case: Case) -> Parts:
     """Group A: N independent sites and a ligand of fixed concentration."""
-    sites = case.count("N", 1)
     kinetics = per_concentration(case.rate("kon"), case.rate("koff"))
     ligand = Ligand(clamped_nM=case.rate("C", zero=True), binding={"T": kinetics})
-    scenario = well_mixed(sites, {"L": ligand})
-    claims = _one_ligand(case, sites, "pmf")
-    dt = pace(scenario).relaxation_s
-    claims.rate("k_obs", exchange_rate("unbound", "bound", sites, dt))
-    counts: Columns = {"unbound": lambda series: series.count("unbound", "L", "T")}
+    scenario = well_mixed(case.count("N", 1), {"L": ligand})
+    claims = _one_ligand(case, scenario)
+    counts = with_exchange_rate(claims, scenario)
     return stationary(case, claims, scenario, {"bound": bound("L")}, counts)
 
 
-def closed(case: Case) -> Plan:
+def closed(case: Case) -> Parts:
     """Group B: R sites and L molecules."""
-    sites, copies = case.count("R", 1), case.count("L", 1)
     kinetics = per_pair(case.rate("kon_pair"), case.rate("koff"))
-    scenario = well_mixed(sites, {"L": Ligand(count=copies, binding={"T": kinetics})})
-    return stationary(case, _one_ligand(case, sites, "pmf"), scenario, {"bound": bound("L")}, {})
+    ligand = Ligand(count=case.count("L", 1), binding={"T": kinetics})
+    scenario = well_mixed(case.count("R", 1), {"L": ligand})
+    return stationary(case, _one_ligand(case, scenario), scenario, {"bound": bound("L")}, {})
 
 
-def _one_ligand(case: Case, sites: int, law: str) -> Claims:
-    claims = Claims(case)
-    claims.share("p", "bound", sites)
-    claims.share("occupancy", "bound", sites)
-    claims.occupied("mean_bound", "bound", sites)
-    claims.spread("var_bound", variance("bound"))
-    claims.law(law, "bound", OCCUPANCY * sites)
-    return claims
-
-
-def pool(case: Case) -> Plan:
+def pool(case: Case) -> Parts:
     """Group C: R sites; molecules come from a reservoir and go back to it."""
-    sites, exchange = case.count("R", 1), case.rate("exchange_rate")
     kinetics = per_pair(case.rate("kon_pair"), case.rate("koff"))
-    source = reservoir(case.rate("mean_free", zero=True), exchange)
-    scenario = well_mixed(sites, {"L": Ligand(reservoir=source, binding={"T": kinetics})})
-    claims = _one_ligand(case, sites, "pmf_bound")
+    source = reservoir(case.rate("mean_free", zero=True), case.rate("exchange_rate"))
+    ligand = Ligand(reservoir=source, binding={"T": kinetics})
+    scenario = well_mixed(case.count("R", 1), {"L": ligand})
+    claims = _one_ligand(case, scenario)
     for name in ("free", "total"):
         claims.mean(f"mean_{name}", name)
         claims.spread(f"var_{name}", variance(name))
     claims.covariance("cov_free_bound", covariance("free", "bound"), "var_free", "var_bound")
-    levels: Columns = {
-        "bound": bound("L"),
-        "free": free("L"),
-        "total": lambda series: bound("L")(series) + free("L")(series),
-    }
+    both = {"bound": bound("L"), "free": free("L")}
+    levels = both | {"total": lambda series: bound("L")(series) + free("L")(series)}
     return stationary(case, claims, scenario, levels, {})
 
 
-def clamped_pair(case: Case) -> Plan:
+def _one_ligand(case: Case, scenario: Scenario) -> Claims:
+    claims, sites = Claims(case), scenario.targets["T"].n_sites
+    claims.sites(sites, bound=("p", "occupancy"))
+    claims.law("pmf", "bound", OCCUPANCY.size * sites)
+    return claims
+
+
+def clamped_pair(case: Case) -> Parts:
     """Group D: N sites and two ligands of fixed concentrations. K_d alone is given: k_off is
     1/s.
     """
-    sites = case.count("N", 1)
     ligands = {
         name: Ligand(
             clamped_nM=case.rate(name, zero=True),
@@ -73,12 +69,11 @@ def clamped_pair(case: Case) -> Plan:
         )
         for name in "AB"
     }
-    return _two_ligands(case, sites, well_mixed(sites, ligands))
+    return _two_ligands(case, well_mixed(case.count("N", 1), ligands))
 
 
-def closed_pair(case: Case) -> Plan:
+def closed_pair(case: Case) -> Parts:
     """Group E: R sites and two ligands in finite numbers."""
-    sites = case.count("R", 1)
     ligands = {
         name: Ligand(
             count=case.count(name),
@@ -86,21 +81,12 @@ def closed_pair(case: Case) -> Plan:
         )
         for name in "AB"
     }
-    return _two_ligands(case, sites, well_mixed(sites, ligands))
+    return _two_ligands(case, well_mixed(case.count("R", 1), ligands))
 
 
-def _two_ligands(case: Case, sites: int, scenario: Scenario) -> Plan:
-    claims = Claims(case)
-    for name in "AB":
-        claims.share(f"p{name}", name, sites)
-        claims.occupied(f"mean_{name}", name, sites)
-        claims.spread(f"var_{name}", variance(name))
+def _two_ligands(case: Case, scenario: Scenario) -> Parts:
+    claims, sites = Claims(case), scenario.targets["T"].n_sites
+    claims.sites(sites, A=("pA",), B=("pB",))
     claims.share("p_free", "empty", sites)
-    claims.covariance("cov_AB", covariance("A", "B"), "var_A", "var_B")
-    claims.joint_law("joint_pmf", "AB", OCCUPANCY * sites)
-    levels: Columns = {
-        "A": bound("A"),
-        "B": bound("B"),
-        "empty": lambda series: sites - bound("A")(series) - bound("B")(series),
-    }
-    return stationary(case, claims, scenario, levels, {})
+    claims.pair("A", "B", sites, ("joint_pmf",))
+    return stationary(case, claims, scenario, occupants(sites, A="A", B="B"), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from synapse_abm.synapse.scenario import Grid, Scenario
 from synapse_abm.theory.hop_react import FirstBinding, HopReact, Walk
-from synapse_abm.validation.cases import Case
+from synapse_abm.validation.cases import Case, NotRun
 from synapse_abm.validation.relaxation import planned
 
 MOST_CELLS = LONGEST_SIDE = 2500
@@ -40,13 +41,26 @@ def place_of(case: Case, *, spacing: bool = True) -> Place:
     ----------
     spacing
         Whether the case must say how wide a cell is (``h``); 1 um otherwise.
+
+    Raises
+    ------
+    NotRun
+        If it has three dimensions, or more cells than the exact laws are worked out for.
     """
+    shape = case.params.get("shape")
+    sides = shape if isinstance(shape, list) else [case.params.get("M", 1)]
+    if isinstance(shape, list) and len(shape) == 3:
+        raise NotRun(THREE_DIMENSIONS)
+    # Asked before the sides are checked: of a grid that is too large nothing must be built, and
+    # what is no side at all (text, a negative number) is told as a fault below.
+    if math.prod(n for n in sides if isinstance(n, int) and n > 0) > MOST_CELLS:
+        raise NotRun(f"not run in this release; its grid has more than {MOST_CELLS} cells")
     if "shape" in case.params:
         shape = case.wholes("shape", (1, 2), 1, LONGEST_SIDE)
     else:
         shape = (case.count("M", 1),)
     if max(shape) > LONGEST_SIDE:
-        shape = (1,)  # refused below as too large; nothing is built of it
+        shape = (1,)  # noted as a fault; nothing is built of it
     width, height = (*shape, 1)[:2]
     grid = Grid(
         width=width, height=height,
@@ -54,20 +68,6 @@ def place_of(case: Case, *, spacing: bool = True) -> Place:
         walls="periodic" if case.flag("periodic", False) else "reflecting",
     )  # fmt: skip
     return Place(grid, tuple(shape))
-
-
-def why_not(case: Case) -> str:
-    """Why a case's grid cannot be built; empty if it can."""
-    shape = case.params.get("shape")
-    if isinstance(shape, list) and len(shape) == 3:
-        return THREE_DIMENSIONS
-    sides = shape if isinstance(shape, list) else [case.params.get("M", 1)]
-    size = 1
-    for side in sides:
-        size *= side if isinstance(side, int) and side > 0 else 1
-    if size > MOST_CELLS:
-        return f"not run in this release; its grid has more than {MOST_CELLS} cells"
-    return ""
 
 
 def first_binding(grid: Grid, diffusion: float, cell: int, rate: float) -> FirstBinding:

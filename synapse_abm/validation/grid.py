@@ -7,6 +7,7 @@ copies of the system share the grid; they do not meet, and their scatter gives t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -14,16 +15,10 @@ import numpy as np
 from synapse_abm.synapse.engine.simulation import Series
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target
 from synapse_abm.validation.cases import Array, Case
-from synapse_abm.validation.geometry import memory_steps, place_of, why_not
-from synapse_abm.validation.quantities import OCCUPANCY
-from synapse_abm.validation.samples import BURN_IN, Panel
+from synapse_abm.validation.geometry import memory_steps, place_of
+from synapse_abm.validation.samples import APART, BURN_IN, Panel
 from synapse_abm.validation.scenarios import per_pair, side_by_side
-from synapse_abm.validation.trials import (
-    DECIDING,
-    Claims,
-    Plan,
-    trial,
-)
+from synapse_abm.validation.trials import DECIDING, Claims, Parts, trial
 
 COPIES = 64
 #: Relaxation times up to the first look, for one site; more sites need fewer.
@@ -32,26 +27,20 @@ FIRST, LEAST_FIRST = 90, 10
 STEPS = (1.0, 0.1, 0.01, 0.001)
 
 
-def closed_grid(case: Case) -> Plan:
+def closed_grid(case: Case) -> Parts:
     """Case K2: sites in given cells of a grid with walls that reflect or wrap."""
-    if why := why_not(case):
-        return Plan(left_out=[(case.id, why)])
     scenario = _scenario(case)
-    if case.faults:
-        return Plan()
     sites = scenario.targets["T"].n_sites
     claims = Claims(case)
-    claims.occupied("mean_bound", "bound", sites)
-    claims.law("pmf_bound", "bound", OCCUPANCY * sites)
-    quantities = (*claims.means, *claims.spreads)
-    if not quantities:
-        return Plan()
+    claims.sites(sites, bound=())
     scenario = min((_with_step(scenario, part) for part in STEPS), key=_price)
     every, first = math.ceil(memory_steps(scenario)), max(LEAST_FIRST, FIRST // sites)
-    cost = _price(scenario) * (BURN_IN + DECIDING * first)
-    together = side_by_side(scenario, COPIES)
-    observe = partial(Panel, together, levels={"bound": _bound}, every=every, copies=COPIES)
-    return trial(case, quantities, first, observe, cost)
+    observe = partial(
+        Panel, side_by_side(scenario, COPIES), copies=COPIES, apart=APART,
+        read=_bound, every=every, burn_in=BURN_IN * every,
+    )  # fmt: skip
+    each = _price(scenario) * (1 + BURN_IN / (DECIDING * first))
+    return trial(case, claims.all, first, observe, each)
 
 
 def _scenario(case: Case) -> Scenario:
@@ -63,8 +52,7 @@ def _scenario(case: Case) -> Scenario:
         diffusion_um2_per_s=case.rate("D"),
         binding={"T": per_pair(case.rate("k_bind_in_cell"), leaving, grid=grid)},
     )
-    if case.faults:  # the cells may be outside the grid
-        cells = []
+    case.stop_if_faulty()  # the cells may be outside the grid
     receptors = Target(kind="receptor", cells=tuple(cells))
     return Scenario(grid=grid, targets={"T": receptors}, ligands={"L": ligand}, dt_s=1 / leaving)
 
@@ -87,7 +75,7 @@ def _molecules(case: Case, sites: int) -> int:
     return case.count("L", 1, default=most)
 
 
-def _bound(series: Series) -> Array:
+def _bound(series: Series, _: Series) -> Mapping[str, Array]:
     """Sites that hold a molecule, shape (observations, copies)."""
     counts = [series.bound(f"T{i}", f"L{i}") for i in range(COPIES)]
-    return np.array(counts, dtype=np.float64).T
+    return {"bound": np.array(counts, dtype=np.float64).T}

@@ -1,103 +1,151 @@
-"""Which cases can be run, and by what; the others with the reason why not."""
+"""Which cases can be run, and by what; the others with the reason why not.
+
+To add a group: write its planner in a file of its own, a function that takes a `Case`, reads what
+it needs with the case's readers and yields a `Trial` (by `trials.trial`) for each thing to be
+simulated, or raises `NotRun`; give it a line in ``GROUPS``, under a letter that ``cases.GROUPS``
+knows; put cases of it into ``cases.json``, and a mutation that one of them must catch into
+``mutations.MUTATIONS``. Exact numbers that a solver made are marked ``solved``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from synapse_abm.core.errors import InputError, escaped
 from synapse_abm.core.progress import Progress, silent
-from synapse_abm.validation.binding import clamped, clamped_pair, closed, closed_pair, pool
-from synapse_abm.validation.cases import Case
-from synapse_abm.validation.diffusion import counts, displacement, modes
+from synapse_abm.validation import binding, diffusion, kinetics, passage, transport
+from synapse_abm.validation.cases import Case, Faulty, NotRun
 from synapse_abm.validation.grid import closed_grid
 from synapse_abm.validation.immigration import immigration
-from synapse_abm.validation.kinetics import approach, race
-from synapse_abm.validation.passage import first_passage
 from synapse_abm.validation.rebinding import any_step, single_site
-from synapse_abm.validation.relaxation import NotRun
-from synapse_abm.validation.transport import clamped as clamped_cycle
-from synapse_abm.validation.transport import coupled
-from synapse_abm.validation.trials import Plan, unknown_parameters
+from synapse_abm.validation.trials import Group, Parts, Plan, Trial, unknown_parameters
 
 ASYMPTOTIC = "an asymptotic formula of continuous space, without an exact law on a grid"
 OTHER_STEPS = "the bias of time steps that this program does not use"
 BOUNDARY = "a reservoir beyond one wall; here a reservoir reaches every cell alike"
 
-type Run = Callable[[Case], Plan]
 
-
-def _unable(why: str) -> Run:
-    return lambda case: Plan(left_out=[(case.id, why)])
-
-
-def _diffusion(case: Case) -> Run:
+def _diffusion(case: Case) -> Parts:
     """Which of J1 to J6, by what the case gives."""
-    exact, given = case.exact, case.params
-    if "msd" in exact or "fourth_moment_one_axis" in exact:
-        return displacement
-    if any(key.startswith("lambda_") for key in exact):
-        return modes
-    if "mean_per_cell" in given or "N" in given:
-        return counts
-    return first_passage
+    if "msd" in case.exact or "fourth_moment_one_axis" in case.exact:
+        return diffusion.displacement(case)
+    if any(key.startswith("lambda_") for key in case.exact):
+        return diffusion.modes(case)
+    if "mean_per_cell" in case.params:
+        return diffusion.open_box(case)
+    return diffusion.closed_box(case) if "N" in case.params else passage.first_passage(case)
 
 
-def _on_a_grid(case: Case) -> Run:
+def _on_a_grid(case: Case) -> Parts:
     """Which of K1 to K4."""
     if "receptors" in case.params:
-        return closed_grid
+        return closed_grid(case)
     if "receptor" in case.params:
-        return single_site
-    return _unable(BOUNDARY if "uptake_rate" in case.params else ASYMPTOTIC)
+        return single_site(case)
+    raise NotRun(BOUNDARY if "uptake_rate" in case.params else ASYMPTOTIC)
 
 
-def _steps(case: Case) -> Run:
+def _sensing(_: Case) -> Parts:
+    raise NotRun(ASYMPTOTIC)
+
+
+def _steps(case: Case) -> Parts:
     """M4 is a grid of our own kind; the others are rules that are not ours."""
-    return any_step if "k_bind_in_cell" in case.params else _unable(OTHER_STEPS)
+    if "k_bind_in_cell" in case.params:
+        return any_step(case)
+    raise NotRun(OTHER_STEPS)
 
 
-#: By the letter of a group, what a case is run by.
-RUN: Mapping[str, Callable[[Case], Run]] = {
-    "A": lambda _: clamped,
-    "B": lambda _: closed,
-    "C": lambda _: pool,
-    "D": lambda _: clamped_pair,
-    "E": lambda _: closed_pair,
-    "F": lambda _: approach,
-    "G": lambda _: race,
-    "H": lambda _: clamped_cycle,
-    "I": lambda _: coupled,
-    "J": _diffusion,
-    "K": _on_a_grid,
-    "L": lambda _: _unable(ASYMPTOTIC),
-    "M": _steps,
-}
+_HOPS = ("D / h^2", lambda case: case.rate("D") / case.rate("h") ** 2)
+
+#: By the letter of a group, how its cases are run.
+GROUPS: Mapping[str, Group] = {
+    "A": Group(
+        binding.clamped,
+        derived={"Kd": ("koff / kon", lambda case: case.rate("koff") / case.rate("kon"))},
+    ),
+    "B": Group(
+        binding.closed,
+        derived={"K": ("kon_pair / koff", lambda case: case.rate("kon_pair") / case.rate("koff"))},
+    ),
+    "C": Group(
+        binding.pool,
+        derived={"immigration": (
+            "exchange_rate x mean_free",
+            lambda case: case.rate("exchange_rate") * case.rate("mean_free", zero=True),
+        )},
+    ),
+    "D": Group(binding.clamped_pair),
+    "E": Group(binding.closed_pair),
+    "F": Group(kinetics.approach, idle=frozenset({"t", "T", "lags"})),
+    "G": Group(kinetics.race, idle=frozenset({"t"})),
+    "H": Group(transport.clamped, idle=frozenset({"t_count"})),
+    "I": Group(transport.coupled, idle=frozenset({"t", "n_states", "S_max"})),
+    "J": Group(
+        _diffusion, idle=frozenset({"t", "dt_discrete"}),
+        derived={
+            "hop_rate_per_direction": _HOPS,
+            "L": ("M x h", lambda case: case.count("M", 1) * case.rate("h")),
+        },
+    ),
+    "K": Group(_on_a_grid, derived={"hop_rate_per_direction": _HOPS}),
+    "L": Group(_sensing),
+    "M": Group(_steps),
+}  # fmt: skip
+#: Cases of this group share their simulations and are planned together.
+SHARED = "N"
 
 
 def assign(cases: Sequence[Case], progress: Progress = silent) -> Plan:
     """Trials of all cases that can be run; faults are noted in the cases."""
-    found = Plan()
+    plan = Plan()
     for case in progress(cases, label="planning"):
-        if case.group[0] in RUN:
-            check_derived(case)
-            found.add(_of_one(case, RUN[case.group[0]](case)))
-    arrivals = [case for case in cases if case.group[0] == "N"]
+        if group := GROUPS.get(case.group[0]):
+            plan.add(_of_one(case, group))
+    arrivals = [case for case in cases if case.group[0] == SHARED]
     try:
-        found.add(immigration(arrivals))
+        plan.add(immigration(arrivals))
     except Exception:  # one of them: which?
         for case in arrivals:
-            found.add(_guarded(case, lambda case: immigration([case])))
-    return found
+            try:
+                plan.add(immigration([case]))
+            except Exception as error:
+                plan.errors.append(_failed(case, error))
+    return plan
 
 
-def _guarded(case: Case, run: Run) -> Plan:
+def _of_one(case: Case, group: Group) -> Plan:
     """What a case becomes; one that fails while it is planned takes no other with it."""
+    for name, (formula, value) in group.derived.items():
+        if name in case.params:
+            expected = value(case)
+            if not case.faults:
+                case.contradiction(name, expected, formula)
+    plan = Plan()
     try:
-        return run(case)
+        for part in group.plan(case):
+            if isinstance(part, Trial):
+                plan.trials.append(part)
+            else:
+                plan.left_out.append((case.id, str(part)))
     except NotRun as why:
-        return Plan(left_out=[(case.id, str(why))])
+        plan.left_out.append((case.id, str(why)))
+    except Faulty:
+        pass
     except Exception as error:
-        return Plan(errors=[(case.id, f"planning it failed: {said(error)}")])
+        return Plan(errors=[_failed(case, error)])
+    if case.faults:
+        return plan
+    if plan.trials and (unknown := unknown_parameters(case, group.idle)).unknown:
+        return unknown
+    if not plan.trials and not plan.left_out:
+        plan.left_out.append((case.id, "it gives no number that is measured here"))
+        plan.unknown += case.unmeasured()
+    return plan
+
+
+def _failed(case: Case, error: Exception) -> tuple[str, str]:
+    return case.id, f"planning it failed: {said(error)}"
 
 
 def said(error: Exception) -> str:
@@ -105,46 +153,6 @@ def said(error: Exception) -> str:
     return escaped(f"{type(error).__name__}: {error}")
 
 
-def _of_one(case: Case, run: Run) -> Plan:
-    found = _guarded(case, run)
-    if case.faults:
-        return found
-    if found.trials and (unknown := unknown_parameters(case)).unknown:
-        return unknown
-    if not found.trials and not found.left_out and not found.errors:
-        found.left_out.append((case.id, "it gives no number that is measured here"))
-        found.unknown += case.unmeasured()
-    return found
-
-
-#: Parameters that a file may give though they follow from others, by group: how they follow.
-DERIVED: Mapping[str, Mapping[str, tuple[str, Callable[[Case], float]]]] = {
-    "A": {"Kd": ("koff / kon", lambda case: case.rate("koff") / case.rate("kon"))},
-    "B": {"K": ("kon_pair / koff", lambda case: case.rate("kon_pair") / case.rate("koff"))},
-    "C": {
-        "immigration": (
-            "exchange_rate x mean_free",
-            lambda case: case.rate("exchange_rate") * case.rate("mean_free", zero=True),
-        )
-    },
-    "J": {
-        "hop_rate_per_direction": ("D / h^2", lambda case: case.rate("D") / case.rate("h") ** 2),
-        "L": ("M x h", lambda case: case.count("M", 1) * case.rate("h")),
-    },
-    "K": {"hop_rate_per_direction": ("D / h^2", lambda case: case.rate("D") / case.rate("h") ** 2)},
-}
-
-
-def check_derived(case: Case) -> None:
-    """Note a fault for each parameter that contradicts those it follows from."""
-    for name, (formula, value) in DERIVED.get(case.group[0], {}).items():
-        if name in case.params:
-            expected = value(case)
-            if not case.faults:
-                case.contradiction(name, expected, formula)
-
-
 def faults_of(cases: Sequence[Case]) -> list[InputError]:
     """What is wrong with the cases, each fault once."""
-    found = {str(fault): fault for case in cases for fault in case.faults}
-    return list(found.values())
+    return list({str(fault): fault for case in cases for fault in case.faults}.values())

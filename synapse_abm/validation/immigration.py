@@ -10,7 +10,7 @@ Errors are exact here: mean, variance and fourth cumulant are known at every tim
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -24,9 +24,9 @@ from synapse_abm.synapse.engine.network import CountRows, Names
 from synapse_abm.synapse.engine.simulation import Series, Simulation, event_index
 from synapse_abm.synapse.scenario import Batch, Ligand, Reservoir, Scenario
 from synapse_abm.theory import exit_count, immigration_death
-from synapse_abm.validation.cases import Array, Case, after, common_step
+from synapse_abm.validation.cases import Array, Case, NotRun, after, on_steps
 from synapse_abm.validation.quantities import RELATIVE, Measure, Number
-from synapse_abm.validation.samples import Replicates, Sample
+from synapse_abm.validation.samples import Independent, Replicates, Sample
 from synapse_abm.validation.scenarios import ONE_CELL, reservoir, side_by_side
 from synapse_abm.validation.trials import (
     ASKED,
@@ -59,6 +59,20 @@ class Process(NamedTuple):
     start: int
     reset: tuple[float, int] | None
 
+    @property
+    def in_closed_form(self) -> bool:
+        """Whether the engine draws it without a clock."""
+        return self.batch == 1 and (self.leaving > 0 or self.arrivals == 0)
+
+    def cost(self, horizon: float, clock: bool) -> float:
+        """Events per replicate up to a time (s), or what takes as long."""
+        steps = max(horizon, 1.0)
+        arrivals = self.arrivals * self.batch * horizon + self.start
+        if clock:
+            return 3 * steps + 2 * arrivals
+        present = min(arrivals, self.arrivals / self.leaving if self.leaving else arrivals)
+        return (7 + 0.07 * present) * steps + arrivals
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -76,21 +90,25 @@ class Claim:
 
 def immigration(cases: Sequence[Case]) -> Plan:
     """All cases of the group; those of the same process share their observations."""
-    found = Plan()
+    plan = Plan()
     shared: dict[Process, Members] = {}
     for case in cases:
-        process, times = _process(case), case.times("exact")
+        process, times = _process(case), case.times("exact.t")
         later = times if process.reset is None else after(times, process.reset[0])
-        if common_step(times, MOST_STEPS) is None or common_step(later, MOST_STEPS) is None:
-            found.left_out.append((case.id, f"its times have no step that fits {MOST_STEPS} times"))
-        elif (unknown := unknown_parameters(case)).unknown:
-            found.add(unknown)
+        try:
+            on_steps(times, MOST_STEPS), on_steps(later, MOST_STEPS)
+        except NotRun as why:
+            plan.left_out.append((case.id, str(why)))
+            continue
+        if (unknown := unknown_parameters(case)).unknown:
+            plan.add(unknown)
         else:
             shared.setdefault(process, []).append((case, times))
+    # In closed form where there is one, on the clock where there are batches.
     for process, members in shared.items():
-        found.add(_trials(process, members))
-    found.add(_on_the_clock(shared))
-    return found
+        plan.add(_affordable(process, members, clock=not process.in_closed_form, mark=""))
+    plan.add(_on_the_clock(shared))
+    return plan
 
 
 def _process(case: Case) -> Process:
@@ -103,21 +121,13 @@ def _process(case: Case) -> Process:
     )
 
 
-def _in_closed_form(process: Process) -> bool:
-    return process.batch == 1 and (process.leaving > 0 or process.arrivals == 0)
-
-
-def _trials(process: Process, members: Members) -> Plan:
-    """In closed form where there is one, on the clock where there are batches."""
-    return _affordable(process, members, clock=not _in_closed_form(process), mark="")
-
-
 def _on_the_clock(shared: Mapping[Process, Members]) -> Plan:
     """The cheapest process of single arrivals once more, by the other way."""
     costs = {
-        process: max(_needs(process, members)) * _cost(process, _horizon(members), clock=True)
+        process: max((claim.needed for claim in _all_claims(process, members, "")), default=0.0)
+        * process.cost(max(float(times.max()) for _, times in members), clock=True)
         for process, members in shared.items()
-        if _in_closed_form(process)
+        if process.in_closed_form
     }
     cheapest = min(costs, key=lambda process: costs[process], default=None)
     if cheapest is None or costs[cheapest] > CHEAP:
@@ -125,55 +135,35 @@ def _on_the_clock(shared: Mapping[Process, Members]) -> Plan:
     return _affordable(cheapest, shared[cheapest], clock=True, mark=" (clock)")
 
 
-def _horizon(members: Members) -> float:
-    return max(float(times.max()) for _, times in members)
-
-
-def _needs(process: Process, members: Members) -> list[float]:
-    claims = [claim for each in members for claim in _claims(process, *each, "")]
-    return [claim.needed for claim in claims] or [0.0]
+def _all_claims(process: Process, members: Members, mark: str) -> list[Claim]:
+    return [claim for case, times in members for claim in _claims(process, case, times, mark)]
 
 
 def _affordable(process: Process, members: Members, *, clock: bool, mark: str) -> Plan:
     """One trial of all that can be decided at the longest time, and one of the rest up to a
     time.
     """
-    claims = [claim for each in members for claim in _claims(process, *each, mark)]
-    found, late = Plan(), list[Claim]()
+    claims = _all_claims(process, members, mark)
+    plan, late = Plan(), list[Claim]()
     while claims:
         last = max(claim.time for claim in claims)
-        budget = affordable(members[0][0]) / _cost(process, last, clock)
+        budget = affordable(members[0][0]) / process.cost(last, clock)
         run = [claim for claim in claims if claim.needed <= budget]
         claims = [claim for claim in claims if claim.needed > budget]
         if run:
-            found.trials.append(_trial(process, run, clock))
+            plan.trials.append(_trial(process, run, clock))
         else:  # too dear at the last time, but perhaps not up to an earlier one
             late += [claim for claim in claims if claim.time == last]
             claims = [claim for claim in claims if claim.time < last]
-    found.left_out += _told(late, lambda claim: claim.needed * _cost(process, claim.time, clock))
-    return found
-
-
-def _told(late: Sequence[Claim], cost: Callable[[Claim], float]) -> list[tuple[str, str]]:
-    """A line for each series whose later times take too many events."""
-    series: dict[tuple[str, str], list[Claim]] = {}
+    # A line for each series whose later times take too many events.
+    curves: dict[tuple[str, str], list[Claim]] = {}
     for claim in late:
-        key = claim.number.name.split("[")[0]
-        series.setdefault((claim.number.id, key), []).append(claim)
-    return [
-        (case, f"{key} from t = {min(c.time for c in each):g} on: {too_long(max(map(cost, each)))}")
-        for (case, key), each in series.items()
-    ]
-
-
-def _cost(process: Process, horizon: float, clock: bool) -> float:
-    """Events per replicate, or what takes as long."""
-    steps = max(horizon, 1.0)
-    arrivals = process.arrivals * process.batch * horizon + process.start
-    if clock:
-        return 3 * steps + 2 * arrivals
-    present = min(arrivals, process.arrivals / process.leaving if process.leaving else arrivals)
-    return (7 + 0.07 * present) * steps + arrivals
+        curves.setdefault((claim.number.id, claim.number.name.split("[")[0]), []).append(claim)
+    for (case, key), curve in curves.items():
+        cost = max(claim.needed * process.cost(claim.time, clock) for claim in curve)
+        since = min(claim.time for claim in curve)
+        plan.left_out.append((case, f"{key} from t = {since:g} on: {too_long(cost)}"))
+    return plan
 
 
 def _claims(process: Process, case: Case, times: Array, mark: str) -> Iterator[Claim]:
@@ -193,12 +183,13 @@ def _claims(process: Process, case: Case, times: Array, mark: str) -> Iterator[C
         exact = case.series(key, times.size)
         if exact is None:
             continue
-        margin = RELATIVE * float(np.abs(exact).max())
+        margin = RELATIVE.of_largest().sizes(exact)
         for i, t in enumerate(times):
             error = float(one[i])
             measure = _measure(f"{column}@{float(t)!r}", float(centre[i]), error, root)
             name = f"{key}[t={t:g}]{mark}"
-            yield Claim(Number(case.id, name, float(exact[i]), margin, measure), float(t), error)
+            number = Number(case.id, name, float(exact[i]), float(margin[i]), measure)
+            yield Claim(number, float(t), error)
 
 
 def _error_of_sd(process: Process, mean: Array, sd: Array) -> Array:
@@ -224,16 +215,15 @@ def _measure(column: str, centre: float, one: float, root: bool) -> Measure:
 
 def _trial(process: Process, claims: Sequence[Claim], clock: bool) -> Trial:
     times = np.unique([claim.time for claim in claims])
-
     needed = max(claim.needed for claim in claims)
     first = max(LEAST_FIRST, math.ceil(needed / DECIDING))
-    cost = needed * _cost(process, float(times.max()), clock)
+    cost = needed * process.cost(float(times.max()), clock)
     return Trial(
         tuple(claim.number for claim in claims), first, partial(_Split, process, times, clock), cost
     )
 
 
-class _Split:
+class _Split(Independent):
     """Observations before the reset and after it, put together."""
 
     def __init__(
@@ -251,7 +241,6 @@ class _Split:
         if process.reset is not None and ages.size:
             other = Address(address.seed, address.replicate, address.place + 1)
             self._after = _Part(process, process.reset[1], ages, clock, other, kernels)
-        self.size = 0
 
     def grow(self, size: int) -> None:
         """Observe until there are at least ``size``."""
@@ -271,18 +260,6 @@ class _Split:
             return late
         return late + self._before.column(kind, self._reset)[: self.size]
 
-    def estimate(self, values: Array) -> Estimate:
-        """Mean and error of independent observations."""
-        return self._before.sample.estimate(values)
-
-    def error(self, one: float) -> float:
-        """As for independent observations."""
-        return self._before.sample.error(one)
-
-    def independent(self, values: Array) -> Array:
-        """All of them."""
-        return values
-
 
 class _Part:
     """One unbroken stretch of the process, many replicates side by side in one cell."""
@@ -291,10 +268,8 @@ class _Part:
         self, process: Process, start: int, times: Array, clock: bool, address: Address,
         kernels: ModuleType | None,
     ) -> None:  # fmt: skip
-        step = common_step(times, 4 * MOST_STEPS)
-        assert step is not None
-        self._start, self._step = start, step
-        self._records = np.unique([max(1, round(t / step)) for t in times])
+        self._start, (step, records) = start, on_steps(times, 4 * MOST_STEPS)
+        self._step, self._records = step, np.unique(np.maximum(records, 1))
         scenario = Scenario(grid=ONE_CELL, ligands={"X": _ligand(process, start, clock)}, dt_s=step)
         scenario = side_by_side(scenario, CLOCKED if clock else UNCLOCKED)
         names, copies = Names.of(scenario), range(len(scenario.ligands))
@@ -321,10 +296,8 @@ class _Part:
 
 def _ligand(process: Process, start: int, clock: bool) -> Ligand:
     if not clock:
-        held = process.arrivals / process.leaving if process.leaving else 0.0
-        return Ligand(count=start, reservoir=reservoir(held, process.leaving))
-    batches: tuple[Batch, ...] = ()
-    if process.arrivals > 0:
-        batches = (Batch(size=process.batch, rate_per_s=process.arrivals),)
+        mean = process.arrivals / process.leaving if process.leaving else 0.0
+        return Ligand(count=start, reservoir=reservoir(mean, process.leaving))
+    batch = Batch(size=process.batch, rate_per_s=process.arrivals) if process.arrivals > 0 else None
     exits = Reservoir(concentration_nM=0.0, exchange_per_s=process.leaving)
-    return Ligand(count=start, reservoir=exits, batches=batches)
+    return Ligand(count=start, reservoir=exits, batches=() if batch is None else (batch,))

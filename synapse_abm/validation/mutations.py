@@ -22,7 +22,6 @@ from synapse_abm.theory import morrison_mean
 from synapse_abm.validation import samples
 from synapse_abm.validation.cases import Case
 from synapse_abm.validation.groups import assign
-from synapse_abm.validation.judge import judge
 from synapse_abm.validation.quantities import Row
 from synapse_abm.validation.report import Caught
 
@@ -204,8 +203,8 @@ def rows_with(
         return [
             row
             for at, trial in enumerate(assign([case]).trials)
-            for row in judge(
-                trial.thorough() if thorough else trial, rule, Address(seed, at), kernels
+            for row in (trial.thorough() if thorough else trial).rows(
+                rule, Address(seed, at), kernels
             )
         ]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,6 @@ from synapse_abm.validation.samples import Sample
 type Array = NDArray[np.float64]
 type Measure = Callable[[Sample], Estimate]
 
-#: Margins within which a difference does not matter: of an occupancy or a probability, of another
-#: number (relative), and of a variance or covariance (relative; 2 % of a standard deviation).
-OCCUPANCY, RELATIVE, SPREAD = 0.01, 0.02, 0.04
 #: How many times smaller margins are in a thorough run: 0.002 of an occupancy, 0.5 % of the others.
 FINER_OCCUPANCY, FINER = 5.0, 4.0
 LEAST_MARGIN = 1e-9
@@ -65,11 +62,22 @@ class Row:
     observations: int
     frequencies: tuple[Sequence[float], Sequence[float]] | None = None
     """Of a law: the observed frequency of each count (the first of two), and the exact ones."""
+    solved: bool = False
+    """Whether a solver made the exact number (see `Number`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A quantity that is one number; ``finer``: see `FINER`."""
+    """A quantity that is one number.
+
+    Parameters
+    ----------
+    finer
+        How many times smaller the margin is in a thorough run.
+    solved
+        Whether a solver made the exact number (ODE, eigenvalues, matrix exponential, linear
+        equations): its digits beyond the sixth are another processor's others, and not reported.
+    """
 
     id: str
     name: str
@@ -77,19 +85,68 @@ class Number:
     margin: float
     measure: Measure
     finer: float = FINER
+    solved: bool = False
     tests: ClassVar[int] = 1
 
     def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
         """Estimate it and compare."""
-        found, exact = self.measure(sample), self.exact
-        if abs(found.value - exact) <= ROUNDING * max(1.0, abs(exact)):
-            exact = found.value
+        estimate, exact = self.measure(sample), self.exact
+        # What is equal but for the file's rounding is equal: with an error of 0 (nothing ever
+        # happens) any difference would be infinitely many standard errors.
+        if abs(estimate.value - exact) <= ROUNDING * max(1.0, abs(exact)):
+            exact = estimate.value
         margin = max(self.margin, LEAST_MARGIN)
-        concluded = verdict(found, exact, margin, rule, stage)
+        outcome = verdict(estimate, exact, margin, rule, stage)
         return Row(
-            self.id, self.name, found.value, self.exact, found.se,
-            z_score(found.value, exact, found.se), concluded, margin, sample.size,
+            self.id, self.name, estimate.value, self.exact, estimate.se,
+            z_score(estimate.value, exact, estimate.se), outcome, margin, sample.size,
+            solved=self.solved,
         )  # fmt: skip
+
+
+class Margin(NamedTuple):
+    """Within which a difference does not matter.
+
+    Parameters
+    ----------
+    size
+        The difference, or its share of the exact number.
+    finer
+        How many times smaller it is in a thorough run.
+    of
+        What it is a share of: ``one`` (nothing: it is the difference itself), ``each`` exact
+        number, or the ``largest`` of a series, for what falls to zero has no relative error.
+    """
+
+    size: float
+    finer: float = FINER
+    of: Literal["one", "each", "largest"] = "each"
+
+    def on(self, scale: float) -> Margin:
+        """The same share of a number that is not the exact one."""
+        return self._replace(size=self.size * scale, of="one")
+
+    def of_largest(self) -> Margin:
+        """The same share of the largest number of a series."""
+        return self._replace(of="largest")
+
+    def sizes(self, exact: Array) -> Array:
+        """Margins of exact numbers, the same shape."""
+        scale = {"one": np.ones_like(exact), "each": np.abs(exact)}
+        return self.size * scale.get(self.of, np.full_like(exact, np.abs(exact).max()))
+
+    def number(
+        self, id: str, name: str, exact: float, measure: Measure, *, solved: bool = False
+    ) -> Number:  # fmt: skip
+        """A number to be compared within this margin."""
+        size = self.size if self.of == "one" else self.size * abs(exact)
+        return Number(id, name, exact, size, measure, self.finer, solved)
+
+
+#: Of an occupancy or a probability: a point.
+OCCUPANCY = Margin(0.01, FINER_OCCUPANCY, "one")
+#: Of another number; and of a variance or covariance, which is 2 % of a standard deviation.
+RELATIVE, SPREAD = Margin(0.02), Margin(0.04)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +163,7 @@ class Distribution:
     columns: Sequence[str]
     margin: float
     finer: float = FINER_OCCUPANCY
+    solved: ClassVar[bool] = False
 
     @property
     def tests(self) -> int:
@@ -117,19 +175,18 @@ class Distribution:
         test = self._chi_square(sample)
         if test is None:
             last = stage == rule.stages - 1
-            concluded = Verdict.INCONCLUSIVE if last else Verdict.CONTINUE
-            test = ChiSquare(0.0, 0, 1.0)
+            outcome = Verdict.INCONCLUSIVE if last else Verdict.CONTINUE
         elif test.p < rule.false_alarm / (rule.tests * rule.stages):
-            concluded = Verdict.FAIL
+            outcome = Verdict.FAIL
         else:
-            concluded = self._means(sample, rule, stage)
-        found, expected, se = 1.0, 1.0, 0.0
-        if test.dof > 0:
-            found, se = (test.statistic / test.dof) ** (1 / 3), math.sqrt(2 / (9 * test.dof))
+            outcome = self._means(sample, rule, stage)
+        root, expected, se = 1.0, 1.0, 0.0
+        if test is not None and test.dof > 0:
+            root, se = (test.statistic / test.dof) ** (1 / 3), math.sqrt(2 / (9 * test.dof))
             expected = 1 - se**2
         return Row(
-            self.id, self.name, found, expected, se, z_score(found, expected, se),
-            concluded, max(self.margin, LEAST_MARGIN), sample.size, self._frequencies(sample),
+            self.id, self.name, root, expected, se, z_score(root, expected, se),
+            outcome, max(self.margin, LEAST_MARGIN), sample.size, self._frequencies(sample),
         )  # fmt: skip
 
     def _frequencies(self, sample: Sample) -> tuple[Sequence[float], Sequence[float]]:
@@ -141,11 +198,9 @@ class Distribution:
 
     def _means(self, sample: Sample, rule: Rule, stage: int) -> Verdict:
         """The verdict on the means, the worst of them."""
-        axes = range(self.law.ndim)
         rows = []
-        for axis, column in zip(axes, self.columns, strict=True):
-            marginal = self.law.sum(axis=tuple(a for a in axes if a != axis))
-            expected = float(np.arange(marginal.size) @ marginal / marginal.sum())
+        for counts, column in zip(np.indices(self.law.shape), self.columns, strict=True):
+            expected = float((counts * self.law).sum() / self.law.sum())
             number = Number(self.id, self.name, expected, self.margin, mean(column))
             rows.append(number.look(sample, rule, stage))
         return worst(rows)
@@ -191,11 +246,6 @@ def worst(rows: Sequence[Row]) -> Verdict:
 type Quantity = Number | Distribution
 
 
-def share(id: str, name: str, exact: float, measure: Measure, scale: float = 1.0) -> Number:
-    """An occupancy or a probability, times ``scale``."""
-    return Number(id, name, exact, OCCUPANCY * scale, measure, FINER_OCCUPANCY)
-
-
 # --- measures -------------------------------------------------------------------------------------
 
 
@@ -239,13 +289,23 @@ def deviation(column: str) -> Measure:
     squared = variance(column)
 
     def measure(sample: Sample) -> Estimate:
-        found = squared(sample)
-        if found.value <= 0:
-            return found
-        root = math.sqrt(found.value)
-        return Estimate(root, found.se / (2 * root), found.dof)
+        var = squared(sample)
+        if var.value <= 0:
+            return var
+        root = math.sqrt(var.value)
+        return Estimate(root, var.se / (2 * root), var.dof)  # d sqrt(v) = dv / (2 sqrt(v))
 
     return measure
+
+
+def less(measure: Measure, shift: float) -> Measure:
+    """The same less a known difference between what is seen and what is meant."""
+
+    def corrected(sample: Sample) -> Estimate:
+        seen = measure(sample)
+        return Estimate(seen.value - shift, seen.se, seen.dof)
+
+    return corrected
 
 
 def exchange_rate(events: str, bound: str, sites: int, dt_s: float) -> Measure:
@@ -274,7 +334,7 @@ def at_least(measure: Measure, one: float) -> Measure:
     """
 
     def bounded(sample: Sample) -> Estimate:
-        found, exact = measure(sample), sample.error(one)
-        return found if found.se >= exact else Estimate(found.value, exact)
+        seen, exact = measure(sample), sample.error(one)
+        return seen if seen.se >= exact else Estimate(seen.value, exact)
 
     return bounded

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from synapse_abm.core.units import molecules_per_nM
 from synapse_abm.synapse.scenario import Ligand, Scenario
+from synapse_abm.validation.cases import NotRun
 
 type Array = NDArray[np.float64]
 type Species = tuple[str, ...]
@@ -38,10 +39,6 @@ APART = f"its rates lie too far apart to plan a sample: by more than {1 / LEAST_
 def planned(value: float) -> float:
     """``value`` to `DIGITS` significant digits, so that rounding decides nothing."""
     return float(f"{value:.{DIGITS - 1}e}")
-
-
-class NotRun(Exception):
-    """No sample can be planned for a system; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +77,8 @@ class _Reaction(NamedTuple):
 def _reactions(scenario: Scenario) -> Iterator[_Reaction]:
     """Everything that can happen at a rate above zero."""
     for name, ligand in scenario.ligands.items():
-        found = [*_binding(scenario, name, ligand), *_exchange(scenario, name, ligand)]
-        yield from (each for each in found if each.rate > 0)
+        reactions = [*_binding(scenario, name, ligand), *_exchange(scenario, name, ligand)]
+        yield from (reaction for reaction in reactions if reaction.rate > 0)
 
 
 def _binding(scenario: Scenario, name: str, ligand: Ligand) -> Iterator[_Reaction]:
@@ -102,8 +99,8 @@ def _exchange(scenario: Scenario, name: str, ligand: Ligand) -> Iterator[_Reacti
     yield _Reaction(ligand.return_per_s, (inside,), (inside,), (free,))
     yield _Reaction(ligand.metabolism_per_s, (inside,), (inside,), ())
     if ligand.reservoir is not None:
-        exits, held = ligand.reservoir.exchange_per_s, ligand.reservoir.concentration_nM
-        copies = held * molecules_per_nM(scenario.grid.volume_um3)
+        exits, outside = ligand.reservoir.exchange_per_s, ligand.reservoir.concentration_nM
+        copies = outside * molecules_per_nM(scenario.grid.volume_um3)
         yield _Reaction(exits, (free,), (free,), ())
         yield _Reaction(exits * copies, (), (), (free,))
 

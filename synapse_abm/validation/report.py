@@ -121,7 +121,8 @@ class Verdicts:
         """Margins: of an occupancy or probability; of other numbers and of a variance, relative."""
         share, others = (FINER_OCCUPANCY, FINER) if self.thorough else (1.0, 1.0)
         return {
-            "occupancy": OCCUPANCY / share, "other": RELATIVE / others, "variance": SPREAD / others,
+            "occupancy": OCCUPANCY.size / share, "other": RELATIVE.size / others,
+            "variance": SPREAD.size / others,
         }  # fmt: skip
 
     def power(self) -> Mapping[str, float]:

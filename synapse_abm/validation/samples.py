@@ -1,4 +1,4 @@
-"""Observations of a running simulation, and the three ways in which their error is known.
+"""Observations of simulations, and the three ways in which their error is known.
 
 ``Stationary``
     One place in its stationary state, looked at about once a relaxation time. Neighbours are still
@@ -8,7 +8,8 @@
 ``Panel``
     Copies of a system side by side, each followed in time; the copies are independent.
 
-All grow on demand, and nothing observed before is thrown away.
+All grow on demand, and nothing observed before is thrown away: the looks at a quantity are at one
+growing sample, for which the bounds of `statistics.verdict` are made.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,14 @@ from synapse_abm.synapse.scenario.definition import Scenario
 
 type Array = NDArray[np.float64]
 type Columns = Mapping[str, Callable[[Series], Array]]
+type Prepare = Callable[[State, np.random.Generator], None]
 
 #: Relaxation times before the first observation, and between observations that count as
 #: independent.
 BURN_IN, APART = 20, 5
 BATCHES = 100
-#: Steps recorded at a time: a record of everything is wider than the columns that are kept.
-CHUNK = 100_000
+#: Observations made at a time.
+AT_ONCE = 100_000
 
 
 class Sample(Protocol):
@@ -70,7 +72,66 @@ def started(scenario: Scenario, address: Address, kernels: ModuleType | None) ->
     )
 
 
-class Stationary:
+class _Running:
+    """A simulation that goes on and on, observed every ``every`` steps.
+
+    Parameters
+    ----------
+    read
+        Columns, the first axis over the observations, from a stretch of the simulation and the one
+        before it, of which its totals are the beginning.
+    burn_in
+        Steps before the first observation.
+    record
+        Steps between records, at most ``every``.
+    at_once
+        Observations of a stretch: a record of everything is wider than the columns that are kept.
+    """
+
+    def __init__(
+        self, scenario: Scenario, address: Address, kernels: ModuleType | None, *,
+        read: Callable[[Series, Series], Mapping[str, Array]], burn_in: int, every: int = 1,
+        record: int | None = None, at_once: int = AT_ONCE,
+    ) -> None:  # fmt: skip
+        self._simulation = started(scenario, address, kernels)
+        self._read, self._every, self._at_once = read, every, at_once
+        self._record = every if record is None else record
+        self._before = self._simulation.run(burn_in, every=burn_in)
+        self._columns = _Table()
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """Observe until there are at least ``size``."""
+        while self.size < size:
+            more = min(size - self.size, self._at_once)
+            series = self._simulation.run(more * self._every, every=self._record)
+            self._columns.add(self._read(series, self._before))
+            self._before = series
+            self.size += more
+
+    def __getitem__(self, column: str) -> Array:
+        return self._columns[column]
+
+
+class _Table:
+    """Columns that grow in parts, put together when they are asked for."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Array]] = {}
+
+    def add(self, columns: Mapping[str, Array]) -> None:
+        """Append to every column."""
+        for name, values in columns.items():
+            self._parts.setdefault(name, []).append(values)
+
+    def __getitem__(self, column: str) -> Array:
+        parts = self._parts[column]
+        if len(parts) > 1:
+            self._parts[column] = parts = [np.concatenate(parts)]
+        return parts[0]
+
+
+class Stationary(_Running):
     """A place in its stationary state, observed after every step.
 
     Parameters
@@ -89,41 +150,26 @@ class Stationary:
         self, scenario: Scenario, address: Address, kernels: ModuleType | None, *,
         levels: Columns, counts: Columns, relaxation_steps: float,
     ) -> None:  # fmt: skip
-        self._simulation = started(scenario, address, kernels)
-        self._levels, self._counts = levels, counts
-        self._correlation = 1 / math.tanh(0.5 / relaxation_steps)
+        self._correlation = correlation(relaxation_steps)
         self._apart = max(1, math.ceil(APART * relaxation_steps))
+
+        def read(series: Series, before: Series) -> Mapping[str, Array]:
+            columns = {name: level(series) for name, level in levels.items()}
+            for name, count in counts.items():
+                columns[name] = np.diff(count(series), prepend=count(before)[-1])
+            return columns
+
         burn_in = max(1, math.ceil(BURN_IN * relaxation_steps))
-        series = self._simulation.run(burn_in, every=burn_in)
-        self._before = {name: read(series)[-1] for name, read in counts.items()}
-        self._columns = {name: np.zeros(0) for name in (*levels, *counts)}
-        self.size = 0
-
-    def grow(self, size: int) -> None:
-        """Observe until there are at least ``size``."""
-        parts: dict[str, list[Array]] = {name: [held] for name, held in self._columns.items()}
-        while self.size < size:
-            more = min(size - self.size, CHUNK)
-            series = self._simulation.run(more, every=1)
-            for name, read in self._levels.items():
-                parts[name].append(read(series))
-            for name, read in self._counts.items():
-                total = read(series)
-                parts[name].append(np.diff(total, prepend=self._before[name]))
-                self._before[name] = total[-1]
-            self.size += more
-        self._columns = {name: np.concatenate(part) for name, part in parts.items()}
-
-    def __getitem__(self, column: str) -> Array:
-        return self._columns[column]
+        super().__init__(scenario, address, kernels, read=read, burn_in=burn_in)
 
     def estimate(self, values: Array) -> Estimate:
         """Mean and error by batch means; infinite while the series is too short to trust."""
         try:
             return batch_means(values, BATCHES)
         except TooShort as short:
-            found = short.estimate
-            return found if np.ptp(values) == 0 else Estimate(found.value, math.inf)
+            # What never changed has no correlation to be measured, and no error either.
+            constant = np.ptp(values) == 0
+            return short.estimate if constant else Estimate(short.estimate.value, math.inf)
 
     def error(self, one: float) -> float:
         """As for a memory that decays exponentially."""
@@ -134,8 +180,58 @@ class Stationary:
         return values[:: self._apart]
 
 
-class Replicates:
-    """A place with ``copies`` of a system, started again and again.
+class Panel(_Running):
+    """Copies of a system side by side: columns of the shape (observations, copies).
+
+    However correlated the observations of one copy are, the copies' means are independent, and
+    their scatter tells the error.
+
+    Parameters
+    ----------
+    apart
+        Observations from one that counts as independent to the next.
+    """
+
+    def __init__(
+        self, scenario: Scenario, address: Address, kernels: ModuleType | None, *, copies: int,
+        apart: int, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(scenario, address, kernels, **options)
+        self._copies, self._apart = copies, apart
+
+    def estimate(self, values: Array) -> Estimate:
+        """Mean over time of each copy, and their scatter."""
+        return from_replicates(values.mean(axis=0))
+
+    def error(self, one: float) -> float:
+        """As if all observations were independent."""
+        return one / math.sqrt(max(self.size * self._copies, 1))
+
+    def independent(self, values: Array) -> Array:
+        """Values of all copies, five relaxation times apart."""
+        return values[:: self._apart].ravel()
+
+
+class Independent:
+    """Observations that know nothing of each other."""
+
+    size = 0
+
+    def estimate(self, values: Array) -> Estimate:
+        """Mean and error of independent observations."""
+        return from_replicates(values)
+
+    def error(self, one: float) -> float:
+        """As for independent observations."""
+        return one / math.sqrt(max(self.size, 1))
+
+    def independent(self, values: Array) -> Array:
+        """All of them."""
+        return values
+
+
+class Replicates(Independent):
+    """A place with one or more copies of a system, started again and again.
 
     Starting again keeps the step number going, so no random number is used twice, and spares
     building the place anew.
@@ -152,18 +248,18 @@ class Replicates:
 
     def __init__(
         self, scenario: Scenario, address: Address, kernels: ModuleType | None, *,
-        steps: int, read: Callable[[Simulation, Series], Mapping[str, Array]],
-        prepare: Callable[[State, np.random.Generator], None] | None = None,
+        read: Callable[[Simulation, Series], Mapping[str, Array]], steps: int = 0,
+        prepare: Prepare | None = None,
     ) -> None:  # fmt: skip
         self._simulation = started(scenario, address, kernels)
         self._start = self._simulation.state.copy()
         self._steps, self._read, self._prepare = steps, read, prepare
         self._generator = np.random.default_rng([address.seed, address.replicate, address.place])
-        self._parts: dict[str, list[Array]] = {}
-        self.size = 0
+        self._columns = _Table()
 
     def _start_again(self) -> None:
         now = self._simulation.state
+        # Room that a run made for its molecules is kept, or each run would make it again.
         room = now.store.segments[:, lay.LIMIT] - now.store.segments[:, lay.START]
         if now.store.molecules.shape[1] > self._start.store.molecules.shape[1]:
             self._start = self._start.resized([int(n) for n in room])
@@ -179,69 +275,16 @@ class Replicates:
             self._start_again()
             series = self._simulation.run(self._steps, every=1)
             columns = self._read(self._simulation, series)
-            for name, values in columns.items():
-                self._parts.setdefault(name, []).append(values)
+            self._columns.add(columns)
             self.size += len(next(iter(columns.values())))
 
     def __getitem__(self, column: str) -> Array:
-        name, capped, most = column.partition("<=")
-        if capped:  # a count, what is larger taken for the largest
-            return np.minimum(self[name], float(most))
-        parts = self._parts[column]
-        if len(parts) > 1:
-            self._parts[column] = parts = [np.concatenate(parts)]
-        return parts[0]
-
-    def estimate(self, values: Array) -> Estimate:
-        """Mean and error of independent observations."""
-        return from_replicates(values)
-
-    def error(self, one: float) -> float:
-        """As for independent observations."""
-        return one / math.sqrt(max(self.size, 1))
-
-    def independent(self, values: Array) -> Array:
-        """All of them."""
-        return values
+        return self._columns[column]
 
 
-class Panel:
-    """Copies of a system side by side, observed together every ``every`` steps.
+def correlation(relaxation_steps: float) -> float:
+    """Observations of an exponential memory that tell as much as an independent one.
 
-    Columns have shape (observations, copies). However correlated the observations of one copy are,
-    the copies' means are independent, and their scatter tells the error.
+    (1 + rho) / (1 - rho) with rho = exp(-1 / relaxation_steps), the limit of many observations.
     """
-
-    def __init__(
-        self, scenario: Scenario, address: Address, kernels: ModuleType | None, *,
-        levels: Columns, every: int, copies: int,
-    ) -> None:  # fmt: skip
-        self._copies = copies
-        self._simulation = started(scenario, address, kernels)
-        self._levels, self._every = levels, every
-        self._simulation.run(BURN_IN * every)
-        self._parts: dict[str, list[Array]] = {name: [] for name in levels}
-        self.size = 0
-
-    def grow(self, size: int) -> None:
-        """Observe until there are at least ``size`` (of each copy)."""
-        if size > self.size:
-            series = self._simulation.run((size - self.size) * self._every, every=self._every)
-            for name, read in self._levels.items():
-                self._parts[name].append(read(series))
-            self.size = size
-
-    def __getitem__(self, column: str) -> Array:
-        return np.concatenate(self._parts[column])
-
-    def estimate(self, values: Array) -> Estimate:
-        """Mean over time of each copy, and their scatter."""
-        return from_replicates(values.mean(axis=0))
-
-    def error(self, one: float) -> float:
-        """As if all observations were independent."""
-        return one / math.sqrt(max(self.size * self._copies, 1))
-
-    def independent(self, values: Array) -> Array:
-        """Values of all copies, five relaxation times apart."""
-        return values[::APART].ravel()
+    return 1 / math.tanh(0.5 / relaxation_steps)

@@ -1,12 +1,17 @@
-"""Scenarios of the cases: one cell of 1 um^3, rates per pair and copies of a system side by
-side.
+"""Scenarios of the cases: one cell of 1 um^3, rates per pair, copies of a system side by side; and
+states at time zero that the cases ask for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from synapse_abm.pharmacology.kinetics import Kinetics
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.network import Names
+from synapse_abm.synapse.engine.state import State
 from synapse_abm.synapse.scenario import Grid, Ligand, Reservoir, Scenario, Target
 
 ONE_CELL = Grid.well_mixed(1.0)
@@ -47,6 +52,63 @@ def side_by_side(scenario: Scenario, copies: int) -> Scenario:
         for name, target in scenario.targets.items():
             targets[f"{name}{copy}"] = target
         for name, ligand in scenario.ligands.items():
-            binding = {f"{target}{copy}": each for target, each in ligand.binding.items()}
+            binding = {f"{target}{copy}": rates for target, rates in ligand.binding.items()}
             ligands[f"{name}{copy}"] = ligand.model_copy(update={"binding": binding})
     return scenario.model_copy(update={"targets": targets, "ligands": ligands})
+
+
+# --- time zero ------------------------------------------------------------------------------------
+
+
+def put_into(state: State, cells: lay.I64, width: int) -> None:
+    """Put the molecules of a place, all free, into cells of a grid ``width`` cells wide."""
+    mol = state.store.molecules
+    rows = state.all_rows()
+    mol[lay.CELL, rows] = cells
+    mol[lay.Y, rows], mol[lay.X, rows] = np.divmod(cells, width)
+
+
+type Choice = Callable[[np.random.Generator, int], lay.I64]  # of a ligand for each of n sites
+
+
+def at_random(occupancy: Mapping[str, float]) -> Choice:
+    """Each ligand on a site with its probability: the stationary law of clamped ligands."""
+    edges = np.cumsum(list(occupancy.values()))
+    # A number of its own for each site; what lies beyond the last edge leaves it empty.
+    return lambda generator, n: np.searchsorted(edges, generator.random(n), side="right")
+
+
+class SitesTaken:
+    """Puts clamped ligands on the sites of a state in which all are empty.
+
+    Parameters
+    ----------
+    ligands
+        Ligands by their first letter, as copies side by side name them.
+    choose
+        Place of a site's ligand among ``ligands``, or their number for an empty site.
+
+    Attributes
+    ----------
+    pairs : array, shape (pairs,)
+        How many sites of each pair of target and ligand were taken last.
+    """
+
+    def __init__(self, names: Names, ligands: str, choose: Choice) -> None:
+        targets, pairs = len(names.targets), len(names.pairs)
+        self._choose, self._number = choose, pairs
+        self._ligand = np.full((targets, len(ligands) + 1), -1)  # the last kind is an empty site
+        self._total = np.zeros(self._ligand.shape, dtype=np.int64)
+        self._total[:, -1] = pairs + np.arange(targets)
+        for p, (target, ligand) in enumerate(names.pairs):
+            at = names.targets.index(target), ligands.index(ligand[0])
+            self._ligand[at], self._total[at] = names.ligands.index(ligand), p
+
+    def __call__(self, state: State, generator: np.random.Generator) -> None:
+        """Fill the sites and the totals that the engine keeps of them."""
+        sites, totals = state.store.sites, state.store.totals
+        at = sites[lay.TARGET], self._choose(generator, sites.shape[1])
+        sites[lay.LIGAND] = self._ligand[at]
+        taken = np.bincount(self._total[at], minlength=int(self._total.max()) + 1)
+        totals[: taken.size] = taken
+        self.pairs = taken[: self._number].astype(np.float64)
