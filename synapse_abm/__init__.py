@@ -33,43 +33,28 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "Course",
-    "Drug",
-    "Neuron",
-    "NeuronModel",
-    "Norepinephrine",
-    "PlaceGrid",
-    "Receptor",
-    "Scenario",
-    "Serotonin",
-    "Simulation",
-    "SynapseModel",
-    "Transporter",
-    "Treatment",
-    "__version__",
-    "constant",
-    "pharmacology",
-    "ramp",
-    "read_scenario",
-    "statistics",
-    "stopped",
+    "Course", "Drug", "Neuron", "NeuronModel", "Norepinephrine", "PlaceGrid", "Receptor",
+    "Scenario", "Serotonin", "Simulation", "SynapseModel", "Transporter", "Treatment",
+    "__version__", "constant", "pharmacology", "ramp", "read_scenario", "statistics", "stopped",
     "theory",
-]
+]  # fmt: skip
 
 _MODULES = ("pharmacology", "statistics", "theory")
-_AGENTS = ("Drug", "Norepinephrine", "Receptor", "Serotonin", "Transporter")
-_TREATMENT = ("Treatment", "constant", "ramp", "stopped")
-_HOMES = dict.fromkeys(_AGENTS, "synapse_abm.synapse.agents.agents") | {
-    **dict.fromkeys(_TREATMENT, "synapse_abm.treatment.treatment"),
-    "Course": "synapse_abm.treatment.course",
-    "Neuron": "synapse_abm.neuron.agents.agents",
-    "NeuronModel": "synapse_abm.neuron.agents.model",
-    "PlaceGrid": "synapse_abm.neuron.engine.simulation_grid",
-    "Scenario": "synapse_abm.synapse.scenario.definition",
-    "Simulation": "synapse_abm.synapse.engine.simulation",
-    "SynapseModel": "synapse_abm.synapse.agents.model",
-    "read_scenario": "synapse_abm.synapse.scenario.file",
+# Type checkers read the imports above; at run time this says the same.
+_NAMES = {
+    "synapse.scenario.definition": "Scenario",
+    "synapse.scenario.file": "read_scenario",
+    "synapse.engine.simulation": "Simulation",
+    "synapse.agents.model": "SynapseModel",
+    "synapse.agents.agents": "Drug Norepinephrine Receptor Serotonin Transporter",
+    "neuron.agents.agents": "Neuron",
+    "neuron.agents.model": "NeuronModel",
+    "neuron.engine.simulation_grid": "PlaceGrid",
+    "treatment.course": "Course",
+    "treatment.treatment": "Treatment constant ramp stopped",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
+__all__ = ["__version__", *_MODULES, *_HOMES]
 
 
 def __getattr__(name: str) -> object:
@@ -77,8 +62,8 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     if name in _HOMES:
-        value: object = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = value
+        value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value  # so that this function is not asked again
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

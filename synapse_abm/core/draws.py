@@ -1,4 +1,4 @@
-"""Random numbers, compiled: the fast twin of ``rng``, number by number.
+"""Random numbers, compiled: the same as ``rng``, number by number, and fast.
 
 Kernels of both subjects draw with these functions. All words are unsigned and of a stated width:
 one signed operand would make the product of two words signed, with a test for its sign that keeps

@@ -32,10 +32,13 @@ EXAMPLES = {
     "s": "'5 ms' or '2 min'",
 }
 
+# Python's own spelling of a number, and no letter, digit or dot behind it: "1e7 /(M s)", but not
+# "1e7.5". Four digits of exponent: more would only overflow, and take long.
 _NUMBER = re.compile(
     r"\s*([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?|nan|inf(?:inity)?)(?![A-Za-z0-9.]))(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+# A unit may follow at once ("10nM"); then "5e" is no broken exponent, and "inf" no number.
 _GLUED = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)(.*)", re.DOTALL)
 _UNIT = re.compile(r"[A-Za-zµμ·*/^()\s\d-]{1,40}")
 
@@ -60,12 +63,12 @@ def parse(text: str, unit: str, name: str) -> float:
         If there is no number or no unit, or the unit is unknown or of another kind.
     """
     allowed = f"a number with its unit, such as {EXAMPLES[unit]}"
-    found = _NUMBER.fullmatch(text) or _GLUED.fullmatch(text)
-    if found is None:
+    match = _NUMBER.fullmatch(text) or _GLUED.fullmatch(text)
+    if match is None:
         raise InputError(name, text, allowed)
-    number, written = float(found[1]), found[2].strip()
+    number, written = float(match[1]), match[2].strip()
     if not written:
-        raise InputError(name, text, allowed, f"if it is in {unit}, write '{found[1]} {unit}'")
+        raise InputError(name, text, allowed, f"if it is in {unit}, write '{match[1]} {unit}'")
     factor = _factor(written, unit)
     if isinstance(factor, str):
         raise InputError(name, text, allowed, factor)
@@ -75,32 +78,27 @@ def parse(text: str, unit: str, name: str) -> float:
 @functools.lru_cache(maxsize=1024)
 def _factor(written: str, unit: str) -> float | str:
     """What one ``written`` is in ``unit``; or, in words, what is wrong with it."""
+    # Numbers of two digits and powers of brackets have no place in a unit of ours, and pint would
+    # reckon them out: 9**9**9 takes forever.
     if not _UNIT.fullmatch(written) or re.search(r"\d\d|\^\s*\(|\*\*\s*\(", written):
         return f"{written!r} is not a unit"
     spelled = re.sub(r"(?<=[A-Za-zµμ])(-?\d)", r"^\1", written.replace("·", " "))  # um2, s-1
     spelled = f"1{spelled}" if spelled.startswith("/") else spelled
+    import pint  # on first use: it takes half a second
+
     registry = _registry()
     try:
         exact = registry.Quantity(1.0, registry.parse_units(spelled)).to(unit).magnitude
         return float(f"{exact:.15g}")  # 1000, not 999.9999999999999
-    except registry.DimensionalityError:
+    except pint.DimensionalityError:
         return f"{written!r} is not a unit of the same kind as {unit}"
     except Exception:  # pint raises what its tokenizer, parser or registry happened to raise
         return f"the unit {written!r} is not known"
 
 
-class _Registry:
-    """pint's registry, and the error it raises for a unit of another kind."""
-
-    def __init__(self) -> None:
-        import pint
-
-        registry: Any = pint.UnitRegistry()
-        self.Quantity, self.parse_units = registry.Quantity, registry.parse_units
-        self.DimensionalityError: type[Exception] = pint.DimensionalityError
-
-
 @functools.cache
-def _registry() -> _Registry:
-    """Made on first use: it takes half a second."""
-    return _Registry()
+def _registry() -> Any:
+    """A registry of our own, whatever units the user has given to pint's common one."""
+    import pint
+
+    return pint.UnitRegistry()

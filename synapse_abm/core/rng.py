@@ -20,7 +20,7 @@ place                   4        counter word 3, bits 4-7
 replicate               18       counter word 3, bits 8-25
 ======================  =======  ===============================================================
 
-This module is the readable account in plain integers; ``kernels`` holds its compiled twin.
+This module is the readable account in plain integers; ``draws`` holds the same, compiled.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ MAX_STEP = 2**38 - 1
 MAX_ENTITY = 2**32 - 1
 MAX_DRAW = 2**33 - 1
 
+# Multipliers and Weyl increments of Philox4x32 (Salmon et al. 2011, table 2 and section 3.3); the
+# increments are the golden ratio and sqrt(3) - 1 in units of 2**-32.
 PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
 PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
 
@@ -71,7 +73,7 @@ def philox4x32(
     """One block of Philox4x32-10: four 32-bit words from four counter words and two key words."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(10):
+    for _ in range(10):  # seven pass all tests of BigCrush; ten are the authors' choice, for safety
         p0, p1 = PHILOX_M0 * c0, PHILOX_M1 * c2
         c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _WORD, (p0 >> 32) ^ c3 ^ k1, p0 & _WORD
         k0, k1 = (k0 + PHILOX_W0) & _WORD, (k1 + PHILOX_W1) & _WORD
@@ -93,6 +95,7 @@ def key_words(seed: int) -> tuple[int, int]:
 
 def counter_high(replicate: int, place: int, stream: int, step: int) -> tuple[int, int]:
     """Counter words 2 and 3: everything of an address but the entity and its draws."""
+    # The low 32 bits of the step have a word of their own; its 6 high ones lie above the replicate.
     _within("replicate", replicate, MAX_REPLICATE)
     _within("place", place, MAX_PLACE)
     _within("step", step, MAX_STEP)
@@ -134,6 +137,7 @@ def exponential(u: float) -> float:
     1993) so that f, the largest part, is added last and whole.
     """
     m, e = math.frexp(u)
+    # The mantissa lies in [1/2, 1): centred on 1, f is small and its series short.
     if m < ROOT_HALF:
         m, e = m + m, e - 1
     f = m - 1.0
@@ -144,6 +148,7 @@ def exponential(u: float) -> float:
 
 def atanh_tail(z: float) -> float:
     """2 atanh(s) / s - 2 for z = s**2 < 0.03: the sum of 2 z**k / (2 k + 1) from k = 1 to 10."""
+    # Odd and even powers apart: two short chains of products, which a processor does side by side.
     w = z * z
     odd = z * (2 / 3 + w * (2 / 7 + w * (2 / 11 + w * (2 / 15 + w * (2 / 19)))))
     even = w * (2 / 5 + w * (2 / 9 + w * (2 / 13 + w * (2 / 17 + w * (2 / 21)))))

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synapse_abm.core.arithmetic import rounded
+
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
 
@@ -14,11 +16,6 @@ type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | Non
 DIGITS = 10
 #: Those of a number that a solver made (ODE, eigenvalues, quadrature, roots, BLAS and LAPACK).
 SOLVED_DIGITS = 6
-
-
-def significant(number: float, digits: int = DIGITS) -> float:
-    """``number`` to so many significant digits; there is no negative zero."""
-    return float(f"{number:.{digits}g}") + 0.0
 
 
 def json_bytes(value: object, digits: int | None = None) -> bytes:
@@ -31,12 +28,12 @@ def json_bytes(value: object, digits: int | None = None) -> bytes:
 
 def plain_json(value: Any, digits: int | None = None) -> Json:
     """``value`` in the types JSON knows: NumPy scalars and arrays, paths and mappings included."""
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist"):  # NumPy's, known without importing it
         value = value.tolist()
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return value if digits is None else significant(value, digits)
+        return value if digits is None else rounded(value, digits)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Mapping):

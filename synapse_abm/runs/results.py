@@ -23,8 +23,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
+from synapse_abm.core.arithmetic import rounded
 from synapse_abm.core.files import RECORD, sha256, write_folder
-from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, json_bytes, plain_json, significant
+from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, json_bytes, plain_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,7 +198,7 @@ def last_unit(one: float, other: float, digits: int = DIGITS) -> float:
 
 
 def _to(digits: int, cells: list[Cell]) -> list[Cell]:
-    return [significant(cell, digits) if isinstance(cell, float) else cell for cell in cells]
+    return [rounded(cell, digits) if isinstance(cell, float) else cell for cell in cells]
 
 
 def _solved(cells: list[Cell]) -> list[Cell]:
