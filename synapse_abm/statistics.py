@@ -399,9 +399,10 @@ class Rule:
     false_pass: float = 1e-3
 
     def __post_init__(self) -> None:
-        most = {"tests": MOST_WHOLE, "stages": MOST_STAGES, "growth": MOST_WHOLE}
-        for name, limit in most.items():
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1, limit))
+        # stages that do not grow look at the same sample again, and have no chances of their own
+        limits = {"tests": (1, MOST_WHOLE), "stages": (1, MOST_STAGES), "growth": (2, MOST_WHOLE)}
+        for name, (least, most) in limits.items():
+            object.__setattr__(self, name, whole(name, getattr(self, name), least, most))
         for name in ("false_alarm", "false_pass"):
             one(fraction, name, getattr(self, name), above_zero=True, below_one=True)
 

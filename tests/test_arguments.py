@@ -24,6 +24,15 @@ from synapse_abm.core.errors import (
     raise_faults,
     shown,
 )
+from synapse_abm.synapse.scenario import (
+    Batch,
+    Grid,
+    Kinetics,
+    Ligand,
+    RunSettings,
+    Scenario,
+    Target,
+)
 
 NO_NUMBER = [None, "1", True, np.True_, 1j, Decimal(1), np.arange(2), np.ones(1), [1], math.nan]
 
@@ -172,3 +181,51 @@ def test_a_call_that_cannot_be_names_the_argument(call: int) -> None:
 
 def test_a_distance_between_records_that_is_never_reached_records_nothing() -> None:
     assert SynapseModel(crowded()).run(2, every=10**400).step.size == 0
+
+
+# --- parts of a scenario made in Python -----------------------------------------------------------
+
+PARTS: dict[str, Callable[[], object]] = {
+    r"Grid\.width = 0: allowed is a whole number from 1 to 32767": lambda: Grid(width=0),
+    r"Grid\.width = True: ": lambda: Grid(width=np.True_),  # type: ignore[arg-type]
+    r"Grid\.spacing_um = True: ": lambda: Grid(spacing_um=np.True_),  # type: ignore[arg-type]
+    r"Grid\.height = 4\.5: ": lambda: Grid(height=4.5),  # type: ignore[arg-type]
+    r"a key of Grid = 'hight': .* did you mean height": lambda: Grid(hight=1),  # type: ignore
+    r"Grid = 4: allowed is arguments by name: width=": lambda: Grid(4),  # type: ignore[call-arg]
+    r"Target = .* give either 'sites'": lambda: Target(),
+    r"Kinetics = .* exactly two of": lambda: Kinetics(kd_nM=3.0),
+    r"Scenario\.grid = 'x': allowed is a table": lambda: Scenario(grid="x"),  # type: ignore
+    r"ligand\.x\.start_cell = \(99, 99\): allowed is a cell of the grid": lambda: Scenario(
+        ligands={"x": Ligand(start_cell=(99, 99))}
+    ),
+    r"Scenario\.ligands\.x = 3: allowed is a ": lambda: Scenario(ligands={"x": 3}),  # type: ignore[dict-item]
+}
+TITLES = ["", " ", "\x1b[31m", "a/b", "a\\b", "\u202e", "two\nlines", "x" * 201, 1, None]
+
+
+@pytest.mark.parametrize("words", PARTS)
+def test_a_part_that_cannot_be_is_told_in_one_line(words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        PARTS[words]()
+    assert "\n" not in str(caught.value) and "http" not in str(caught.value)
+
+
+@pytest.mark.parametrize("title", TITLES, ids=repr)
+def test_the_name_of_a_scenario_does_no_harm(title: Any) -> None:
+    with pytest.raises(InputError, match=r"^Scenario[,.] ?name = "):
+        Scenario(name=title)
+
+
+def test_all_faults_of_a_part_are_told_at_once() -> None:
+    with pytest.raises(InputErrors, match=r"(?s)Grid\.width.*Grid\.spacing_um"):
+        Grid(width=0, spacing_um=-1.0)
+
+
+def test_numbers_and_arrays_of_numpy_are_numbers_and_lists() -> None:
+    assert Grid(width=np.int64(4), spacing_um=np.float32(0.5)) == Grid(width=4, spacing_um=0.5)
+    assert Target(cells=np.array([[0, 1]])) == Target(cells=((0, 1),))  # type: ignore[arg-type]
+    batch = Batch(size=np.uint8(3), cell=np.array([0, 1]), times_s=np.array([0.1]))  # type: ignore
+    assert batch == Batch(size=3, cell=(0, 1), times_s=(0.1,))
+    run = RunSettings(duration_s=np.int64(9), replicates=np.int16(2), seed=np.uint64(2**64 - 1))
+    assert run == RunSettings(duration_s=9, replicates=2, seed=2**64 - 1)
+    assert type(run.seed) is int

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from synapse_abm.cli import main
 from synapse_abm.core import fields, rng
@@ -400,7 +399,7 @@ def test_a_name_that_would_do_harm_is_refused(name: str) -> None:
     assert "a name of [target.NAME]" in said
     assert "\x1b" not in said
     assert "\u202e" not in said
-    with pytest.raises(ValidationError, match="a name of"):
+    with pytest.raises(InputError, match="a name of"):
         Scenario(targets={name: Target(sites=1)})
 
 

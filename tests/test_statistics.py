@@ -441,6 +441,7 @@ def test_verdicts_are_symmetric_and_passing_is_monotone(
         (lambda: statistics.variance_test([1.0, 2.0], -1.0, 1.0), "variance = -1.0"),
         (lambda: statistics.variance_test([1.0, 2.0], 2.0, 1.0), "fourth_central_moment = 1.0"),
         (lambda: Rule(tests=0), "tests = 0"),
+        (lambda: Rule(growth=1), "growth = 1"),
         (lambda: Rule(false_pass=1.0), "false_pass = 1.0"),
         (lambda: statistics.verdict(Estimate(0.0, 1.0), math.nan, 1.0), "exact = nan"),
         (lambda: statistics.verdict(Estimate(0.0, 1.0), 0.0, 0.0), "margin = 0.0"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from synapse_abm.core.errors import InputError, raise_faults
 
 #: Limits of the generator's addresses (those of ``rng``, which needs NumPy; a test compares).
 MAX_SEED, MAX_REPLICATE, MAX_ENTITY = 2**64 - 1, 2**18 - 1, 2**32 - 1
@@ -20,15 +22,46 @@ def whole(low: int, high: int) -> Any:
     return Field(ge=low, le=high, strict=True, description=described)
 
 
-# Strict: NumPy's numbers are welcome, but no text and no truth value becomes a number by itself.
-# Products of a few of the largest stay far from overflow.
-Positive = Annotated[float, Field(gt=0, le=LARGEST, strict=True, description="a number > 0")]
-NonNegative = Annotated[float, Field(ge=0, le=LARGEST, strict=True, description="a number >= 0")]
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, its arrays as lists; anything else as it is."""
+    return value.tolist() if type(value).__module__ == "numpy" else value
+
+
+#: Beside a strict field: NumPy's numbers and arrays are welcome. (Its truth values become Python's,
+#: which a strict field refuses; without this, ``numpy.True_`` would be 1.0 and ``numpy.int64(4)``
+#: no whole number.)
+FROM_NUMPY = BeforeValidator(_plain)
+
+# Strict: no text and no truth value becomes a number by itself. Products of a few of the largest
+# stay far from overflow.
+Positive = Annotated[
+    float, Field(gt=0, le=LARGEST, strict=True, description="a number > 0"), FROM_NUMPY
+]
+NonNegative = Annotated[
+    float, Field(ge=0, le=LARGEST, strict=True, description="a number >= 0"), FROM_NUMPY
+]
 Seconds = Annotated[
     float,
     Field(gt=0, le=LONGEST_S, strict=True, description=f"a number > 0 and at most {LONGEST_S:g}"),
+    FROM_NUMPY,
 ]
-Count = Annotated[int, whole(0, MAX_ENTITY)]
+Count = Annotated[int, whole(0, MAX_ENTITY), FROM_NUMPY]
+
+
+#: What the name of a scenario may be: the title of its figure and of its record.
+GOOD_TITLE = "1 to 200 printable characters in one line, without '/' and '\\'"
+
+
+def good_title(title: object) -> bool:
+    """Whether ``title`` may reach terminals, figures and records as it is."""
+    if not isinstance(title, str):
+        return False
+    return (
+        len(title.strip()) > 0
+        and len(title) <= 200
+        and title.isprintable()
+        and not ({*title} & {*"/\\"})
+    )
 
 
 #: What a name may be that stands for a thing in files, figures, tables and on terminals.
@@ -44,3 +77,31 @@ class Frozen(BaseModel):
     """Immutable, and no unknown keys: a typing error is found where it was made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if not TYPE_CHECKING:  # type checkers take the arguments from the fields
+
+        def __init__(self, *unnamed: Any, **fields: Any) -> None:
+            """Faults of what is made in Python are told as those of files are.
+
+            Raises
+            ------
+            InputError, InputErrors
+                If values are not allowed; names the class, the field, and what is.
+            """
+            from synapse_abm.core.validation_errors import Origin, field_faults
+
+            kind = type(self)
+            if unnamed:
+                names = ", ".join(f"{name}=..." for name in kind.model_fields)
+                raise InputError(kind.__name__, unnamed[0], f"arguments by name: {names}")
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                faults = field_faults(error, kind, Origin(within=(kind.__name__,)))
+            else:
+                return
+            raise_faults(faults)
+
+        # By this mark pydantic knows that parts of a whole need not be made by calling them: in
+        # files, faults are collected over all parts.
+        __init__.__pydantic_base_init__ = True

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.errors import InputError, InputErrors, UnknownName
 from synapse_abm.core.quantity import EXAMPLES, unit_of
 
 
@@ -136,7 +136,7 @@ def field_faults(
     """What pydantic found wrong with a ``model``, in words of ours (``core.errors``)."""
     found, origin = error.errors(include_url=False), origin or Origin()
     told = (each for each in found if origin.noted is None or each["input"] is not origin.noted)
-    return [_field_fault(each, model, origin) for each in told]
+    return [fault for each in told for fault in _field_fault(each, model, origin)]
 
 
 def valid[Model: BaseModel](
@@ -149,7 +149,19 @@ def valid[Model: BaseModel](
         return None
 
 
-def _field_fault(error: Mapping[str, Any], model: type[BaseModel], origin: Origin) -> InputError:
+def _field_fault(
+    error: Mapping[str, Any], model: type[BaseModel], origin: Origin
+) -> list[InputError]:
+    """One fault as pydantic tells it; several where a check of the whole found them."""
+    cause = error["ctx"]["error"] if error["type"] == "value_error" else None
+    if isinstance(cause, InputError | InputErrors):
+        place, _ = origin.at(error["loc"], error["input"])
+        faults = cause.faults if isinstance(cause, InputErrors) else (cause,)
+        return [fault.within(dotted(place)) if place else fault for fault in faults]
+    return [_one_fault(error, model, origin)]
+
+
+def _one_fault(error: Mapping[str, Any], model: type[BaseModel], origin: Origin) -> InputError:
     location: Location = error["loc"]
     above, last = location[:-1], location[-1] if location else ""
     place, value = origin.at(location, error["input"])

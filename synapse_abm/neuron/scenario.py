@@ -158,7 +158,7 @@ def neuron(**given: Any) -> NeuronParameters:
         if isinstance(given.get(place), Mapping):
             given[place] = _complete(place, given[place])
     try:
-        made = NeuronParameters(**given)
+        made = NeuronParameters.model_validate(given)
     except ValidationError as error:
         raise_faults([*field_faults(error, NeuronParameters), *_faults_beside(error, given)])
         raise  # pragma: no cover - a validation error always has a fault
@@ -177,7 +177,7 @@ def _faults_beside(error: ValidationError, given: Mapping[str, Any]) -> list[Inp
         else:
             sound.pop(str(name), None)
     try:
-        return list(baseline_faults(NeuronParameters(**sound)))
+        return list(baseline_faults(NeuronParameters.model_validate(sound)))
     except ValidationError:  # pragma: no cover - what was wrong has been left out
         return []
 

@@ -28,7 +28,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
-from synapse_abm.core.fields import GOOD_NAME, LONGEST_S, Frozen, Seconds, good_name
+from synapse_abm.core.fields import (
+    GOOD_NAME,
+    GOOD_TITLE,
+    LONGEST_S,
+    Frozen,
+    Seconds,
+    good_name,
+    good_title,
+)
 from synapse_abm.core.quantity import bare_name, parse, unit_of
 from synapse_abm.core.validation_errors import (
     MISSING,
@@ -129,8 +137,9 @@ class _Reader:
         for key in tables.keys() - set(TABLES):
             self.faults.append(UnknownName("a table of the file", str(key), TABLES))
         title: Any = tables.get("name", name)
-        if not isinstance(title, str) or not 0 < len(title) <= 200 or not title.isprintable():
-            self.faults.append(InputError("name", title, "one line of text in quotes"))
+        if not good_title(title):
+            self.faults.append(InputError("name", title, f"text in quotes, {GOOD_TITLE}"))
+            title = "unnamed"  # so that the rest can be checked
         grid = self.part(Grid, tables.get("grid", {}), ("grid",))
         targets = {
             each: self.target(each, raw) for each, raw in self.named(tables, "target").items()
@@ -153,8 +162,8 @@ class _Reader:
         good = _sound(grid, good_targets, good_ligands) if self.faults else good_ligands
         parts = {"targets": good_targets, "ligands": good, "run": settings}
         try:
-            found = Scenario(name=str(title), grid=grid, **parts, **dt)  # type: ignore[arg-type]
-        except ValidationError:
+            found = Scenario(name=title, grid=grid, **parts, **dt)  # type: ignore[arg-type]
+        except (InputError, InputErrors):
             assert self.faults  # a cell of a target is outside, say: told already
             return None
         self.faults += run_faults(found)

@@ -13,9 +13,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.errors import InputError, UnknownName, raise_faults
 from synapse_abm.core.fields import (
+    FROM_NUMPY,
     GOOD_NAME,
+    GOOD_TITLE,
     MAX_ENTITY,
     MAX_REPLICATE,
     MAX_SEED,
@@ -25,13 +27,16 @@ from synapse_abm.core.fields import (
     Positive,
     Seconds,
     good_name,
+    good_title,
     whole,
 )
 from synapse_abm.core.units import molecules_per_nM
 from synapse_abm.pharmacology.kinetics import Kinetics
 
-Side = Annotated[int, whole(1, 32767)]
-Cell = Annotated[tuple[Count, Count], Field(description="a cell [x, y], whole numbers >= 0")]
+Side = Annotated[int, whole(1, 32767), FROM_NUMPY]
+Cell = Annotated[
+    tuple[Count, Count], Field(description="a cell [x, y], whole numbers >= 0"), FROM_NUMPY
+]
 
 
 class Grid(Frozen):
@@ -86,6 +91,7 @@ class Target(Frozen):
     cells: Annotated[
         tuple[Cell, ...] | None,
         Field(description="a list of cells [x, y], whole numbers >= 0, one for each site"),
+        FROM_NUMPY,
     ] = None
 
     @model_validator(mode="after")
@@ -114,10 +120,10 @@ class Batch(Frozen):
     both.
     """
 
-    size: Annotated[int, whole(1, MAX_ENTITY)]
+    size: Annotated[int, whole(1, MAX_ENTITY), FROM_NUMPY]
     cell: Cell = (0, 0)
     rate_per_s: NonNegative = 0.0
-    times_s: tuple[NonNegative, ...] = ()
+    times_s: Annotated[tuple[NonNegative, ...], FROM_NUMPY] = ()
 
 
 class Ligand(Frozen):
@@ -172,8 +178,8 @@ class RunSettings(Frozen):
     burn_in_s: NonNegative = 0.0
     sample_every_s: Seconds | None = None
     """Time between records; a 200th of what follows the burn-in unless given."""
-    replicates: Annotated[int, whole(1, MAX_REPLICATE)] = 1
-    seed: Annotated[int, whole(0, MAX_SEED)] = 1
+    replicates: Annotated[int, whole(1, MAX_REPLICATE), FROM_NUMPY] = 1
+    seed: Annotated[int, whole(0, MAX_SEED), FROM_NUMPY] = 1
     engine: Literal["compiled", "agents"] = "compiled"
 
     @model_validator(mode="after")
@@ -203,8 +209,9 @@ class Description(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         faults = list(part_faults(self.grid, self.targets, self.ligands))
-        if faults:
-            raise ValueError("; ".join(map(str, faults)))
+        if not good_title(self.name):
+            faults.append(InputError("name", self.name, GOOD_TITLE))
+        raise_faults(faults)
         return self
 
     @property
