@@ -81,8 +81,8 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     record = dose_response.inhibitor(drug, ["SERT"], "--drug")
     calibration = calibrate(neuron(), seed)
     shares = SIMULATED[1::3] if quick else SIMULATED
-    pieces = [(drug, calibration, share, quick, seed) for share in shares]
-    weeks = sweep.map_tasks(after_weeks, pieces, progress=progress, label="courses")
+    tasks = [(drug, calibration, share, quick, seed) for share in shares]
+    weeks = sweep.map_tasks(after_weeks, tasks, progress=progress, label="courses")
     curve = CURVE[::2] if quick else CURVE
     chapter = Benefit(
         dict(zip(shares, map(from_replicates, weeks), strict=True)),
@@ -146,13 +146,13 @@ def _outcomes(chapter: Benefit) -> list[Outcome]:
 def _table(chapter: Benefit) -> Table:
     shares = sorted({*chapter.simulated, *chapter.mean_field})
     estimates = [chapter.simulated.get(share) for share in shares]
-    intervals = [each.interval() if each else (None, None) for each in estimates]
+    intervals = [estimate.interval() if estimate else (None, None) for estimate in estimates]
     return Table(
         "benefit",
         {
             "nominal_occupancy": shares,
-            "benefit_six_weeks": [each.value if each else None for each in estimates],
-            "se": [each.se if each else None for each in estimates],
+            "benefit_six_weeks": [estimate.value if estimate else None for estimate in estimates],
+            "se": [estimate.se if estimate else None for estimate in estimates],
             "low_95": [low for low, _ in intervals],
             "high_95": [high for _, high in intervals],
             "benefit_mean_field": [chapter.mean_field.get(share) for share in shares],
@@ -167,8 +167,8 @@ def _text(chapter: Benefit) -> str:
         for low, high in itertools.pairwise((0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95))
     ]
     simulated = [
-        [f"{100 * share:.0f} %", predictions.shown(each)]
-        for share, each in chapter.simulated.items()
+        [f"{100 * share:.0f} %", predictions.shown(estimate)]
+        for share, estimate in chapter.simulated.items()
     ]
     return "\n\n".join([
         text_table(["SERT occupied", "benefit after six weeks"], simulated),
@@ -202,8 +202,8 @@ def _draw(chapter: Benefit) -> Figure:
     shares, values = list(chapter.mean_field), list(chapter.mean_field.values())
     ax.plot(shares, values, color=plot.BLACK, label="mean-field solution")
     points = list(chapter.simulated.items())
-    y = np.array([each.value for _, each in points])
-    low, high = np.array([each.interval() for _, each in points]).T
+    y = np.array([estimate.value for _, estimate in points])
+    low, high = np.array([estimate.interval() for _, estimate in points]).T
     label = "simulated neurons, 95 % interval"
     plot.measured(ax, [s for s, _ in points], y, [y - low, high - y], plot.LOOKS[1], label=label)
     ax.legend(loc="upper left")

@@ -1,12 +1,12 @@
-"""Serotonin and a drug want the same seat: how far does the drug's curve move?
+"""Serotonin and a drug compete for one binding site: how far does the drug's curve move?
 
 Question
-    A transporter (SERT) holds either a serotonin molecule, which it carries inside, or a drug
-    molecule, which blocks it. At three levels of serotonin, which share of the transporters does
-    the drug hold? And where is plain C/(C + Ki), which leaves serotonin out, good enough?
+    A transporter (SERT) binds either a serotonin molecule, which it takes up, or a drug molecule,
+    which blocks it. At three levels of serotonin, which share of the transporters does the drug
+    occupy? And where is plain C/(C + Ki), which leaves serotonin out, good enough?
 Method
     A slab of 10 x 10 cells with 100 SERT. Drug molecules are real and exchanged with a reservoir of
-    concentration C; serotonin is held constant (clamped: it binds and is carried, but its
+    concentration C; serotonin is clamped (constant: it binds and is taken up, but its
     molecules are not followed). Nine concentrations of the drug for each level, 24 replicates with
     random numbers of their own; each starts empty, runs for 12 relaxation times and is then read 6
     times. Errors are the spread of the replicates, with Student's t. The drug's k_on and k_off are
@@ -79,8 +79,10 @@ class Competitors:
     @property
     def km(self) -> float:
         """Michaelis constant of serotonin, nM."""
-        it = self.serotonin
-        return float(theory.michaelis_constant(it.kon, it.koff, it.kcat_per_s))
+        transmitter = self.serotonin
+        return float(
+            theory.michaelis_constant(transmitter.kon, transmitter.koff, transmitter.kcat_per_s)
+        )
 
     @property
     def ki(self) -> float:
@@ -151,12 +153,12 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     pair = competitors(chosen.drug)
     replicates = 12 if quick else REPLICATES
     places = [(s, ratio) for s in levels for ratio in CONCENTRATIONS_K.tolist()]
-    pieces = [
+    tasks = [
         (pair, s, ratio, seed, number * replicates + r)
         for number, (s, ratio) in enumerate(places)
         for r in range(replicates)
     ]
-    groups = dose_response.replicated(occupancy, pieces, replicates, progress)
+    groups = dose_response.replicated(occupancy, tasks, replicates, progress)
     points = [statistics.from_replicates(runs) for runs in groups]
     return _result(chosen.drug, pair, levels, replicates, points)
 
@@ -264,11 +266,10 @@ def _result(
 
 
 def _check(
-    name: str, it: Estimate, expected: float, source: str, tests: int, solved: bool = False
+    name: str, estimate: Estimate, law: float, source: str, tests: int, solved: bool = False
 ) -> Check:
-    limit = statistics.student_quantile(FALSE_ALARM, it.dof, tests=tests)
-    return Check.against(
-        name, "exact", it.value, it.se, expected, source=source, z_limit=limit, solved=solved
+    return Check.by_student(
+        name, estimate, law, source=source, false_alarm=FALSE_ALARM, tests=tests, solved=solved
     )
 
 

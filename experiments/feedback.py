@@ -120,7 +120,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
         {case: c.twin(parameters) for case, c in zip(cases, conditions, strict=True)},
     )  # fmt: skip
     outcomes = _outcomes(chapter)
-    settled = [settling_s(subject, each) for each in conditions]
+    settled = [settling_s(subject, state) for state in conditions]
     return Result(
         tables=[_table(chapter, settled), predictions.table(outcomes)],
         checks=[outcome.check for outcome in outcomes],
@@ -239,8 +239,8 @@ def _table(chapter: Feedback, settled: list[int]) -> Table:
     columns: dict[str, list[Any]] = {
         "arm": [arm for arm, _ in chapter.measured],
         "nominal_occupancy": [share for _, share in chapter.measured],
-        "occupancy": [each.value for each in occupied],
-        "occupancy_se": [each.se for each in occupied],
+        "occupancy": [estimate.value for estimate in occupied],
+        "occupancy_se": [estimate.se for estimate in occupied],
         "settled_s": settled,
     }
     columns |= beside_twins(READ, chapter.measured, chapter.mean_field)

@@ -94,9 +94,9 @@ class Gene:
 
 def run(seed: int, quick: bool, progress: Progress) -> Result:
     """Measure all SERT numbers, today and after a life, and hold them against what is known."""
-    it = neuron()
-    calibration = calibrate(it, seed)
-    subject = Subject(it, calibration.baseline, at_sert(DRUG))
+    parameters = neuron()
+    calibration = calibrate(parameters, seed)
+    subject = Subject(parameters, calibration.baseline, at_sert(DRUG))
     shares = QUICK_SHARES if quick else SHARES
     neurons, window_s = (3, 80) if quick else (5, WINDOW_S)
     conditions = [Condition(Exposure(transporters=share)) for share in shares]
@@ -105,30 +105,30 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
         subject, [*conditions, blocked], seed=seed, replicates=neurons, window_s=window_s,
         progress=progress, calibration=calibration,
     )  # fmt: skip
-    pieces = [(calibration, share, neurons, 16 if quick else 40, window_s, seed)
+    tasks = [(calibration, share, neurons, 16 if quick else 40, window_s, seed)
               for share in shares]  # fmt: skip
-    lives = sweep.map_tasks(life, pieces, progress=progress, label="lives")
-    found: Found = {
-        (TODAY, share): each | {"coupling": Estimate(1.0, 0.0)}
-        for share, each in zip(shares, first, strict=False)
+    lives = sweep.map_tasks(life, tasks, progress=progress, label="lives")
+    measured: Found = {
+        (TODAY, share): windows | {"coupling": Estimate(1.0, 0.0)}
+        for share, windows in zip(shares, first, strict=False)
     }
-    found |= {
-        (LIFE, share): {name: from_replicates(column) for name, column in each.items()}
-        for share, each in zip(shares, lives, strict=True)
+    measured |= {
+        (LIFE, share): {name: from_replicates(column) for name, column in windows.items()}
+        for share, windows in zip(shares, lives, strict=True)
     }
-    solutions = {case: solution(it, *case) for case in found}
-    outcomes = _outcomes(it, found, first[-1])
+    solutions = {case: solution(parameters, *case) for case in measured}
+    outcomes = _outcomes(parameters, measured, first[-1])
     return Result(
-        tables=[_table(found, solutions), _published(), predictions.table(outcomes)],
+        tables=[_table(measured, solutions), _published(), predictions.table(outcomes)],
         checks=[outcome.check for outcome in outcomes],
         text="\n\n".join([
-            str(calibration), _text(it, found, solutions), predictions.text(outcomes),
+            str(calibration), _text(parameters, measured, solutions), predictions.text(outcomes),
         ]),
-        verdict=_verdict(it, found),
+        verdict=_verdict(parameters, measured),
         scenario={
             "neurons": neurons, "window_s": window_s, "life_days": LIFE_DAYS,
             "baseline_factors": {n: getattr(calibration.baseline, n) for n in calibration.error},
-            "neuron": it.model_dump(mode="json"),
+            "neuron": parameters.model_dump(mode="json"),
         },
         papers=[
             "Mathews 2004, J Neurosci Methods", "Lira 2003, Biol Psychiatry",
@@ -136,7 +136,8 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
             "Araragi 2013, Front Pharmacol 4:97, doi:10.3389/fphar.2013.00097",
         ],
         data=Gene(
-            {"terminal_nM": it.terminal.serotonin_nM, "rate_Hz": it.rate_Hz}, found, solutions
+            {"terminal_nM": parameters.terminal.serotonin_nM, "rate_Hz": parameters.rate_Hz},
+            measured, solutions,
         ),
     )  # fmt: skip
 
@@ -152,27 +153,27 @@ def life(
     course = Course(treatment, calibration).run()
     subject = Subject(treatment.it, calibration.baseline, at_sert(DRUG))
     exposure, values = Exposure(transporters=share), list[list[float]]()
-    for each, (coupling, *_) in zip(course.neurons, course.slow, strict=True):
+    for simulation, (coupling, *_) in zip(course.neurons, course.slow, strict=True):
         now = Condition(exposure, rounded(coupling))
-        each.set(exposure, now.coupling)
-        each.run(acute.settling_s(subject, now))
-        values.append([*acute.read(each, now, window_s), coupling])
+        simulation.set(exposure, now.coupling)
+        simulation.run(acute.settling_s(subject, now))
+        values.append([*acute.read(simulation, now, window_s), coupling])
     columns = np.array(values).T.tolist()
     return dict(zip((*QUANTITIES, "coupling"), columns, strict=True))
 
 
-def solution(it: NeuronParameters, when: str, share: float) -> dict[str, float]:
+def solution(parameters: NeuronParameters, when: str, share: float) -> dict[str, float]:
     """Mean field: today with coupling 1, after a life with the coupling that sustains itself."""
     from scipy.optimize import brentq
 
     exposure = Exposure(transporters=share)
 
     def excess(coupling: float) -> float:
-        theta = activation(it, settled(it, exposure, coupling).soma_nM, exposure)
-        return coupling_target(it, theta) - coupling
+        theta = activation(parameters, settled(parameters, exposure, coupling).soma_nM, exposure)
+        return coupling_target(parameters, theta) - coupling
 
     coupling = 1.0 if when == TODAY or share >= 1 else float(brentq(excess, 1e-3, 1.0))
-    return Condition(exposure, coupling).twin(it) | {"coupling": coupling}
+    return Condition(exposure, coupling).twin(parameters) | {"coupling": coupling}
 
 
 # --- predictions ----------------------------------------------------------------------------------
@@ -196,16 +197,18 @@ _STORE = (
 )
 
 
-def _outcomes(it: NeuronParameters, found: Found, blocked: dict[str, Estimate]) -> list[Outcome]:
+def _outcomes(
+    parameters: NeuronParameters, measured: Found, blocked: dict[str, Estimate]
+) -> list[Outcome]:
     """Every prediction with what the model gives."""
-    st, inf = Estimate(it.terminal.serotonin_nM, 0.0), float("inf")
-    stock = Estimate(found[TODAY, 1.0]["terminal_stock"].value, 0.0)
+    st, inf = Estimate(parameters.terminal.serotonin_nM, 0.0), float("inf")
+    stock = Estimate(measured[TODAY, 1.0]["terminal_stock"].value, 0.0)
 
     def fold(when: str, share: float) -> Estimate:
-        return ratio(found[when, share]["terminal_nM"], st)
+        return ratio(measured[when, share]["terminal_nM"], st)
 
     def rate(when: str, share: float) -> Estimate:
-        return found[when, share]["rate_Hz"]
+        return measured[when, share]["rate_Hz"]
 
     first, second = fold(LIFE, 0.5), fold(LIFE, 0.0)
     later = ratio(
@@ -223,7 +226,7 @@ def _outcomes(it: NeuronParameters, found: Found, blocked: dict[str, Estimate]) 
         emergent("rise by losing the second half over that by the first, life", later, 2.0, inf,
             "above 2: convex"),
         emergent("no SERT over full block by a drug: terminal serotonin, today",
-            ratio(found[TODAY, 0.0]["terminal_nM"], blocked["terminal_nM"]), 0.9, 1.1,
+            ratio(measured[TODAY, 0.0]["terminal_nM"], blocked["terminal_nM"]), 0.9, 1.1,
             "0.9 to 1.1"),
         published("terminal serotonin, no SERT, life, of wild type", second, 3.9, 13.0,
             "6.4 +- 2.5 in striatum, 10 +- 3 in frontal cortex", "Mathews 2004, mouse"),
@@ -235,7 +238,7 @@ def _outcomes(it: NeuronParameters, found: Found, blocked: dict[str, Estimate]) 
         published("firing, no SERT, life, of wild type", rate(LIFE, 0.0), 0.15, 0.4,
             "a fourfold decrease", "Lira 2003, mouse", _FIRING),
         published("vesicular pool at the terminal, no SERT, life, of wild type",
-            ratio(found[LIFE, 0.0]["terminal_stock"], stock), 0.2, 0.4, "reduced by 60 to 80 %",
+            ratio(measured[LIFE, 0.0]["terminal_stock"], stock), 0.2, 0.4, "reduced by 60 to 80 %",
             "Bengel 1998, mouse, tissue", _STORE),
     ]  # fmt: skip
 
@@ -243,11 +246,11 @@ def _outcomes(it: NeuronParameters, found: Found, blocked: dict[str, Estimate]) 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _table(found: Found, solutions: dict[tuple[str, float], dict[str, float]]) -> Table:
+def _table(measured: Found, solutions: dict[tuple[str, float], dict[str, float]]) -> Table:
     columns: dict[str, list[Any]] = {
-        "when": [when for when, _ in found], "sert_share": [share for _, share in found]
+        "when": [when for when, _ in measured], "sert_share": [share for _, share in measured]
     }  # fmt: skip
-    columns |= acute.beside_twins(READ, found, solutions)
+    columns |= acute.beside_twins(READ, measured, solutions)
     return Table("gene", columns, solved=[f"{name}_mean_field" for name in READ])
 
 
@@ -268,24 +271,26 @@ def _published() -> Table:
 
 
 def _text(
-    it: NeuronParameters, found: Found, solutions: dict[tuple[str, float], dict[str, float]]
+    parameters: NeuronParameters,
+    measured: Found,
+    solutions: dict[tuple[str, float], dict[str, float]],
 ) -> str:
     """Everything of the wild type's; in brackets by mean field."""
     wild = solutions[TODAY, 1.0]
     rows = [
         [f"{when}, {100 * share:.0f} %",
-         *(f"{each[name].value / wild[name]:.2f} ({solutions[when, share][name] / wild[name]:.2f})"
+         *(f"{seen[name].value / wild[name]:.2f} ({solutions[when, share][name] / wild[name]:.2f})"
            for name in ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "coupling"))]
-        for (when, share), each in found.items()
+        for (when, share), seen in measured.items()
     ]  # fmt: skip
     header = ["SERT, of wild type (mean field)", "firing", "terminal", "soma", "pool", "coupling"]
     return text_table(header, rows)
 
 
-def _verdict(it: NeuronParameters, found: Found) -> str:
-    st = it.terminal.serotonin_nM
-    half, none = (found[LIFE, share]["terminal_nM"].value / st for share in (0.5, 0.0))
-    firing = found[LIFE, 0.0]["rate_Hz"].value / it.rate_Hz
+def _verdict(parameters: NeuronParameters, measured: Found) -> str:
+    st = parameters.terminal.serotonin_nM
+    half, none = (measured[LIFE, share]["terminal_nM"].value / st for share in (0.5, 0.0))
+    firing = measured[LIFE, 0.0]["rate_Hz"].value / parameters.rate_Hz
     return (
         f"After a life with half of SERT serotonin is x{half:.2f}, without any x{none:.1f} (mice:"
         f" x2.5 to x3.4, and x6.4 to x10). Firing is back at {firing:.2f} here, and at a quarter in"

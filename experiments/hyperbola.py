@@ -107,12 +107,12 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     kd = known["kd_nM"]
     diffusion = pharmacology.ligand(chosen.drug).diffusion_um2_per_s
     replicates = 16 if quick else REPLICATES
-    pieces = list[tuple[Scenario, float, int, int]]()
+    tasks = list[tuple[Scenario, float, int, int]]()
     for ratio in CONCENTRATIONS_KD.tolist():
         synapse = scenario(ratio * kd, kinetics, diffusion)
         relaxation_s = 1 / (kinetics.koff * (1 + ratio))
-        pieces += [(synapse, relaxation_s, seed, len(pieces) + r) for r in range(replicates)]
-    groups = dose_response.replicated(occupancy, pieces, replicates, progress)
+        tasks += [(synapse, relaxation_s, seed, len(tasks) + r) for r in range(replicates)]
+    groups = dose_response.replicated(occupancy, tasks, replicates, progress)
     points = [
         (ratio * kd, statistics.from_replicates(runs))
         for ratio, runs in zip(CONCENTRATIONS_KD.tolist(), groups, strict=True)

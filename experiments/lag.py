@@ -190,7 +190,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
 
 
 def planned(
-    it: NeuronParameters,
+    parameters: NeuronParameters,
     nM: float,
     drug: str,
     seed: int,
@@ -200,7 +200,7 @@ def planned(
     """Six weeks at a concentration and six without; ``grid`` for places that are not well mixed."""
     size: dict[str, Any] = {"windows": 80, "replicates": 3} if quick else {"windows": 240}
     return Treatment(
-        it, stopped(nM, STOP_DAY), days=DAYS, breaks_days=(STOP_DAY,), drug=drug, seed=seed,
+        parameters, stopped(nM, STOP_DAY), days=DAYS, breaks_days=(STOP_DAY,), drug=drug, seed=seed,
         grid=grid, **size,
     )  # fmt: skip
 
@@ -263,14 +263,14 @@ def crossing(course: Course, quantity: str, level: float) -> Estimate | None:
 
 def _half_day(course: Course) -> Estimate:
     """When plasticity reaches half of what it has at the stop."""
-    found = crossing(course, "plasticity", around(course, "plasticity", 41.5).value / 2)
-    assert found is not None  # half of the end is crossed on the way
-    return found
+    half_day = crossing(course, "plasticity", around(course, "plasticity", 41.5).value / 2)
+    assert half_day is not None  # half of the end is crossed on the way
+    return half_day
 
 
 def _fold(course: Course, place: str, day: float) -> Estimate:
-    it = course.treatment.it
-    rest = (it.terminal if place == "terminal" else it.soma).serotonin_nM
+    parameters = course.treatment.it
+    rest = (parameters.terminal if place == "terminal" else parameters.soma).serotonin_nM
     return ratio(around(course, f"{place}_nM", day), Estimate(rest, 0.0))
 
 
@@ -304,7 +304,7 @@ def challenged(
         for day in CHALLENGED
         for dose in (0.0, ANTAGONIST_OVER_KD)
     ]
-    found = measured(
+    outcomes = measured(
         subject, conditions, seed=t.seed, replicates=3 if quick else 5,
         window_s=60 if quick else 200, progress=progress, calibration=calibration,
     )  # fmt: skip
@@ -313,28 +313,28 @@ def challenged(
         day: Challenge(
             ratio(cut["rate_Hz"], rest), ratio(cut["terminal_nM"], intact["terminal_nM"])
         )
-        for day, intact, cut in zip(CHALLENGED, found[::2], found[1::2], strict=True)
+        for day, intact, cut in zip(CHALLENGED, outcomes[::2], outcomes[1::2], strict=True)
     }
 
 
 def _challenge_table(challenge: dict[float, Challenge]) -> Table:
-    each = challenge.values()
+    windows = challenge.values()
     return Table(
         "antagonist",
         {
             "day": list(challenge),
-            "rate_of_baseline": [c.rate.value for c in each],
-            "rate_se": [c.rate.se for c in each],
-            "terminal_factor": [c.factor.value for c in each],
-            "terminal_factor_se": [c.factor.se for c in each],
+            "rate_of_baseline": [c.rate.value for c in windows],
+            "rate_se": [c.rate.se for c in windows],
+            "terminal_factor": [c.factor.value for c in windows],
+            "terminal_factor_se": [c.factor.se for c in windows],
         },
     )
 
 
 def _challenge_text(challenge: dict[float, Challenge]) -> str:
     rows = [
-        [f"{day:.2g}", predictions.shown(each.rate), f"x{predictions.shown(each.factor)}"]
-        for day, each in challenge.items()
+        [f"{day:.2g}", predictions.shown(state.rate), f"x{predictions.shown(state.factor)}"]
+        for day, state in challenge.items()
     ]
     header = [f"{ANTAGONIST} added on day", "firing, of baseline", "terminal serotonin"]
     return text_table(header, rows)
@@ -424,15 +424,15 @@ def _felt(course: Course, day: float) -> Estimate:
 
 def _variants(treatment: Treatment) -> Table:
     """The same treatment with the other reading of recovery, and with postsynaptic adaptation."""
-    it = treatment.it
+    parameters = treatment.it
     days = np.unique(np.concatenate([
         np.geomspace(2 / 1440, STOP_DAY, 120), STOP_DAY + np.geomspace(2 / 1440, STOP_DAY, 120),
     ]))  # fmt: skip
-    other = "drive" if it.recovery == "coupling" else "coupling"
+    other = "drive" if parameters.recovery == "coupling" else "coupling"
     columns: dict[str, F64] = {"day": days}
     for name, changes in (("other", {"recovery": other}),
                           ("adapting", {"postsynaptic_strength": ADAPTED})):  # fmt: skip
-        changed = dataclasses.replace(treatment, it=it.model_copy(update=changes))
+        changed = dataclasses.replace(treatment, it=parameters.model_copy(update=changes))
         # Ten digits of the solver, so that the six that are written are those of every processor.
         solution = mean_field(changed, days * DAY_S, rtol=1e-11)
         for quantity in (
@@ -447,12 +447,12 @@ def _variants(treatment: Treatment) -> Table:
     return Table("variants", columns, solved=set(columns) - {"day"})
 
 
-def _variants_text(it: NeuronParameters, treatment: Treatment, variants: Table) -> str:
+def _variants_text(parameters: NeuronParameters, treatment: Treatment, variants: Table) -> str:
     """What would tell the readings apart, and what postsynaptic adaptation does."""
-    day, st = variants["day"], it.terminal.serotonin_nM
+    day, st = variants["day"], parameters.terminal.serotonin_nM
     own = mean_field(treatment, day * DAY_S)
     names = {"coupling": "receptor sensitivity falls", "drive": "the drive rises"}
-    other = "drive" if it.recovery == "coupling" else "coupling"
+    other = "drive" if parameters.recovery == "coupling" else "coupling"
 
     def row(label: str, at: Any) -> list[str]:
         values = [at("rate_Hz", 14.0), at("rate_Hz", 41.5), at("coupling", 41.5)]
@@ -460,14 +460,17 @@ def _variants_text(it: NeuronParameters, treatment: Treatment, variants: Table) 
         return [
             label,
             *cells,
-            *_challenged_mean_field(it, treatment, at),
+            *_challenged_mean_field(parameters, treatment, at),
             f"{at('rate_Hz', 43.0):.2f}",
         ]
 
     def read(columns: Any, prefix: str) -> Any:
         return lambda name, when: float(np.interp(when, day, columns[prefix + name]))
 
-    rows = [row(names[it.recovery], read(own, "")), row(names[other], read(variants, "other_"))]
+    rows = [
+        row(names[parameters.recovery], read(own, "")),
+        row(names[other], read(variants, "other_")),
+    ]
     header = ["mean field", "firing, day 14", "day 41", "coupling", "antagonist: firing",
               "serotonin", "stopped: firing"]  # fmt: skip
     felt = np.array(variants["adapting_terminal_nM"]) / st * variants["adapting_sensitivity"]
@@ -482,18 +485,20 @@ def _variants_text(it: NeuronParameters, treatment: Treatment, variants: Table) 
     )
 
 
-def _challenged_mean_field(it: NeuronParameters, treatment: Treatment, at: Any) -> list[str]:
+def _challenged_mean_field(
+    parameters: NeuronParameters, treatment: Treatment, at: Any
+) -> list[str]:
     """Firing with an antagonist on day 41, and the factor of terminal serotonin, in mean field."""
     nM = treatment.concentration_nM(0.0)
     kinetics = pharmacology.ligand(treatment.drug).kinetics("SERT")
     share = nM * kinetics.kon / kinetics.koff
     slow = at("coupling", 41.0), at("drive", 41.0)
     intact, cut = (
-        Condition(Exposure(share, share, dose), *slow).twin(it)
+        Condition(Exposure(share, share, dose), *slow).twin(parameters)
         for dose in (0.0, ANTAGONIST_OVER_KD)
     )
     factor = cut["terminal_nM"] / intact["terminal_nM"]
-    return [f"{cut['rate_Hz'] / it.rate_Hz:.2f}", f"x{factor:.2f}"]
+    return [f"{cut['rate_Hz'] / parameters.rate_Hz:.2f}", f"x{factor:.2f}"]
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -511,7 +516,7 @@ def _text(course: Course) -> str:
         "BDNF",
         "benefit",
     ]
-    rows, it = [], course.treatment.it
+    rows, parameters = [], course.treatment.it
     for day in SHOWN:
         occupied, rate, *rest = (
             around(course, name, day).value
@@ -519,14 +524,14 @@ def _text(course: Course) -> str:
         )
         st, ss = (_fold(course, place, day).value for place in ("terminal", "soma"))
         name = f"{day:.3g}" if day < STOP_DAY else f"stop + {day - STOP_DAY:.2g}"
-        first = [name, f"{100 * occupied:.0f} %", f"{rate / it.rate_Hz:.2f}"]
+        first = [name, f"{100 * occupied:.0f} %", f"{rate / parameters.rate_Hz:.2f}"]
         rows.append([*first, f"x{st:.2f}", f"x{ss:.2f}", *(f"{value:.2f}" for value in rest)])
     return text_table(header, rows)
 
 
 def _departures(departures: dict[str, float]) -> str:
-    each = ", ".join(f"{name} {100 * value:.1f} %" for name, value in departures.items())
-    return f"Departure from the mean-field solution (root mean square, of its maximum): {each}."
+    listed = ", ".join(f"{name} {100 * value:.1f} %" for name, value in departures.items())
+    return f"Departure from the mean-field solution (root mean square, of its maximum): {listed}."
 
 
 def _verdict(course: Course) -> str:

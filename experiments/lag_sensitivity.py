@@ -117,13 +117,15 @@ def _default(part: str, name: str) -> float:
 def lag_of(changes: tuple[tuple[str, Any], ...]) -> Timing:
     """The lag with the constants changed."""
     share = dict(changes).get("occupancy", OCCUPANCY)
-    it = neuron()
+    parameters = neuron()
     for name, value in changes:
         own = variant(name, value)
-        it = own if len(changes) == 1 else it.model_copy(update={name: getattr(own, name)})
+        parameters = (
+            own if len(changes) == 1 else parameters.model_copy(update={name: getattr(own, name)})
+        )
     days = np.concatenate([np.linspace(0, 120, 601), [PLATEAU_DAYS]])
     exposure = Exposure.of_occupancy(share)
-    benefit = course(it, lambda t: exposure, days * DAY_S)["plasticity"]
+    benefit = course(parameters, lambda t: exposure, days * DAY_S)["plasticity"]
     plateau, at_six_weeks = float(benefit[-1]), float(np.interp(SIX_WEEKS, days, benefit))
 
     def day(level: float) -> float | None:
@@ -143,17 +145,17 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     """Change one constant at a time and read the lag."""
     names = (*STAGES[::3], "threshold", "terminal.loss_share") if quick else (*SCALED, *GIVEN)
     cases = _cases(names)
-    pieces = [(changes,) for _, _, changes in cases]
-    found = sweep.map_tasks(lag_of, pieces, progress=progress, label="courses")
-    outcomes = _outcomes(cases, found)
+    tasks = [(changes,) for _, _, changes in cases]
+    timings = sweep.map_tasks(lag_of, tasks, progress=progress, label="courses")
+    outcomes = _outcomes(cases, timings)
     return Result(
-        tables=[_table(cases, found), predictions.table(outcomes)],
+        tables=[_table(cases, timings), predictions.table(outcomes)],
         checks=[outcome.check for outcome in outcomes],
-        text=f"{_text(cases, found)}\n\n{predictions.text(outcomes)}",
-        verdict=_verdict(cases, found),
+        text=f"{_text(cases, timings)}\n\n{predictions.text(outcomes)}",
+        verdict=_verdict(cases, timings),
         data=[
             Variant(name, change, timing.half_day)
-            for (name, change, _), timing in zip(cases, found, strict=True)
+            for (name, change, _), timing in zip(cases, timings, strict=True)
         ],
         scenario={"occupancy": OCCUPANCY, "neuron": neuron().model_dump(mode="json")},
     )
@@ -180,32 +182,32 @@ def _status(name: str) -> str:
     return known[own].status if own in known else ""
 
 
-def _table(cases: list[Case], found: list[Timing]) -> Table:
+def _table(cases: list[Case], timings: list[Timing]) -> Table:
     return Table(
         "lag_sensitivity",
         {
             "constant": [name for name, _, _ in cases],
             "change": [change for _, change, _ in cases],
             "status": [_status(name) for name, _, _ in cases],
-            "half_day": [each.half_day for each in found],
-            "half_of_six_weeks_day": [each.half_of_six_weeks_day for each in found],
-            "benefit_six_weeks": [each.benefit_six_weeks for each in found],
-            "plateau": [each.plateau for each in found],
+            "half_day": [timing.half_day for timing in timings],
+            "half_of_six_weeks_day": [timing.half_of_six_weeks_day for timing in timings],
+            "benefit_six_weeks": [timing.benefit_six_weeks for timing in timings],
+            "plateau": [timing.plateau for timing in timings],
         },
         solved=("half_day", "half_of_six_weeks_day", "benefit_six_weeks", "plateau"),
     )
 
 
-def _spread(cases: Sequence[Case], found: list[Timing]) -> list[tuple[str, list[int]]]:
+def _spread(cases: Sequence[Case], timings: list[Timing]) -> list[tuple[str, list[int]]]:
     """Constants with the rows of their two changes, what moves the day most first."""
     rows = dict[str, list[int]]()
     for at, (name, change, _) in enumerate(cases):
         if name != "default" and change != "left out":
             rows.setdefault(name, []).append(at)
-    default = found[0].half_day or math.nan
+    default = timings[0].half_day or math.nan
 
     def moved(pair: tuple[str, list[int]]) -> float:
-        days = [found[at].half_day for at in pair[1]]
+        days = [timings[at].half_day for at in pair[1]]
         return -max(abs((day if day is not None else 2 * default) - default) for day in days)
 
     return sorted(rows.items(), key=moved)
@@ -215,34 +217,34 @@ def _days(value: float | None) -> str:
     return "never" if value is None else f"{value:.1f}"
 
 
-def _text(cases: list[Case], found: list[Timing]) -> str:
+def _text(cases: list[Case], timings: list[Timing]) -> str:
     def row(at: int) -> list[str]:
         name, change, _ = cases[at]
-        each = found[at]
+        timing = timings[at]
         words = f"{name} {change}".strip()
-        return [words, _status(name), _days(each.half_day), _days(each.half_of_six_weeks_day),
-                f"{each.benefit_six_weeks:.2f}", f"{each.plateau:.2f}"]  # fmt: skip
+        return [words, _status(name), _days(timing.half_day), _days(timing.half_of_six_weeks_day),
+                f"{timing.benefit_six_weeks:.2f}", f"{timing.plateau:.2f}"]  # fmt: skip
 
-    order = [0, *(at for _, rows in _spread(cases, found) for at in rows)]
+    order = [0, *(at for _, rows in _spread(cases, timings) for at in rows)]
     out = [at for at, (_, change, _) in enumerate(cases) if change == "left out"]
     header = ["constant", "status", "day of half", "half of 6 weeks", "benefit, 6 weeks", "plateau"]
     return text_table(header, [row(at) for at in (*order, *out)])
 
 
-def _day(cases: list[Case], found: list[Timing], name: str, change: str) -> float:
+def _day(cases: list[Case], timings: list[Timing], name: str, change: str) -> float:
     """Day of half of a variant, NaN if it has none."""
     at = [case[:2] for case in cases].index((name, change))
-    day = found[at].half_day
+    day = timings[at].half_day
     return math.nan if day is None else day
 
 
-def _outcomes(cases: list[Case], found: list[Timing]) -> list[Outcome]:
+def _outcomes(cases: list[Case], timings: list[Timing]) -> list[Outcome]:
     """What was stated before looking."""
 
     def day(name: str, change: str) -> float:
-        return _day(cases, found, name, change)
+        return _day(cases, timings, name, change)
 
-    places = [name for name, _ in _spread(cases, found)]
+    places = [name for name, _ in _spread(cases, timings)]
     return [
         emergent("day of half of the plateau", day("default", ""), 14.0, math.inf,
             "after day 14, as in lag"),
@@ -254,8 +256,8 @@ def _outcomes(cases: list[Case], found: list[Timing]) -> list[Outcome]:
         emergent("place of coupling's time constant", 1.0 + places.index("coupling_days"), 1, 2,
             "first or second", "", _PLACES),
         emergent("release, clearance, copies: largest shift of the day over that of the benefit",
-            _shift(cases, found, "half_day") / _shift(cases, found, "benefit_six_weeks"), 0.0, 1.0,
-            "below 1, both as shares: size moves more"),
+            _shift(cases, timings, "half_day") / _shift(cases, timings, "benefit_six_weeks"),
+            0.0, 1.0, "below 1, both as shares: size moves more"),
     ]  # fmt: skip
 
 
@@ -266,26 +268,27 @@ _PLACES = (
 )
 
 
-def _shift(cases: list[Case], found: list[Timing], quantity: str) -> float:
+def _shift(cases: list[Case], timings: list[Timing], quantity: str) -> float:
     """Largest change, as a share, by a constant of terminal or soma."""
-    default = getattr(found[0], quantity)
+    default = getattr(timings[0], quantity)
     shifts = [
-        abs(getattr(each, quantity) / default - 1)
-        for (name, _, _), each in zip(cases, found, strict=True)
+        abs(getattr(timing, quantity) / default - 1)
+        for (name, _, _), timing in zip(cases, timings, strict=True)
         if "." in name and not name.startswith("receptor")
     ]
     return float(max(shifts))
 
 
-def _verdict(cases: list[Case], found: list[Timing]) -> str:
-    first, second, third = (_label(name) for name, _ in _spread(cases, found)[:3])
+def _verdict(cases: list[Case], timings: list[Timing]) -> str:
+    first, second, third = (_label(name) for name, _ in _spread(cases, timings)[:3])
     fast, alone = (
-        _day(cases, found, name, "left out") for name in ("coupling_days", BEHIND)
+        _day(cases, timings, name, "left out") for name in ("coupling_days", BEHIND)
     )  # fmt: skip
     return (
-        f"Half of the plateau comes on day {_days(found[0].half_day)}. What moves it most: {first};"
-        f" {second}; {third}; all assumed. If coupling fell at once it would be day {fast:.1f}, if"
-        f" nothing came behind serotonin, day {alone:.1f}: most of the lag is the stages'."
+        f"Half of the plateau comes on day {_days(timings[0].half_day)}. What moves it most:"
+        f" {first}; {second}; {third}; all assumed. If coupling fell at once it would be day"
+        f" {fast:.1f}, if nothing came behind serotonin, day {alone:.1f}: most of the lag is the"
+        f" stages'."
     )
 
 

@@ -241,20 +241,20 @@ def checks_of(place: str, lives: Lives, laws: Laws, synapse: Scenario, tests: in
     alarm = FALSE_ALARM / tests
     kinetics = synapse.ligands["serotonin"].binding["SERT"]
     taken_up = kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s)
-    found = []
+    stays = []
     for wait, words in WAITS.items():
         steps, law = getattr(lives, wait), laws.stepped[wait]
-        found.append(_mean(f"{place}: mean time {words}, s", steps, law, alarm))
-        found.append(_shape(f"{place}: law of the time {words}", *_binned(steps, law), alarm))
+        stays.append(_mean(f"{place}: mean time {words}, s", steps, law, alarm))
+        stays.append(_shape(f"{place}: law of the time {words}", *_binned(steps, law), alarm))
     geometric = taken_up * (1 - taken_up) ** np.arange(60)
     name = f"{place}: law of the number of bindings"
-    found.append(_shape(name, lives.bindings - 1, geometric, alarm))
-    found.append(dose_response.binomial_check(
+    stays.append(_shape(name, lives.bindings - 1, geometric, alarm))
+    stays.append(dose_response.binomial_check(
         f"{place}: lives seen free again", lives.again.size, lives.life.size, laws.free_again,
         source="exact law of the simulated steps, binomial", false_alarm=alarm,
         solved=True,
     ))  # fmt: skip
-    return found
+    return stays
 
 
 TESTS_EACH = 2 * len(WAITS) + 2
@@ -341,17 +341,17 @@ class Story:
     bindings: dict[str, list[tuple[int, float, float, float]]]
 
 
-def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table) -> Result:
+def _result(synapses: dict[str, Scenario], lives: dict[str, Lives], drawn: Table) -> Result:
     tests = TESTS_EACH * len(PLACES)
     laws = {place: Laws.of(synapse) for place, synapse in synapses.items()}
     checks, means = list[Check](), list[list[Any]]()
     curves, exact = list[list[Any]](), list[list[Any]]()
-    for place, lives in found.items():
-        mine = checks_of(place, lives, laws[place], synapses[place], tests)
+    for place, seen in lives.items():
+        mine = checks_of(place, seen, laws[place], synapses[place], tests)
         checks += mine
         for number, wait in enumerate(WAITS):
             mean, shape = mine[2 * number : 2 * number + 2]
-            steps, limit = getattr(lives, wait), laws[place].continuous[wait]
+            steps, limit = getattr(seen, wait), laws[place].continuous[wait]
             means.append([place, wait, steps.size, mean.value, mean.se, mean.expected, mean.z,
                           limit.mean, math.sqrt(limit.var) / limit.mean, shape.value,
                           shape.expected, shape.passed])  # fmt: skip
@@ -369,7 +369,7 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
         "kcat_per_s": kinetics.kcat_per_s,
         "in_cell_rate_per_s": in_cell_rate(synapses["fast"], "serotonin", "SERT"),
         "step_s": STEP_S,
-        "lives": found["fast"].life.size,
+        "seen": lives["fast"].life.size,
         "drawn_bindings": DRAWN_BINDINGS,
         "clusters": [list(cell) for cell in CLUSTERS],
         "sites_per_cluster": PER_CLUSTER,
@@ -378,7 +378,7 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
     names = "place wait n mean_s se expected z short_steps_s short_steps_cv chi2 dof law_passed"
     solved = ("se", "expected", "z", "short_steps_s", "short_steps_cv", "chi2", "dof")
     waits = Table.of_rows("waits", names, means, solved)
-    how_often = _bindings(found, kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s))
+    how_often = _bindings(lives, kinetics.kcat_per_s / (kinetics.koff + kinetics.kcat_per_s))
     tables = [
         waits,
         Table.of_rows(
@@ -398,13 +398,13 @@ def _result(synapses: dict[str, Scenario], found: dict[str, Lives], drawn: Table
         tables=tables,
         checks=checks,
         text=_text(waits),
-        verdict=_verdict(checks, laws, found),
+        verdict=_verdict(checks, laws, lives),
         scenario=known,
         papers=papers,
         data=Story(
             _visits(drawn),
             known["diffusion_um2_per_s"],
-            known["lives"],
+            known["seen"],
             CLUSTERS,
             _pairs(curves),
             _pairs(exact),
@@ -437,14 +437,14 @@ def _pairs(rows: list[list[Any]]) -> dict[tuple[str, str], np.ndarray]:
     return {key: np.array([row[2:] for row in rows if (row[0], row[1]) == key]).T for key in keys}
 
 
-def _bindings(found: dict[str, Lives], taken_up: float) -> list[list[Any]]:
-    """Place, number of bindings in a life, share of lives, its error, and the geometric law."""
+def _bindings(lives: dict[str, Lives], taken_up: float) -> list[list[Any]]:
+    """Place, number of bindings in a life, share of seen, its error, and the geometric law."""
     rows = list[list[Any]]()
-    for place, lives in found.items():
-        n = lives.bindings.size
+    for place, seen in lives.items():
+        n = seen.bindings.size
         for times in range(1, 7):
             law = taken_up * (1 - taken_up) ** (times - 1)
-            share = float((lives.bindings == times).mean())
+            share = float((seen.bindings == times).mean())
             rows.append([place, times, share, math.sqrt(law * (1 - law) / n), law])
     return rows
 
@@ -462,10 +462,10 @@ def _text(waits: Table) -> str:
     return text_table(header, rows)
 
 
-def _verdict(checks: list[Check], laws: dict[str, Laws], found: dict[str, Lives]) -> str:
+def _verdict(checks: list[Check], laws: dict[str, Laws], lives: dict[str, Lives]) -> str:
     failed = [check.name for check in checks if not check.passed]
     answer = f"MISSES its law: {failed[0]}" if failed else "follows its laws"
-    quick = {p: float((it.again * STEP_S < 0.1).mean()) for p, it in found.items()}
+    quick = {p: float((bindings.again * STEP_S < 0.1).mean()) for p, bindings in lives.items()}
     fast, slow = (laws[p].continuous["again"].mean for p in PLACES)
     return (
         f"The molecule {answer} in {len(checks)} checks (false alarm 1e-6 over all). Let go, it is"

@@ -118,7 +118,7 @@ class Seen(NamedTuple):
 
 
 def _chosen(choice: theory.FormulaChoice) -> Said:
-    return Said(choice.occupancy, *(each.occupancy for each in choice.formulas))
+    return Said(choice.occupancy, *(formula.occupancy for formula in choice.formulas))
 
 
 def closed(sites: int, copies: int, crowding: float) -> Said:
@@ -363,24 +363,24 @@ def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
     for x, y in E:
         tau = 1 / (SLOW * CLEARANCE)
         steady.append(("e", x, y, bursting(x, y), burst_place(x, y), tau, 4e5 / y))
-    pieces: list[tuple[Any, ...]] = [
+    tasks: list[tuple[Any, ...]] = [
         ("average", place, tau, work * seconds / BATCHES, seed, number)
         for number, (*_, place, tau, seconds) in enumerate(steady)
     ]
-    pieces += [
+    tasks += [
         ("course", resistance, runs, seed, 1000 * (len(steady) + number))
         for number, resistance in enumerate(D)
     ]
-    found: list[Any] = dose_response.series(piece, pieces, progress)
+    results: list[Any] = dose_response.series(computed, tasks, progress)
     seen = [
         Seen(key, x, y, estimate, said)
-        for (key, x, y, said, *_), estimate in zip(steady, found, strict=False)
+        for (key, x, y, said, *_), estimate in zip(steady, results, strict=False)
     ]
-    return seen + [each for course in found[len(steady) :] for each in course]
+    return seen + [moment for course in results[len(steady) :] for moment in course]
 
 
-def piece(what: str, *arguments: Any) -> Estimate | list[Seen] | tuple[Estimate, float] | Table:
-    """One independent piece of the work, by name: a worker process finds it so."""
+def computed(what: str, *arguments: Any) -> Estimate | list[Seen] | tuple[Estimate, float] | Table:
+    """One task, by the name of what is computed: a worker process finds the function so."""
     work: dict[str, Callable[..., Any]] = {
         "average": long_average, "course": time_course, "noise": noise, "map": _map,
     }  # fmt: skip
@@ -493,7 +493,7 @@ def landmarks(drug: str) -> list[Landmark]:
     cleft = share.model_copy(update={"depth_um": 0.02})
     per_tissue = f"{BMAX} {MADE_NM}"
     in_share = f"1000 SERT in 41 um3; {ki}"
-    found = [
+    rows = [
         ("a", "varicosity's share", "synapse", filled(mine), mine / kd, "assumed", in_share),
         ("a", "PET voxel, hypothalamus", "voxel", filled(dense), dense / kd, "derived",
          f"500; {per_tissue}; {ki}", "left"),
@@ -523,7 +523,7 @@ def landmarks(drug: str) -> list[Landmark]:
         ("e", "PET voxel, evoked", "voxel", 25.67 / KM_NM, 64.9 / KM_NM, "published",
          f"average over many shares: burst {FSCV}; mean {ABDALLA}", "above"),
     ]  # fmt: skip
-    return [Landmark(*row) for row in found]
+    return [Landmark(*row) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -558,23 +558,22 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     real = landmarks(drug)
     seen = simulate(seed, quick, progress)
     others = [("noise", r, quick, seed, 100_000 + n) for n, r in enumerate(NOISES)]
-    found: list[Any] = dose_response.series(piece, others, progress)
-    noises = [(r, *each) for r, each in zip(NOISES, found, strict=True)]
+    results: list[Any] = dose_response.series(computed, others, progress)
+    noises = [(r, *place) for r, place in zip(NOISES, results, strict=True)]
     maps: list[Any] = sweep.map_tasks(
-        piece, [("map", key, quick) for key in PANELS], names=[f"map {key}" for key in PANELS],
+        computed, [("map", key, quick) for key in PANELS], names=[f"map {key}" for key in PANELS],
         progress=progress, label="maps",
     )  # fmt: skip
     tests = len(seen) + len(noises)
-    checks = [_check(each, tests) for each in seen]
-    limit = statistics.normal_quantile(FALSE_ALARM, tests)
-    for resistance, it, exact in noises:
-        checks.append(
-            Check.against(
-                f"d: noise of a long average over well-mixed, resistance ratio {resistance:g}",
-                "exact", it.value, it.se, exact, source="modes of the chain (theory.LonePair)",
-                z_limit=limit, solved=True,
-            )
-        )  # fmt: skip
+    checks = [_check(place, tests) for place in seen]
+    checks += [
+        Check.by_student(
+            f"d: noise of a long average over well-mixed, resistance ratio {resistance:g}",
+            estimate, exact, source="modes of the chain (theory.LonePair)",
+            false_alarm=FALSE_ALARM, tests=tests, solved=True,
+        )
+        for resistance, estimate, exact in noises
+    ]  # fmt: skip
     points = _point_table(seen, checks)
     safe = _safe_table(maps)
     known = {"drug": pharmacology.ligand(drug).full_name, "km_nM": KM_NM, "quick": quick}
@@ -605,20 +604,16 @@ LAWS = {
 }
 
 
-def _check(it: Seen, tests: int) -> Check:
-    panel, e = PANELS[it.panel], it.estimate
-    name = f"{it.panel}: occupancy at {panel.x} {it.x:.4g}, {panel.y} {it.y:.4g}"
-    if it.panel == "d":
-        runs = round(it.said.exact * (1 - it.said.exact) / e.se**2)
+def _check(place: Seen, tests: int) -> Check:
+    panel, estimate, exact = PANELS[place.panel], place.estimate, place.said.exact
+    name = f"{place.panel}: occupancy at {panel.x} {place.x:.4g}, {panel.y} {place.y:.4g}"
+    law: dict[str, Any] = {"source": LAWS[place.panel], "solved": True}
+    if place.panel == "d":  # each run ends occupied or not: its law is binomial, not normal
+        runs = round(exact * (1 - exact) / estimate.se**2)
         return dose_response.binomial_check(
-            name, round(e.value * runs), runs, it.said.exact, source=LAWS["d"],
-            false_alarm=FALSE_ALARM / tests, solved=True,
-        )  # fmt: skip
-    limit = statistics.student_quantile(FALSE_ALARM, e.dof, tests=tests)
-    return Check.against(
-        name, "exact", e.value, e.se, it.said.exact, source=LAWS[it.panel], z_limit=limit,
-        solved=True,
-    )  # fmt: skip
+            name, round(estimate.value * runs), runs, exact, false_alarm=FALSE_ALARM / tests, **law
+        )
+    return Check.by_student(name, estimate, exact, false_alarm=FALSE_ALARM, tests=tests, **law)
 
 
 ERRORS = ("hyperbola_error_points", "gaddum_error_points", "morrison_error_points")
@@ -648,17 +643,17 @@ def _judged(key: str) -> str:
 
 def _point_table(seen: list[Seen], checks: list[Check]) -> Table:
     columns: dict[str, list[Any]] = {
-        "panel": [it.panel for it in seen],
-        "x": [it.x for it in seen],
-        "y": [it.y for it in seen],
-        "occupancy": [it.estimate.value for it in seen],
-        "se": [it.estimate.se for it in seen],
-        "expected": [it.said.exact for it in seen],
+        "panel": [place.panel for place in seen],
+        "x": [place.x for place in seen],
+        "y": [place.y for place in seen],
+        "occupancy": [place.estimate.value for place in seen],
+        "se": [place.estimate.se for place in seen],
+        "expected": [place.said.exact for place in seen],
         "z": [check.z for check in checks[: len(seen)]],
     }
-    for place, name in enumerate(ERRORS, 1):
-        columns[name] = [100 * (it.said[place] - it.estimate.value) for it in seen]
-    columns["error_se_points"] = [100 * it.estimate.se for it in seen]
+    for number, name in enumerate(ERRORS, 1):
+        columns[name] = [100 * (place.said[number] - place.estimate.value) for place in seen]
+    columns["error_se_points"] = [100 * place.estimate.se for place in seen]
     return Table("points", columns, solved=("expected", "z", *ERRORS))
 
 
@@ -667,8 +662,8 @@ def _noise_table(noises: list[tuple[float, Estimate, float]], checks: list[Check
         "noise",
         {
             "resistance_ratio": [r for r, _, _ in noises],
-            "noise_over_well_mixed": [it.value for _, it, _ in noises],
-            "se": [it.se for _, it, _ in noises],
+            "noise_over_well_mixed": [estimate.value for _, estimate, _ in noises],
+            "se": [estimate.se for _, estimate, _ in noises],
             "expected": [exact for _, _, exact in noises],
             "z": [check.z for check in checks],
             "expected_long_time": [
@@ -682,7 +677,9 @@ def _noise_table(noises: list[tuple[float, Estimate, float]], checks: list[Check
 
 def _landmark_table(real: list[Landmark]) -> Table:
     names = Landmark._fields
-    return Table("landmarks", {name: [getattr(it, name) for it in real] for name in names})
+    return Table(
+        "landmarks", {name: [getattr(landmark, name) for landmark in real] for name in names}
+    )
 
 
 SAFE = {  # which axis decides, and whether small or large is safe
@@ -737,13 +734,13 @@ def _text(safe: Table, points: Table) -> str:
 def _verdict(checks: list[Check], safe: Table) -> str:
     answer = "agrees" if all(check.passed for check in checks) else "DISAGREES"
     worst = max(abs(check.z or 0.0) for check in checks)
-    one = {k: at for k, t, at in zip(safe["panel"], safe["within_points"], safe["limit"],
-                                     strict=True) if t == 1.0}  # fmt: skip
+    safe_at = {k: at for k, t, at in zip(safe["panel"], safe["within_points"], safe["limit"],
+                                         strict=True) if t == 1.0}  # fmt: skip
     return (
         f"Simulation {answer} with the exact laws at {len(checks)} places (largest |z|"
-        f" {worst:.2f}); within one point the hyperbola needs sites below {one['a']:.2g} Kd and"
-        f" serotonin below {one['c']:.2g} Km, Morrison {one['b']:.2g} copies, Gaddum bursts below"
-        f" {one['e']:.2g} Km."
+        f" {worst:.2f}); within one point the hyperbola needs sites below {safe_at['a']:.2g} Kd"
+        f" and serotonin below {safe_at['c']:.2g} Km, Morrison {safe_at['b']:.2g} copies, Gaddum"
+        f" bursts below {safe_at['e']:.2g} Km."
     )
 
 

@@ -74,8 +74,10 @@ class Case:
     @property
     def k(self) -> dict[str, float]:
         """Concentration at which the drug occupies half of each transporter, nM."""
-        it, own = self.serotonin, {t: k.koff / k.kon for t, k in self.drug.items()}
-        km = float(theory.michaelis_constant(it.kon, it.koff, it.kcat_per_s))
+        transmitter, own = self.serotonin, {t: k.koff / k.kon for t, k in self.drug.items()}
+        km = float(
+            theory.michaelis_constant(transmitter.kon, transmitter.koff, transmitter.kcat_per_s)
+        )
         return own | {"SERT": float(theory.drug_apparent_kd(own["SERT"], SEROTONIN_NM, km))}
 
     @property
@@ -83,7 +85,7 @@ class Case:
         """Longest relaxation time: as drug and serotonin leave SERT equally fast, 1/k_off there;
         NET is faster unless the drug stays there longer.
         """
-        return 1 / min(each.koff for each in self.drug.values())
+        return 1 / min(rates.koff for rates in self.drug.values())
 
 
 def case(drug: str) -> Case:
@@ -93,13 +95,13 @@ def case(drug: str) -> Case:
     slow = {target: record.kinetics(target) for target in SITES}
     times = (serotonin.koff + serotonin.kcat_per_s) / slow["SERT"].koff
     scaled = {
-        target: Kinetics(kon_per_nM_s=times * each.kon, koff_per_s=times * each.koff)
-        for target, each in slow.items()
+        target: Kinetics(kon_per_nM_s=times * rates.kon, koff_per_s=times * rates.koff)
+        for target, rates in slow.items()
     }
     return Case(serotonin, scaled)
 
 
-def scenario(it: Case, concentration_nM: float) -> Scenario:
+def scenario(pair: Case, concentration_nM: float) -> Scenario:
     """Both transporters in one cell, serotonin and drug constant; a step is a relaxation time."""
     return Scenario(
         name="saturation",
@@ -107,11 +109,11 @@ def scenario(it: Case, concentration_nM: float) -> Scenario:
         targets={target: Target(sites=sites) for target, sites in SITES.items()},
         ligands={
             "serotonin": Ligand(
-                role="serotonin", clamped_nM=SEROTONIN_NM, binding={"SERT": it.serotonin}
+                role="serotonin", clamped_nM=SEROTONIN_NM, binding={"SERT": pair.serotonin}
             ),
-            "drug": Ligand(clamped_nM=concentration_nM, binding=it.drug),
+            "drug": Ligand(clamped_nM=concentration_nM, binding=pair.drug),
         },
-        dt_s=it.relaxation_s,
+        dt_s=pair.relaxation_s,
     )
 
 
@@ -123,36 +125,36 @@ class Measured:
     taken_up: int
 
 
-def measure(it: Case, concentration_nM: float, seed: int, replicate: int) -> Measured:
+def measure(pair: Case, concentration_nM: float, seed: int, replicate: int) -> Measured:
     """Sites that the drug occupies in one snapshot, and serotonin taken up after it."""
-    model = Simulation(scenario(it, concentration_nM), seed, replicate)
+    model = Simulation(scenario(pair, concentration_nM), seed, replicate)
     before = model.run(RELAXATIONS, every=RELAXATIONS)
     after = model.run(RELAXATIONS, every=RELAXATIONS)
     start, end = (int(s.count("transported", "serotonin", "SERT")[0]) for s in (before, after))
     return Measured({t: int(before.bound(t, "drug")[0]) for t in SITES}, end - start)
 
 
-def uptake(it: Case, concentration_nM: float) -> theory.CountMoments:
+def uptake(pair: Case, concentration_nM: float) -> theory.CountMoments:
     """Exact mean and variance of the molecules taken up in the window."""
-    own, drug = it.serotonin, it.drug["SERT"]
+    own, drug = pair.serotonin, pair.drug["SERT"]
     rates = theory.TransportRates(own.kon, own.koff, own.kcat_per_s, drug.kon, drug.koff)
-    window_s = RELAXATIONS * it.relaxation_s
+    window_s = RELAXATIONS * pair.relaxation_s
     return theory.transport_counts(window_s, rates, SITES["SERT"], SEROTONIN_NM, concentration_nM)
 
 
 def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     """Climb the ladder of occupancies and hold every rung against theory."""
     drug = Options(**options).drug
-    it = case(drug)
-    if it.k["NET"] < it.k["SERT"]:
+    pair = case(drug)
+    if pair.k["NET"] < pair.k["SERT"]:
         raise InputError("--drug", drug, "a drug that prefers SERT to NET", "try citalopram")
     wanted = (*(LADDER[::2] if quick else LADDER), LAST)
-    k = it.k["SERT"]
+    k = pair.k["SERT"]
     concentrations = [k * p / (1 - p) for p in wanted]
     concentrations.append(2 * concentrations[-1])
-    pieces = [(it, c, seed, number) for number, c in enumerate(concentrations)]
-    measurements = dose_response.series(measure, pieces, progress)
-    return _result(drug, it, concentrations, measurements)
+    tasks = [(pair, c, seed, number) for number, c in enumerate(concentrations)]
+    measurements = dose_response.series(measure, tasks, progress)
+    return _result(drug, pair, concentrations, measurements)
 
 
 @dataclass(frozen=True)
@@ -176,11 +178,11 @@ class Ladder:
 
 
 def _result(
-    drug: str, it: Case, cs: list[float], measurements: list[Measured]
+    drug: str, pair: Case, cs: list[float], measurements: list[Measured]
 ) -> Result:  # fmt: skip
     record, serotonin = pharmacology.ligand(drug), pharmacology.ligand("serotonin")
     tests = 3 * len(cs) + 2
-    without = uptake(it, 0.0).mean
+    without = uptake(pair, 0.0).mean
     checks, rows = list[Check](), list[list[Any]]()
     bound: dict[str, list[Estimate]] = {target: [] for target in SITES}
     left = list[Estimate]()
@@ -188,7 +190,7 @@ def _result(
     for c, measured in zip(cs, measurements, strict=True):
         row: list[Any] = [c]
         for target, sites in SITES.items():
-            law = float(theory.occupancy(c, it.k[target]))
+            law = float(theory.occupancy(c, pair.k[target]))
             n = measured.bound[target]
             check = dose_response.binomial_check(
                 f"{target} occupied by drug at {c:.4g} nM", n, sites, law,
@@ -197,7 +199,7 @@ def _result(
             checks.append(check)
             row += [check.value, check.se, law, check.z]
             bound[target].append(dose_response.snapshot(n, sites, law))
-        moments = uptake(it, c)
+        moments = uptake(pair, c)
         share = Estimate(measured.taken_up / without, math.sqrt(moments.var) / without)
         left.append(share)
         check = Check.against(
@@ -208,7 +210,7 @@ def _result(
         )  # fmt: skip
         checks.append(check)
         rows.append([*row, share.value, share.se, moments.mean / without, check.z])
-    checks += _doubling(it, cs, bound["SERT"], left, limit)
+    checks += _doubling(pair, cs, bound["SERT"], left, limit)
     parts = [
         f"{t}_{q}" for t in ("sert", "net", "uptake_left") for q in ("", "se", "expected", "z")
     ]
@@ -217,12 +219,12 @@ def _result(
     ladder = Table.of_rows("saturation", names, rows, solved)
     facts = {
         "ligand": record.full_name,
-        "half_nM": it.k,
+        "half_nM": pair.k,
         "affinities": {
             t: f"{record.affinity(t).source}, {record.affinity(t).status}" for t in SITES
         },
         "serotonin_nM": SEROTONIN_NM,
-        "drug_rates_times": it.drug["SERT"].koff / record.kinetics("SERT").koff,
+        "drug_rates_times": pair.drug["SERT"].koff / record.kinetics("SERT").koff,
         "sites": SITES,
         "z_limit": limit,
     }
@@ -234,15 +236,15 @@ def _result(
         verdict=_verdict(checks),
         scenario=facts,
         papers=list(dict.fromkeys([*record.sources(), *serotonin.sources(), meyer])),
-        data=Ladder(record.full_name, it.k, cs, bound["SERT"], bound["NET"], left),
+        data=Ladder(record.full_name, pair.k, cs, bound["SERT"], bound["NET"], left),
     )
 
 
 def _doubling(
-    it: Case, cs: list[float], sert: list[Estimate], left: list[Estimate], limit: float
+    pair: Case, cs: list[float], sert: list[Estimate], left: list[Estimate], limit: float
 ) -> list[Check]:
     """What doubling the drug at 93 % buys in occupancy, and leaves of the uptake."""
-    once, twice = (float(theory.occupancy(c, it.k["SERT"])) for c in cs[-2:])
+    once, twice = (float(theory.occupancy(c, pair.k["SERT"])) for c in cs[-2:])
     gain = Check.against(
         f"occupancy gained by doubling at {LAST:.0%}", "exact",
         sert[-1].value - sert[-2].value, math.hypot(sert[-1].se, sert[-2].se), twice - once,

@@ -96,8 +96,8 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     records = [dose_response.inhibitor(name, TARGETS, "--drugs") for name in drugs]
     count = CONCENTRATIONS // 2 if quick else CONCENTRATIONS
     places = [(drug, c) for drug in records for c in _concentrations(drug, count)]
-    pieces = [(drug, c, seed, number) for number, (drug, c) in enumerate(places)]
-    counts = dose_response.series(bound, pieces, progress)
+    tasks = [(drug, c, seed, number) for number, (drug, c) in enumerate(places)]
+    counts = dose_response.series(bound, tasks, progress)
     return _result(records, places, counts)
 
 
@@ -140,11 +140,11 @@ def _result(
                     name, n[target], SITES, law,
                     source="C/(C + K), binomial", false_alarm=FALSE_ALARM / tests,
                 )  # fmt: skip
-                it = dose_response.snapshot(n[target], SITES, law)
+                estimate = dose_response.snapshot(n[target], SITES, law)
                 checks.append(check)
-                points.append(it)
-                rows.append([drug.full_name, target, c, k, it.value, it.se, law, check.z,
-                             *it.interval()])  # fmt: skip
+                points.append(estimate)
+                rows.append([drug.full_name, target, c, k, estimate.value, estimate.se, law,
+                             check.z, *estimate.interval()])  # fmt: skip
             own[target] = points
             halves.append(dose_response.half_concentration([c for c, _ in mine], points))
         shown.append(Curves(drug.full_name, drug.kind, [c for c, _ in mine], own,

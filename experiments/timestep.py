@@ -278,11 +278,10 @@ def _kept(found: Curve) -> Check:
 
 
 def _as_computed(point: Point, tests: int) -> Check:
-    limit = statistics.student_quantile(FALSE_ALARM, point.measured.dof, tests=tests)
-    return Check.against(
-        f"bound molecules, {CYCLE}, dt = {point.dt_s:g} s", "exact", point.measured.value,
-        point.measured.se, point.stepped, source="stationary law of exp(H dt) exp(R dt)",
-        z_limit=limit, solved=True,
+    return Check.by_student(
+        f"bound molecules, {CYCLE}, dt = {point.dt_s:g} s", point.measured, point.stepped,
+        source="stationary law of exp(H dt) exp(R dt)", false_alarm=FALSE_ALARM, tests=tests,
+        solved=True,
     )  # fmt: skip
 
 

@@ -100,17 +100,21 @@ CASES = tuple(
 )
 
 
-def depth_um(it: NeuronParameters) -> float:
+def depth_um(parameters: NeuronParameters) -> float:
     """Depth of the sheet that gives a cell its sites at the terminal's density."""
-    return SITES * it.terminal.volume_um3 / it.terminal.transporters / SPACING_UM**2
+    return SITES * parameters.terminal.volume_um3 / parameters.terminal.transporters / SPACING_UM**2
 
 
 @functools.cache
 def scenario(case: Case, drug: str, nM: float) -> Scenario:
     """The place of a case, its sites and its pulses; ``nM`` of the drug is clamped."""
-    it = neuron()
+    parameters = neuron()
     grid = Grid(
-        width=CELLS, height=CELLS, spacing_um=SPACING_UM, depth_um=depth_um(it), walls="periodic"
+        width=CELLS,
+        height=CELLS,
+        spacing_um=SPACING_UM,
+        depth_um=depth_um(parameters),
+        walls="periodic",
     )
     everywhere = [(x, y) for x in range(CELLS) for y in range(CELLS)]
     released = [(x, y) for x in range(CELLS)[IN_SPOT] for y in range(CELLS)[IN_SPOT]]
@@ -125,8 +129,10 @@ def scenario(case: Case, drug: str, nM: float) -> Scenario:
         "serotonin": Ligand(
             role="serotonin",
             diffusion_um2_per_s=record.diffusion_um2_per_s,
-            degradation_per_s=free_parameters(it.terminal, it.sert, it.rate_Hz).loss_per_s,
-            binding={"SERT": it.sert},
+            degradation_per_s=free_parameters(
+                parameters.terminal, parameters.sert, parameters.rate_Hz
+            ).loss_per_s,
+            binding={"SERT": parameters.sert},
             batches=tuple(Batch(size=size, cell=cell, times_s=times) for cell in released),
         )
     }
@@ -172,11 +178,11 @@ def burst(case: Case, drug: str, nM: float, seed: int, replicate: int) -> F64:
     if case.place == MIXED:
         whole: F64 = run.run(steps, every=READ_EVERY).free("serotonin").astype(np.float64)
         return whole
-    found = np.empty(steps // READ_EVERY)
-    for number in range(found.size):
+    readings = np.empty(steps // READ_EVERY)
+    for number in range(readings.size):
         run.run(READ_EVERY)
-        found[number] = _free_in_spot(run)
-    return found
+        readings[number] = _free_in_spot(run)
+    return readings
 
 
 def _free_in_spot(run: Simulation) -> int:
@@ -205,11 +211,11 @@ def expected(case: Case, drug: str, nM: float) -> F64:
         koff=kinetics.koff, kcat=kinetics.kcat_per_s, loss_per_s=serotonin.degradation_per_s,
         drug_on=on, drug_off=off,
     )  # fmt: skip
-    found = tissue.burst(
+    burst = tissue.burst(
         STEP_S, round(seconds(case) / STEP_S), released=spot * serotonin.batches[0].size,
         pulses=range(case.pulses), held=relaxed * on / (on + off) if by_drug else 0.0, spot=spot,
     )  # fmt: skip
-    return found[READ_EVERY - 1 :: READ_EVERY]
+    return burst[READ_EVERY - 1 :: READ_EVERY]
 
 
 # --- from bursts to numbers -----------------------------------------------------------------------
@@ -246,7 +252,7 @@ def shape(bursts: F64) -> Shape:
     n, gap_s = len(bursts), READ_EVERY * STEP_S
     whole = np.array(peak_and_decay(bursts.mean(axis=0), gap_s))
     total = bursts.sum(axis=0)
-    left = np.array([peak_and_decay((total - each) / (n - 1), gap_s) for each in bursts])
+    left = np.array([peak_and_decay((total - burst) / (n - 1), gap_s) for burst in bursts])
     se = np.sqrt((n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
     peak, decay = (Estimate(float(v), float(e), n - 1) for v, e in zip(whole, se, strict=True))
     return Shape(peak, decay)
@@ -268,8 +274,8 @@ class Bursts:
 
     def grown(self, place: str, pulses: int, block: str = DRUG) -> tuple[Estimate, Estimate]:
         """Factors of peak and decay by a block."""
-        one, other = (self.shapes[Case(place, pulses, b)] for b in (CONTROL, block))
-        return ratio(other.peak, one.peak), ratio(other.decay, one.decay)
+        control, blocked = (self.shapes[Case(place, pulses, b)] for b in (CONTROL, block))
+        return ratio(blocked.peak, control.peak), ratio(blocked.decay, control.decay)
 
 
 def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
@@ -287,27 +293,27 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     kinetics = record.kinetics("SERT")
     nM = kinetics.koff / kinetics.kon * occupancy / (1 - occupancy)
     number = {place: n // 4 if quick else n for place, n in REPLICATES.items()}
-    pieces = [
+    tasks = [
         (case, drug, nM, seed, at * REPLICATES[SHEET] + r)
         for at, case in enumerate(CASES)
         for r in range(number[case.place])
     ]
-    runs = dose_response.series(burst, pieces, progress)
-    found = {
-        case: np.array([run for run, piece in zip(runs, pieces, strict=True) if piece[0] == case])
+    runs = dose_response.series(burst, tasks, progress)
+    runs_of = {
+        case: np.array([run for run, task in zip(runs, tasks, strict=True) if task[0] == case])
         for case in CASES
     }
     laws = {case: expected(case, drug, nM) for case in CASES}
     unit = molecules_per_nM_in_spot()
-    shapes = {case: shape(counts / unit) for case, counts in found.items()}
-    checks = _checks(found, laws)
+    shapes = {case: shape(counts / unit) for case, counts in runs_of.items()}
+    checks = _checks(runs_of, laws)
     bursts = Bursts(
         drug, occupancy,
         {case: (1 + np.arange(counts.shape[1])) * READ_EVERY * STEP_S
-         for case, counts in found.items()},
-        {case: counts.mean(axis=0) / unit for case, counts in found.items()},
+         for case, counts in runs_of.items()},
+        {case: counts.mean(axis=0) / unit for case, counts in runs_of.items()},
         {case: counts.std(axis=0, ddof=1) / np.sqrt(len(counts)) / unit
-         for case, counts in found.items()},
+         for case, counts in runs_of.items()},
         {case: law / unit for case, law in laws.items()}, shapes,
     )  # fmt: skip
     outcomes = _outcomes(bursts)
@@ -339,14 +345,14 @@ def molecules_per_nM_in_spot() -> float:
     return molecules_per_nM(SPOT**2 * SPACING_UM**2 * depth_um(neuron()))
 
 
-def _checks(found: dict[Case, F64], laws: dict[Case, F64]) -> list[Check]:
+def _checks(curves: dict[Case, F64], laws: dict[Case, F64]) -> list[Check]:
     """Counts in the spot against theory, a few times in every case.
 
     Independent molecules make counts binomial; molecules of several ages, or that compete for
     sites, scatter a little less.
     """
     limit, checks = normal_quantile(FALSE_ALARM, len(CASES) * len(JUDGED_S)), list[Check]()
-    for case, counts in found.items():
+    for case, counts in curves.items():
         released = PER_PULSE * SPOT**2 * case.pulses
         for time in JUDGED_S:
             at = round(time / STEP_S) // READ_EVERY - 1
@@ -421,11 +427,11 @@ def _shapes(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> Ta
             "place": [case.place for case in shapes],
             "pulses": [case.pulses for case in shapes],
             "block": [case.block for case in shapes],
-            "peak_nM": [each.peak.value for each in shapes.values()],
-            "peak_se": [each.peak.se for each in shapes.values()],
+            "peak_nM": [shape.peak.value for shape in shapes.values()],
+            "peak_se": [shape.peak.se for shape in shapes.values()],
             "peak_theory_nM": [peak for peak, _ in theories],
-            "decay_s": [each.decay.value for each in shapes.values()],
-            "decay_se": [each.decay.se for each in shapes.values()],
+            "decay_s": [shape.decay.value for shape in shapes.values()],
+            "decay_se": [shape.decay.se for shape in shapes.values()],
             "decay_theory_s": [decay for _, decay in theories],
         },
         solved=("peak_theory_nM", "decay_theory_s"),
@@ -434,13 +440,13 @@ def _shapes(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> Ta
 
 def _text(shapes: dict[Case, Shape], laws: dict[Case, F64], unit: float) -> str:
     rows = []
-    for case, each in shapes.items():
+    for case, shape in shapes.items():
         peak, decay = peak_and_decay(laws[case] / unit, READ_EVERY * STEP_S)
         control = shapes[Case(case.place, case.pulses, CONTROL)]
         rows.append([
-            case.name, predictions.shown(each.peak), f"{peak:.2f}", predictions.shown(each.decay),
-            f"{decay:.2f}", f"x{each.peak.value / control.peak.value:.2f}",
-            f"x{each.decay.value / control.decay.value:.2f}",
+            case.name, predictions.shown(shape.peak), f"{peak:.2f}", predictions.shown(shape.decay),
+            f"{decay:.2f}", f"x{shape.peak.value / control.peak.value:.2f}",
+            f"x{shape.decay.value / control.decay.value:.2f}",
         ])  # fmt: skip
     header = ["burst", "peak (nM)", "theory", "decay (s)", "theory", "peak", "decay"]
     return text_table(header, rows)
@@ -455,9 +461,10 @@ def _judge_text(checks: list[Check]) -> str:
 
 
 def _verdict(shapes: dict[Case, Shape], occupancy: float) -> str:
-    one, other = (shapes[Case(SHEET, MANY, block)] for block in (CONTROL, DRUG))
+    control, blocked = (shapes[Case(SHEET, MANY, block)] for block in (CONTROL, DRUG))
     mixed = [shapes[Case(MIXED, MANY, block)].decay.value for block in (CONTROL, DRUG)]
-    higher, longer = other.peak.value / one.peak.value, other.decay.value / one.decay.value
+    higher = blocked.peak.value / control.peak.value
+    longer = blocked.decay.value / control.decay.value
     return (
         f"With {100 * occupancy:.0f} % of SERT occupied a burst is {higher:.2f} times as high and"
         f" lasts {longer:.2f} times as long; if nothing could escape from the spot,"

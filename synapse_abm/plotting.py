@@ -82,10 +82,14 @@ def saved(
     Of several, by what their names add to ``name``, the first adds nothing.
     """
     if isinstance(figure, Mapping):
-        parts = (saved("_".join(filter(None, (name, more))), one) for more, one in figure.items())
-        return {file: data for part in parts for file, data in part.items()}
+        files = dict[str, bytes]()
+        for more, single in figure.items():
+            files |= saved("_".join(filter(None, (name, more))), single, dpi)
+        return files
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=dpi)
+    # The layout that was just found serves both: finding it takes a third of the time.
+    figure.set_layout_engine("none")
     figure.savefig(svg, format="svg", metadata={"Date": None})
     return {f"{name}.png": png.getvalue(), f"{name}.svg": svg.getvalue()}
 
@@ -229,100 +233,87 @@ def residuals(ax: Axes, x: Sequence[float], z: Sequence[float], limit: float, la
 
 
 @styled
-def timeseries(found: Any) -> Figure:
+def timeseries(simulated: Any) -> Figure:
     """Every recorded quantity of a simulated scenario in time, beside what theory says of its mean.
 
     One panel for occupancies, one for free molecules, one for fluxes, as far as there are any: thin
     lines are single replicates, the thick one is their mean, the point at the right is the average
-    after the burn-in (shaded) with two standard errors; the legend says so. ``found`` is what
+    after the burn-in (shaded) with two standard errors; the legend says so. ``simulated`` is what
     ``simulate`` returns.
     """
-    kinds = list(dict.fromkeys(kind for kind, _, _ in found.measured))
+    run, kinds = simulated.run, list(dict.fromkeys(at.kind for at in simulated.measured))
     heights = [2.0 if kind == "occupancy" else 1.0 for kind in kinds] or [1.0]
     figure, panels = slide(heights)
+    unit_s, unit = _time_unit(run.duration_s)
     for panel, kind in zip(panels, kinds, strict=False):
-        _panel(panel, found, kind)
-    _burn_in(panels, found.run.burn_in_s / _time_unit(found.run.duration_s)[0])
-    panels[0].set_title(plain(found.scenario.name.replace("_", " ")))
-    _explain(panels[0], found)
-    seconds, unit = _time_unit(found.run.duration_s)
+        _panel(panel, simulated, kind, unit_s)
+    if run.burn_in_s:
+        for panel in panels:
+            panel.axvspan(0, run.burn_in_s / unit_s, color=GREY, alpha=0.12, lw=0)
+        place: Any = {"ha": "center", "transform": panels[0].get_xaxis_transform()}
+        panels[0].text(run.burn_in_s / unit_s / 2, 0.03, "burn-in", color=GREY, **place)
+    panels[0].set_title(plain(simulated.scenario.name.replace("_", " ")))
+    _explain(panels[0], simulated)
     panels[-1].set_xlabel(f"time ({unit})")
     panels[-1].xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
-    panels[-1].set_xlim(0, 1.03 * found.run.duration_s / seconds)
+    # The averages stand beyond the end of the run, each beside its curve.
+    panels[-1].set_xlim(0, 1.03 * run.duration_s / unit_s)
     return figure
 
 
 def _time_unit(duration_s: float) -> tuple[float, str]:
     """The unit, in seconds and by name, in which a person would read an axis of that length."""
     units = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
-    return next((each for each in units if duration_s >= 4 * each[0]), (1.0, "s"))
+    return next((unit for unit in units if duration_s >= 4 * unit[0]), (1.0, "s"))
 
 
-def _explain(panel: Axes, found: Any) -> None:
+def _explain(panel: Axes, simulated: Any) -> None:
     """What the kinds of lines mean, at the end of a legend."""
-    several, entries = len(found.recordings), panel.get_legend_handles_labels()
+    several, entries = len(simulated.recordings), panel.get_legend_handles_labels()
     handles, labels = list[Any](entries[0]), entries[1]
     if several > 1:
         shown = "each replicate" if several <= SHOWN else f"{SHOWN} of {several} replicates"
-        handles += [
-            Line2D([], [], color=GREY, alpha=0.4, lw=0.7),
-            Line2D([], [], color=GREY, lw=1.6),
-        ]
+        handles.append(Line2D([], [], color=GREY, alpha=0.4, lw=0.7))
+        handles.append(Line2D([], [], color=GREY, lw=1.6))
         labels += [shown, f"mean of {several}"]
-    if any(it.se is not None for it in found.measured.values()):
+    if any(average.se is not None for average in simulated.measured.values()):
         handles.append(panel.errorbar([], [], [], color=GREY, fmt="o", ms=5, capsize=4))
         labels.append("average, 2 std. errors")
     _legend(panel, handles, labels)
 
 
 def _legend(panel: Axes, *entries: Any) -> None:
+    # Beside the panel: within it a legend would lie on some curve of some scenario.
     panel.legend(*entries, loc="upper left", bbox_to_anchor=(1.0, 1.04))
 
 
-def _burn_in(panels: Sequence[Axes], end: float) -> None:
-    """Shade what was not averaged, and say so."""
-    if not end:
-        return
-    for panel in panels:
-        panel.axvspan(0, end, color=GREY, alpha=0.12, lw=0)
-    panels[0].text(
-        end / 2, 0.03, "burn-in", color=GREY, ha="center",
-        transform=panels[0].get_xaxis_transform(),
-    )  # fmt: skip
-
-
-def _panel(panel: Axes, found: Any, kind: str) -> None:
+def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
     colours = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-    every = [at for at in found.measured if at[0] == kind]
-    here = every[:CURVES]  # more could not be told apart, and cost a tenth of a second each
-    (unit, _), runs, top = _time_unit(found.run.duration_s), found.recordings, 0.0
-    end = 1.012 * found.run.duration_s / unit
+    every = [at for at in simulated.measured if at.kind == kind]
+    drawn = every[:CURVES]  # more could not be told apart, and cost a tenth of a second each
+    runs, top, end = simulated.recordings, 0.0, 1.012 * simulated.run.duration_s / unit_s
     thin = slice(None, None, -(-len(runs[0].seconds) // POINTS))
-    for number, at in enumerate(here):
-        colour, it = colours[number % len(colours)], found.measured[at]
-        if len(runs) > 1:
-            for run in runs[:SHOWN]:
-                panel.plot(
-                    run.seconds[thin] / unit, run.columns[at][thin], color=colour, alpha=0.2, lw=0.7
-                )
+    time = runs[0].seconds[thin] / unit_s  # replicates are read at the same times
+    for number, at in enumerate(drawn):
+        colour, average = colours[number % len(colours)], simulated.measured[at]
+        for run in runs[:SHOWN] if len(runs) > 1 else ():
+            panel.plot(time, run.columns[at][thin], color=colour, alpha=0.2, lw=0.7)
         mean = sum(run.columns[at] for run in runs) / len(runs)
-        name = plain(f"{at[2]} at {at[1]}" if at[1] else at[2])
-        panel.plot(runs[0].seconds[thin] / unit, mean[thin], color=colour, lw=1.6, label=name)
-        if it.se is not None:
-            panel.errorbar(
-                [end], [it.mean], [2 * it.se], color=colour, fmt="o", ms=5, capsize=4, zorder=5,
-                clip_on=False,
-            )  # fmt: skip
-        top = max(top, *(run.columns[at].max() for run in runs), it.formula or 0.0, it.exact or 0.0)
-    _theory(panel, [found.measured[at] for at in here])
-    panel.set_ylabel(
-        {"occupancy": "occupied", "free": "free\nmolecules", "flux": "taken up (1/s)"}[kind]
-    )
+        name = plain(f"{at.ligand} at {at.target}" if at.target else at.ligand)
+        panel.plot(time, mean[thin], color=colour, lw=1.6, label=name)
+        if average.se is not None:
+            look: Any = {"fmt": "o", "ms": 5, "capsize": 4, "zorder": 5, "clip_on": False}
+            panel.errorbar([end], [average.mean], [2 * average.se], color=colour, **look)
+        tops = [run.columns[at].max() for run in runs]
+        top = max(top, *tops, average.formula or 0.0, average.exact or 0.0)
+    _theory(panel, [simulated.measured[at] for at in drawn])
+    names = {"occupancy": "occupied", "free": "free\nmolecules", "flux": "taken up (1/s)"}
+    panel.set_ylabel(names[kind])
     if kind == "occupancy":
         percent(panel)
     panel.set_ylim(0, 1.05 * top or 1.0)
-    if len(here) < len(every):
-        panel.plot([], [], " ", label=f"{len(here)} of {len(every)} shown")
+    if len(drawn) < len(every):
+        panel.plot([], [], " ", label=f"{len(drawn)} of {len(every)} shown")
     _legend(panel)
 
 
@@ -331,22 +322,21 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _theory(panel: Axes, measured: Sequence[Any]) -> None:
+def _theory(panel: Axes, averages: Sequence[Any]) -> None:
     """Lines at the exact means, and at what the textbook's formula says where that differs."""
-    exact = [it.exact for it in measured if it.exact is not None]
-    formula = [it.formula for it in measured if _differs(it)]
+    exact = [average.exact for average in averages if average.exact is not None]
+    # A line within a hundredth of the exact one could not be told from it.
+    formula = [
+        average.formula
+        for average in averages
+        if average.formula is not None
+        and (average.exact is None
+             or abs(average.formula - average.exact) > 0.01 * abs(average.exact))
+    ]  # fmt: skip
     for values, style, label in ((exact, "--", "exact mean"), (formula, ":", "textbook formula")):
-        for number, value in enumerate(values):
-            panel.axhline(
-                value, color=BLACK, ls=style, lw=1.3, label=label if number == 0 else None
-            )
-
-
-def _differs(it: Any) -> bool:
-    """Whether the formula says something that a line in the figure would show."""
-    if it.formula is None or it.exact is None:
-        return it.formula is not None
-    return bool(abs(it.formula - it.exact) > 0.01 * abs(it.exact))
+        for number, value in enumerate(values):  # one entry of the legend for all of a kind
+            name = label if number == 0 else None
+            panel.axhline(value, color=BLACK, ls=style, lw=1.3, label=name)
 
 
 @styled

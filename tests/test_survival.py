@@ -46,7 +46,7 @@ def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Checkpoints after every record, and Ctrl-C when so many records are there (None: never)."""
     monkeypatch.setattr(simulate, "CHECKPOINT_S", -1.0)
     monkeypatch.setattr(simulate, "CHECKPOINT_SHARE", math.inf)
-    real = simulate._keep
+    real = simulate._save
 
     def plan(cut: int | None) -> None:
         def keep(path: Path, simulation: Simulation, recorded: Recorded) -> None:
@@ -54,7 +54,7 @@ def cut_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
             if cut is not None and len(recorded.table) == cut:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(simulate, "_keep", keep)
+        monkeypatch.setattr(simulate, "_save", keep)
 
     return plan
 

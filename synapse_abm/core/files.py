@@ -138,13 +138,13 @@ def check_file(path: str | os.PathLike[str]) -> None:
 
 def _make_folders(folder: Path) -> list[Path]:
     """Make ``folder`` and its parents; the ones that were missing, outermost first."""
-    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     made: list[Path] = []
     try:
-        for each in reversed(missing):
-            each.mkdir()
-            made.append(each)
-            _sync_folder(each.parent)
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+            _sync_folder(path.parent)
         if not folder.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     except BaseException as error:  # Ctrl-C too
@@ -156,9 +156,9 @@ def _make_folders(folder: Path) -> list[Path]:
 
 
 def _remove_empty(made: Sequence[Path]) -> None:
-    for each in reversed(made):
+    for folder in reversed(made):
         with suppress(OSError):
-            each.rmdir()
+            folder.rmdir()
 
 
 def _probe(folder: Path) -> None:

@@ -122,9 +122,9 @@ def opened[H: Header](
         raise CheckpointError(path, what)
     try:
         parsed = json.loads(body[begin : begin + length], parse_constant=_not_finite)
-        found = parsed.get("version") if isinstance(parsed, dict) else None
-        if isinstance(found, str) and found != __version__:
-            what = f"it was written by version {found[:40]!r}, this is {__version__}"
+        written_by = parsed.get("version") if isinstance(parsed, dict) else None
+        if isinstance(written_by, str) and written_by != __version__:
+            what = f"it was written by version {written_by[:40]!r}, this is {__version__}"
             raise CheckpointError(path, what, "install the version that wrote it")
         header = schema.model_validate(parsed)
         return header, dict(_unpacked(header.arrays, memoryview(body)[begin + length :]))

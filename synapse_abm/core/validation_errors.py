@@ -134,9 +134,9 @@ def field_faults(
     error: ValidationError, model: type[BaseModel], origin: Origin | None = None
 ) -> list[InputError]:
     """What pydantic found wrong with a ``model``, in words of ours (``core.errors``)."""
-    found, origin = error.errors(include_url=False), origin or Origin()
-    told = (each for each in found if origin.noted is None or each["input"] is not origin.noted)
-    return [fault for each in told for fault in _field_fault(each, model, origin)]
+    faults, origin = error.errors(include_url=False), origin or Origin()
+    told = (fault for fault in faults if origin.noted is None or fault["input"] is not origin.noted)
+    return [said for fault in told for said in _field_fault(fault, model, origin)]
 
 
 def valid[Model: BaseModel](
@@ -189,13 +189,13 @@ def _one_fault(error: Mapping[str, Any], model: type[BaseModel], origin: Origin)
 
 def dotted(location: typing.Iterable[str | int]) -> str:
     """``("ligand", "foo", "affinity", 0, "nM")`` as ``ligand.foo.affinity[0].nM``."""
-    parts = [f"[{each}]" if isinstance(each, int) else f".{each}" for each in location]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
     return "".join(parts).removeprefix(".")
 
 
 def _bare_number(value: object) -> str:
-    found = re.match(r"\s*([0-9.]+([eE][+-]?[0-9]+)?)", value) if isinstance(value, str) else None
-    return f"write {found[1]}, without quotes and unit" if found else ""
+    match = re.match(r"\s*([0-9.]+([eE][+-]?[0-9]+)?)", value) if isinstance(value, str) else None
+    return f"write {match[1]}, without quotes and unit" if match else ""
 
 
 def _inner(annotation: Any) -> Any:
@@ -234,10 +234,10 @@ def description(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
     field = owner.model_fields.get(str(location[-1])) if owner and location else None
     if field is not None:
         within = (a for x in typing.get_args(field.annotation) for a in typing.get_args(x))
-        for each in (field, *within):
-            if getattr(each, "description", None):
-                unit = unit_of(str(location[-1])) if "number >" in each.description else None
-                return f"{each.description}, in {unit}" if unit else str(each.description)
+        for described in (field, *within):
+            if getattr(described, "description", None):
+                unit = unit_of(str(location[-1])) if "number >" in described.description else None
+                return f"{described.description}, in {unit}" if unit else str(described.description)
     return _of_type(_at(model, location))
 
 

@@ -97,7 +97,7 @@ def checked(
         bad = (name for name in _tables(tables.get(kind)) if not good_name(name))
         faults += (InputError(f"a name of [{kind}.NAME]", name, GOOD_NAME) for name in bad)
     kinds = {name: target.kind for name, target in targets.items()}
-    kinds |= {name: each.get("kind") for name, each in _tables(tables.get("target")).items()}
+    kinds |= {name: record.get("kind") for name, record in _tables(tables.get("target")).items()}
     receptors = {name for name, kind in kinds.items() if kind == "receptor"}
     for name, entry in _tables(tables.get("ligand")).items():
         faults += _ligand_faults(name, entry, known, receptors, ligands.get(name))
@@ -148,13 +148,18 @@ def _ligand_faults(
 def _doubled(path: str, affinities: Mapping[int, Affinity]) -> Iterator[InputError]:
     """Two affinities with the same key, two defaults."""
     keys, defaults = dict[tuple[str, str], int](), dict[str, int]()
-    for place, each in affinities.items():
-        here, first = f"{path}.affinity[{place}]", keys.setdefault((each.target, each.key), place)
+    for place, affinity in affinities.items():
+        here, first = (
+            f"{path}.affinity[{place}]",
+            keys.setdefault((affinity.target, affinity.key), place),
+        )
         if first != place:
-            allowed = f"a source and variant not yet used at {each.target}, as affinity[{first}] is"
-            yield InputError(f"{here}.source", each.key, allowed, "give a variant")
-        if each.default and (first := defaults.setdefault(each.target, place)) != place:
-            allowed = f"false, because affinity[{first}] is the default at {each.target}"
+            allowed = (
+                f"a source and variant not yet used at {affinity.target}, as affinity[{first}] is"
+            )
+            yield InputError(f"{here}.source", affinity.key, allowed, "give a variant")
+        if affinity.default and (first := defaults.setdefault(affinity.target, place)) != place:
+            allowed = f"false, because affinity[{first}] is the default at {affinity.target}"
             yield InputError(f"{here}.default", True, allowed)
 
 
@@ -162,16 +167,18 @@ def _no_default(
     path: str, affinities: Mapping[int, Affinity], old: LigandEntry | None
 ) -> Iterator[InputError]:
     """Several affinities at a target, and none of them the default."""
-    settled = {each.target for each in old.affinity} if old else set()
-    settled |= {each.target for each in affinities.values() if each.default}
+    settled = {affinity.target for affinity in old.affinity} if old else set()
+    settled |= {affinity.target for affinity in affinities.values() if affinity.default}
     places = dict[str, list[int]]()
-    for place, each in affinities.items():
-        if each.target not in settled:
-            places.setdefault(each.target, []).append(place)
-    for target, found in places.items():
-        if len(found) > 1:
-            allowed = f"true for one of the {len(found)} affinities at {target}"
-            yield InputError(f"{path}.affinity[{found[0]}].default", MISSING, allowed, "mark one")
+    for place, affinity in affinities.items():
+        if affinity.target not in settled:
+            places.setdefault(affinity.target, []).append(place)
+    for target, unmarked in places.items():
+        if len(unmarked) > 1:
+            allowed = f"true for one of the {len(unmarked)} affinities at {target}"
+            yield InputError(
+                f"{path}.affinity[{unmarked[0]}].default", MISSING, allowed, "mark one"
+            )
 
 
 def _missing_rates(path: str, raw: Any) -> Iterator[InputError]:
@@ -203,4 +210,4 @@ def _tables(value: object) -> dict[str, Any]:
     """The tables within a table; whatever else it holds is told by :func:`field_faults`."""
     if not isinstance(value, dict):
         return {}
-    return {name: each for name, each in value.items() if isinstance(each, dict)}
+    return {name: table for name, table in value.items() if isinstance(table, dict)}

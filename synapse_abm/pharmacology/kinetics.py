@@ -24,7 +24,7 @@ class Kinetics(Frozen):
     @model_validator(mode="after")
     def _two_of_three(self) -> Self:
         constants = (self.kd_nM, self.kon_per_nM_s, self.koff_per_s)
-        if sum(each is not None for each in constants) < 2:
+        if sum(constant is not None for constant in constants) < 2:
             raise ValueError("give exactly two of kd_nM, kon_per_nM_s and koff_per_s")
         if self.contradiction():
             raise ValueError(self.contradiction())

@@ -84,7 +84,7 @@ class Library(Frozen):
         if base not in self.ligands:
             raise UnknownName("ligand", base, self.ligands)
         entry = self.ligands[base]
-        keys = dict.fromkeys(each.key for each in entry.affinity)
+        keys = dict.fromkeys(affinity.key for affinity in entry.affinity)
         if at and chosen not in keys:
             raise UnknownName(f"source of {base}", chosen, keys)
         return LigandRecord(
@@ -120,26 +120,28 @@ class Library(Frozen):
 def _with_defaults(affinities: Iterable[Affinity]) -> tuple[Affinity, ...]:
     """The affinities, the only one at a target being its default without saying so."""
     every = tuple(affinities)
-    targets = [each.target for each in every]
+    targets = [affinity.target for affinity in every]
     return tuple(
-        each if targets.count(each.target) > 1 else each.model_copy(update={"default": True})
-        for each in every
+        affinity
+        if targets.count(affinity.target) > 1
+        else affinity.model_copy(update={"default": True})
+        for affinity in every
     )
 
 
 def _merged(old: LigandEntry, new: LigandEntry) -> LigandEntry:
     """``old`` with what ``new`` says: new affinities beside the old, a new default instead."""
-    replaced = {(each.target, each.key) for each in new.affinity}
-    defaults = {each.target for each in new.affinity if each.default}
+    replaced = {(affinity.target, affinity.key) for affinity in new.affinity}
+    defaults = {affinity.target for affinity in new.affinity if affinity.default}
     every = list[Affinity]()
-    for each in _with_defaults(old.affinity):
-        if (each.target, each.key) not in replaced:
-            demoted = each.target in defaults
-            every.append(each.model_copy(update={"default": False}) if demoted else each)
-    for each in new.affinity:
-        settled = any(other.default and other.target == each.target for other in every)
-        inherits = not settled and each.target not in defaults
-        every.append(each.model_copy(update={"default": True}) if inherits else each)
+    for affinity in _with_defaults(old.affinity):
+        if (affinity.target, affinity.key) not in replaced:
+            demoted = affinity.target in defaults
+            every.append(affinity.model_copy(update={"default": False}) if demoted else affinity)
+    for affinity in new.affinity:
+        settled = any(other.default and other.target == affinity.target for other in every)
+        inherits = not settled and affinity.target not in defaults
+        every.append(affinity.model_copy(update={"default": True}) if inherits else affinity)
     return LigandEntry(
         kind=new.kind or old.kind,
         note=new.note or old.note,
@@ -250,8 +252,8 @@ def library_text(library: Library) -> str:
     rows, others = list[list[str]](), list[list[str]]()
     for record in records:
         shown = [record.affinity(t) for t in COLUMNS if t in record.bound_targets]
-        at = {each.target: each for each in shown}
-        sources = ", ".join(dict.fromkeys(each.source for each in shown))
+        at = {affinity.target: affinity for affinity in shown}
+        sources = ", ".join(dict.fromkeys(affinity.source for affinity in shown))
         cells = [_cell(at[target]) if target in at else "-" for target in COLUMNS]
         rows.append([record.name, record.kind, *cells, sources])
         others += _alternatives(record)
@@ -276,13 +278,13 @@ def _cell(affinity: Affinity) -> str:
 def _alternatives(record: LigandRecord) -> list[list[str]]:
     """A row for each source that is not the default of any target it speaks of."""
     spare = [
-        each
-        for each in record.all_affinities
-        if each.target in COLUMNS and each is not record.affinities(each.target)[0]
+        affinity
+        for affinity in record.all_affinities
+        if affinity.target in COLUMNS and affinity is not record.affinities(affinity.target)[0]
     ]
     rows = []
-    for key in dict.fromkeys(each.key for each in spare):
-        at = {each.target: each for each in spare if each.key == key}
+    for key in dict.fromkeys(affinity.key for affinity in spare):
+        at = {affinity.target: affinity for affinity in spare if affinity.key == key}
         rows.append([f"{record.name}@{key}", *_cells(at)])
     return rows
 

@@ -64,7 +64,7 @@ class LigandRecord(Frozen):
     @property
     def bound_targets(self) -> tuple[str, ...]:
         """The targets for which an affinity is known."""
-        return tuple(dict.fromkeys(each.target for each in self.all_affinities))
+        return tuple(dict.fromkeys(affinity.target for affinity in self.all_affinities))
 
     def affinities(self, target: str) -> tuple[Affinity, ...]:
         """What all sources say of ``target``, the default first.
@@ -74,10 +74,10 @@ class LigandRecord(Frozen):
         UnknownName
             If nothing is known.
         """
-        found = [each for each in self.all_affinities if each.target == target]
-        if not found:
+        known = [affinity for affinity in self.all_affinities if affinity.target == target]
+        if not known:
             raise UnknownName(f"target of {self.name}", target, self.bound_targets)
-        return tuple(sorted(found, key=lambda each: not each.default))
+        return tuple(sorted(known, key=lambda affinity: not affinity.default))
 
     def affinity(self, target: str) -> Affinity:
         """The chosen affinity at ``target``, or the default one.
@@ -87,8 +87,8 @@ class LigandRecord(Frozen):
         UnknownName
             If nothing is known.
         """
-        found = self.affinities(target)
-        return next((each for each in found if each.key == self.chosen), found[0])
+        known = self.affinities(target)
+        return next((affinity for affinity in known if affinity.key == self.chosen), known[0])
 
     def rates(self, target: str) -> BindingRates:
         """Rate constants at ``target``, each with status and source: k_on in 1/(nM s), the others
@@ -146,7 +146,7 @@ class LigandRecord(Frozen):
             rates = affinity.rates(self.usual_kon)
             keys += [affinity.source, rates.kon.source, rates.koff.source]
             keys += [rates.kcat.source] if rates.kcat else []
-        keys += [each.source for each in (*self.efficacies.values(), self.diffusion)]
+        keys += [value.source for value in (*self.efficacies.values(), self.diffusion)]
         return with_originals(keys, self.citations)
 
     def __str__(self) -> str:
@@ -157,7 +157,7 @@ class LigandRecord(Frozen):
 
     @model_validator(mode="after")
     def _choice_is_known(self) -> Self:
-        keys = {each.key for each in self.all_affinities}
+        keys = {affinity.key for affinity in self.all_affinities}
         if self.chosen is not None and self.chosen not in keys:
             raise ValueError(f"{self.name} has no affinity from {self.chosen!r}")
         return self
@@ -165,13 +165,13 @@ class LigandRecord(Frozen):
 
 def with_originals(keys: Iterable[str], citations: Mapping[str, Source]) -> tuple[str, ...]:
     """``keys`` without repetition, each followed by the source it was read in."""
-    found = dict[str, None]()
+    ordered = dict[str, None]()
     for key in keys:
         link: str | None = key
-        while link is not None and link not in found:
-            found[link] = None
+        while link is not None and link not in ordered:
+            ordered[link] = None
             link = citations[link].via
-    return tuple(found)
+    return tuple(ordered)
 
 
 # --- the table for people ----------------------------------------------------------------------
@@ -192,11 +192,11 @@ def record_text(record: LigandRecord) -> str:
 
     for target in record.bound_targets:
         known, chosen = record.affinities(target), record.affinity(target)
-        for each in known:
-            name = f"{'*' if each is chosen else ' '} {each.quantity} at {target}"
-            name += ", default" if each.default and len(known) > 1 else ""
-            rows.append([name, number(each.nM), "nM", each.status, each.key])
-            remark(_conditions(each), f"{target}, {each.key}")
+        for affinity in known:
+            name = f"{'*' if affinity is chosen else ' '} {affinity.quantity} at {target}"
+            name += ", default" if affinity.default and len(known) > 1 else ""
+            rows.append([name, number(affinity.nM), "nM", affinity.status, affinity.key])
+            remark(_conditions(affinity), f"{target}, {affinity.key}")
         rates = record.rates(target)
         for name, value in (("k_on", rates.kon), ("k_off", rates.koff), ("k_cat", rates.kcat)):
             if value is not None:
@@ -209,7 +209,9 @@ def record_text(record: LigandRecord) -> str:
     remark(record.diffusion.note, "diffusion coefficient")
     remark(record.note, record.name)
     used = [record.affinity(target) for target in record.bound_targets]
-    others = dict.fromkeys(each.key for each in record.all_affinities if each not in used)
+    others = dict.fromkeys(
+        affinity.key for affinity in record.all_affinities if affinity not in used
+    )
     legend = "; ".join(["* in use", *(f"or {record.name}@{key}" for key in others)])
     keys = record.source_keys(everything=True)
     mentioned = [key for key in record.citations if any(key in note for note in notes)]
@@ -240,7 +242,7 @@ def _is_formula(value: Value) -> bool:
 
 
 def _conditions(affinity: Affinity) -> str:
-    how = "; ".join(each for each in (affinity.assay, affinity.species) if each != "not stated")
+    how = "; ".join(text for text in (affinity.assay, affinity.species) if text != "not stated")
     return ". ".join(filter(None, [how, affinity.note]))
 
 

@@ -18,7 +18,7 @@ FASTEST_KON = 10.0
 
 def _within(low: float, high: float, unit: str) -> Any:
     """A field for a number (no text, no truth value, not NaN) from ``low`` to ``high``."""
-    least, most = (f"{each:g}".replace("e-0", "e-").replace("e+0", "e") for each in (low, high))
+    least, most = (f"{limit:g}".replace("e-0", "e-").replace("e+0", "e") for limit in (low, high))
     allowed = f"a number from {least} to {most}{unit and f', in {unit}'}"
     return Field(strict=True, ge=low, le=high, allow_inf_nan=False, description=allowed)
 

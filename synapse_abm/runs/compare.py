@@ -81,14 +81,14 @@ def departure_of_table(table: Table, recorded: bytes) -> Departure | str:
     if list(map(len, before)) != list(map(len, after)):
         return f"{len(before) - 1} rows were recorded, now there are {len(after) - 1}, or others"
     units = [table.unit(name) for name in after[0]]
-    found = [
+    differing = [
         _departure(f"row {number}, column {name}", was, now, unit)
         for number, (old, new) in enumerate(zip(before, after, strict=True))
         if old != new
         for name, was, now, unit in zip(after[0], old, new, units, strict=True)
         if was != now
     ]
-    return max(found, key=lambda one: one.units, default="written in another form")
+    return max(differing, key=lambda one: one.units, default="written in another form")
 
 
 def departures(was: Any, now: Any, place: str, digits: int = DIGITS) -> Iterator[Departure]:

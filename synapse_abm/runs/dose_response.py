@@ -46,24 +46,24 @@ def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
 
 
 def series[R](
-    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], progress: Progress
+    function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], progress: Progress
 ) -> list[R]:
     """``function(*piece)`` for each piece, side by side; its last arguments are seed and
     replicate.
     """
-    names = [f"replicate {piece[-1]}, seed {piece[-2]}" for piece in pieces]
+    names = [f"replicate {task[-1]}, seed {task[-2]}" for task in tasks]
     return sweep.map_tasks(
-        function, pieces, names=names, progress=progress, label="runs", prepare=load_kernels
+        function, tasks, names=names, progress=progress, label="runs", prepare=load_kernels
     )
 
 
 def replicated[R](
-    function: Callable[..., R], pieces: Sequence[tuple[Any, ...]], replicates: int,
+    function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], replicates: int,
     progress: Progress,
 ) -> list[list[R]]:  # fmt: skip
     """The same, in groups of so many replicates."""
-    found = series(function, pieces, progress)
-    return [found[at : at + replicates] for at in range(0, len(found), replicates)]
+    results = series(function, tasks, progress)
+    return [results[at : at + replicates] for at in range(0, len(results), replicates)]
 
 
 def settled(
@@ -136,9 +136,9 @@ def binomial_check(
     """
     from scipy.special import bdtr, bdtrc
 
-    it = snapshot(bound, sites, p)
+    estimate = snapshot(bound, sites, p)
     below = float(bdtr(bound, sites, p))
     above = float(bdtrc(bound - 1, sites, p)) if bound > 0 else 1.0
     passed = min(below, above) > false_alarm / 2
-    z = z_score(it.value, it.se, p)
-    return Check(name, "exact", it.value, it.se, p, z, source, passed, solved)
+    z = z_score(estimate.value, estimate.se, p)
+    return Check(name, "exact", estimate.value, estimate.se, p, z, source, passed, solved)

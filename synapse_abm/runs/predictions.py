@@ -119,14 +119,14 @@ def table(outcomes: Sequence[Outcome], name: str = "predictions") -> Table:
     return Table(
         name,
         {
-            "prediction": [one.name for one in stated],
+            "prediction": [prediction.name for prediction in stated],
             "status": [outcome.status for outcome in outcomes],
             "model": [estimate.value if estimate else None for estimate in estimates],
             "se": [estimate.se if estimate else None for estimate in estimates],
-            "low": [one.low for one in stated],
-            "high": [one.high for one in stated],
-            "stated": [one.stated for one in stated],
-            "source": [one.source for one in stated],
+            "low": [prediction.low for prediction in stated],
+            "high": [prediction.high for prediction in stated],
+            "stated": [prediction.stated for prediction in stated],
+            "source": [prediction.source for prediction in stated],
         },
         solved=("model", "se"),
     )

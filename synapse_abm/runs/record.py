@@ -89,8 +89,8 @@ def read_record(path: Path) -> Record:
     try:
         record = Record.model_validate(fields)
     except ValidationError as error:
-        wrong = dict.fromkeys(str(one["loc"][0]) if one["loc"] else "all"
-                              for one in error.errors())  # fmt: skip
+        wrong = dict.fromkeys(str(fault["loc"][0]) if fault["loc"] else "all"
+                              for fault in error.errors())  # fmt: skip
         first = ", ".join([*wrong][:5])
         raise refused(f" of this version; this lacks, or has in another form: {first}") from None
     made = signed(fields)

@@ -209,10 +209,10 @@ def _again(
     if record.experiment.startswith("simulate "):
         raise_faults(list(_not_wanted({"--script": script, "--drugs": drugs})))
         engine = _options(_SimulateOptions, record.options).engine
-        found = simulate.simulate(
+        simulated = simulate.simulate(
             _scenario(record.scenario), seed=seed, engine=engine, progress=progress
         )
-        return simulate.result_of(found, own_files=False), source_sha256()
+        return simulate.result_of(simulated, own_files=False), source_sha256()
     experiment = _experiment(record, script)
     module, options = experiment.load(), dict(record.options)
     quick = options.pop("quick", None)
@@ -260,29 +260,29 @@ def _check_drugs(record: Record, named: list[str], drugs: Path | None) -> None:
 
 def _check_hash(option: str, path: Path, recorded: str) -> None:
     try:
-        found = sha256(path.read_bytes())
+        hash_now = sha256(path.read_bytes())
     except OSError as error:
         allowed = f"a file that can be read ({error.strerror})"
         raise InputError(option, str(path), allowed, "check the path") from None
-    if found != recorded:
+    if hash_now != recorded:
         allowed = f"the file of the record (SHA-256 {recorded[:16]}...); this is another"
         raise InputError(option, str(path), allowed, "find that one, or run this one anew")
 
 
-def _options[T](declared: type[T], given: Mapping[str, Any]) -> T:
+def _options[T](declared: type[T], recorded: Mapping[str, Any]) -> T:
     """Options as they are declared: their names, and their types as JSON has them."""
     names = {option.name for option in dataclasses.fields(cast("Any", declared))}
-    if set(given) != names:
-        differ = ", ".join(sorted(set(given) ^ names))
+    if set(recorded) != names:
+        differ = ", ".join(sorted(set(recorded) ^ names))
         allowed = f"options of this version of the program; others are: {differ}"
-        raise InputError("record.options", sorted(given), allowed, "run the command in it again")
+        raise InputError("record.options", sorted(recorded), allowed, "run the command in it again")
     try:
-        return TypeAdapter(declared).validate_json(json.dumps(given), strict=True)
+        return TypeAdapter(declared).validate_json(json.dumps(recorded), strict=True)
     except ValidationError as error:
         raise_faults([
-            InputError(".".join(["record.options", *map(str, one["loc"])]), one["input"],
-                       one["msg"].removeprefix("Input should be "))
-            for one in error.errors()
+            InputError(".".join(["record.options", *map(str, fault["loc"])]), fault["input"],
+                       fault["msg"].removeprefix("Input should be "))
+            for fault in error.errors()
         ])  # fmt: skip
         raise
 
@@ -329,12 +329,12 @@ def _of_checks(record: Record, result: Result) -> Iterator[tuple[str, str]]:
         yield "checks", f"{len(record.checks)} were recorded, now there are {len(now)}"
     for was, (check, is_now) in zip(record.checks, now, strict=False):
         digits = SOLVED_DIGITS if check.solved else DIGITS
-        for one in departures(was.model_dump(), is_now, f"check {check.name!r}", digits):
-            if not one.agrees:
-                yield one.place, str(one)
-    for one in departures(record.outcome, plain_json(result.outcome, DIGITS), "outcome"):
-        if not one.agrees:
-            yield one.place, str(one)
+        for departure in departures(was.model_dump(), is_now, f"check {check.name!r}", digits):
+            if not departure.agrees:
+                yield departure.place, str(departure)
+    for departure in departures(record.outcome, plain_json(result.outcome, DIGITS), "outcome"):
+        if not departure.agrees:
+            yield departure.place, str(departure)
 
 
 def _elsewhere(record: Record) -> Iterator[str]:
@@ -355,9 +355,9 @@ def _changed(record: Record, result: Result, source: str) -> Iterator[str]:
     if papers:
         yield f"papers in one of record and run only: {'; '.join(papers)}"
     told = plain_json(result.scenario)
-    for one in departures(record.scenario, told, "scenario", SOLVED_DIGITS):
-        if not one.agrees:
-            yield str(one)
+    for departure in departures(record.scenario, told, "scenario", SOLVED_DIGITS):
+        if not departure.agrees:
+            yield str(departure)
     yield from _command_differs(record)
 
 

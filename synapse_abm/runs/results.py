@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from synapse_abm.statistics import Estimate
+
 type Cell = float | int | bool | str | None
 
 #: What a check compares with: a law of the model itself; a direction or size stated beforehand; a
@@ -40,7 +42,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 _VERSIONED = ("mesa", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib")
-_INT64_MAX = 2**63 - 1
+_INT64_MAX = 2**63 - 1  # a seed may be larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,23 @@ class Check:
         """The check that ``value`` departs from ``expected`` by at most ``z_limit`` errors."""
         z = z_score(value, se, expected)
         return cls(name, kind, value, se, expected, z, source, abs(z) <= z_limit, solved)
+
+    @classmethod
+    def by_student(
+        cls, name: str, estimate: Estimate, expected: float, *, source: str, false_alarm: float,
+        tests: int = 1, kind: Kind = "exact", solved: bool = False,
+    ) -> Self:  # fmt: skip
+        """The same of an estimate, whose limit is Student's t at its degrees of freedom.
+
+        Of ``tests`` such checks together, one fails by chance with probability ``false_alarm``.
+        """
+        from synapse_abm.statistics import student_quantile  # brings SciPy with it
+
+        limit = student_quantile(false_alarm, estimate.dof, tests=tests)
+        return cls.against(
+            name, kind, estimate.value, estimate.se, expected,
+            source=source, z_limit=limit, solved=solved,
+        )  # fmt: skip
 
     def record(self) -> Any:
         """The check as ``run.json`` has it, its numbers rounded."""
@@ -142,6 +161,7 @@ class Table:
 
     def csv(self) -> bytes:
         r"""The table as CSV (UTF-8, ``\n``); a missing cell is empty, NaN is ``nan``."""
+        # By hand: pandas takes half a second to import, and spells floats its own way.
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.columns)
@@ -155,6 +175,7 @@ class Table:
         import pyarrow.parquet as pq
 
         arrays = {name: _arrow(cells) for name, cells in self._rounded().items()}
+        # Without a date or a program's name in it: equal data give equal bytes.
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(arrays), sink, compression="zstd")
         return bytes(sink.getvalue().to_pybytes())
@@ -168,11 +189,6 @@ class Table:
         import pandas as pd
 
         return pd.DataFrame(self._cells())
-
-    @classmethod
-    def from_pandas(cls, name: str, frame: pd.DataFrame) -> Self:
-        """A table of the columns of ``frame``; its index is dropped."""
-        return cls(name, {str(column): frame[column].tolist() for column in frame.columns})
 
     def unit(self, column: str) -> Callable[[float, float], float]:
         """What one unit of the last digit written of two numbers of a column is."""
@@ -229,9 +245,9 @@ def _plain(table: str, name: str, column: Any) -> list[Cell]:
     if types == {int, float}:
         return [None if cell is None else float(cell) for cell in cells]
     if len(types) > 1 or not types <= {int, float, bool, str}:
-        found = ", ".join(sorted(kind.__name__ for kind in types))
+        kinds = ", ".join(sorted(kind.__name__ for kind in types))
         raise TypeError(
-            f"column {name!r} of table {table!r} holds {found}; one plain type is wanted"
+            f"column {name!r} of table {table!r} holds {kinds}; one plain type is wanted"
         )
     return cells
 
@@ -309,7 +325,7 @@ class Result:
     data: Any = None
 
     def __getitem__(self, table: str) -> Table:
-        return next(each for each in self.tables if each.name == table)
+        return next(candidate for candidate in self.tables if candidate.name == table)
 
     @property
     def passed(self) -> bool:
@@ -391,7 +407,6 @@ def machine() -> dict[str, str]:
     """
     import llvmlite.binding as llvm
     import numpy as np
-    import scipy.linalg  # noqa: F401  (brings its own BLAS, which is to be listed)
     from numba.core.config import CPU_FEATURES, CPU_NAME  # type: ignore[attr-defined]
     from threadpoolctl import threadpool_info
 
@@ -400,10 +415,11 @@ def machine() -> dict[str, str]:
     features = sorted(name[1:] for name in chosen.split(",") if name.startswith(wide))
     build: Any = np.show_config(mode="dicts")
     loops = build["SIMD Extensions"]  # without "found" where there is nothing beyond the baseline
+    # Those that are loaded: NumPy's, and SciPy's own, which Numba loads with the first kernel.
     blas = [
-        f"{one['internal_api']} {one['version']} {one.get('architecture')}, "
-        f"{one['num_threads']} threads"
-        for one in threadpool_info() if one["user_api"] == "blas"
+        f"{library['internal_api']} {library['version']} {library.get('architecture')}, "
+        f"{library['num_threads']} threads"
+        for library in threadpool_info() if library["user_api"] == "blas"
     ]  # fmt: skip
     return {
         "processor": CPU_NAME or llvm.get_host_cpu_name(),
@@ -415,11 +431,11 @@ def machine() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of what a result can depend on, and the machine's kind."""
-    found = {"python": platform.python_version(), "platform": _platform()}
+    installed = {"python": platform.python_version(), "platform": _platform()}
     for name in _VERSIONED:
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            installed[name] = metadata.version(name)
+    return installed
 
 
 def _platform() -> str:

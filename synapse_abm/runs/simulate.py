@@ -7,13 +7,14 @@ numbers and the same hash of the trajectory.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,6 @@ from synapse_abm.statistics import (
     TooShort,
     batch_means,
     from_replicates,
-    student_quantile,
 )
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
@@ -52,7 +52,6 @@ from synapse_abm.synapse.scenario.summary import warnings
 
 type Array = NDArray[np.float64]
 type Engine = Literal["compiled", "agents"]
-type Quantity = tuple[str, str, str]  # (occupancy, flux or free; target or ""; ligand)
 
 #: Replicates from which on the error bar is their scatter; below, batches of each are used.
 ENOUGH_REPLICATES = 8
@@ -64,6 +63,35 @@ CHECKPOINT_S = 5.0
 RECORD_BYTES = 2**24
 #: ... and spends at most this share of its time on it.
 CHECKPOINT_SHARE = 0.05
+
+
+class Quantity(NamedTuple):
+    """Something that is recorded: kind (occupancy, flux or free), target or "", ligand."""
+
+    kind: str
+    target: str
+    ligand: str
+
+    @property
+    def label(self) -> str:
+        """In words, with its unit."""
+        if self.kind == "free":
+            return f"free {self.ligand} (molecules)"
+        unit = " (1/s)" if self.kind == "flux" else ""
+        return f"{self.target} {self.kind} by {self.ligand}{unit}"
+
+    @property
+    def column(self) -> str:
+        """Name of its column."""
+        unit = "_per_s" if self.kind == "flux" else ""
+        return "_".join(filter(None, (self.kind, self.target, self.ligand))) + unit
+
+    def of(self, theory: expected.Values) -> float | None:
+        """What theory says of it, None if nothing."""
+        if self.kind == "free":
+            return theory.free.get(self.ligand)
+        table = theory.occupancy if self.kind == "occupancy" else theory.flux
+        return table.get((self.target, self.ligand))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +154,16 @@ class Simulated:
 
     def record(self) -> dict[str, Any]:
         """The contents of ``--json FILE``."""
-        found: dict[str, Any] = {
+        contents: dict[str, Any] = {
             "seed": self.seed, "engine": self.engine, "dt_s": self.scenario.dt_s,
             "occupancy": {}, "free": {}, "flux": {},
             "trajectory_sha256": self.trajectory_sha256,
             "notes": self.notes(),
         }  # fmt: skip
-        for (kind, target, ligand), each in self.measured.items():
-            table = found[kind].setdefault(target, {}) if target else found[kind]
-            table[ligand] = each.record()
-        return found
+        for (kind, target, ligand), measured in self.measured.items():
+            table = contents[kind].setdefault(target, {}) if target else contents[kind]
+            table[ligand] = measured.record()
+        return contents
 
     def notes(self) -> list[str]:
         """What to beware of: step, regime, error bars."""
@@ -144,7 +172,7 @@ class Simulated:
     def notes_of_averages(self) -> list[str]:
         """Error bars that cannot be trusted; averages that are not where the exact law is."""
         short = [f"failed and left out: {each}" for each in self.failures]
-        short += [f"{label(at)}: {x.short}" for at, x in self.measured.items() if x.short]
+        short += [f"{at.label}: {x.short}" for at, x in self.measured.items() if x.short]
         if all(check.passed for check in self.checks()):
             return short
         return [
@@ -154,27 +182,24 @@ class Simulated:
 
     def checks(self) -> list[Check]:
         """Every average that has both an exact value and an error bar."""
-        good = {
-            at: x
+        good = [
+            (at, x.estimate, x.exact)
             for at, x in self.measured.items()
             if x.exact is not None and x.estimate and x.estimate.se > 0 and not x.short
-        }
-        found = []
-        for at, x in good.items():
-            assert x.exact is not None and x.estimate is not None
-            limit = student_quantile(FALSE_ALARM, x.estimate.dof, tests=len(good))
-            check = Check.against(
-                label(at), "exact", x.estimate.value, x.estimate.se, x.exact,
-                source="stationary law (see synapse_abm.synapse.scenario.expected)", z_limit=limit,
-            )  # fmt: skip
-            found.append(check)
-        return found
+        ]
+        law = "stationary law (see synapse_abm.synapse.scenario.expected)"
+        return [
+            Check.by_student(
+                at.label, estimate, exact, source=law, false_alarm=FALSE_ALARM, tests=len(good)
+            )
+            for at, estimate, exact in good
+        ]
 
     def text(self) -> str:
         """The table for people."""
         header = ["after the burn-in", "mean", "std. error", "exact", "formula"]
         rows = [
-            [label(at), *(_shown(v) for v in (x.mean, x.se, x.exact, x.formula))]
+            [at.label, *(_shown(v) for v in (x.mean, x.se, x.exact, x.formula))]
             for at, x in self.measured.items()
         ]
         return text_table(header, rows)
@@ -183,11 +208,11 @@ class Simulated:
         """Every record of every replicate."""
         count = len(self.recordings[0].seconds)
         columns: dict[str, Any] = {
-            "replicate": np.repeat([each.replicate for each in self.recordings], count),
-            "time_s": np.concatenate([each.seconds for each in self.recordings]),
+            "replicate": np.repeat([recording.replicate for recording in self.recordings], count),
+            "time_s": np.concatenate([recording.seconds for recording in self.recordings]),
         }
         for at in self.recordings[0].columns:
-            columns[column(at)] = np.concatenate([x.columns[at] for x in self.recordings])
+            columns[at.column] = np.concatenate([x.columns[at] for x in self.recordings])
         return Table("timeseries", columns)
 
 
@@ -232,7 +257,7 @@ def simulate_series(
 
 @dataclass(frozen=True, slots=True)
 class Replicate:
-    """One run of a scenario: a piece of work.
+    """One run of a scenario: the task of a worker.
 
     ``checkpoint`` is a file to continue from, and to write every ``checkpoint_s`` seconds, or None.
     """
@@ -248,34 +273,35 @@ class Replicate:
 def _simulate(
     scenarios: Sequence[Scenario], seed: int | None, engine: Engine | None, progress: Progress
 ) -> list[Simulated]:
-    started, pieces, owners = time.perf_counter(), list[Replicate](), list[int]()
+    started, numbers = time.perf_counter(), itertools.count()
     cache = sweep.current_cache()
     settings = [_settings_of(scenario) for scenario in scenarios]
     raise_faults([fault for scenario in scenarios for fault in run_faults(scenario)])
-    for owner, (scenario, run) in enumerate(zip(scenarios, settings, strict=True)):
-        for _ in range(run.replicates):
-            number = len(pieces)
-            pieces.append(Replicate(
+    groups = list[list[Replicate]]()
+    for scenario, run in zip(scenarios, settings, strict=True):
+        # Numbered through all scenarios: no two runs of a series share random numbers.
+        mine = itertools.islice(numbers, run.replicates)
+        groups.append([
+            Replicate(
                 scenario, run.seed if seed is None else seed, number, engine or run.engine,
                 cache.folder / f"{number}.checkpoint" if cache else None, CHECKPOINT_S,
-            ))  # fmt: skip
-            owners.append(owner)
-    names = [f"replicate {piece.replicate}, seed {piece.seed}" for piece in pieces]
-    most = max((samples(each, _settings_of(each)) for each in scenarios), default=1)
+            )
+            for number in mine
+        ])  # fmt: skip
+    tasks = [task for group in groups for task in group]
     outcomes = sweep.outcomes(
         run_replicate,
-        [(each,) for each in pieces],
-        names=names,
+        [(task,) for task in tasks],
+        names=[f"replicate {task.replicate}, seed {task.seed}" for task in tasks],
         progress=progress,
         label="samples",
-        ticks=most,
+        ticks=max(map(samples, scenarios, settings), default=1),
         prepare=load_kernels,
     )
-    seconds, found = time.perf_counter() - started, list[Simulated]()
-    for owner in range(len(scenarios)):
-        mine = [at for at, of in enumerate(owners) if of == owner]
-        found.append(_gathered([pieces[at] for at in mine], [outcomes[at] for at in mine], seconds))
-    return found
+    seconds, in_order = time.perf_counter() - started, iter(outcomes)
+    return [
+        _gathered(group, list(itertools.islice(in_order, len(group))), seconds) for group in groups
+    ]
 
 
 def _settings_of(scenario: Scenario) -> RunSettings:
@@ -285,10 +311,10 @@ def _settings_of(scenario: Scenario) -> RunSettings:
 
 
 def _gathered(
-    pieces: Sequence[Replicate], outcomes: Sequence[Recorded | Failure], seconds: float
+    tasks: Sequence[Replicate], outcomes: Sequence[Recorded | Failure], seconds: float
 ) -> Simulated:
     """All replicates of one scenario together; those that failed are named, not counted."""
-    first, digest, recordings, failures = pieces[0], hashlib.sha256(), list[Recording](), []
+    first, digest, recordings, failures = tasks[0], hashlib.sha256(), list[Recording](), []
     for number, outcome in enumerate(outcomes):
         if isinstance(outcome, Failure):
             failures.append(outcome)
@@ -296,7 +322,7 @@ def _gathered(
             digest.update(outcome.digest)
             recordings.append(_recording(first.scenario, outcome.table, number))
     if not recordings:
-        raise TasksFailed(failures, len(pieces))
+        raise TasksFailed(failures, len(tasks))
     measured = _measured(first.scenario, _settings_of(first.scenario), recordings)
     return Simulated(
         first.scenario, first.seed, first.engine, recordings, digest.hexdigest(), measured,
@@ -304,20 +330,20 @@ def _gathered(
     )  # fmt: skip
 
 
-def run_replicate(piece: Replicate) -> Recorded:
-    """All records of one replicate, from its checkpoint if it has one, and the hash of its way.
+def run_replicate(task: Replicate) -> Recorded:
+    """All records of one replicate, from its checkpoint if it has one, and the trajectory's hash.
 
     The hash takes in every molecule's id, cell, site and compartment at each record. A checkpoint
     that is not whole is not used: the replicate starts again, and comes out the same.
     """
-    scenario = piece.scenario
+    scenario = task.scenario
     settings = _settings_of(scenario)
     every, count = steps_per_sample(scenario, settings), samples(scenario, settings)
-    simulation, run, recorded = _begin(piece)
+    simulation, run, recorded = _begin(task)
     done, digest = len(recorded.table), recorded.digest
     table = np.zeros((count, recorded.table.shape[1]), dtype=np.int64)
     table[:done] = recorded.table
-    written, wait_s = time.perf_counter(), piece.checkpoint_s
+    written, wait_s = time.perf_counter(), task.checkpoint_s
     together = 1  # records that one call of compiled code takes; no result depends on it
     while done < count:
         sweep.tell(done)
@@ -332,91 +358,91 @@ def run_replicate(piece: Replicate) -> Recorded:
             digest = link.digest()
         done += number
         # Checkpoints that are to come oftener than calls end: then each record is a call.
-        if piece.engine == "compiled" and (piece.checkpoint is None or wait_s > CALL_S):
+        if task.engine == "compiled" and (task.checkpoint is None or wait_s > CALL_S):
             room = max(1, RECORD_BYTES // (8 * simulation().record_width))
             together = min(next_chunk(together, time.perf_counter() - began), room)
-        if piece.checkpoint and time.perf_counter() - written > wait_s and done < count:
+        if task.checkpoint and time.perf_counter() - written > wait_s and done < count:
             began = time.perf_counter()
-            _keep(piece.checkpoint, simulation(), Recorded(table[:done], digest))
+            _save(task.checkpoint, simulation(), Recorded(table[:done], digest))
             written = time.perf_counter()
-            wait_s = max(piece.checkpoint_s, (written - began) / CHECKPOINT_SHARE)
+            # A large place takes long to write: then seldom, so that the run hardly notices.
+            wait_s = max(task.checkpoint_s, (written - began) / CHECKPOINT_SHARE)
     return Recorded(table, digest)
 
 
-def _keep(path: Path, simulation: Simulation, recorded: Recorded) -> None:
+def _save(path: Path, simulation: Simulation, recorded: Recorded) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(simulation, path, recorded)
 
 
 def _begin(
-    piece: Replicate,
+    task: Replicate,
 ) -> tuple[Callable[[], Simulation], Callable[[int, int], Series], Recorded]:
     """A simulation at the start or where its checkpoint is, how to advance it, and its records."""
-    at, earlier = piece.checkpoint, _earlier(piece)
-    if piece.engine == "compiled":
-        if earlier is not None and at is not None:
-            simulation = checkpoint.load(at)
-        else:
-            simulation = Simulation(piece.scenario, piece.seed, piece.replicate)
-        return lambda: simulation, simulation.run, earlier or _nothing(simulation)
-    from synapse_abm.synapse.agents.model import SynapseModel  # brings Mesa with it
-
-    if earlier is not None and at is not None:
-        model = SynapseModel.resume(at, engine=piece.engine)
+    path, earlier = task.checkpoint, _earlier(task)
+    if earlier is None:
+        path = None
+    get: Callable[[], Simulation]
+    if task.engine == "compiled":
+        fresh = (task.scenario, task.seed, task.replicate)
+        simulation = checkpoint.load(path) if path else Simulation(*fresh)
+        get, run = lambda: simulation, simulation.run
     else:
-        model = SynapseModel(
-            piece.scenario, rng=piece.seed, replicate=piece.replicate, engine=piece.engine
-        )
-    return lambda: model.simulation, model.run, earlier or _nothing(model.simulation)
+        from synapse_abm.synapse.agents.model import SynapseModel  # brings Mesa with it
+
+        if path:
+            model = SynapseModel.resume(path, engine=task.engine)
+        else:
+            model = SynapseModel(
+                task.scenario, rng=task.seed, replicate=task.replicate, engine=task.engine
+            )
+        # The model makes a new simulation whenever its user changed an agent: asked each time.
+        get, run = lambda: model.simulation, model.run
+    if earlier is None:
+        store = get().state.store
+        width = store.totals.size + store.events.size
+        earlier = Recorded(np.zeros((0, width), dtype=np.int64), b"")
+    return get, run, earlier
 
 
-def _earlier(piece: Replicate) -> Recorded | None:
+def _earlier(task: Replicate) -> Recorded | None:
     """What an interrupted run of just this replicate recorded; None if there is no such thing."""
-    at = piece.checkpoint
+    at = task.checkpoint
     if at is not None and at.exists():
         with suppress(CheckpointError):
-            found = checkpoint.load(at)
-            whose = found.scenario.model_dump_json(), found.address
-            if whose == (piece.scenario.model_dump_json(), Address(piece.seed, piece.replicate)):
+            simulation = checkpoint.load(at)
+            whose = simulation.scenario.model_dump_json(), simulation.address
+            if whose == (task.scenario.model_dump_json(), Address(task.seed, task.replicate)):
                 return checkpoint.load_recorded(at)
     return None
-
-
-def _nothing(simulation: Simulation) -> Recorded:
-    store = simulation.state.store
-    width = store.totals.size + store.events.size
-    return Recorded(np.zeros((0, width), dtype=np.int64), b"")
 
 
 def quantities(scenario: Scenario) -> list[Quantity]:
     """What is recorded: occupancy and flux by pair, free molecules by ligand."""
     ligands = scenario.ligands
     pairs = [(t, n) for t in scenario.targets for n in ligands if t in ligands[n].binding]
-    carried = [(t, n) for t, n in pairs if ligands[n].binding[t].kcat_per_s > 0]
+    transported = [(t, n) for t, n in pairs if ligands[n].binding[t].kcat_per_s > 0]
     return [
-        *(("occupancy", t, n) for t, n in pairs if scenario.targets[t].n_sites),
-        *(("free", "", n) for n in ligands if ligands[n].clamped_nM is None),
-        *(("flux", t, n) for t, n in carried),
+        *(Quantity("occupancy", t, n) for t, n in pairs if scenario.targets[t].n_sites),
+        *(Quantity("free", "", n) for n in ligands if ligands[n].clamped_nM is None),
+        *(Quantity("flux", t, n) for t, n in transported),
     ]
 
 
 def _recording(scenario: Scenario, table: NDArray[np.int64], replicate: int) -> Recording:
     """The quantities in a replicate's records."""
-    every = steps_per_sample(scenario, _settings_of(scenario))
-    names = Names.of(scenario)
+    every, names = steps_per_sample(scenario, _settings_of(scenario)), Names.of(scenario)
     series = Recorder(scenario, names, 0, every * len(table), every, table).series()
     seconds, columns = series.seconds, dict[Quantity, Array]()
-    for kind, target, ligand in quantities(scenario):
-        if kind == "occupancy":
-            values = series.occupancy(target, ligand)
-        elif kind == "free":
-            values = series.free(ligand)
-        else:
-            values = series.count("transported", ligand, target)
-        whole = values.astype(np.float64)
-        if kind == "flux":  # molecules carried per second since the record before
-            whole = np.diff(whole, prepend=0.0) / np.diff(seconds, prepend=0.0)
-        columns[kind, target, ligand] = whole
+    for at in quantities(scenario):
+        if at.kind == "occupancy":
+            values = series.occupancy(at.target, at.ligand)
+        elif at.kind == "free":
+            values = series.free(at.ligand)
+        else:  # molecules taken up per second since the record before
+            counted = series.count("transported", at.ligand, at.target)
+            values = np.diff(counted, prepend=0) / np.diff(seconds, prepend=0.0)
+        columns[at] = values.astype(np.float64)
     return Recording(seconds, columns, replicate)
 
 
@@ -427,57 +453,32 @@ def _measured(
     scenario: Scenario, run: RunSettings, recordings: list[Recording]
 ) -> dict[Quantity, Measured]:
     exact, formula = expected.exact(scenario), expected.textbook(scenario)
-    found = dict[Quantity, Measured]()
+    averages = dict[Quantity, Measured]()
     for at in quantities(scenario):
-        kept = [x.columns[at][x.seconds > run.burn_in_s * (1 + 1e-9)] for x in recordings]
-        estimate, short = _estimate(kept)
-        mean = float(np.mean([part.mean() for part in kept]))
-        said = (_look_up(exact, at), _look_up(formula, at))
-        found[at] = Measured(estimate, mean, short, *said)
-    return found
-
-
-def _look_up(values: expected.Values, at: Quantity) -> float | None:
-    kind, target, ligand = at
-    if kind == "free":
-        return values.free.get(ligand)
-    table = values.occupancy if kind == "occupancy" else values.flux
-    return table.get((target, ligand))
+        averaged = [x.columns[at][x.seconds > run.burn_in_s * (1 + 1e-9)] for x in recordings]
+        estimate, short = _estimate(averaged)
+        mean = float(np.mean([part.mean() for part in averaged]))
+        averages[at] = Measured(estimate, mean, short, at.of(exact), at.of(formula))
+    return averages
 
 
 def _estimate(parts: list[Array]) -> tuple[Estimate | None, str]:
     """Mean over time and replicates with its error, and why not to trust it (or nothing)."""
     if len(parts) >= ENOUGH_REPLICATES:
         return from_replicates([part.mean() for part in parts]), ""
-    found, short = list[Estimate](), ""
+    estimates, short = list[Estimate](), ""
     for part in parts:
         if part.size < 20:
             return None, f"{part.size} samples are too few for an error bar; 20 is the least"
         try:
-            found.append(batch_means(part))
+            estimates.append(batch_means(part))
         except TooShort as error:
-            found.append(error.estimate)
+            estimates.append(error.estimate)
             constant = "nothing changed while it was averaged, so there is no error bar"
             short = constant if np.ptp(part) == 0 else str(error)
-    value = float(np.mean([each.value for each in found]))
-    se = math.sqrt(sum(each.se**2 for each in found)) / len(found)
-    return Estimate(value, se, sum(each.dof for each in found)), short
-
-
-def label(at: Quantity) -> str:
-    """A quantity in words, with its unit."""
-    kind, target, ligand = at
-    if kind == "free":
-        return f"free {ligand} (molecules)"
-    return f"{target} {kind} by {ligand}" + (" (1/s)" if kind == "flux" else "")
-
-
-def column(at: Quantity) -> str:
-    """Name of a quantity's column."""
-    kind, target, ligand = at
-    if kind == "free":
-        return f"free_{ligand}"
-    return f"{kind}_{target}_{ligand}" + ("_per_s" if kind == "flux" else "")
+    value = float(np.mean([estimate.value for estimate in estimates]))
+    se = math.sqrt(sum(estimate.se**2 for estimate in estimates)) / len(estimates)
+    return Estimate(value, se, sum(estimate.dof for estimate in estimates)), short
 
 
 def _shown(value: float | None) -> str:
@@ -507,24 +508,27 @@ def write(
         output_folder(out) as folder,
         sweep.using(workers, sweep.Cache(folder, "simulate", *identity)),
     ):
-        found = simulate(scenario, seed=seed, engine=engine, progress=progress)
+        simulated = simulate(scenario, seed=seed, engine=engine, progress=progress)
         write_run(
-            folder, result_of(found), _figure_files(found), experiment=f"simulate {scenario.name}",
-            seed=found.seed, command=command, options={"engine": found.engine},
-            seconds=found.seconds, source=source,
+            folder, result_of(simulated), _figure_files(simulated),
+            experiment=f"simulate {scenario.name}", seed=simulated.seed, command=command,
+            options={"engine": simulated.engine}, seconds=simulated.seconds, source=source,
         )  # fmt: skip
-    return found
+    return simulated
 
 
-def result_of(found: Simulated, *, own_files: bool = True) -> Result:
+def result_of(simulated: Simulated, *, own_files: bool = True) -> Result:
     """Table, checks and scenario as experiments give them.
 
     Without ``own_files``, no file of the user's is opened: drugs from there are cited by name.
     """
-    scenario = found.scenario
-    outcome = {"averages": found.record(), "failed": [str(each) for each in found.failures]}
+    scenario = simulated.scenario
+    outcome = {
+        "averages": simulated.record(),
+        "failed": [str(failure) for failure in simulated.failures],
+    }
     return Result(
-        [found.table()], found.checks(), found.text(), scenario.name,
+        [simulated.table()], simulated.checks(), simulated.text(), scenario.name,
         scenario.model_dump(mode="json"), _papers(scenario, own_files), outcome,
     )  # fmt: skip
 
@@ -544,7 +548,7 @@ def _papers(scenario: Scenario, own_files: bool) -> list[str]:
     return list(dict.fromkeys(papers))
 
 
-def _figure_files(found: Simulated) -> dict[str, bytes]:
+def _figure_files(simulated: Simulated) -> dict[str, bytes]:
     from synapse_abm.plotting import saved, timeseries
 
-    return saved("timeseries", timeseries(found), dpi=150)
+    return saved("timeseries", timeseries(simulated), dpi=150)

@@ -209,8 +209,8 @@ def outcomes[R](
 ) -> list[R | Failure]:  # fmt: skip
     """As :func:`map_tasks`, with a :class:`Failure` in the place of each task that failed."""
     settings = _settings.get()
-    kept = settings.cache.new_series(function) if settings.cache else None
-    results: dict[int, Any] = kept.load(len(tasks)) if kept else {}
+    store = settings.cache.new_series(function) if settings.cache else None
+    results: dict[int, Any] = store.load(len(tasks)) if store else {}
     todo = [at for at in range(len(tasks)) if at not in results]
     bar = _Bar(progress, len(todo), label, ticks)
     named = list(names) or [f"task {at}" for at in range(len(tasks))]
@@ -220,28 +220,28 @@ def outcomes[R](
             for at, outcome in source:
                 results[at] = outcome
                 bar.finished(at)
-                if kept and not isinstance(outcome, Failure):
-                    kept.add(at, outcome)
+                if store and not isinstance(outcome, Failure):
+                    store.add(at, outcome)
     except KeyboardInterrupt:
-        raise _interrupted(settings.cache, kept, len(tasks)) from None
+        raise _interrupted(settings.cache, store, len(tasks)) from None
     except BaseException:
-        if kept:
+        if store:
             with suppress(OSError):  # the first trouble is the one to tell
-                kept.flush()
+                store.flush()
         raise
     bar.close()
-    if kept and any(isinstance(result, Failure) for result in results.values()):
-        kept.flush()  # the same command tries only those again that failed
+    if store and any(isinstance(result, Failure) for result in results.values()):
+        store.flush()  # the same command tries only those again that failed
     return [results[at] for at in range(len(tasks))]
 
 
-def _interrupted(cache: Cache | None, kept: ResultStore | None, count: int) -> Interrupted:
-    if kept is not None and cache is not None:
+def _interrupted(cache: Cache | None, store: ResultStore | None, count: int) -> Interrupted:
+    if store is not None and cache is not None:
         with suppress(OSError):
-            kept.flush()
+            store.flush()
         if cache.holds_something():
             return Interrupted(
-                f"interrupted; {kept.count} of {count} tasks are complete and kept: the same"
+                f"interrupted; {store.count} of {count} tasks are complete and kept: the same"
                 " command continues from there"
             )
     return Interrupted("interrupted; nothing unfinished was kept")

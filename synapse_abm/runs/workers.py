@@ -242,7 +242,7 @@ def _can_fork() -> bool:
 
     Starting afresh instead costs each worker a second of imports.
     """
-    others = [each for each in threading.enumerate() if type(each).__name__ != "TMonitor"]
+    others = [thread for thread in threading.enumerate() if type(thread).__name__ != "TMonitor"]
     return sys.platform == "linux" and len(others) == 1
 
 
