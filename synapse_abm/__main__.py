@@ -15,10 +15,12 @@ def keep_byte_code() -> None:
     numpy = find_spec("numpy")  # found, not imported: it speaks for all dependencies
     if not sys.dont_write_bytecode or numpy is None or numpy.origin is None:
         return
+    # If somebody compiled NumPy (an installer, an image), the rest is compiled too.
     if not os.path.exists(cache_from_source(numpy.origin)):
         from platformdirs import user_cache_dir
 
         base = os.environ.get("SYNAPSE_ABM_CACHE") or user_cache_dir("synapse_abm", appauthor=False)
+        # Python reads and writes byte code below this folder, by the full path of each source.
         sys.pycache_prefix = os.path.join(base, "byte_code")
         sys.dont_write_bytecode = False
 

@@ -86,6 +86,7 @@ def saved(
         for more, single in figure.items():
             files |= saved("_".join(filter(None, (name, more))), single, dpi)
         return files
+    # In memory: files are written together, when all of the run has succeeded.
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=dpi)
     # The layout that was just found serves both: finding it takes a third of the time.
@@ -110,6 +111,7 @@ def data_uri(figure: Figure) -> str:
     """A figure as the address of a picture that a page carries within itself (SVG, its text as
     text).
     """
+    # Text as text, not as outlines: a page with a hundred pictures stays small, and is searchable.
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -158,6 +160,7 @@ def named(
     offset: tuple[float, float] = (6, 0), **more: Any,
 ) -> None:  # fmt: skip
     """Words beside a curve or a point, ``offset`` in points, with a white rim."""
+    # Words stay readable where they cross a grid line or a curve.
     rim = [patheffects.withStroke(linewidth=3, foreground="white")]
     look: dict[str, Any] = {"va": "center", "zorder": 8, "path_effects": rim} | more
     ax.annotate(words, at, offset, textcoords="offset points", color=color, **look)
@@ -192,6 +195,7 @@ def reference(ax: Axes, y: float, words: str = "", x: float = 1.0, **more: Any) 
 def doublings(ax: Axes, low: float, high: float) -> None:
     """A y axis of folds on which each doubling takes the same room: 1/2, 1, 2, 4 ..."""
     ax.set_yscale("log", base=2)
+    # Only whole powers within the axis; Matplotlib's own would write 2^-1.
     powers = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
     words = [f"{2**p}" if p >= 0 else f"1/{2**-p}" for p in powers]
     ax.set_yticks([2.0**p for p in powers], words)
@@ -224,6 +228,7 @@ def residuals(ax: Axes, x: Sequence[float], z: Sequence[float], limit: float, la
     ax.axhline(0, color=GREY, lw=1)
     ax.vlines(x, 0, z, color=BLUE, lw=1.6)
     ax.plot(x, z, "o", color=BLUE, ms=7)
+    # At least a little above three errors, so that good points do not fill the panel.
     top = max(3.4, 1.15 * max(abs(v) for v in z))
     ax.set_ylim(-top, top)
     if limit <= top:

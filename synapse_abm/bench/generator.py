@@ -28,6 +28,7 @@ def _fill_blocks(
             pairs = (min(BLOCK, molecules - first) + 1) // 2
             entity = np.uint32(first // 2)
             fill_entities(words, pairs, entity, np.uint32(step), origin, key0, key1)
+            # A result that depends on the words: otherwise the compiler leaves their making out.
             mixed ^= words[step % (2 * pairs)]
     return mixed
 

@@ -151,6 +151,7 @@ class ReaDDy(Simulator):
 
     def run(self, steps: int) -> None:
         """Steps, after one more whose cost, start included, is subtracted."""
+        # Each run builds its neighbour list anew, which a long run would not feel.
         start = self._timed(1)
         self.cpu_s += max(self._timed(steps + 1) - start, 0.0)
 
@@ -202,6 +203,7 @@ class Smoldyn(Simulator):
     def _ask(self, **question: Any) -> dict[str, Any]:
         asked, answers = self._process.stdin, self._process.stdout
         assert asked is not None and answers is not None  # both are pipes
+        # A line each way: the simplest protocol that two versions of Python share.
         print(json.dumps(question), file=asked, flush=True)
         line = answers.readline()
         if not line:
@@ -264,6 +266,7 @@ class GillesPy2(Simulator):
     def run(self, steps: int) -> None:
         """Steps, after half as many more, whose cost is subtracted."""
         duration = steps * self.dt
+        # Start and the way to equilibrium are in both runs, and cancel.
         short = self._timed(duration / 2)
         self.cpu_s += max(self._timed(1.5 * duration) - short, 0.0)
         self._events += 2 * self.koff * self._bound * duration

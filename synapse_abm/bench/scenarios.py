@@ -26,6 +26,7 @@ def half_bound(molecules: int, koff_dt: float) -> Scenario:
     ``koff_dt`` is the rate of unbinding times the step: events per bound site and step.
     """
     grid, sites = _grid(molecules), molecules // MOLECULES_PER_SITE
+    # Half of the sites are bound when the free molecules are at Kd.
     kd_nM = (molecules - sites / 2) / grid.molecules_per_nM
     kinetics = Kinetics(kd_nM=kd_nM, koff_per_s=koff_dt / DT_S)
     return Scenario(
@@ -79,6 +80,7 @@ def koff_dt_of(scenario: Scenario) -> float | None:
 
 
 def _grid(molecules: int) -> Grid:
+    # At least two cells a side: one cell would be well mixed, and nothing would hop.
     side = max(round(math.sqrt(molecules)), 2)
     return Grid(width=side, height=side, spacing_um=SPACING_UM, depth_um=1.0)
 

@@ -58,6 +58,7 @@ def build(molecules: int, koff_dt: float) -> tuple[float, float]:
 
     The first model of its size in this process: none of its tables is at hand yet.
     """
+    # Tables of hops are kept by size of the grid; the first model makes them.
     scenario = half_bound(molecules, koff_dt)
     models: list[SynapseModel] = []
     taken = seconds(lambda: models.append(SynapseModel(scenario, rng=1)))

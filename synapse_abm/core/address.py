@@ -43,6 +43,7 @@ def address_of(rng: Any, replicate: Any) -> Address:
     if rng is None:
         rng = secrets.randbits(64)
     elif isinstance(rng, np.random.SeedSequence):
+        # 64 bits of the sequence's pool: spawned sequences give seeds that differ.
         rng = int(rng.generate_state(1, np.uint64)[0])
     try:
         return Address(rng, replicate)

@@ -42,6 +42,7 @@ def whole_number(
         elif isinstance(value, bool):
             raise TypeError
         else:
+            # index, not int: 2.7 and "3" are refused instead of being cut or converted.
             number = operator.index(cast(Any, value))
         if least <= number and (most is None or number <= most):
             return number
@@ -115,6 +116,8 @@ def check_workers(value: object, name: str = "workers") -> int:
 
 def all_cores() -> int:
     """Cores that this process may use."""
+    # In a container or a batch job fewer cores are ours than the machine has; macOS and Windows
+    # cannot tell.
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     return min(os.cpu_count() or 1, MOST_WORKERS)

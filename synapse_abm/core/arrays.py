@@ -36,6 +36,7 @@ def numbers(name: str, value: ArrayLike, allowed: str = "numbers") -> Array:
     """``value`` as floats, NaN and infinity among them."""
     try:
         raw = np.asarray(value)
+        # One letter: i, u and f are numbers, b truth values, O anything, U text, c complex.
         kind = raw.dtype.kind
         # Objects: fractions and integers too large for NumPy, or else no numbers at all.
         real = kind == "O" and all(isinstance(x, Real) for x in raw.flat)
@@ -97,6 +98,7 @@ def whole(name: str, value: Any, least: int = 0, most: int = MOST_WHOLE) -> int:
         n = int(value) if one(numbers, name, value).is_integer() else operator.index(value)
     except (TypeError, ValueError):
         raise refused(name, value, allowed) from None
+    # The limit that nobody stated is told only to whom it stops.
     if n > MOST_WHOLE == most:
         allowed += " and <= 2**53"
     if not least <= n <= most:

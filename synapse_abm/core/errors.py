@@ -25,6 +25,7 @@ def escaped(text: str) -> str:
     Control characters (colours, cursor movements, line ends), marks that turn the direction of
     writing, and halves of characters, which no encoding has.
     """
+    # The usual case, and one look at the text.
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -80,6 +81,8 @@ class InputError(SynapseError, ValueError):
         self.fix = fix
 
     def __reduce__(self) -> tuple[type[InputError], tuple[object, ...]]:
+        # Exceptions are pickled by their args, which is the message here; made anew from its parts
+        # instead.
         return type(self), (self.name, self.value, self.allowed, self.fix)
 
     def within(self, place: str) -> InputError:

@@ -37,7 +37,9 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     OutputError
         If the folder cannot be made or written to, or the disk is full.
     """
+    # Absolute from here on: an experiment may change the working folder.
     folder = Path(os.path.abspath(path))
+    # What can be refused is refused now, not after an hour of simulation.
     made = _make_folders(folder)
     try:
         try:
@@ -62,6 +64,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], record: str = RECORD)
     OutputError
         If a file cannot be written; names the file and the remedy.
     """
+    # False sorts before True: the record comes last, the others stay in their order.
     in_order = sorted(files, key=lambda name: name == record)
     staged: dict[str, Path] = {}
     name = record
@@ -80,6 +83,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], record: str = RECORD)
     except OSError as error:
         raise OutputError.from_os(folder / name, error) from error
     finally:
+        # Those that were renamed are gone from here; unlink says nothing of them.
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)
 
@@ -104,6 +108,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
             with target.open("wb") as stream:
                 stream.write(data)
             return
+        # A rename would replace a link by a file; what is meant is the file behind it.
         target = Path(os.path.realpath(target))
         _refuse_folder(target)
         temporary = _stage(target, data)
@@ -168,11 +173,16 @@ def _probe(folder: Path) -> None:
 
 def _stage(target: Path, data: bytes) -> Path:
     """A complete temporary file beside ``target`` holding ``data``, safe on disk."""
+    # Beside the target, as only within one file system is a rename one step; random, as two runs
+    # may write at once.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
+        # x: a name that exists is not ours to overwrite.
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
+            # Without it some file systems rename first and write later: after a power cut the file
+            # is empty.
             os.fsync(file.fileno())
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -185,6 +195,7 @@ def _sync_folder(folder: Path) -> None:
     if os.name == "nt":
         return
     try:
+        # A rename is an entry of its folder, which has to reach the disk too. Windows cannot do it.
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:  # a folder one may write to but not list
         return
@@ -213,5 +224,7 @@ def _refuse_folder(target: Path) -> None:
 
 def _is_stream(path: Path) -> bool:
     """Whether ``path`` is a device or pipe, which a rename would replace instead of filling."""
+    # /dev/stdout is a link to whatever it is redirected to: known by its name before it is looked
+    # at.
     named = str(path).startswith(("/dev/std", "/dev/fd/"))
     return named or (path.exists() and not path.is_file() and not path.is_dir())

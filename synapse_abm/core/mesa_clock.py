@@ -36,6 +36,7 @@ def skip(model: Any, steps: int) -> None:
             "this version of Mesa keeps its clock where synapse_abm cannot set it ahead; "
             "install Mesa 3.5 (pip install 'mesa[network]>=3.5,<4')"
         )
+    # The schedule knows when its next step is due; it is replaced by one that begins later.
     model._default_schedule.stop()
     model._event_list.compact()  # a stopped schedule leaves its event behind
     if hasattr(model, "steps"):  # Mesa 4 has none

@@ -38,7 +38,7 @@ MAX_STEP = 2**38 - 1
 MAX_ENTITY = 2**32 - 1
 MAX_DRAW = 2**33 - 1
 
-# Multipliers and Weyl increments of Philox4x32 (Salmon et al. 2011, table 2 and section 3.3); the
+# Multipliers and Weyl increments of Philox4x32 (Salmon et al. 2011); the
 # increments are the golden ratio and sqrt(3) - 1 in units of 2**-32.
 PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
 PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85

@@ -108,10 +108,13 @@ def opened[H: Header](
         If it is truncated, changed, of another kind or of another version, or not as ``schema``
         and the types and shapes of its arrays say.
     """
+    # Another format's file, or an older one's, is told apart before anything is parsed.
     if not data.startswith(magic):
+        # The words before the number of the format.
         newer = data.startswith(magic[: magic.index(b" 1")])
         what = "its format is not known here" if newer else "this is something else"
         raise CheckpointError(path, what, "give a checkpoint written by this version")
+    # First the checksum: what comes after may trust that the file is as long as it was.
     body, digest = data[:-_DIGEST], data[-_DIGEST:]
     if _checksum(body) != digest:
         raise CheckpointError(path, "its checksum does not fit: it is truncated or was changed")
@@ -121,6 +124,7 @@ def opened[H: Header](
         what = f"a header of {length} bytes, at most {MOST_HEADER} and no more than the file has"
         raise CheckpointError(path, what)
     try:
+        # The version is looked at before the schema, which belongs to this version alone.
         parsed = json.loads(body[begin : begin + length], parse_constant=_not_finite)
         written_by = parsed.get("version") if isinstance(parsed, dict) else None
         if isinstance(written_by, str) and written_by != __version__:
@@ -160,6 +164,8 @@ def _unpacked(described: list[Any], body: memoryview) -> Iterable[tuple[str, np.
                 and all(type(n) is int and 0 <= n <= MOST_BYTES for n in shape)
             ):  # fmt: skip
                 places[name] = dtype, shape, at
+                # Python's whole numbers: a shape that multiplies beyond 2**64 does not wrap around
+                # to a small one.
                 at += np.dtype(dtype).itemsize * math.prod(shape)
             case _:
                 raise ValueError(f"no array is described by {str(entry)[:100]}")

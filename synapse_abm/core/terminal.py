@@ -25,6 +25,7 @@ def prepare_streams() -> None:
     what a library prints to descriptor 2 would end in a table of results. So it is opened on the
     null device first. Python itself leaves ``sys.stderr`` None then, which progress bars trip over.
     """
+    # Ascending: the lowest free number is what os.open returns.
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -90,6 +91,8 @@ def say(text: str) -> None:
 def discard_output() -> None:
     """Send what is still to be printed nowhere, so that the interpreter's last flush succeeds."""
     with suppress(OSError, ValueError):
+        # dup2 puts the null device under the same number: whoever still holds the stream writes
+        # there.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -113,5 +116,6 @@ def write_stream(descriptor: int, data: bytes) -> None:
     stream = sys.stdout if descriptor == 1 else sys.stderr
     if stream is not None:
         stream.flush()
+    # os.write may take only a part: a pipe holds 64 kB.
     while data:
         data = data[os.write(descriptor, data) :]

@@ -58,6 +58,7 @@ def read_toml(path: Path, name: str, contents: str, fix: str) -> Mapping[str, An
         raise InputError(name, str(path), "an existing TOML file", "check the path")
     try:
         with path.open("rb") as file:
+            # One byte more than allowed tells that there is more.
             data = file.read(LARGEST_TOML + 1)
         if len(data) > LARGEST_TOML:
             raise InputError(name, str(path), f"a file of at most {LARGEST_TOML:,} bytes")

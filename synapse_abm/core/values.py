@@ -39,6 +39,7 @@ def packed(
     ValueFault
         If it is nested too deep, or of a kind that :func:`unpacked` would not read.
     """
+    # A subclass may carry more than its base, and NumPy's float64 is a subclass of float.
     kind = type(value)  # exactly: a subclass would come back as something else
     if depth > MOST_DEPTH:
         raise ValueFault(f"nested deeper than {MOST_DEPTH}")

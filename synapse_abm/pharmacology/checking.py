@@ -98,6 +98,7 @@ def checked(
         faults += (InputError(f"a name of [{kind}.NAME]", name, GOOD_NAME) for name in bad)
     kinds = {name: target.kind for name, target in targets.items()}
     kinds |= {name: record.get("kind") for name, record in _tables(tables.get("target")).items()}
+    # From the raw tables: a target with one bad field is still known by its name and kind.
     receptors = {name for name, kind in kinds.items() if kind == "receptor"}
     for name, entry in _tables(tables.get("ligand")).items():
         faults += _ligand_faults(name, entry, known, receptors, ligands.get(name))
@@ -129,6 +130,7 @@ def _ligand_faults(
     good = {place: valid(Affinity, each, known) for place, each in enumerate(raw)}
     affinities = {place: each for place, each in good.items() if each is not None}
     yield from _doubled(path, affinities)
+    # Where an affinity could not be read, nobody knows whether it was the default.
     if len(affinities) == len(good):
         yield from _no_default(path, affinities, old)
     for place, each in enumerate(raw):

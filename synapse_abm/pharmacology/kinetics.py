@@ -35,6 +35,7 @@ class Kinetics(Frozen):
         kd, kon, koff = self.kd_nM, self.kon_per_nM_s, self.koff_per_s
         if kd is None or kon is None or koff is None or abs(kon * kd - koff) <= 0.01 * koff:
             return ""
+        # No division by an association that is not there.
         follows = f"{koff / kon:.4g} nM" if kon > 0 else "infinite"
         return f"k_off/k_on is {follows}, Kd is given as {kd:.4g} nM; leave out one of the three"
 

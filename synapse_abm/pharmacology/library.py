@@ -80,6 +80,7 @@ class Library(Frozen):
         if at_file := own_file(name):
             record = load_ligands(at_file[0], self).ligand(at_file[1])
             return record.model_copy(update={"file": at_file[0]})
+        # "@" is refused in names of ligands, so the first one ends the name.
         base, at, chosen = name.partition("@")
         if base not in self.ligands:
             raise UnknownName("ligand", base, self.ligands)
@@ -139,6 +140,7 @@ def _merged(old: LigandEntry, new: LigandEntry) -> LigandEntry:
             demoted = affinity.target in defaults
             every.append(affinity.model_copy(update={"default": False}) if demoted else affinity)
     for affinity in new.affinity:
+        # A target that the old entry did not know takes its first new affinity for the default.
         settled = any(other.default and other.target == affinity.target for other in every)
         inherits = not settled and affinity.target not in defaults
         every.append(affinity.model_copy(update={"default": True}) if inherits else affinity)
@@ -157,6 +159,7 @@ def library() -> Library:
     folder = resources.files("synapse_abm.pharmacology") / "data"
     tables: dict[str, Any] = {}
     for name in _FILES:
+        # One file as far as checking goes: an affinity names sources and targets of the others.
         tables |= tomllib.loads((folder / name).read_text("utf-8"))
     file, faults = checked(tables, {}, {}, {})
     raise_faults(faults)
@@ -172,6 +175,7 @@ def library() -> Library:
 
 def own_file(name: str) -> tuple[str, str] | None:
     """File and ligand of ``FILE.toml:NAME``; None for other names."""
+    # The last one: a path may hold a colon of its own, as on Windows.
     path, dot, ligand = name.rpartition(".toml:")
     return (f"{path}.toml", ligand) if dot else None
 

@@ -111,9 +111,12 @@ class LigandRecord(Frozen):
         """
         affinity, rates = self.affinity(target), self.rates(target)
         kcat = rates.kcat.value if rates.kcat else 0.0
+        # A Km is not koff/kon: transport empties the site too. So both rates are given, and no Kd.
         if affinity.quantity == "Km":
             kon, koff = rates.kon.value, rates.koff.value
             return Kinetics(kon_per_nM_s=kon, koff_per_s=koff, kcat_per_s=kcat)
+        # Measured numbers are passed on, the derived one is left to the scenario: nothing is
+        # rounded twice.
         if affinity.koff_per_s is not None:
             return Kinetics(kd_nM=affinity.nM, koff_per_s=rates.koff.value, kcat_per_s=kcat)
         return Kinetics(kd_nM=affinity.nM, kon_per_nM_s=rates.kon.value, kcat_per_s=kcat)

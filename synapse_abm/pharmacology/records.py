@@ -13,6 +13,7 @@ from synapse_abm.core.fields import Frozen
 Status = Literal["published", "derived", "assumed", "calibrated"]
 
 #: Association faster than this, in 1/(nM s), is beyond diffusion, with a wide margin.
+# 1e10/(M s); diffusion brings two small molecules together at 1e9 to 1e10/(M s).
 FASTEST_KON = 10.0
 
 
@@ -173,6 +174,8 @@ class Affinity(Frozen):
         law = "(k_off + k_cat)/Km" if self.quantity == "Km" else f"k_off/{self.quantity}"
         kon, koff = self.kon_per_nM_s, self.koff_per_s
         if koff is None:
+            # Affinity and one rate give the other; which of them is measured is seldom known, so
+            # the usual k_on.
             kon = kon or usual_kon
             assert kon is not None, "without k_off and k_on the usual k_on is needed"
             value = kon.value * self.nM - carried
@@ -190,6 +193,7 @@ class Affinity(Frozen):
             kon = AssociationRate.model_construct(
                 value=value, status="derived", source=self.source, note=law
             )
+        # Published numbers are rounded to two or three digits: within 1 % they agree.
         elif abs(kon.value / value - 1) > 0.01:
             raise ValueError(f"left out, or k_on = {law} = {value:.4g} 1/(nM s), within 1 %")
         return BindingRates(kon, koff, self.kcat_per_s)

@@ -56,6 +56,7 @@ def _departure(place: str, was: Any, now: Any, unit: Unit) -> Departure:
         one, other = float(was), float(now)
     except (TypeError, ValueError):  # text, a missing cell
         return Departure(place, was, now, math.inf, math.inf)
+    # Relative to the larger, so that the order of the two does not matter.
     apart, size = abs(one - other), max(abs(one), abs(other))
     # Whole numbers are counts: they agree only if they are equal, and so do NaN and infinities.
     if not math.isfinite(apart) or _whole(was) or _whole(now):
@@ -78,6 +79,7 @@ def departure_of_table(table: Table, recorded: bytes) -> Departure | str:
         return "what is recorded is no CSV"
     if before[:1] != after[:1]:
         return f"columns were {', '.join(before[0]) if before else 'none'}"
+    # Rows of other lengths too: the file may have been edited by hand.
     if list(map(len, before)) != list(map(len, after)):
         return f"{len(before) - 1} rows were recorded, now there are {len(after) - 1}, or others"
     units = [table.unit(name) for name in after[0]]
@@ -94,6 +96,7 @@ def departure_of_table(table: Table, recorded: bytes) -> Departure | str:
 def departures(was: Any, now: Any, place: str, digits: int = DIGITS) -> Iterator[Departure]:
     """Where two plain values (as in JSON) are not equal, numbers rounded to ``digits`` digits."""
     if isinstance(was, Mapping) and isinstance(now, Mapping):
+        # A union that keeps the order of the record.
         for key in {**was, **now}:
             yield from departures(was.get(key), now.get(key), f"{place}.{key}", digits)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):

@@ -74,6 +74,7 @@ def settled(
     A gap is a whole number of steps, so it may come out longer, by less than one step.
     """
     model = Simulation(synapse, seed, replicate)
+    # A quotient such as 3.0000000000000004 means 3 steps: the factor is above that noise.
     gap = max(1, math.ceil(gap_s / synapse.dt_s * (1 - 1e-12)))
     model.run(burn_in * gap, every=0)
     return model.run(readings * gap, every=gap)
@@ -95,6 +96,8 @@ def half_concentration(concentrations: Sequence[float], occupancy: Sequence[Esti
     from scipy.optimize import brentq
     from scipy.special import expit
 
+    # In logarithms the hyperbola is a logistic curve, and its half point a shift: one number to
+    # find.
     x = np.log(concentrations)
     total = sum(point.value for point in occupancy)
     if not 0 < total < x.size:
@@ -105,6 +108,8 @@ def half_concentration(concentrations: Sequence[float], occupancy: Sequence[Esti
 
     far = 40.0  # e-folds: no measurable occupancy is so low, nor so high
     log_k = float(brentq(excess, x.min() - far, x.max() + far, xtol=1e-13))
+    # d(total)/d(log K) is minus the sum of p (1 - p): the delta method, for the error of log K and
+    # so of K.
     p = expit(x - log_k)
     variance = sum(point.se**2 for point in occupancy)
     spread = sum(point.se**4 / point.dof for point in occupancy)
@@ -137,6 +142,7 @@ def binomial_check(
     from scipy.special import bdtr, bdtrc
 
     estimate = snapshot(bound, sites, p)
+    # The exact tails: with few sites, or an occupancy near 0 or 1, the count is far from normal.
     below = float(bdtr(bound, sites, p))
     above = float(bdtrc(bound - 1, sites, p)) if bound > 0 else 1.0
     passed = min(below, above) > false_alarm / 2

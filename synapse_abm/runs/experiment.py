@@ -70,6 +70,7 @@ class Experiment:
     @property
     def summary(self) -> str:
         """The first line of its docstring."""
+        # Parsed, not imported: `list` would load every experiment's libraries for one line of each.
         docstring = ast.get_docstring(ast.parse(self.path.read_bytes())) or "(no description)"
         return docstring.splitlines()[0]
 
@@ -111,6 +112,7 @@ def _require(experiment: Experiment, module: ModuleType) -> None:
 
 def experiments_folder() -> Path:
     """Where the experiments lie: inside an installed wheel, or beside the package in a checkout."""
+    # resolve: the package may be reached through a link, beside which no experiments lie.
     package = Path(__file__).resolve().parents[1]
     installed = package / "_experiments"
     return installed if installed.is_dir() else package.parent / "experiments"
@@ -118,6 +120,7 @@ def experiments_folder() -> Path:
 
 def experiments(folder: Path | None = None) -> dict[str, Experiment]:
     """All experiments of ``folder`` (the program's own by default) by name, in order."""
+    # Names that begin with a dot or an underscore are editors' and authors' own.
     files = sorted((folder or experiments_folder()).glob("*.py"))
     return {path.stem: Experiment(path.stem, path) for path in files if path.stem[0] not in "._"}
 

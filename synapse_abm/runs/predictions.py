@@ -108,6 +108,7 @@ def shown(estimate: Estimate) -> str:
     half = (high - low) / 2
     if half == 0:
         return f"{estimate.value:.3g}"
+    # Two figures of the half width: its first is at 10**floor(log10).
     digits = max(0, 1 - math.floor(math.log10(half)))
     return f"{estimate.value:.{digits}f} +- {half:.{digits}f}"
 
@@ -160,6 +161,7 @@ def ratio(above: Estimate, below: Estimate) -> Estimate:
     Degrees of freedom are Satterthwaite's (1946, Biometrics Bull 2:110).
     """
     value = above.value / below.value
+    # Relative errors add in squares, for independent numbers and to first order.
     parts = [(above.se / below.value, above.dof), (value * below.se / below.value, below.dof)]
     variance = sum(se**2 for se, _ in parts)
     spread = sum(se**4 / dof for se, dof in parts)

@@ -69,6 +69,7 @@ def read_record(path: Path) -> Record:
         return InputError("record", str(path), f"{_ALLOWED}{why}", fix)
 
     try:
+        # One byte beyond the limit tells that there is more, without reading it.
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -93,6 +94,7 @@ def read_record(path: Path) -> Record:
                               for fault in error.errors())  # fmt: skip
         first = ", ".join([*wrong][:5])
         raise refused(f" of this version; this lacks, or has in another form: {first}") from None
+    # Hashed as they were read: what the schema made of them may be spelled otherwise.
     made = signed(fields)
     edited = [
         name

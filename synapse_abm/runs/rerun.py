@@ -133,6 +133,7 @@ def rerun(
     verdicts = _Tables(record, path.parent)
     for table in result.tables:
         verdicts.judge(table)
+    # Checks last: a table that differs explains them, and is told first.
     verdicts.different |= dict(_of_checks(record, result))
     return Rerun(
         tuple(verdicts.equal), verdicts.close, verdicts.different, (*elsewhere, *changed),
@@ -155,6 +156,8 @@ class _Tables:
         numbers: Departure | str = ""  # what is known of them, from the CSV: Parquet has the same
         for name, data in table.files().items():
             recorded, beside = self.record.table_sha256.get(name), self._beside(name, len(data))
+            # Only a neighbour that is the recorded table can say by how much the new one departs
+            # from it.
             whole = beside is not None and sha256(beside) == recorded
             self.different.pop(name, None)
             if recorded is None:
@@ -194,6 +197,8 @@ class _Tables:
         path = self.folder / name
         if not path.is_file():
             return None
+        # The file may be anybody's, and endless: twice a table is enough to show that it is
+        # another.
         with path.open("rb") as file:
             return file.read(2 * size + 10_000)
 
@@ -216,6 +221,7 @@ def _again(
     experiment = _experiment(record, script)
     module, options = experiment.load(), dict(record.options)
     quick = options.pop("quick", None)
+    # Of JSON anything may come: 1 is no truth value here, as pydantic in strict mode has it too.
     if not isinstance(quick, bool):
         raise InputError("record.options.quick", quick, "true or false")
     chosen = option_values(_options(module.Options, options))
@@ -277,6 +283,7 @@ def _options[T](declared: type[T], recorded: Mapping[str, Any]) -> T:
         allowed = f"options of this version of the program; others are: {differ}"
         raise InputError("record.options", sorted(recorded), allowed, "run the command in it again")
     try:
+        # As JSON, so that a list passes for a tuple and nothing else for anything else.
         return TypeAdapter(declared).validate_json(json.dumps(recorded), strict=True)
     except ValidationError as error:
         raise_faults([
@@ -308,6 +315,8 @@ def _out_of_range(value: Any, place: str, unit: str | None = None) -> Iterator[I
     """Numbers beyond the range that a scenario file has for their unit."""
     if isinstance(value, Mapping):
         for name, part in value.items():
+            # A path like scenario.ligands.drug.diffusion_um2_per_s: the name of a field carries its
+            # unit.
             if name != "dt_s":  # a step that was chosen may be short; run_faults judges it
                 yield from _out_of_range(part, f"{place}.{name}", unit_of(name))
     elif isinstance(value, list):
@@ -371,6 +380,7 @@ def _command_differs(record: Record) -> Iterator[str]:
         return
     verb = "simulate" if record.experiment.startswith("simulate ") else "run"
     facts = {"seed": record.seed, **record.options}
+    # Options are compared where the command names them; what it leaves out is a default.
     same = words[:2] == ["synapse-abm", verb] and (verb != "run" or record.experiment in words)
     same &= bool(facts.pop("quick", False)) == ("--quick" in words)
     for word, after in zip(words, [*words[1:], ""], strict=True):

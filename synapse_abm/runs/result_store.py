@@ -46,6 +46,7 @@ class ResultStore:
         """Results by index of the task."""
         results = dict[int, Any]()
         for path in sorted(self._folder.glob(f"{self._series}-*.results")):
+            # A file cut short by a power failure costs its tasks, not the run.
             with suppress(CheckpointError):
                 results |= opened_results(contents(path), path, self._records)
         results = {at: result for at, result in results.items() if 0 <= at < tasks}
@@ -54,6 +55,7 @@ class ResultStore:
 
     def add(self, at: int, result: Any) -> None:
         """Keep a result, if it can be; it is on the disk within seconds."""
+        # Arrays of a value that turns out to be unfit are taken back with it.
         before = len(self._arrays)
         try:
             self._results += [at, packed(result, self._arrays, self._records)]
@@ -69,6 +71,7 @@ class ResultStore:
         """Write what is new."""
         if self._results:
             self._folder.mkdir(parents=True, exist_ok=True)
+            # A name of its own for each file: two processes on one folder overwrite nothing.
             path = self._folder / f"{self._series}-{secrets.token_hex(8)}.results"
             try:
                 data = sealed_results(self._results, self._arrays)

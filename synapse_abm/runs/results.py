@@ -118,6 +118,7 @@ class Check:
 def z_score(value: float, se: float, expected: float) -> float:
     """``(value - expected) / se``; without an error any departure is infinite, NaN stays NaN."""
     departure = value - expected
+    # An infinite error makes z zero: nothing is known, and nothing is said against the value.
     if se > 0.0 or math.isnan(se):
         return departure / se
     return 0.0 if departure == 0.0 else math.copysign(math.inf, departure)
@@ -165,6 +166,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.columns)
+        # Python's repr of a float is the shortest text that reads back to it.
         columns = [[_csv_cell(cell) for cell in cells] for cells in self._rounded().values()]
         writer.writerows(zip(*columns, strict=True))
         return text.getvalue().encode()
@@ -175,7 +177,7 @@ class Table:
         import pyarrow.parquet as pq
 
         arrays = {name: _arrow(cells) for name, cells in self._rounded().items()}
-        # Without a date or a program's name in it: equal data give equal bytes.
+        # Nothing in it tells the time: equal data give equal bytes.
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(arrays), sink, compression="zstd")
         return bytes(sink.getvalue().to_pybytes())
@@ -209,6 +211,7 @@ class Table:
 
 def last_unit(one: float, other: float, digits: int = DIGITS) -> float:
     """One unit of the last of so many significant digits of the larger of two numbers."""
+    # The power of ten of the last digit, from the place of the first: 1234.5 has 10**3.
     size = max(abs(one), abs(other))
     return 10.0 ** (math.floor(math.log10(size)) + 1 - digits) if 0 < size < math.inf else 0.0
 
@@ -239,6 +242,7 @@ def _decimals(cells: Iterable[Cell]) -> int:
 
 def _plain(table: str, name: str, column: Any) -> list[Cell]:
     """The cells as plain Python values of one type; whole numbers among floats become floats."""
+    # tolist gives Python's own numbers, whose types tell what the column is.
     raw = column.tolist() if hasattr(column, "tolist") else column
     cells = [cell.item() if hasattr(cell, "item") else cell for cell in raw]
     types = {type(cell) for cell in cells if cell is not None}
@@ -267,6 +271,7 @@ def _arrow(cells: list[Cell]) -> pa.Array[Any]:
     kind = next((type(cell) for cell in cells if cell is not None), None)
     if kind is None:
         return pa.nulls(len(cells))
+    # A missing cell needs some value in the buffer; the bits say that it does not count.
     whole: list[Any] = [kind() if cell is None else cell for cell in cells]
     data: tuple[Any, ...]
     valid = _bits([cell is not None for cell in cells]) if None in cells else None
@@ -410,7 +415,9 @@ def machine() -> dict[str, str]:
     from numba.core.config import CPU_FEATURES, CPU_NAME  # type: ignore[attr-defined]
     from threadpoolctl import threadpool_info
 
+    # Both can be set by the user (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES) to imitate a lesser machine.
     chosen = CPU_FEATURES or llvm.get_host_cpu_features().flatten()
+    # Vector units and fused multiplication: what else a processor can does not change a sum.
     wide = ("+avx", "+fma", "+sse4", "+neon", "+sve", "+asimd")
     features = sorted(name[1:] for name in chosen.split(",") if name.startswith(wide))
     build: Any = np.show_config(mode="dicts")
@@ -449,7 +456,9 @@ def code_version() -> str:
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return __version__
+    # No tags (--exclude): the version is known, and the commit says which source it was.
     command = ["git", "-C", str(checkout), "describe", "--always", "--exclude=*", "--dirty=.dirty"]
+    # git describe --dirty would write its index anew, beside somebody's own git command.
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
     try:
         answer = subprocess.run(
@@ -463,6 +472,7 @@ def code_version() -> str:
 def source_sha256(*scripts: Path) -> str:
     """One hash over the package's files and ``scripts``, whether or not they were committed."""
     package = Path(__file__).resolve().parents[1]
+    # Byte code comes and goes, and a wheel carries the experiments, which are hashed by themselves.
     skipped = {"__pycache__", "_experiments"}
     inside = (path for path in package.rglob("*") if path.is_file())
     files = {

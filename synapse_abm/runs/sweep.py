@@ -73,6 +73,8 @@ class Cache:
     """
 
     def __init__(self, out: Path, *identity: object) -> None:
+        # Plain values only, whose repr is the same in every process; 96 bits never collide by
+        # chance.
         key = hashlib.sha256(repr(identity).encode()).hexdigest()[:24]
         self.folder = out / UNFINISHED / key
         self._series = 0
@@ -81,6 +83,7 @@ class Cache:
         """Where the next series of the run keeps its results (series are numbered in order)."""
         from synapse_abm.runs.result_store import ResultStore
 
+        # A run calls its series in the same order each time, so a number is enough of a name.
         self._series += 1
         return ResultStore(self.folder, self._series, function)
 
@@ -98,6 +101,8 @@ class Cache:
     def remove(self) -> None:
         """Remove it, and what other runs left long ago."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        # Runs with other options leave their unfinished work here too; nobody will ask for it after
+        # a week.
         now, parent = time.time(), self.folder.parent
         for other in parent.glob("*"):
             with suppress(OSError):
@@ -132,6 +137,7 @@ def using(
         done instead of on processes of this machine; ``workers`` then says how many it has. It is
         left running.
     """
+    # A context variable, not a global: runs in several threads do not see each other.
     token = _settings.set(_Settings(check_workers(workers), cache, executor))
     try:
         yield
@@ -211,11 +217,14 @@ def outcomes[R](
     settings = _settings.get()
     store = settings.cache.new_series(function) if settings.cache else None
     results: dict[int, Any] = store.load(len(tasks)) if store else {}
+    # What an earlier, interrupted run finished is read, not computed again: it would come out the
+    # same.
     todo = [at for at in range(len(tasks)) if at not in results]
     bar = _Bar(progress, len(todo), label, ticks)
     named = list(names) or [f"task {at}" for at in range(len(tasks))]
     series = Tasks(function, tasks, named, bar.tell, _alone, prepare)
     try:
+        # Closed at once when something is raised, so that no worker outlives the message.
         with closing(series.done(todo, settings.workers, settings.executor)) as source:
             for at, outcome in source:
                 results[at] = outcome
@@ -252,6 +261,8 @@ class _Bar:
 
     def __init__(self, progress: Progress | None, tasks: int, label: str, ticks: int) -> None:
         total = tasks * ticks
+        # A progress passes items on; here they stand for ticks, and each is taken when its tick is
+        # done.
         items = range(total)
         self._steps = iter(progress(items, total=total, label=label) if progress else items)
         self._ticks, self._told = ticks, dict[int, int]()

@@ -94,9 +94,13 @@ class Tasks:
         if workers < 2 or not _can_be_found(self.function):
             yield from self._here(waiting)
             return
+        # Fresh processes (macOS, Windows) import everything first: what is done here meanwhile may
+        # be all there is to do, and then none is started.
         started = time.perf_counter()
         while waiting and not _can_fork() and time.perf_counter() - started < _HEAD_START_S:
             yield from self._here([waiting.popleft()])
+        # A pool that lost a worker is broken as a whole (BrokenProcessPool); the next one goes on
+        # with what is left.
         deaths = Counter[int]()
         while waiting:
             yield from self._in_a_pool(min(workers, len(waiting)), waiting, deaths)
@@ -117,7 +121,11 @@ class Tasks:
         fork = _can_fork()
         if fork and self.prepare is not None:
             self.prepare()
+        # A copied process shares what its parent has loaded, kernels above all; "forkserver", the
+        # default from Python 3.14 on, would load them once for each worker.
         context: Any = multiprocessing.get_context("fork" if fork else "spawn")
+        # Shared memory without a lock: each place has one writer, and a reader that sees the old
+        # value only shows it a moment longer.
         ticks = context.RawArray("q", len(self.names))
         pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(ticks,))
         try:
@@ -146,14 +154,19 @@ class Tasks:
                     last_try = any(deaths[bundle[0]] == _LIVES - 1 for bundle in out.values())
                     if out and (died == _LIVES - 1 or last_try):
                         break
+                    # Until a time is known, and after a death, one by one. At the end small
+                    # bundles: none should wait for the last one.
                     size = int(_BUNDLE_S / mean_s) if mean_s > 0 and not died else 1
                     size = max(1, min(size, len(waiting) // (4 * workers)))
                     bundle = list(islice(waiting, size))
                     calls = [(at, self.arguments[at], self.names[at]) for at in bundle]
+                    # Python warns that copying a process with threads may deadlock. Those here
+                    # belong to BLAS and to tqdm, which hold no lock between calls.
                     with warnings.catch_warnings():  # threads of libraries only, and at rest
                         warnings.simplefilter("ignore", DeprecationWarning)
                         future = executor.submit(_do_bundle, function, self.settle, calls)
                     out[future] = [waiting.popleft() for _ in bundle]
+                # Woken now and then to move the progress bar of tasks that take long.
                 ready, _ = wait(out, _LOOK_S if ticks else None, FIRST_COMPLETED)
                 for at in (at for bundle in out.values() for at in bundle if ticks):
                     self.told(at, ticks[at])
@@ -164,6 +177,8 @@ class Tasks:
         except BrokenExecutor:
             if ticks is None:  # an executor that is not ours: we cannot replace it
                 raise
+            # Whose death it was cannot be known, so all that were out carry the blame until one of
+            # them is alone.
             lost = sorted(at for bundle in out.values() for at in bundle)
             deaths.update(lost)
             waiting.extendleft(at for at in reversed(lost) if deaths[at] < _LIVES)
@@ -203,6 +218,7 @@ def _begin(ticks: Any) -> None:
     """Make a process of a pool ready: it ends with its parent, and Ctrl-C is for its parent."""
     global _ticks
     _ticks = ticks
+    # A terminal sends Ctrl-C to the whole group of processes; only the parent decides what is kept.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
@@ -212,6 +228,7 @@ def _begin(ticks: Any) -> None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
+    # A daemon thread: it must not keep the process alive when its work is done.
     threading.Thread(target=watch, daemon=True).start()
 
 
@@ -233,6 +250,7 @@ def _do_bundle(
 
 def _kill(pool: ProcessPoolExecutor) -> None:
     """End all workers of a pool, whatever they are at (from Python 3.14 on: ``kill_workers``)."""
+    # Private, but the only handle that Python 3.12 and 3.13 offer.
     for process in list((pool._processes or {}).values()):
         process.kill()
 
@@ -242,6 +260,7 @@ def _can_fork() -> bool:
 
     Starting afresh instead costs each worker a second of imports.
     """
+    # tqdm keeps a monitor thread that does nothing but sleep.
     others = [thread for thread in threading.enumerate() if type(thread).__name__ != "TMonitor"]
     return sys.platform == "linux" and len(others) == 1
 
@@ -260,6 +279,7 @@ class _ByFile:
         self.function = function
 
     def __getstate__(self) -> tuple[str, str, str]:
+        # pickle would look for a package of that name; an experiment is a file without one.
         name = self.function.__module__
         return name, str(sys.modules[name].__file__), self.function.__qualname__
 
