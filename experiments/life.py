@@ -48,7 +48,7 @@ from synapse_abm.runs import dose_response
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import Grid, Ligand, Target
-from synapse_abm.synapse.scenario.timestep import in_cell_rate
+from synapse_abm.synapse.scenario.step_error import in_cell_rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ CHUNK = 1024  # steps of one compiled call
 PLACES = ("fast", "slow")
 WAITS = {
     "first": "until first bound",
-    "episode": "bound, each time",
+    "episode": "bound, until first let go",
     "again": "let go, until bound again",
     "life": "from release to uptake",
 }
@@ -126,15 +126,15 @@ def scenario(diffusion_um2_per_s: float) -> Scenario:
     )
 
 
-def in_theory(synapse: Scenario) -> theory.Wandering:
-    """The same molecule as a Markov chain."""
+def in_theory(synapse: Scenario, s: float = 1.0) -> theory.Wandering:
+    """The same molecule as a Markov chain; ``s`` multiplies k_on and k_off."""
     grid, molecule = synapse.grid, synapse.ligands["serotonin"]
     kinetics, here = molecule.binding["SERT"], np.zeros(grid.cells)
     for x, y in synapse.targets["SERT"].cells or ():
         here[y * grid.width + x] += in_cell_rate(synapse, "serotonin", "SERT")
     hops_per_s = molecule.diffusion_um2_per_s / grid.spacing_um**2
     return theory.Wandering(
-        grid.width, grid.height, hops_per_s, here, kinetics.koff, kinetics.kcat_per_s
+        grid.width, grid.height, hops_per_s, s * here, s * kinetics.koff, kinetics.kcat_per_s
     )
 
 
@@ -217,7 +217,9 @@ class Laws:
     def of(cls, synapse: Scenario) -> Laws:
         """The laws of a place."""
         chain, at = in_theory(synapse), start(synapse)
-        steps, leave = chain.stepped(synapse.dt_s), chain.koff + chain.kcat
+        # The engine adjusts both rates to its step, and so do the laws of its steps.
+        adjusted = in_theory(synapse, synapse.adjustments["SERT", "serotonin"].s)
+        steps, leave = adjusted.stepped(synapse.dt_s), adjusted.koff + adjusted.kcat
         once = np.ones(1)
         ratio, rate = np.array([math.exp(-leave * synapse.dt_s)]), np.array([leave])
         back = steps.free_again(at)

@@ -146,6 +146,9 @@ class Simulate:
     engine: Annotated[str | None, arg(metavar="{compiled,agents}", help_behavior_hint="")] = None
     """The fast engine or the plain Python agents; the trajectory is the same (default: as the
     scenario says)."""
+    accuracy: Annotated[str | None, arg(metavar="PERCENT", help_behavior_hint="")] = None
+    """Largest relative error of rates that the step may make, such as '1 %'; or 'equilibrium',
+    for averages at rest alone (default: as the scenario says, or '1 %')."""
     seed: Seed = None
     """Seed of all random numbers, 0 to 2**64-1 (default: as the scenario says)."""
     out: FolderByName = None
@@ -160,7 +163,9 @@ class Simulate:
         """Simulate the scenario, and show its averages."""
         from synapse_abm.runs import simulate
         from synapse_abm.scenarios import find_scenario
+        from synapse_abm.synapse.scenario.feasibility import run_faults
         from synapse_abm.synapse.scenario.file import read_scenario
+        from synapse_abm.synapse.scenario.timestep import read_accuracy
 
         faults, seed, workers, out = list[InputError](), None, None, None
         engine: Any = self.engine
@@ -174,12 +179,18 @@ class Simulate:
                 choice("--engine", engine, ("compiled", "agents"))
         with collected(faults):
             out = _folder(self.out)
+        accuracy: Any = self.accuracy
+        with collected(faults):
+            accuracy = None if accuracy is None else read_accuracy(accuracy, "--accuracy")
         with collected(faults):
             path = find_scenario(self.scenario)
             scenario = read_scenario(path)
         raise_faults(faults)
         if self.json is not None:
             check_file(self.json)
+        if accuracy is not None:
+            scenario = scenario.model_copy(update={"accuracy": accuracy})
+            raise_faults(list(run_faults(scenario)))
         terminal.say(f"{scenario.with_run(seed=seed, engine=engine)}\n")
         out = out or Path("outputs", path.stem)
         named = _without_paths(

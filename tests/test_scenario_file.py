@@ -6,6 +6,7 @@ import copy
 import datetime
 import math
 import random
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from synapse_abm.synapse.scenario import (
 )
 from synapse_abm.synapse.scenario.cost import estimate_cost, residual_transient, settling_s
 from synapse_abm.synapse.scenario.file import parse_scenario, read_scenario
-from synapse_abm.synapse.scenario.timestep import MARGIN, auto_dt, limits, step_warnings
+from synapse_abm.synapse.scenario.step_error import BINDING, StepErrors
+from synapse_abm.synapse.scenario.timestep import auto_dt, largest_sensible_s, step_warnings
 
 SHIPPED = scenarios()
 SMALL: dict[str, Any] = {
@@ -116,7 +118,7 @@ def test_a_file_says_the_same_as_python() -> None:
     assert found.run is not None
     assert (found.run.duration_s, found.run.seed) == (0.2, 3)
     assert found.dt_is_auto
-    assert 0 < found.dt_s <= limits(found).longest_s
+    assert 0 < found.dt_s <= StepErrors(found).longest_s(0.01)
 
 
 def test_a_scenario_survives_a_trip_through_json() -> None:
@@ -137,7 +139,8 @@ def test_the_table_shows_units_derived_numbers_and_warnings() -> None:
     text = str(parse_scenario(changed("run.dt", "9 ms")))
     for words in ("1 nM is", "molecules", "in-cell rate", "um^2/s", "burn-in", "molecule-steps"):
         assert words in text
-    assert "! dt = 0.009 s: this scenario is driven, and its error is estimated at" in text
+    assert "! dt = 0.009 s: driven means may be wrong by" in text
+    assert "k_on and k_off x 1.0" in text
     crowded = changed("ligand.drug", {"count": 5, "binding": {"R": {"kd": "1 nM", "koff": "1 /s"}}})
     assert "depletion expected" in str(parse_scenario(crowded))
     assert "not well mixed: drug" in str(parse_scenario(crowded)), "it does not diffuse"
@@ -201,28 +204,68 @@ def test_ready_made_scenarios_settle_before_they_are_averaged(name: str) -> None
 # --- the step -------------------------------------------------------------------------------------
 
 
-def _pair(kcat: float = 0.0, cells: int = 8, **ligand: Any) -> Scenario:
+def _pair(kcat: float = 0.0, cells: int = 8, sites: int = 16, **ligand: Any) -> Scenario:
     kinetics = Kinetics(kon_per_nM_s=0.01, koff_per_s=1.0, kcat_per_s=kcat)
     return Scenario(
         grid=Grid(width=cells, height=cells),
-        targets={"SERT": Target(sites=16)},
+        targets={"SERT": Target(sites=sites)},
         ligands={"L": Ligand(binding={"SERT": kinetics}, **({"diffusion_um2_per_s": 9} | ligand))},
     )
 
 
-def test_auto_keeps_the_rule_of_resolved_kinetics() -> None:
-    """(k_on / molecules per nM of a cell + k_off) dt = 0.3."""
+def test_auto_keeps_rates_within_the_accuracy() -> None:
+    """One of 64 cells has a site, one molecule comes: 0.12 x (x + y) is nearly all of the 1 %."""
     in_cell = 0.01 / 0.00602214076
-    assert _pair(count=5).dt_s == pytest.approx(0.3 / (in_cell + 1.0))
+    alone = _pair(count=1, sites=1)
+    x, y = in_cell * alone.dt_s, alone.dt_s
+    assert 0.8 * 0.01 < BINDING * x * (x + y) < 0.01
+    announced = StepErrors(alone).at(alone.dt_s)
+    assert 0.99 * 0.01 < announced.kinetics <= 0.01
+    assert announced.driven == 0
+    assert "binding of L at SERT decides" in auto_dt(alone).reason
 
 
-def test_auto_keeps_the_error_of_a_driven_scenario_below_two_in_a_thousand() -> None:
-    """16 sites in 16 of 64 cells, at most k_c dt / 2, and a margin."""
+@pytest.mark.parametrize("accuracy", [0.1, 0.01, 0.001])
+def test_a_better_accuracy_takes_a_shorter_step(accuracy: float) -> None:
+    """Within three digits the longest step that keeps it, driven or not."""
+    for scenario in (_pair(count=5), _pair(kcat=1.0, count=5)):
+        asked = scenario.model_copy(update={"accuracy": accuracy})
+        errors = StepErrors(asked)
+        assert errors.at(asked.dt_s).within(accuracy)
+        assert not errors.at(1.011 * asked.dt_s).within(accuracy)
+
+
+def test_driven_means_get_a_fifth_of_the_accuracy() -> None:
+    scenario = _pair(kcat=1.0, count=5)
+    announced = StepErrors(scenario).at(scenario.dt_s)
+    assert 0.99 * 0.002 < announced.driven <= 0.002
+    assert "driven means within 0.2 %" in auto_dt(scenario).reason
+    assert not list(step_warnings(scenario))
+
+
+def test_a_loss_is_a_loss() -> None:
+    """A dose that is degraded and the same dose that leaves into an empty reservoir: one step."""
+    start = {"count": 50, "start_cell": (0, 0)}
+    degraded = _pair(degradation_per_s=0.5, **start)
+    washed = _pair(reservoir=Reservoir(concentration_nM=0.0, exchange_per_s=0.5), **start)
+    assert degraded.dt_s == washed.dt_s
+
+
+def test_equilibrium_alone_asks_for_nothing() -> None:
+    """(k_on / molecules per nM of a cell + k_off) dt = 0.3, as far as samples allow."""
     in_cell = 0.01 / 0.00602214076
-    found = _pair(kcat=1.0, count=5)
-    assert MARGIN * in_cell * found.dt_s / 2 == pytest.approx(0.002)
-    assert "driven" in auto_dt(found).reason
-    assert not step_warnings(found)
+    still = _pair(count=5).model_copy(update={"accuracy": "equilibrium"})
+    assert still.dt_s == pytest.approx(0.3 / (in_cell + 1.0))
+    assert not list(step_warnings(still))
+
+
+def test_a_long_step_by_hand_is_told_with_its_error() -> None:
+    scenario = _pair(count=5)
+    (said,) = step_warnings(scenario.model_copy(update={"dt_s": 2 * scenario.dt_s}))
+    assert re.search(r"kinetics may be wrong by [23]\.?\d? %", said)
+    assert f"the longest step that keeps 1 % is {scenario.dt_s:g} s" in said
+    (said,) = step_warnings(scenario.model_copy(update={"dt_s": 3.0}))
+    assert "dt = 3 s: equilibrium only" in said
 
 
 @pytest.mark.parametrize(
@@ -231,7 +274,9 @@ def test_auto_keeps_the_error_of_a_driven_scenario_below_two_in_a_thousand() -> 
     ids=["one cell", "clamped", "nothing moves"],
 )
 def test_what_is_exact_at_any_step_is_not_limited(free: Scenario) -> None:
-    assert math.isinf(limits(free).longest_s)
+    assert not StepErrors(free)
+    assert math.isinf(largest_sensible_s(free))
+    assert not free.adjustments
 
 
 def test_a_step_of_free_length_takes_a_bounded_number_of_events() -> None:
@@ -249,9 +294,12 @@ def test_a_step_of_free_length_takes_a_bounded_number_of_events() -> None:
 
 
 def test_a_senseless_step_is_refused_and_the_largest_sensible_one_named() -> None:
-    largest = limits(parse_scenario(SMALL)).senseless_s
+    largest = largest_sensible_s(parse_scenario(changed("run", {"duration": "60 s"})))
     message = told(changed("run", {"duration": "60 s", "dt": "6 s"}))
-    assert f"run.dt = '6 s': allowed is at most {largest:.3g} s" in message
+    assert (
+        f"run.dt = '6 s': allowed is at most {largest:g} s, because this scenario is driven"
+        in message
+    )
 
 
 # --- wrong input ----------------------------------------------------------------------------------

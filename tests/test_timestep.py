@@ -13,11 +13,12 @@ from synapse_abm.core.progress import silent
 from synapse_abm.runs.experiment import find
 from synapse_abm.statistics import student_quantile
 from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
-from synapse_abm.synapse.scenario.timestep import LARGEST_BIAS, MARGIN, in_cell_rate, limits
+from synapse_abm.synapse.scenario.step_error import StepErrors
 from synapse_abm.theory import closed_law
 from synapse_abm.theory.stepping import EMPTY, HELD, MoleculeFlow, Sink, Split, TinyGrid
 
 experiment = find("timestep").load()
+LARGEST_BIAS = experiment.LARGEST_BIAS
 
 
 def held(chain: Split, law: np.ndarray, cells: int, sites: int) -> float:
@@ -226,15 +227,6 @@ def test_two_targets_that_meet_by_chance_keep_the_promise() -> None:
     assert worst_errors(4394, 4395)[0] <= LARGEST_BIAS
 
 
-def mean_crowding(scenario: Scenario) -> float:
-    """What the rule was: relative error per s, from <K^2>/<K> - <K> over all cells and targets."""
-    molecules, _ = experiment.flow(scenario)
-    per_cell = np.zeros(scenario.grid.cells)
-    for sink in molecules.sinks:
-        per_cell[sink.cell] += sink.bind
-    return float((per_cell**2).mean() / per_cell.mean() - per_cell.mean()) / 2
-
-
 def driven(targets: dict[str, Target], kon: dict[str, float], **more: object) -> Scenario:
     """Serotonin carried off by all targets but receptors, in a place of 10 x 10 cells."""
     binding = {
@@ -263,27 +255,14 @@ HOLES = {
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_an_average_over_all_cells_would_not_do(name: str) -> None:
-    """The step that the old rule chose, resolved as it is, errs by more than 0.2 %."""
+def test_what_one_cell_has_and_others_do_not_is_announced(name: str) -> None:
+    """At three times the chosen step the error is seen, and below what is announced."""
     scenario = HOLES[name]
-    errors = experiment.flow_errors(scenario)
-    old = min(LARGEST_BIAS / mean_crowding(scenario), limits(scenario).resolved_s)
-    assert experiment.largest(errors(old)) > LARGEST_BIAS
+    errors, announced = experiment.flow_errors(scenario), StepErrors(scenario)
     assert experiment.largest(errors(scenario.dt_s)) <= LARGEST_BIAS
-
-
-def test_sites_alike_in_all_cells_are_not_alike_when_half_are_blocked() -> None:
-    """<n^2>/<n> - <n> is zero here; blocked at random the error is k_c dt / 2 (1 - f), in part."""
-    chain = TinyGrid(
-        width=4, sites=(0, 1, 2, 3), molecules=1, hop=1e4, bind=1.0, unbind=0.1, carry=3.0,
-        block=0.05, unblock=0.05, arrive=(1e-6,) * 4,
-    ).split()  # fmt: skip
-    true = chain.mean(chain.stationary(), 0, 1, 2, 3)
-    error = chain.mean(chain.stationary(0.3 / 4.1), 0, 1, 2, 3) / true - 1
-    assert LARGEST_BIAS < error < 0.3 / 4.1 / 2
-    scenario = driven({"SERT": EVERYWHERE}, {"SERT": 0.01}, count=5)
-    one = in_cell_rate(scenario, "serotonin", "SERT")
-    assert limits(scenario).bias_per_s == pytest.approx(MARGIN * one / 2)
+    long = announced.at(3 * scenario.dt_s)
+    assert not long.equilibrium_only
+    assert LARGEST_BIAS / 20 < experiment.largest(errors(long.dt_s)) <= long.driven
 
 
 def test_releases_at_given_times_count_twice() -> None:
@@ -291,7 +270,8 @@ def test_releases_at_given_times_count_twice() -> None:
     at_rate = driven(targets, {"SERT": 0.01, "R": 0.01}, **SOURCE)
     timed = (Batch(size=10, cell=(5, 5), times_s=(0.1,)),)
     at_times = driven(targets, {"SERT": 0.01, "R": 0.01}, batches=timed)
-    assert at_rate.dt_s == pytest.approx(2 * at_times.dt_s, rel=1e-12)
+    # Not exactly twice as long: steps have three digits.
+    assert at_rate.dt_s == pytest.approx(2 * at_times.dt_s, rel=0.03)
 
 
 # --- copies ---------------------------------------------------------------------------------------
@@ -302,7 +282,7 @@ def test_a_copy_chooses_its_step_anew() -> None:
     grid = fine.grid.model_copy(update={"spacing_um": 0.2})
     wide = fine.model_copy(update={"grid": grid})
     assert wide.dt_is_auto
-    assert wide.dt_s == pytest.approx(4 * fine.dt_s, rel=1e-12)
+    assert wide.dt_s > 1.5 * fine.dt_s
     assert wide == Scenario(grid=grid, targets=fine.targets, ligands=fine.ligands)
     assert fine.model_copy() == fine
 

@@ -269,8 +269,11 @@ def expected(scenario: Scenario, key: Key) -> Rates:
                 n for n, pair in zip(bound, pairs, strict=True) if pair[0] == target
             )
             nM = free[i] / (PER_NM_UM3 * volume) if real else float(ligand.clamped_nM or 0)
-            go(kinetics.kon * nM * empty, (i, -int(real)), (0, 0), (p, 1))
-            go(kinetics.koff * bound[p], (i, int(real)), (0, 0), (p, -1))
+            # Mass action, times the factor that the record of the scenario says.
+            adjusted = scenario.adjustments.get((target, name))
+            s = adjusted.s if adjusted else 1.0
+            go(s * kinetics.kon * nM * empty, (i, -int(real)), (0, 0), (p, 1))
+            go(s * kinetics.koff * bound[p], (i, int(real)), (0, 0), (p, -1))
             go(kinetics.kcat_per_s * bound[p], (0, 0), (i, int(real)), (p, -1))
         for i, name in enumerate(order):
             ligand = scenario.ligands[name]

@@ -102,3 +102,24 @@ def _registry() -> Any:
     import pint
 
     return pint.UnitRegistry()
+
+
+def percentage(written: object, name: str) -> float:
+    """``"0.5 %"`` as a share, 0.005; above 0 and at most 100 %.
+
+    Raises
+    ------
+    InputError
+        If there is no number, no percent sign, or the number is outside.
+    """
+    allowed = "a percentage above 0 % and at most 100 %, such as '1 %'"
+    text = "" if isinstance(written, bool) else str(written).strip()
+    number = _NUMBER.fullmatch(text.removesuffix("%"))
+    if number is None or number[2].strip():
+        raise InputError(name, written, allowed)
+    if not text.endswith("%"):
+        raise InputError(name, written, allowed, f"write '{text} %'")
+    share = float(number[1]) / 100
+    if not 0 < share <= 1:
+        raise InputError(name, written, allowed)
+    return share

@@ -49,6 +49,7 @@ from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
 from synapse_abm.synapse.scenario.feasibility import run_faults
 from synapse_abm.synapse.scenario.summary import warnings
+from synapse_abm.synapse.scenario.timestep import reason
 
 type Array = NDArray[np.float64]
 type Engine = Literal["compiled", "agents"]
@@ -156,6 +157,7 @@ class Simulated:
         """The contents of ``--json FILE``."""
         contents: dict[str, Any] = {
             "seed": self.seed, "engine": self.engine, "dt_s": self.scenario.dt_s,
+            "step": reason(self.scenario), "adjusted_rates": self._adjusted_rates(),
             "occupancy": {}, "free": {}, "flux": {},
             "trajectory_sha256": self.trajectory_sha256,
             "notes": self.notes(),
@@ -164,6 +166,13 @@ class Simulated:
             table = contents[kind].setdefault(target, {}) if target else contents[kind]
             table[ligand] = measured.record()
         return contents
+
+    def _adjusted_rates(self) -> dict[str, dict[str, Any]]:
+        """Of each target and ligand that walks: what k_on and k_off were multiplied by, and why."""
+        table = dict[str, dict[str, Any]]()
+        for (target, ligand), adjusted in self.scenario.adjustments.items():
+            table.setdefault(target, {})[ligand] = adjusted.record
+        return table
 
     def notes(self) -> list[str]:
         """What to beware of: step, regime, error bars."""

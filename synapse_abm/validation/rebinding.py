@@ -85,8 +85,9 @@ def single_site(case: Case) -> Parts:
     dt = min(HOPS / theory.hop_rate, EVENTS / max(pair.binding, pair.leaving))
     window = max(2, math.ceil(WINDOW * planned(theory.relaxation_s) / dt))
     first = FIRST_MEANS if case.number("noise0") is None else FIRST
-    numbers = _numbers(case, theory, dt, window)
-    yield from _windows(case, pair.scenario(dt), numbers, window, first)
+    scenario = pair.scenario(dt)
+    numbers = _numbers(case, theory, scenario, window)
+    yield from _windows(case, scenario, numbers, window, first)
 
 
 def any_step(case: Case) -> Parts:
@@ -110,15 +111,19 @@ def _table(case: Case) -> list[tuple[float, float]]:
     return [(row.rate("dt"), exact) for row in rows if (exact := row.number("exact")) is not None]
 
 
-def _numbers(case: Case, theory: LonePair, dt: float, window: int) -> list[Number]:
+def _numbers(case: Case, theory: LonePair, scenario: Scenario, window: int) -> list[Number]:
+    # The engine adjusts both rates to its step: so must the exact law of its steps, and bindings
+    # are more by the same factor.
+    dt, s = scenario.dt_s, scenario.adjustments["T", "L"].s
+    adjusted = replace(theory, rate_in_cell=s * theory.rate_in_cell, koff=s * theory.koff)
     numbers = []
     if (exact := case.number("p_bound")) is not None:
         numbers.append(OCCUPANCY.number(case.id, "p_bound", exact, mean("occupied")))
     if (exact := case.number("mean_unbound_time")) is not None:
-        measure = _time_unbound(window * dt)
+        measure = _time_unbound(s * window * dt)
         numbers.append(RELATIVE.number(case.id, "mean_unbound_time", exact, measure))
     if (exact := case.number("noise0")) is not None:
-        seen = window * dt * theory.stepped_average_variance(dt, window)
+        seen = window * dt * adjusted.stepped_average_variance(dt, window)
         measure = less(_noise(window * dt), seen - theory.zero_frequency_noise)
         numbers.append(SPREAD.number(case.id, "noise0", exact, measure, solved=True))
     return numbers

@@ -63,6 +63,7 @@ from synapse_abm.synapse.engine.layout import (
     ligand_event,
     pair_event,
 )
+from synapse_abm.synapse.engine.network import factor
 from synapse_abm.synapse.engine.simulation import Simulation, scratch
 from synapse_abm.synapse.engine.state import State
 from synapse_abm.synapse.scenario import Ligand, Scenario, Target
@@ -199,6 +200,8 @@ class SpatialSimulation(NeuronEngine):
                     continue
                 channel = _PAIR_CHANNELS[kind][pair]
                 rate = float(self.state.rates[at, channel])
+                if kind in (BIND, UNBIND):  # adjusted to the step, as in any place
+                    rate *= factor(place.scenario, *place.names.pairs[pair])
                 chemistry.rate[c] = rate * cells if channel in _OWN else rate
 
     def block(self, exposure: Exposure) -> None:

@@ -70,18 +70,25 @@ def channels(scenario: Scenario) -> list[_Channel]:
     """Every event with a rate above zero, in the order in which propensities are summed.
 
     Sites first: by pair, unbind then transport. Then by ligand: binding to each target, return,
-    metabolism, exit, degradation, arrival, batch. A propensity is rate x count x count.
+    metabolism, exit, degradation, arrival, batch. A propensity is rate x count x count. Binding
+    and unbinding are adjusted to the step, one factor a pair (``scenario.rate_adjustment``).
     """
     names = Names.of(scenario)
     rows = CountRows.of(names)
     found = []
     for p, (target, ligand) in enumerate(names.pairs):
-        kinetics = scenario.ligands[ligand].binding[target]
-        found.append(_Channel(lay.UNBIND, p, rows.bound(p), rows.one, kinetics.koff))
+        kinetics, s = scenario.ligands[ligand].binding[target], factor(scenario, target, ligand)
+        found.append(_Channel(lay.UNBIND, p, rows.bound(p), rows.one, s * kinetics.koff))
         found.append(_Channel(lay.TRANSPORT, p, rows.bound(p), rows.one, kinetics.kcat_per_s))
     for number, name in enumerate(names.ligands):
         found += _ligand_channels(scenario, names, rows, number, name)
     return [c for c in found if c.rate > 0]
+
+
+def factor(scenario: Scenario, target: str, ligand: str) -> float:
+    """What k_on and k_off of a pair are multiplied by; 1 where positions are never frozen."""
+    adjusted = scenario.adjustments.get((target, ligand))
+    return 1.0 if adjusted is None else adjusted.s
 
 
 def _ligand_channels(
@@ -97,7 +104,8 @@ def _ligand_channels(
         if ligand.clamped_nM is not None:
             found.append(_Channel(lay.BIND, p, one, empty, kon * ligand.clamped_nM))
         else:
-            found.append(_Channel(lay.BIND, p, free, empty, pair_rate_per_s(kon, volume)))
+            rate = factor(scenario, target, name) * pair_rate_per_s(kon, volume)
+            found.append(_Channel(lay.BIND, p, free, empty, rate))
     exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
     releases = any(batch.rate_per_s > 0 for batch in ligand.batches)
     return [

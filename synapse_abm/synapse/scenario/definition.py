@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import model_validator
 
 from synapse_abm.synapse.scenario.parts import Description
+from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair, adjustments
 from synapse_abm.synapse.scenario.summary import scenario_text
 from synapse_abm.synapse.scenario.timestep import auto_dt
 
@@ -42,12 +44,22 @@ class Scenario(Description):
             object.__setattr__(self, "dt_s", auto_dt(self).dt_s)
         return self
 
+    @cached_property
+    def adjustments(self) -> dict[Pair, Adjustment]:
+        """How the rates of each pair of a target and a ligand that walks are adjusted to the step.
+
+        ``scenario.adjustments["SERT", "serotonin"].s`` multiplies k_on and k_off; pairs that are
+        not listed have s = 1.
+        """
+        return adjustments(self, self.dt_s)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields replaced, not validated; a step that was chosen is chosen again.
 
         A step given by hand, or in ``update``, is kept.
         """
         copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("adjustments", None)  # those of the original
         if copied.dt_is_auto and update:
             object.__setattr__(copied, "dt_s", auto_dt(copied).dt_s)
         return copied

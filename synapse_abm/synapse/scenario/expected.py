@@ -24,7 +24,7 @@ from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.scenario.cost import nominal_nM
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.parts import Ligand
-from synapse_abm.synapse.scenario.timestep import is_driven
+from synapse_abm.synapse.scenario.step_error import is_driven
 
 #: Largest table of the law of two closed ligands.
 LARGEST_TABLE = 4_000_000

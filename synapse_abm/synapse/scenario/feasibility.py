@@ -8,9 +8,16 @@ from collections.abc import Iterator
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP
-from synapse_abm.synapse.scenario.cost import memory_bytes, samples, steps_per_sample
+from synapse_abm.synapse.scenario.cost import (
+    estimate_cost,
+    memory_bytes,
+    samples,
+    steps_per_sample,
+)
 from synapse_abm.synapse.scenario.definition import Scenario
-from synapse_abm.synapse.scenario.timestep import limits
+from synapse_abm.synapse.scenario.parts import DEFAULT_ACCURACY, EQUILIBRIUM
+from synapse_abm.synapse.scenario.step_error import driven
+from synapse_abm.synapse.scenario.timestep import largest_sensible_s
 
 #: What a run may have at most. Figures, tables and theory go through all of it: beyond, a run that
 #: is said to take a second takes minutes.
@@ -28,6 +35,27 @@ def count_faults(targets: int, ligands: int, pairs: int, listed_cells: int) -> I
         yield InputError("number of cells listed", listed_cells, allowed, "give 'sites' instead")
 
 
+#: A run that an accuracy makes longer than this is refused, s.
+LONGEST_RUN_S = 86_400.0
+
+
+def _accuracy_faults(scenario: Scenario) -> Iterator[InputError]:
+    """An accuracy that cannot be had: in equilibrium alone, or within a day."""
+    accuracy = scenario.accuracy
+    if accuracy == EQUILIBRIUM:
+        if driven(scenario):
+            allowed = "a percentage: this scenario is driven, its means depend on the step"
+            yield InputError("run.accuracy", accuracy, allowed, "such as '1 %'")
+        return
+    seconds = estimate_cost(scenario).seconds
+    if scenario.dt_is_auto and float(accuracy) < DEFAULT_ACCURACY and seconds > LONGEST_RUN_S:
+        allowed = "one for which the run takes less than a day"
+        fix = (
+            f"this takes about {seconds / LONGEST_RUN_S:.2g} days, in steps of {scenario.dt_s:g} s"
+        )
+        yield InputError("run.accuracy", f"{100 * float(accuracy):g} %", allowed, fix)
+
+
 def machine_bytes() -> float:
     """Memory of this machine; infinite where it does not tell."""
     try:
@@ -38,14 +66,12 @@ def machine_bytes() -> float:
 
 def run_faults(scenario: Scenario) -> Iterator[InputError]:
     """What can only be judged of a whole scenario with ``run`` settings: step, times, and size."""
-    run, found, dt = scenario.run, limits(scenario), scenario.dt_s
+    run, dt, sensible_s = scenario.run, scenario.dt_s, largest_sensible_s(scenario)
     assert run is not None
-    if dt > found.senseless_s:
-        allowed = (
-            f"at most {found.senseless_s:.3g} s, because this scenario is driven; "
-            f"{found.longest_s:.3g} s keeps its error small"
-        )
+    if dt > sensible_s:
+        allowed = f"at most {sensible_s:g} s, because this scenario is driven"
         yield InputError("run.dt", f"{dt:g} s", allowed, "or write dt = 'auto'")
+    yield from _accuracy_faults(scenario)
     if dt > run.duration_s:
         yield InputError("run.dt", f"{dt:g} s", f"at most the duration, {run.duration_s:g} s")
     for name, ligand in scenario.ligands.items():

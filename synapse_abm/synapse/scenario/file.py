@@ -53,6 +53,7 @@ from synapse_abm.synapse.scenario.definition import AUTO, Scenario
 from synapse_abm.synapse.scenario.drugs import to_scenario_ligand
 from synapse_abm.synapse.scenario.feasibility import count_faults, run_faults
 from synapse_abm.synapse.scenario.parts import (
+    Accuracy,
     Batch,
     Grid,
     Ligand,
@@ -61,6 +62,7 @@ from synapse_abm.synapse.scenario.parts import (
     Target,
     part_faults,
 )
+from synapse_abm.synapse.scenario.timestep import read_accuracy
 
 type Tables = Mapping[str, Any]
 
@@ -84,6 +86,7 @@ class _RunTable(RunSettings):
     """``[run]`` of a file: the settings of the run, and the step."""
 
     dt_s: Seconds | None = None
+    accuracy: Accuracy | None = None
 
 
 def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> Scenario:
@@ -157,12 +160,13 @@ class _Reader:
             self.faults += part_faults(grid, good_targets, good_ligands)
         if grid is None or run is None:
             return None
-        settings = RunSettings(**run.model_dump(exclude={"dt_s"}, exclude_unset=True))
-        dt = {} if run.dt_s is None else {"dt_s": run.dt_s}
+        own = {"dt_s", "accuracy"}  # of the scenario; the rest is of its run
+        settings = RunSettings(**run.model_dump(exclude=own, exclude_unset=True))
+        step = run.model_dump(include=own, exclude_none=True)
         good = _sound(grid, good_targets, good_ligands) if self.faults else good_ligands
         parts = {"targets": good_targets, "ligands": good, "run": settings}
         try:
-            found = Scenario(name=title, grid=grid, **parts, **dt)  # type: ignore[arg-type]
+            found = Scenario(name=title, grid=grid, **parts, **step)  # type: ignore[arg-type]
         except (InputError, InputErrors):
             assert self.faults  # a cell of a target is outside, say: told already
             return None
@@ -243,10 +247,16 @@ class _Reader:
         return found
 
     def run(self, tables: Tables) -> _RunTable | None:
-        """``[run]``; a step that is left to the program is left out."""
+        """``[run]``, its accuracy read; a step that is left to the program is left out."""
         raw = tables.get("run", {})
         if isinstance(raw, dict) and raw.get("dt") == AUTO:
             raw = {key: value for key, value in raw.items() if key != "dt"}
+        if isinstance(raw, dict) and "accuracy" in raw:
+            try:
+                raw = {**raw, "accuracy": read_accuracy(raw["accuracy"], "run.accuracy")}
+            except InputError as fault:
+                self.faults.append(fault)
+                raw = {key: value for key, value in raw.items() if key != "accuracy"}
         return self.part(_RunTable, raw, ("run",))
 
     # --- one table ---------------------------------------------------------------------------

@@ -196,6 +196,16 @@ class RunSettings(Frozen):
         return self.sample_every_s or (self.duration_s - self.burn_in_s) / 200
 
 
+#: The accuracy of a scenario that is run for its equilibrium alone, which is exact at any step.
+EQUILIBRIUM: Literal["equilibrium"] = "equilibrium"
+#: ... and of one that says nothing.
+DEFAULT_ACCURACY = 0.01
+Accuracy = Annotated[
+    Annotated[float, Field(gt=0, le=1, strict=True)] | Literal["equilibrium"],
+    Field(description="a share above 0 and at most 1 (1 is 100 %), or 'equilibrium'"),
+]
+
+
 class Description(Frozen):
     """All that is said of a scenario; ``definition.Scenario`` adds the step where none is given."""
 
@@ -204,6 +214,8 @@ class Description(Frozen):
     targets: dict[str, Target] = Field(default_factory=dict)
     ligands: dict[str, Ligand] = Field(default_factory=dict)
     dt_s: Positive = math.nan  # not chosen yet
+    accuracy: Accuracy = DEFAULT_ACCURACY
+    """Largest relative error of rates that a chosen step may make; of driven means a fifth."""
     run: RunSettings | None = None
 
     @model_validator(mode="after")

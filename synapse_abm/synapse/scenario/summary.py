@@ -17,7 +17,9 @@ from synapse_abm.synapse.scenario.cost import (
 )
 from synapse_abm.synapse.scenario.mesh import mesh_warnings
 from synapse_abm.synapse.scenario.parts import Description, Ligand
-from synapse_abm.synapse.scenario.timestep import in_cell_rate, reason, step_warnings
+from synapse_abm.synapse.scenario.rate_adjustment import adjustments
+from synapse_abm.synapse.scenario.step_error import in_cell_rate
+from synapse_abm.synapse.scenario.timestep import reason, step_warnings
 
 type Row = tuple[str, str]
 
@@ -123,6 +125,11 @@ def _constants(scenario: Description, name: str, target: str) -> Iterator[str]:
             yield f"Km {_n((kinetics.koff + kinetics.kcat_per_s) / kinetics.kon)} nM"
     if scenario.ligands[name].clamped_nM is None:
         yield f"in-cell rate {_n(in_cell_rate(scenario, name, target))} /s"
+    adjusted = adjustments(scenario, scenario.dt_s).get((target, name))
+    if adjusted is not None and not adjusted.usable:
+        yield "not adjusted to dt (equilibrium only)"
+    elif adjusted is not None:
+        yield f"k_on and k_off x {adjusted.s:.4f} at this dt"
 
 
 def _run(scenario: Description) -> Iterator[Row]:

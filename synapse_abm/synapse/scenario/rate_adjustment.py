@@ -1,0 +1,289 @@
+r"""Rates adjusted to the step, so that kinetics on a grid is right at a large dt.
+
+A step lets molecules hop for dt and then lets each cell react for dt with positions frozen. A
+molecule that has bound and let go stays in the site's cell until the step ends, so it binds again
+more often than it should, and whatever changes in time is slow: by the factor (1 - e^-x)/x, x the
+in-cell rate of binding times dt, where a step mixes the place. As Smoldyn adjusts its binding
+radius to dt (Andrews & Bray 2004, doi:10.1088/1478-3975/1/3/001), here k_on *and* k_off of a pair
+(ligand, target) are multiplied by one factor s. Their ratio is unchanged, so detailed balance,
+and with it every law of equilibrium, stays exact.
+
+**The factor.** Take one molecule and count time in steps. Let P(t) be the chance that a molecule
+that was in the cell of a site at time 0 is in the cell of a site at time t, and pi its stationary
+value. In continuous time the mean time to relax by binding is 1/(k pi) + (1/pi) integral of (P -
+pi) dt (the second term is what diffusion adds: molecules near a site are used up first). With
+steps, binding has the chance p per step in such a cell, and the integral becomes a sum over n >=
+1 of (P_n - pi). The two times are equal if
+
+    1/p = 1/x + (1/dt) integral (P - pi) dt - sum over n >= 1 of (P_n - pi) + pi/2.
+
+Expanded in the modes of the walk (mode k decays at the rate lambda_k) integral and sum differ by
+the function g(u) = 1/u - 1/(e^u - 1) with u = lambda_k dt: g(0) = 1/2 for a mode that does not
+decay within a step, 0 for one that is gone. Weighted with how strongly the map of sites excites
+each mode,
+
+    beta_map = 1/(nbar N) sum over k of m_k^2 g(lambda_k dt),
+    beta_self = 1/M sum over k of g(lambda_k dt),
+
+n_c sites in cell c, N = sum n_c, M cells, nbar = sum n_c^2 / N the sites that a site sees in its
+own cell (itself included), m_k the coefficients of n_c in the orthonormal modes. Where a share
+phi of the sites is free, w = 1 + phi (nbar - 1) free sites are seen from a free site, and
+
+    beta = (beta_self + phi (nbar beta_map - beta_self)) / w.
+
+beta lies between 0 (a step crosses the whole grid) and 1/2 (nobody moves, or all cells are
+alike). With unbinding, y = k_off dt, x = w k_on dt / (cell volume), z = x + y and c(z) = 1/(1 -
+e^-z) - 1/z, which makes both ends exact,
+
+    1/p = 1/z + 2 beta c(z) + (1 - 2 beta) (y/z) c(y),     s = -ln(1 - p)/z.
+
+At beta = 1/2 this is s = 1 for any z. On one cell, and for ligands that do not walk (clamped, D =
+0), s is set to 1: Gillespie's algorithm stays what it is.
+
+phi is fixed, because a factor that followed the state would break detailed balance.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from synapse_abm.core.units import pair_rate_per_s
+from synapse_abm.synapse.scenario.free_sites import DECIMALS, free_shares
+from synapse_abm.synapse.scenario.parts import Description, Grid, Ligand, Target
+
+type Pair = tuple[str, str]  # (target, ligand)
+
+#: A molecule that binds in a step more often than this cannot be mended by a factor: near the pole
+#: of s a small error of p is a large one of the rate.
+LARGEST_P = 0.6
+#: Unbinding and transport of one molecule within a step, at most, for the same reason.
+LARGEST_LEAVING = 1.0
+#: Eigenvalues are put into so many classes on large grids; s changes by less than 1e-6.
+CLASSES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """How the rates of one pair are adjusted to the step.
+
+    Attributes
+    ----------
+    s
+        Factor of k_on and k_off; 1 where nothing is to be adjusted or nothing can be.
+    beta
+        Share of a step for which a molecule that let go stays where it was, 0 to 1/2.
+    phi
+        Share of the target's sites that are taken to be free.
+    x, y
+        In-cell rate of binding, and rate of unbinding, times dt.
+    s_empty, s_full
+        The factor if all sites were free (phi = 1), or none were (phi = 0).
+    p
+        Chance that a molecule in the cell of a site binds in a step.
+    scatter
+        Standard deviation of beta between random places of the sites; 0 where cells are listed.
+    usable
+        Whether the factor makes kinetics right; otherwise only equilibrium is.
+    """
+
+    s: float
+    beta: float
+    phi: float
+    x: float
+    y: float
+    s_empty: float
+    s_full: float
+    p: float
+    scatter: float
+    usable: bool
+
+    @property
+    def record(self) -> dict[str, float | bool]:
+        """What a record of a run says of it."""
+        numbers = {"s": self.s, "beta": round(self.beta, DECIMALS), "phi": self.phi}
+        return {**numbers, "equilibrium_only": not self.usable}
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """What a map of sites excites of the modes of a walk.
+
+    Attributes
+    ----------
+    decay
+        Rates lambda_k at which modes decay, in units of D / spacing^2; shape (classes,).
+    all_modes, sites
+        1/M times the number of modes, and m_k^2 / (nbar N), of each class; both add up to 1.
+    nbar
+        Sites in the cell of a site.
+    """
+
+    decay: np.ndarray
+    all_modes: np.ndarray
+    sites: np.ndarray
+    nbar: float
+
+    def betas(self, hops: float) -> tuple[float, float]:
+        """``(beta_map, beta_self)`` for ``hops`` = D dt / spacing^2."""
+        g = _left_in_step(self.decay * hops)
+        return float((self.sites * g).sum()), float((self.all_modes * g).sum())
+
+    def scatter(self, hops: float, cells: int) -> float:
+        """Standard deviation of beta_map between places where sites are scattered.
+
+        Pairs of sites contribute G(c, c'), the walk's kernel, to beta_map. Of N sites there are
+        about N^2 / 2 pairs, nearly independent; G has the variance sum over k > 0 of g_k^2 / M^2.
+        """
+        g = _left_in_step(self.decay * hops)[self.decay > 0]
+        return math.sqrt(2 * cells * float((self.all_modes[self.decay > 0] * g**2).sum())) / cells
+
+
+@functools.lru_cache(maxsize=64)  # asked for again by every replicate, which a process makes anew
+def spectrum(grid: Grid, target: Target) -> Spectrum:
+    """The spectrum of a target's own map, or that expected of sites thrown at random."""
+    decay = _decay(grid)
+    cells, sites = grid.cells, target.n_sites
+    if target.cells is None:
+        # Scattered sites take distinct cells in turn: the part beyond whole rounds is random.
+        mean, rest = sites / cells, sites % cells
+        variance = rest / cells * (1 - rest / cells)
+        nbar = mean + variance / mean
+        squares = np.full(cells, cells * variance / max(cells - 1, 1))
+        squares[0] = cells * mean**2
+    else:
+        counts = np.zeros((grid.height, grid.width))
+        for (x, y), number in Counter(target.cells).items():
+            counts[y, x] = number
+        squares, nbar = _coefficients(counts, grid.walls).ravel(), float((counts**2).sum() / sites)
+    weights = squares / (nbar * sites)
+    return _classes(decay.ravel(), np.full(cells, 1 / cells), weights, nbar)
+
+
+def _decay(grid: Grid) -> np.ndarray:
+    """Eigenvalues of the walk's generator, in hops per spacing^2; shape (height, width)."""
+    turn = math.pi if grid.walls == "reflecting" else 2 * math.pi
+    y, x = (
+        2 - 2 * np.cos(turn * np.arange(length) / length) for length in (grid.height, grid.width)
+    )
+    return np.asarray(y[:, None] + x[None, :])
+
+
+def _coefficients(counts: np.ndarray, walls: str) -> np.ndarray:
+    """m_k^2 of a map in the orthonormal modes: cosines between walls, Fourier on a ring.
+
+    Between walls the map is continued by its mirror image: the modes are then those of a ring
+    twice as long, of which each pair of equal ones is one cosine.
+    """
+    if walls == "periodic":
+        return np.asarray(np.abs(np.fft.fft2(counts, norm="ortho")) ** 2)
+    height, width = counts.shape
+    mirrored = np.block([[counts, counts[:, ::-1]], [counts[::-1], counts[::-1, ::-1]]])
+    squares = np.abs(np.fft.fft2(mirrored)[:height, :width]) ** 2 / (4 * height * width)
+    squares[0] /= 2  # the constant mode has no partner
+    squares[:, 0] /= 2
+    return np.asarray(squares)
+
+
+def _classes(decay: np.ndarray, alike: np.ndarray, sites: np.ndarray, nbar: float) -> Spectrum:
+    """Modes of nearly the same decay put together where there are very many."""
+    if decay.size <= CLASSES:
+        return Spectrum(decay, alike, sites, nbar)
+    edges = np.geomspace(decay[decay > 0].min(), decay.max(), CLASSES - 1)
+    at = np.where(decay > 0, 1 + np.searchsorted(edges, decay * (1 - 1e-12)), 0)
+    count = np.bincount(at, minlength=CLASSES)
+    used = count > 0
+    mean = np.bincount(at, weights=decay, minlength=CLASSES)[used] / count[used]
+    summed = [np.bincount(at, weights=w, minlength=CLASSES)[used] for w in (alike, sites)]
+    return Spectrum(mean, summed[0], summed[1], nbar)
+
+
+def _left_in_step(u: np.ndarray) -> np.ndarray:
+    """g(u) = 1/u - 1/(e^u - 1): 1/2 at 0, and 1/u far from it."""
+    small = u < 1e-4  # below, the two terms cancel: the series is exact to 1e-17 there
+    far = np.where(small, 1.0, np.minimum(u, 700.0))
+    return np.where(small, 0.5 - u / 12, 1 / np.where(small, 1.0, u) - 1 / np.expm1(far))
+
+
+def _ends(z: float) -> float:
+    """c(z) = 1/(1 - e^-z) - 1/z: 1/2 at 0, 1 far from it."""
+    return 0.5 + z / 12 if z < 1e-4 else -1 / math.expm1(-z) - 1 / z
+
+
+def factor(x: float, y: float, beta: float) -> tuple[float, float]:
+    """``(s, p)``: the factor and the chance of binding in a step; s is infinite beyond its pole."""
+    z = x + y
+    if z <= 0:
+        return 1.0, 0.0
+    p = 1 / (1 / z + 2 * beta * _ends(z) + (1 - 2 * beta) * (y / z) * _ends(y))
+    return (-math.log1p(-p) / z if p < 1 else math.inf), p
+
+
+def adjustment(
+    description: Description, ligand: Ligand, target: str, dt_s: float, phi: float
+) -> Adjustment:
+    """How one pair is adjusted to a step of ``dt_s`` seconds, a share ``phi`` of sites free."""
+    grid, sites, kinetics = description.grid, description.targets[target], ligand.binding[target]
+    modes = spectrum(grid, sites)
+    site = pair_rate_per_s(kinetics.kon, grid.cell_volume_um3) * dt_s
+    leaving, y = (kinetics.koff + kinetics.kcat_per_s) * dt_s, kinetics.koff * dt_s
+    hops = ligand.diffusion_um2_per_s * dt_s / grid.spacing_um**2
+    beta_map, beta_self = modes.betas(hops)
+
+    def at(share: float) -> tuple[float, float, float, float]:
+        seen = 1 + share * (modes.nbar - 1)
+        beta = (beta_self + share * (modes.nbar * beta_map - beta_self)) / seen
+        return (*factor(seen * site, y, beta), beta, seen * site)
+
+    s, p, beta, x = at(phi)
+    usable = round(p, DECIMALS) <= LARGEST_P and leaving <= LARGEST_LEAVING
+    return Adjustment(
+        s=round(s, DECIMALS) if usable else 1.0, beta=beta, phi=phi, x=x, y=y,
+        s_empty=at(1.0)[0], s_full=at(0.0)[0], p=p, usable=usable,
+        scatter=modes.scatter(hops, grid.cells) if sites.cells is None else 0.0,
+    )  # fmt: skip
+
+
+def walks(grid: Grid, ligand: Ligand) -> bool:
+    """Whether a ligand is made of molecules that move between cells."""
+    return grid.cells > 1 and ligand.clamped_nM is None and ligand.diffusion_um2_per_s > 0
+
+
+def adjusted_pairs(description: Description) -> list[Pair]:
+    """Pairs of a target that has sites and a ligand that walks: by ligand, then target."""
+    return [
+        (target, name)
+        for name, ligand in description.ligands.items()
+        if walks(description.grid, ligand)
+        for target in ligand.binding
+        if target in description.targets and description.targets[target].n_sites
+    ]
+
+
+def adjustments(description: Description, dt_s: float) -> dict[Pair, Adjustment]:
+    """The adjustment of every pair that has one, to a step of ``dt_s`` seconds."""
+    pairs = adjusted_pairs(description)
+    phi = free_shares(description) if pairs else {}
+    return {
+        (target, name): adjustment(
+            description, description.ligands[name], target, dt_s, phi[target]
+        )
+        for target, name in pairs
+    }
+
+
+__all__ = [
+    "Adjustment",
+    "Pair",
+    "Spectrum",
+    "adjusted_pairs",
+    "adjustment",
+    "adjustments",
+    "factor",
+    "spectrum",
+    "walks",
+]
