@@ -250,12 +250,12 @@ def _result(
         "sites": SITES,
     }
     names = "serotonin_nM concentration_nM occupancy se expected z low_95 high_95 plain"
-    titrated = Table.of_rows("competition", names, rows)
+    responses = Table.of_rows("competition", names, rows)
     shifts, errors = _shift_table(pair, levels, halves, checks), _error_table(pair, levels)
     papers = [*record.sources(), *serotonin.sources(), "Gaddum 1937, J Physiol 89:7P",
               "Cheng & Prusoff 1973, Biochem Pharmacol 22:3099"]  # fmt: skip
     return Result(
-        tables=[titrated, shifts, errors],
+        tables=[responses, shifts, errors],
         checks=checks,
         text=_text(known, shifts, errors),
         verdict=_verdict(known, checks, shifts),

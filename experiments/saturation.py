@@ -217,7 +217,7 @@ def _result(
     names = " ".join(["concentration_nM", *(part.rstrip("_") for part in parts)])
     solved = ("uptake_left_se", "uptake_left_expected", "uptake_left_z")
     ladder = Table.of_rows("saturation", names, rows, solved)
-    facts = {
+    known = {
         "ligand": record.full_name,
         "half_nM": pair.k,
         "affinities": {
@@ -234,7 +234,7 @@ def _result(
         checks=checks,
         text=_text(ladder),
         verdict=_verdict(checks),
-        scenario=facts,
+        scenario=known,
         papers=list(dict.fromkeys([*record.sources(), *serotonin.sources(), meyer])),
         data=Ladder(record.full_name, pair.k, cs, bound["SERT"], bound["NET"], left),
     )

@@ -5,7 +5,7 @@ Question
     share of each does it occupy, over all concentrations, for a drug that prefers SERT, one that
     takes both, and one that prefers NET?
 Method
-    One well-mixed cell with 10,000 SERT and 10,000 NET. The drug is held at a constant
+    One well-mixed cell with 10,000 SERT and 10,000 NET. The drug is clamped at a constant
     concentration (clamped: it binds and lets go, but its molecules are not followed), twelve
     concentrations per drug, with random numbers of their own. All sites start empty and are read
     once, after 16 relaxation times of the slower transporter. Clamped sites are independent, so the
@@ -89,7 +89,7 @@ def affinity_nM(drug: LigandRecord, target: str) -> float:
 
 
 def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
-    """Titrate both transporters with each drug and hold them against their own hyperbolas."""
+    """Dose-response curves of both transporters for each drug, against their own hyperbolas."""
     drugs = Options(**options).drugs
     if not 1 <= len(drugs) <= MOST_DRUGS or len(set(drugs)) < len(drugs):
         raise InputError("--drugs", tuple(drugs), f"one to {MOST_DRUGS} different drugs")
@@ -163,7 +163,7 @@ def _result(
                        math.exp(log_ratio), math.exp(low), math.exp(high), known, check.z,
                        *(drug.affinity(t).quantity for t in TARGETS)])  # fmt: skip
     names = "drug target concentration_nM k_nM occupancy se expected z low_95 high_95"
-    titrated = Table.of_rows("selectivity", names, rows)
+    responses = Table.of_rows("selectivity", names, rows)
     names = "drug kind sert_k_nM net_k_nM net_over_sert low_95 high_95 expected z sert_is net_is"
     solved = ("sert_k_nM", "net_k_nM", "net_over_sert", "low_95", "high_95", "z")
     ratio_table = Table.of_rows("ratios", names, ratios, solved)
@@ -178,7 +178,7 @@ def _result(
         },
     }
     return Result(
-        tables=[titrated, ratio_table],
+        tables=[responses, ratio_table],
         checks=checks,
         text=_text(ratio_table),
         verdict=_verdict(checks),

@@ -79,7 +79,7 @@ def each_value(record: LigandRecord) -> Iterator[Value]:
 
 def test_all_ligands_and_targets_are_there() -> None:
     assert sorted(pharmacology.ligand_names()) == sorted(LIGANDS)
-    assert {"SERT", "NET", "5-HT1A"} <= set(pharmacology.target_names())
+    assert {"SERT", "NET", "5-HT1A"} <= set(pharmacology.library().targets)
     kinds = {name: target.kind for name, target in library().targets.items()}
     assert kinds == dict.fromkeys(("SERT", "NET", "DAT"), "transporter") | {"5-HT1A": "receptor"}
     classes = {record.name: record.kind for record in RECORDS}
@@ -402,7 +402,7 @@ def faults_of(file: Path) -> tuple[InputError, ...]:
 def test_a_ligand_is_added(file: Path) -> None:
     file.write_text(OWN)
     extended = load_ligands(file)
-    assert extended.ligand_names() == (*pharmacology.ligand_names(), "foozepine")
+    assert tuple(extended.ligands) == (*pharmacology.ligand_names(), "foozepine")
     record = extended.ligand("foozepine")
     assert record.kinetics("SERT") == Kinetics(kd_nM=3.2, kon_per_nM_s=0.01)
     assert record.kinetics("5-HT1A") == Kinetics(kd_nM=100.0, koff_per_s=2.0)
@@ -609,7 +609,7 @@ def test_mutated_files_are_read_or_refused(file: Path, seed: int, files: int) ->
             refused.append(str(error))
             continue
         read += 1
-        for name in extended.ligand_names():
+        for name in tuple(extended.ligands):
             record = extended.ligand(name)
             assert all(math.isfinite(record.kinetics(t).kon) for t in record.bound_targets)
         assert str(extended)
@@ -621,7 +621,7 @@ def test_a_ligand_is_named_by_its_file(file: Path) -> None:
     """``FILE.toml:NAME`` is the ligand of that file, under a name that finds it again."""
     file.write_text(OWN)
     added = load_ligands(file)
-    (new,) = [name for name in added.ligand_names() if name not in pharmacology.ligand_names()]
+    (new,) = [name for name in added.ligands if name not in pharmacology.ligand_names()]
     record = ligand(f"{file}:{new}")
     assert record.all_affinities == added.ligand(new).all_affinities
     assert ligand(record.full_name) == record

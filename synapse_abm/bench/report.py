@@ -6,10 +6,8 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 from synapse_abm.bench.contenders import AGENTS, COMPILED, GENERATOR, ONE_CELL, PLAIN_MESA
@@ -175,16 +173,10 @@ def _cells(row: Row) -> list[str]:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on: as in records of runs, and what matters for speed."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
-    peers = {}
-    for name in ("gillespy2", "readdy"):
-        with suppress(metadata.PackageNotFoundError):
-            peers[name] = metadata.version(name)
     return {
         **results.machine(),
         "cores": os.cpu_count(),
-        "load_average": load,
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # Windows
         "writes_byte_code": not sys.dont_write_bytecode,  # imports are slow without
-        **peers,
         **results.versions(),
     }

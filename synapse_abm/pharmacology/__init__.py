@@ -25,7 +25,6 @@ from synapse_abm.pharmacology.library import (
     ligand,
     ligand_names,
     load_ligands,
-    target_names,
 )
 from synapse_abm.pharmacology.ligand_record import LigandRecord
 from synapse_abm.pharmacology.records import (
@@ -50,5 +49,4 @@ __all__ = [
     "ligand",
     "ligand_names",
     "load_ligands",
-    "target_names",
 ]

@@ -13,7 +13,7 @@ class Kinetics(Frozen):
     """Binding of one ligand to one target: any two of Kd, k_on and k_off, and k_cat of transport.
 
     All three may be given if they agree (Kd = k_off/k_on within 1 %). ``kcat_per_s`` is the rate
-    at which the bound molecule is carried inside (0: no transport).
+    at which the bound molecule is taken up (0: no transport).
     """
 
     kd_nM: Positive | None = None

@@ -6,7 +6,7 @@ import functools
 import os
 import textwrap
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,6 @@ class Library(Frozen):
     """k_on of a ligand for which neither k_on nor k_off is known."""
     usual_diffusion: Diffusion
     """Diffusion coefficient of a ligand for which none is given."""
-
-    def ligand_names(self) -> tuple[str, ...]:
-        """All ligands, in the order of the table."""
-        return tuple(self.ligands)
-
-    def target_names(self) -> tuple[str, ...]:
-        """All targets."""
-        return tuple(self.targets)
 
     def ligand(self, name: str) -> LigandRecord:
         """The ligand called ``name``, or ``NAME@SOURCE`` for another source than the default.
@@ -200,12 +192,7 @@ def ligand(name: str) -> LigandRecord:
 
 def ligand_names() -> tuple[str, ...]:
     """All ligands that come with the program, in the order of the table."""
-    return library().ligand_names()
-
-
-def target_names() -> tuple[str, ...]:
-    """All targets that come with the program."""
-    return library().target_names()
+    return tuple(library().ligands)
 
 
 def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> Library:
@@ -252,14 +239,12 @@ def load_ligands(path: str | os.PathLike[str], base: Library | None = None) -> L
 
 def library_text(library: Library) -> str:
     """All ligands with their default affinities, the alternatives, and the sources."""
-    records = [library.ligand(name) for name in library.ligand_names()]
+    records = [library.ligand(name) for name in library.ligands]
     rows, others = list[list[str]](), list[list[str]]()
     for record in records:
-        shown = [record.affinity(t) for t in COLUMNS if t in record.bound_targets]
-        at = {affinity.target: affinity for affinity in shown}
-        sources = ", ".join(dict.fromkeys(affinity.source for affinity in shown))
-        cells = [_cell(at[target]) if target in at else "-" for target in COLUMNS]
-        rows.append([record.name, record.kind, *cells, sources])
+        at = {t: record.affinity(t) for t in COLUMNS if t in record.bound_targets}
+        sources = ", ".join(dict.fromkeys(affinity.source for affinity in at.values()))
+        rows.append([record.name, record.kind, *_cells(at), sources])
         others += _alternatives(record)
     return "\n".join(
         [
@@ -273,10 +258,6 @@ def library_text(library: Library) -> str:
             *paragraphs((key, citation(source)) for key, source in sorted(library.sources.items())),
         ]
     )
-
-
-def _cell(affinity: Affinity) -> str:
-    return f"{affinity.quantity} {number(affinity.nM)} {affinity.status[0]}"
 
 
 def _alternatives(record: LigandRecord) -> list[list[str]]:
@@ -293,5 +274,9 @@ def _alternatives(record: LigandRecord) -> list[list[str]]:
     return rows
 
 
-def _cells(at: dict[str, Affinity]) -> Sequence[str]:
-    return [_cell(at[target]) if target in at else "-" for target in COLUMNS]
+def _cells(at: dict[str, Affinity]) -> list[str]:
+    """Affinities by target as the columns show them: kind, value, first letter of the status."""
+    return [
+        f"{at[t].quantity} {number(at[t].nM)} {at[t].status[0]}" if t in at else "-"
+        for t in COLUMNS
+    ]

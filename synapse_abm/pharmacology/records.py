@@ -170,7 +170,7 @@ class Affinity(Frozen):
         ValueError
             If they contradict each other, or k_on would be faster than :data:`FASTEST_KON`.
         """
-        carried = self.kcat_per_s.value if self.quantity == "Km" and self.kcat_per_s else 0.0
+        transported = self.kcat_per_s.value if self.quantity == "Km" and self.kcat_per_s else 0.0
         law = "(k_off + k_cat)/Km" if self.quantity == "Km" else f"k_off/{self.quantity}"
         kon, koff = self.kon_per_nM_s, self.koff_per_s
         if koff is None:
@@ -178,13 +178,13 @@ class Affinity(Frozen):
             # the usual k_on.
             kon = kon or usual_kon
             assert kon is not None, "without k_off and k_on the usual k_on is needed"
-            value = kon.value * self.nM - carried
+            value = kon.value * self.nM - transported
             if value <= 0:
                 raise ValueError("a rate given so that k_on x Km exceeds k_cat")
-            how = f"k_on x {self.quantity}" + (" - k_cat" if carried else "")
+            how = f"k_on x {self.quantity}" + (" - k_cat" if transported else "")
             koff = Rate.model_construct(value=value, status="derived", source=self.source, note=how)
             return BindingRates(kon, koff, self.kcat_per_s)
-        value = (koff.value + carried) / self.nM
+        value = (koff.value + transported) / self.nM
         if kon is None:
             if value > FASTEST_KON:
                 raise ValueError(

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
-    """The drug ``name``, which binds to all ``targets`` and is carried by none.
+    """The drug ``name``, which binds to all ``targets`` and is taken up by none.
 
     ``option`` is what the user knows the name by.
 
     Raises
     ------
     InputError
-        If there is no such drug, it is carried, or its affinity at a target is not known.
+        If there is no such drug, it is taken up, or its affinity at a target is not known.
     """
     try:
         drug = pharmacology.ligand(name)

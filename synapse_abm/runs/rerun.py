@@ -355,7 +355,7 @@ def _elsewhere(record: Record) -> Iterator[str]:
 
 
 def _changed(record: Record, result: Result, source: str) -> Iterator[str]:
-    """What else is not as it was: code, papers, facts, the command."""
+    """What else is not as it was: code, papers, the command."""
     if record.source_sha256 != source:
         then, now = record.code_version, code_version()
         yield f"the program's source was another one (then {then}, now {now})"
@@ -379,16 +379,17 @@ def _command_differs(record: Record) -> Iterator[str]:
     if not words:  # a run from Python
         return
     verb = "simulate" if record.experiment.startswith("simulate ") else "run"
-    facts = {"seed": record.seed, **record.options}
+    settings = {"seed": record.seed, **record.options}
     # Options are compared where the command names them; what it leaves out is a default.
     same = words[:2] == ["synapse-abm", verb] and (verb != "run" or record.experiment in words)
-    same &= bool(facts.pop("quick", False)) == ("--quick" in words)
+    same &= bool(settings.pop("quick", False)) == ("--quick" in words)
     for word, after in zip(words, [*words[1:], ""], strict=True):
         option, _, value = word.partition("=")
-        fact = facts.get(option.removeprefix("--").replace("-", "_"))
-        if option.startswith("--") and isinstance(fact, str | int | float) and fact is not True:
+        setting = settings.get(option.removeprefix("--").replace("-", "_"))
+        # True is an option without a value; lists and what is missing are not compared.
+        if option.startswith("--") and type(setting) in (str, int, float):
             told = value or after
-            same &= told == str(fact) or _number(told) == fact
+            same &= told == str(setting) or _number(told) == setting
     if not same:
         yield f"the command is not that of the recorded run: {record.command}"
 
