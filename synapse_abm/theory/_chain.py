@@ -57,6 +57,8 @@ def explore(start: State, moves: Callable[[State], Iterable[Move]]) -> Chain:
     """
     from scipy.sparse import csr_array
 
+    # States are numbered as they are met. Only what the start leads to is listed: a chain of counts
+    # within their limits has far fewer states than the box that holds them.
     index = {start: 0}
     rows: list[tuple[int, int, float, bool]] = []
     queue = [start]
@@ -70,6 +72,8 @@ def explore(start: State, moves: Callable[[State], Iterable[Move]]) -> Chain:
                     queue.append(to)
                 rows.append((index[state], index[to], rate, counted))
     n = len(queue)
+    # Duplicates add up when the sparse array is made: two moves between the same two states, such
+    # as release and transport of the last molecule, are one rate.
     table = np.array(rows, dtype=np.float64).reshape(-1, 4)  # from, to, rate, counted
     i, j = table[:, :2].astype(np.int64).T
     all_rates, counted_rates = table[:, 2], table[:, 2] * table[:, 3]
@@ -97,6 +101,8 @@ def stationary(chain: Chain) -> Array:
 
 def _gth(q: Array) -> Array:
     n = q.shape[0]
+    # State k is taken out of the chain: what went through it goes on to where it led. All terms are
+    # positive, so nothing cancels, and the diagonal is never read.
     for k in range(n - 1, 0, -1):
         into, out = np.flatnonzero(q[:k, k]), np.flatnonzero(q[k, :k])
         leaving = q[k, out].sum()
@@ -106,6 +112,8 @@ def _gth(q: Array) -> Array:
         q[np.ix_(into, out)] += np.outer(q[into, k], q[k, out])
     weight = np.ones(n)
     for k in range(1, n):
+        # Put back one by one: what flows into state k from those before it, over its rate of
+        # leaving.
         weight[k] = weight[:k] @ q[:k, k]
     return weight
 
@@ -126,6 +134,7 @@ def sparse_null(chain: Chain) -> Array:
     rest = np.flatnonzero(np.arange(n) != pin)
     rows = balance[rest]
     weight[rest] = spsolve(rows[:, rest], -rows[:, [pin]].toarray()[:, 0])
+    # LU leaves probabilities of 1e-17 of the largest with either sign.
     return np.maximum(weight, 0.0)
 
 
@@ -145,6 +154,8 @@ def normalised(weight: Array) -> Array:
 
 def propagate(chain: Chain, row: Array, t: float) -> Array:
     """The law at time ``t`` from the law ``row`` at time 0: row @ exp(Q t), shape (states,)."""
+    # By the matrix exponential, not by solving the equations in time: it is good to rounding at any
+    # t, also where rates differ a millionfold.
     law = row @ _exp(chain, t)
     return np.maximum(law, 0.0) / law.sum()
 
@@ -171,6 +182,7 @@ def hitting_time(chain: Chain, target: NDArray[np.bool_]) -> tuple[float, float]
 
     if target[0]:
         return 0.0, 0.0
+    # With A the generator among the states outside, E T = -A^-1 1 and E T^2 = 2 A^-2 1.
     away = np.flatnonzero(~target)
     lu = splu(chain.generator.tocsc()[away][:, away])
     first: Array = lu.solve(-np.ones(away.size))
@@ -222,6 +234,7 @@ class Counting:
     def moments(self, t: float) -> CountMoments:
         """Mean and variance of the number of events in a window of length ``t``."""
         growth = self.rate + 2 * float(self._after @ self._once)
+        # What the window's two ends cut off of the correlations: it dies out as t grows.
         fading = self._after @ (self._twice - _exp(self._chain, t) @ self._twice)
         return CountMoments(self.rate * t, growth * t - 2 * float(fading))
 

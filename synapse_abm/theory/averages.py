@@ -41,6 +41,7 @@ def time_average_variance(window: ArrayLike, sites: int, p: ArrayLike, tau: Arra
     """
     q = fraction("p", p)
     x = nonnegative("window", window) / positive("tau", tau)
+    # The variance of an average is the average of the covariance over all pairs of its times.
     return q * (1 - q) / whole("sites", sites, 1) * pair_average(x)
 
 

@@ -98,12 +98,14 @@ def occupancy_at(t: ArrayLike, p: ArrayLike, k_obs: ArrayLike, p0: ArrayLike = 0
     """
     end, start = fraction("p", p), fraction("p0", p0)
     x = nonnegative("k_obs", k_obs) * nonnegative("t", t)
+    # expm1 keeps the first molecules of an association: 1 - exp(-x) has no digits at small x.
     return start * np.exp(-x) - end * np.expm1(-x)
 
 
 def open_law(sites: int, p: float) -> Law:
     """Law of the number of bound sites, Binomial(sites, p): mean N p, variance N p (1 - p)."""
     n, q = whole("sites", sites, most=MOST_TABLED), one(fraction, "p", p)
+    # The ratio q / (1 - q) of neighbouring probabilities has no value here.
     if q == 1:
         return Law(np.eye(n + 1)[n])
     b = np.arange(n, dtype=np.float64)
@@ -124,6 +126,8 @@ def open_transient_law(t: float, sites: int, bound: int, p: float, k_obs: float)
     b = whole("bound", bound, most=n)
     time, end = one(nonnegative, "t", t), one(fraction, "p", p)
     rate = one(nonnegative, "k_obs", k_obs)
+    # Sites do not know of each other, so those bound at the start and those empty then are two
+    # populations, each binomial at any time.
     old = open_law(b, float(occupancy_at(time, end, rate, 1.0)))
     new = open_law(n - b, float(occupancy_at(time, end, rate, 0.0)))
     return Law(np.convolve(old.pmf, new.pmf))

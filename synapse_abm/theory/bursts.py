@@ -81,6 +81,8 @@ def burst_competition(
     cat = one(nonnegative, "kcat", kcat)
     a, d = one(positive, "drug_on", drug_on), one(positive, "drug_off", drug_off)
     mean = f * size / gamma
+    # Counts of batches that arrive at random and decay are wider than Poisson by (batch + 1) / 2;
+    # the last batch may come at once, hence some whole batches on top.
     highest = mean + _SDS * math.sqrt(mean * (size + 1) / 2 + 1) + _BATCHES * size
     if highest > MOST_FREE:
         raise ValueError(
@@ -89,6 +91,8 @@ def burst_competition(
         )
     top = math.ceil(highest)
     n = np.arange(top + 1)
+    # Built from whole columns and not by `explore`: there are up to 60,000 states, of which Python
+    # would list one after the other.
     empty, held, drug = 3 * n, 3 * n + 1, 3 * n + 2
     moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = [
         (empty, drug, np.full(n.size, a)),
@@ -99,6 +103,7 @@ def burst_competition(
     ]
     for state in (empty, held, drug):
         moves.append((state[1:], state[:-1], gamma * n[1:]))
+        # At the cut-off no burst enters; `cut_off` tells how often one would have.
         moves.append((state[:-size], state[size:], np.full(top + 1 - size, f)))
     start, end, rate = (np.concatenate(part) for part in zip(*moves, strict=True))
     states = 3 * n.size
@@ -143,6 +148,7 @@ def burst_load(mean_load: float, burst_load: float) -> float:
         if not 1e-15 <= load <= 1e15:
             raise refused(name, load, "from 1e-15 to 1e15")
 
+    # Ein(z) = int_0^z (1 - exp(-t)) / t dt. Its two terms cancel at small z: the series there.
     def ein(z: float) -> float:
         if z < 1e-3:
             return z - z * z / 4 + z**3 / 18
@@ -152,5 +158,7 @@ def burst_load(mean_load: float, burst_load: float) -> float:
         u = math.exp(log_u)
         return u * math.exp(-u - mean / x * ein(u * x))
 
+    # In log u the integrand is smooth for all loads from 1e-15 to 1e15; beyond exp(-45) and exp(5)
+    # lies less than 3e-20.
     share = float(quad(integrand, -45.0, 5.0, limit=400, epsabs=0.0, epsrel=1e-10)[0])
     return 1 / share - 1

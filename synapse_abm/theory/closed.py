@@ -102,6 +102,7 @@ def closed_transient_law(
     start = whole("bound", bound, most=min(r, n))
     up, down = nonnegative("kon_pair", kon_pair), nonnegative("koff", koff)
     chain = _birth_death(r, n, float(up), float(down), start)
+    # The chain starts at `bound`, so that is its first state, whatever its number of complexes.
     row = np.zeros(len(chain.states))
     row[0] = 1.0
     pmf = np.zeros(min(r, n) + 1)
@@ -128,6 +129,8 @@ def mass_action_transient(
     b0 = nonnegative("bound", bound)
     low = morrison_mean(r, n, finite("kon_pair / koff", kon / k0))
     high = r + n + k0 / kon - low  # the two roots sum to R + L + 1/K
+    # Written with the distance from the stable root: it vanishes at the end without a difference of
+    # nearly equal numbers, and the other root is never reached.
     left = (b0 - low) * np.exp(-kon * (high - low) * nonnegative("t", t))
     amount: Array = low + (high - low) * left / (high - b0 + left)
     return amount
@@ -151,4 +154,5 @@ def closed_relaxation_rate(sites: int, ligands: int, kon_pair: float, koff: floa
     # Detailed balance makes the generator similar to this symmetric matrix.
     finite("kon_pair x sites x ligands + koff", up + down)
     spectrum = eigvalsh_tridiagonal(up + down, -np.sqrt(up[:-1]) * np.sqrt(down[1:]))
+    # The smallest is the eigenvalue 0 of the stationary law.
     return float(np.sort(spectrum)[1])

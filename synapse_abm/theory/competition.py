@@ -152,6 +152,7 @@ def closed_competition_law(
     kb = one(nonnegative, "affinity_b", affinity_b)
     pairs = (min(r, na) + 1) * (min(r, nb) + 1)
     whole("numbers bound together, from sites, a and b", pairs, most=MOST_TABLED)
+    # In logarithms: the factorials of a few hundred copies are beyond floats, their ratios are not.
     log_a = _log_subsets(min(r, na), na, ka)
     log_b = _log_subsets(min(r, nb), nb, kb)
     log_sites = _log_products(r - np.arange(min(r, na + nb), dtype=np.float64))  # R! / (R - n)!
@@ -202,10 +203,13 @@ def wang_mean_field(sites: float, amounts: ArrayLike, affinities: ArrayLike) -> 
     n = np.atleast_1d(nonnegative("amounts", amounts))
     k = np.atleast_1d(nonnegative("affinities", affinities))
 
+    # Scaled by the sites, so that the root lies between 0 and 1 for any copies or concentrations.
     load, pull = finite("amounts / sites", n / r), finite("affinities x sites", k * r)
 
     def excess(free: float) -> float:  # of the share of sites that is free
         return float(free + (load * (pull * free / (1 + pull * free))).sum() - 1)
 
+    # The left side only grows with the free sites, from -1 to at least 0: one root, and bracketing
+    # cannot miss it.
     x = pull * float(brentq(excess, 0.0, 1.0, xtol=1e-15, rtol=1e-15))
     return n * (x / (1 + x))

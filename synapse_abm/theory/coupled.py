@@ -103,6 +103,7 @@ def closed_cycle(
     """
     instance("rates", rates, TransportRates)
     back = one(positive, "k_recycle", k_recycle)
+    # Free molecules and empty transporters follow from the counts: three numbers tell the state.
     chain = _closed_chain(rates, *_copies(transporters, substrates, drugs), back)
     return _solve(chain, ("TS", "TD", "S_in"))
 
@@ -154,6 +155,7 @@ def clearance(
     instance("rates", rates, TransportRates)
     copies = _copies(whole("transporters", transporters, 1), substrates, drugs)
     chain = _closed_chain(rates, *copies, 0.0)
+    # Without return "all inside" is final; drugs may go on binding there, which no longer matters.
     cleared = np.array([inside == copies[1] for _, _, inside in chain.states])
     return Clearance(chain, *hitting_time(chain, cleared))
 
@@ -231,10 +233,12 @@ def drained_pool(
     if largest_pool is None:
         if arrival / leave > MOST_STATES:
             raise refused("arrival_rate / exit_rate", arrival / leave, f"<= {MOST_STATES}")
+        # At a thousandth of the tail, so that the check below never fails for a pool chosen here.
         largest_pool = n + int(poisson.isf(tail * 1e-3, max(arrival / leave, 1e-100))) + 1
     most = whole("largest_pool", largest_pool, 1)
     chain = _pool_chain(rates, n, arrival, leave, one(nonnegative, "drug", drug), most)
     solved = _solve(chain, ("S", "TS", "TD"))
+    # The bound holds for the default; a pool given by hand is checked like it.
     cut = float(solved.law.marginal("S").pmf[-1])
     if cut > tail:
         raise ValueError(

@@ -150,6 +150,8 @@ def which_formula(
     """
     checked = _checked(locals())
     per_nM = checked["volume_um3"] * PER_NM_UM3
+    # A competitor whose concentration is held enters nothing but the apparent Kd (Gaddum), in a
+    # closed volume too: what is left is one ligand.
     load = checked["serotonin_nM"] / checked["km_nM"]
     apparent = checked["kd_nM"] * (1 + load)
     number = int(checked["sites"])
@@ -169,6 +171,7 @@ def which_formula(
         _judge("Gaddum", float(occupancy(c, apparent)), exact, tolerance),
         _judge("Morrison", quadratic, exact, tolerance),
     )
+    # The order is that of what is left out, so the first that holds is the simplest.
     simplest = next((formula.name for formula in judged if formula.holds), "exact law")
     depletion = None if copies is None else number / (apparent * per_nM)
     why = _reason(judged, simplest, load, depletion, copies)
@@ -213,6 +216,8 @@ def _closed(sites: int, copies: int, affinity: float) -> tuple[float, float]:
     mean = float(morrison_mean(sites, copies, affinity))
     # Linear noise around the mean: birth K (R - b)(L - b), death b, slopes summed.
     slope = 1 + affinity * ((sites - mean) + (copies - mean))
+    # Mean rates of birth and death are equal; each jump adds 1, and slopes pull back: var = 2 mean
+    # rate / (2 slope), here in units of k_off.
     variance = mean / slope
     return (mean + affinity * variance / slope) / sites, math.sqrt(variance) / sites
 

@@ -34,6 +34,8 @@ def hop_generator(cells: int, rate_per_s: float, walls: Walls = "reflecting") ->
     n, rate = whole("cells", cells, 1), one(nonnegative, "rate_per_s", rate_per_s)
     moves = np.eye(n, k=1) + np.eye(n, k=-1)
     if walls == "periodic":
+        # With two cells on a ring both ways lead to the same neighbour, at twice the rate; with one
+        # the molecule comes back to where it was, which is no hop.
         moves[0, -1] += 1
         moves[-1, 0] += 1
         np.fill_diagonal(moves, 0.0)
@@ -42,6 +44,7 @@ def hop_generator(cells: int, rate_per_s: float, walls: Walls = "reflecting") ->
 
 
 def _exp_symmetric(matrix: Array) -> Array:
+    # By modes: for a symmetric matrix this is as accurate as `expm`, and cheaper.
     values, vectors = np.linalg.eigh(matrix)
     exponential: Array = (vectors * np.exp(values)) @ vectors.T
     return exponential
@@ -70,6 +73,8 @@ class Walk:
     def generator(self) -> Array:
         """Rates of hopping from cell to cell, shape (M, M), symmetric."""
         x, y = (hop_generator(n, self.hops_per_s, self.walls) for n in (self.width, self.height))
+        # Hops along x and along y are independent: the generator is their Kronecker sum, its
+        # exponential a Kronecker product.
         return np.asarray(np.kron(np.eye(self.height), x) + np.kron(y, np.eye(self.width)))
 
     def modes(self) -> tuple[Array, Array]:
@@ -174,6 +179,7 @@ class SteppedWaiting:
     def survival(self, steps: ArrayLike) -> Array:
         """P(N > steps), shape of ``steps``, whole numbers >= 0."""
         k = nonnegative("steps", steps)
+        # The first step is apart: the law at its beginning is the start, no mixture of the modes.
         later = self.ratios ** np.maximum(k - 1, 0)[..., None] @ self.weights
         return np.asarray(np.where(k == 0, 1.0, later))[()]
 
@@ -220,6 +226,7 @@ class FirstBinding:
         """Cells in which it can be free; rates and modes there."""
         free, leaving = self._leaving()
         rates, modes = np.linalg.eigh(leaving)
+        # Where nothing binds the slowest rate is 0, or -1e-17 by rounding: never, but finite.
         return free, np.maximum(rates, 1e-300), modes
 
     def _leaving(self) -> tuple[NDArray[np.bool_], Array]:
@@ -330,6 +337,8 @@ class HopReact:
 
     def steps(self, step_s: float) -> Steps:
         """Steps of length ``step_s``."""
+        # Half a hop, react, half a hop is symmetric; the half that is too much at either end is put
+        # right by `before` and `after`.
         half = np.eye(self.root.size)
         half[: self.walk.cells, : self.walk.cells] = self.walk.hop(step_s / 2)
         react = self.react(step_s)
@@ -338,7 +347,10 @@ class HopReact:
 
     def memory_steps(self, step_s: float) -> float:
         """Steps in which a molecule that is never carried off forgets where it was."""
+        # The largest is 1: the stationary law, which never fades.
         slowest = float(self.steps(step_s).ratios[-2])
+        # Held within what a plan can use: less than a seventh of a step, or 1e12 of them, tell no
+        # more.
         return 1 / -float(np.log(min(max(slowest, 1e-3), 1 - 1e-12)))
 
     def lifetime(self, start: Array) -> Waiting:

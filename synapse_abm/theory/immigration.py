@@ -100,6 +100,7 @@ def immigration_death(
     n = whole("batch", batch, 1)
     # Integrals of exp(-j mu s) over the age, for j = 1..4.
     i1, i2, i3, i4 = (age * decay_average(j * mu * age) for j in (1, 2, 3, 4))
+    # Factorial moments of a batch; with Stirling's numbers 1, 7, 6, 1 they make its fourth moment.
     f2, f3, f4 = n * (n - 1), n * (n - 1) * (n - 2), n * (n - 1) * (n - 2) * (n - 3)
     q = np.exp(-mu * age)
     one = q * -np.expm1(-mu * age)  # variance of one molecule's being still there
@@ -146,6 +147,7 @@ def exit_count(
     if reset is None:
         return _exits(time, arrival_rate, exit_rate, batch, start)
     until, value = _time_and_value(reset)
+    # A reset forgets the molecules, not the count of exits: two independent stretches add.
     before = _exits(np.minimum(time, until), arrival_rate, exit_rate, batch, start)
     after = _exits(np.maximum(time - until, 0.0), arrival_rate, exit_rate, batch, value)
     return ExitMoments(before.mean + after.mean, before.var + after.var)
@@ -157,6 +159,7 @@ def _exits(t: Array, arrival_rate: float, exit_rate: float, batch: int, start: i
     x = mu * t
     gone = -np.expm1(-x)
     # Integrals over 0..t of 1 - exp(-mu s), and of its square.
+    # Both grow as powers of t at first: written so that they do without differences of large terms.
     i1 = t * x / 2 * pair_average(x)
     i2 = t * (1 - 2 * decay_average(x) + decay_average(2 * x))
     return ExitMoments(

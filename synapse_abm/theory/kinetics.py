@@ -57,6 +57,7 @@ def _rates(
         nonnegative("kon_competitor", kon_competitor) * nonnegative("competitor", competitor),
     )
     d = nonnegative("koff_competitor", koff_competitor)
+    # S^2 as a sum of squares: it cannot become negative by rounding, and both parts may be tiny.
     split = np.hypot(a + b - c - d, 2 * np.sqrt(a) * np.sqrt(c))
     fast = (a + b + c + d + split) / 2
     # The product of the two rates has only positive terms; their difference would cancel.
@@ -128,6 +129,8 @@ def label_overshoot(
     slower = float(r.on_competitor * (r.off_label - r.off_competitor))
     if slower <= 0 or r.on_label == 0:
         return None
+    # The difference K_S - k4 cancels where the competitor is slow: by the product of the two,
+    # 1 / (K_S - k4) is (K_F - k4) / (k3 I (k2 - k4)), here logarithm by logarithm.
     t = float((2 * np.log(r.fast - r.off_competitor) - np.log(slower)) / r.split)
     if not 0 <= t < np.inf:
         raise refused("time of the peak, from kon_label x label and the other rates", t, "finite")

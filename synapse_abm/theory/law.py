@@ -11,6 +11,7 @@ from synapse_abm.core.arrays import Array, numbers, refused, whole
 
 def _checked(pmf: Array) -> Array:
     table = numbers("pmf", pmf)
+    # 1e-9 is more than a million entries lose by rounding, and less than any mistake makes.
     total = float(table.sum())
     if not (np.all(table >= 0) and abs(total - 1) < 1e-9):
         raise ValueError(f"pmf sums to {total}; it must be >= 0 everywhere and sum to 1")
@@ -124,6 +125,7 @@ def law_from_ratios(ratios: Array) -> Law:
     Weights are multiplied outwards from the most probable count, so that nothing overflows and
     every probability keeps its relative precision.
     """
+    # Ratios fall, so the weights rise up to the place where they pass 1, and fall from there on.
     mode = int(np.count_nonzero(ratios > 1))
     below = np.cumprod(1 / ratios[:mode][::-1])[::-1]
     weight = np.concatenate([below, [1.0], np.cumprod(ratios[mode:])])

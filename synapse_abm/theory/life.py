@@ -99,6 +99,8 @@ class Wandering:
 
     def binding_cells(self, start: ArrayLike) -> Array:
         """Law of the cell in which it binds first, shape (M,)."""
+        # Mean time spent free in each cell, times the rate of binding there, is the chance to bind
+        # there.
         rates = np.diag(self.binding_per_s) - self._walk.generator()
         return np.linalg.solve(rates, self._law(start)) * self.binding_per_s
 

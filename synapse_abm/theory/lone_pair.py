@@ -110,6 +110,7 @@ class LonePair:
         anywhere.
         """
         (rates, modes), root = self._chain.modes, self._chain.root
+        # Rows are divided by the root of the measure, columns multiplied (`HopReact`).
         weights = ((self._start / root) @ modes) * modes[-1] * root[-1]
         times = nonnegative("t", t)
         return np.asarray(np.exp(-np.multiply.outer(times, rates)) @ weights)
@@ -160,6 +161,7 @@ class LonePair:
     def time_average_variance(self, window: float) -> float:
         """Variance of the occupancy averaged over ``window`` (s) in the stationary state."""
         t, rates = one(positive, "window", window), self._chain.modes[0][1:]
+        # Each mode is a memory of its own, averaged over the window as in `time_average_variance`.
         share = (rates * t + np.expm1(-rates * t)) / (rates * t) ** 2
         return float(2 * (self._weights**2 * share).sum())
 

@@ -54,6 +54,8 @@ class OpenPool:
     @property
     def bound(self) -> Law:
         """Law of the number bound, Binomial(R, occupancy)."""
+        # As if the ligand were clamped at its mean: the pool's fluctuations leave no trace in the
+        # law of the bound ones, only in how long it remembers.
         return open_law(self.sites, self.occupancy)
 
     @property

@@ -28,6 +28,7 @@ def affinity_on_grid(rate_in_cell: ArrayLike, koff: ArrayLike, cells: int) -> Ar
     cells : int
         M, number of cells of the grid, >= 1.
     """
+    # A free molecule is in the site's cell 1/M of the time.
     release = positive("koff", koff) * whole("cells", cells, 1)
     affinity = nonnegative("rate_in_cell", rate_in_cell) / release
     return finite("rate_in_cell / (koff x cells)", affinity)

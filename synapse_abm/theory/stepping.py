@@ -47,6 +47,7 @@ class Split:
 
         Grassmann, Taksar & Heyman's elimination, which keeps full relative precision.
         """
+        # The elimination never reads the diagonal: rates and transition probabilities do alike.
         whole_step = self.hop + self.react if dt is None else self.step(dt)
         law = _gth(whole_step.copy())
         found: Array = law / law.sum()
@@ -128,6 +129,7 @@ class TinyGrid:
                 yield Move(_changed(state, {cell: -1, neighbour: 1}), self.hop * state[cell], True)
             gone = _changed(state, {cell: -1})
             yield Move(gone, self.leave * state[cell])
+            # Arrivals must end somewhere for the chain to be finite; `molecules` is that limit.
             if self.arrive and self._there(state) < self.molecules:
                 yield Move(_changed(state, {cell: 1}), self.arrive[cell])
         yield from self._at_sites(state)
@@ -223,6 +225,7 @@ class MoleculeFlow:
         if dt is None:
             react, entered = self._react()
             react[:cells, :cells] += self._walk.generator()
+            # In the steady state what enters equals what goes: 0 = source + means @ rates.
             means = np.linalg.solve(-react.T, entered)
         else:
             step, entered = self._react_for(one(positive, "dt", dt))
@@ -272,12 +275,16 @@ class MoleculeFlow:
         """What reacting for ``dt`` does, cell by cell, and what has entered by its end."""
         rates, source = self._react()
         cells, done, entered = self.width * self.height, np.zeros_like(rates), np.zeros_like(source)
+        # Cells without sinks only lose molecules, in closed form; matrices are for the few with
+        # sinks.
         stays = np.exp(-self.leave * dt)  # where nothing binds
         done[range(cells), range(cells)] = stays
         come = -np.expm1(-self.leave * dt) / self.leave if self.leave > 0 else dt
         entered[:cells] = source[:cells] * come
         for blocks in self._sink_blocks().values():
             k = blocks.shape[1]
+            # Arrivals during the reaction: a constant source is one more state that is never left,
+            # so the exponential integrates it too (Van Loan 1978, IEEE Trans Automat Contr 23:395).
             widened = np.zeros((len(blocks), k + 1, k + 1))  # the last row is the source
             widened[:, :k, :k] = rates[blocks[:, :, None], blocks[:, None, :]]
             widened[:, k, :k] = source[blocks]

@@ -151,6 +151,7 @@ def transport_counts(
     """
     instance("rates", rates, TransportRates)
     n = whole("transporters", transporters)
+    # Clamped concentrations make both bindings plain rates: a transporter has three states.
     a = one(finite, "kon x substrate", rates.kon * one(nonnegative, "substrate", substrate))
     c = one(finite, "kon_drug x drug", rates.kon_drug * one(nonnegative, "drug", drug))
     free, substrate_bound, drug_bound = (0,), (1,), (2,)
@@ -164,4 +165,5 @@ def transport_counts(
 
     chain = explore(free, moves)
     single = Counting(chain, stationary(chain)).moments(one(nonnegative, "t", t))
+    # Transporters do not know of each other: means and variances add.
     return CountMoments(n * single.mean, n * single.var)
