@@ -22,148 +22,74 @@ which to use              `which_formula`
 ========================  ==========================================================
 """
 
-from synapse_abm.theory._chain import Counting, CountMoments
-from synapse_abm.theory.averages import (
-    effective_snapshots,
-    effective_window,
-    snapshot_mean_variance,
-    time_average_variance,
-    zero_frequency_noise,
-)
-from synapse_abm.theory.binding import (
-    bound_autocovariance,
-    concentration_for_occupancy,
-    dissociation_constant,
-    observed_rate,
-    occupancy,
-    occupancy_at,
-    open_law,
-    open_transient_law,
-    relaxation_time,
-)
-from synapse_abm.theory.bursts import BurstCompetition, burst_competition, burst_load
-from synapse_abm.theory.closed import (
-    closed_law,
-    closed_relaxation_rate,
-    closed_transient_law,
-    mass_action_transient,
-    morrison_mean,
-)
-from synapse_abm.theory.competition import (
-    OpenCompetition,
-    apparent_kd,
-    cheng_prusoff_ic50,
-    cheng_prusoff_ki,
-    closed_competition_law,
-    gaddum,
-    open_competition,
-    wang_mean_field,
-)
-from synapse_abm.theory.coupled import (
-    Clearance,
-    CoupledLaw,
-    PoolMeanField,
-    clearance,
-    closed_cycle,
-    drained_pool,
-    drained_pool_mean_field,
-)
-from synapse_abm.theory.escape import UniformTissue
-from synapse_abm.theory.formulas import FormulaChoice, Judged, which_formula
-from synapse_abm.theory.hop_react import SteppedWaiting, Waiting
-from synapse_abm.theory.immigration import (
-    ExitMoments,
-    ImmigrationMoments,
-    exit_count,
-    immigration_death,
-)
-from synapse_abm.theory.kinetics import Overshoot, SharedSite, label_overshoot, motulsky_mahan
-from synapse_abm.theory.law import JointLaw, Law
-from synapse_abm.theory.life import FreeAgain, SteppedWandering, Wandering
-from synapse_abm.theory.lone_pair import LonePair
-from synapse_abm.theory.pool import OpenPool, open_pool
-from synapse_abm.theory.spatial import affinity_on_grid, grid_law
-from synapse_abm.theory.transport import (
-    TransporterOccupancy,
-    TransportRates,
-    drug_apparent_kd,
-    michaelis_constant,
-    transport_counts,
-    transport_fano,
-    transport_flux,
-    transporter_occupancy,
-)
-
-__all__ = [
-    "BurstCompetition",
-    "Clearance",
-    "CountMoments",
-    "Counting",
-    "CoupledLaw",
-    "ExitMoments",
-    "FormulaChoice",
-    "FreeAgain",
-    "ImmigrationMoments",
-    "JointLaw",
-    "Judged",
-    "Law",
-    "LonePair",
-    "OpenCompetition",
-    "OpenPool",
-    "Overshoot",
-    "PoolMeanField",
-    "SharedSite",
-    "SteppedWaiting",
-    "SteppedWandering",
-    "TransportRates",
-    "TransporterOccupancy",
-    "UniformTissue",
-    "Waiting",
-    "Wandering",
-    "affinity_on_grid",
-    "apparent_kd",
-    "bound_autocovariance",
-    "burst_competition",
-    "burst_load",
-    "cheng_prusoff_ic50",
-    "cheng_prusoff_ki",
-    "clearance",
-    "closed_competition_law",
-    "closed_cycle",
-    "closed_law",
-    "closed_relaxation_rate",
-    "closed_transient_law",
-    "concentration_for_occupancy",
-    "dissociation_constant",
-    "drained_pool",
-    "drained_pool_mean_field",
-    "drug_apparent_kd",
-    "effective_snapshots",
-    "effective_window",
-    "exit_count",
-    "gaddum",
-    "grid_law",
-    "immigration_death",
-    "label_overshoot",
-    "mass_action_transient",
-    "michaelis_constant",
-    "morrison_mean",
-    "motulsky_mahan",
-    "observed_rate",
-    "occupancy",
-    "occupancy_at",
-    "open_competition",
-    "open_law",
-    "open_pool",
-    "open_transient_law",
-    "relaxation_time",
-    "snapshot_mean_variance",
-    "time_average_variance",
-    "transport_counts",
-    "transport_fano",
-    "transport_flux",
-    "transporter_occupancy",
-    "wang_mean_field",
-    "which_formula",
-    "zero_frequency_noise",
-]
+from synapse_abm.theory._chain import Counting as Counting
+from synapse_abm.theory._chain import CountMoments as CountMoments
+from synapse_abm.theory.averages import effective_snapshots as effective_snapshots
+from synapse_abm.theory.averages import effective_window as effective_window
+from synapse_abm.theory.averages import snapshot_mean_variance as snapshot_mean_variance
+from synapse_abm.theory.averages import time_average_variance as time_average_variance
+from synapse_abm.theory.averages import zero_frequency_noise as zero_frequency_noise
+from synapse_abm.theory.binding import bound_autocovariance as bound_autocovariance
+from synapse_abm.theory.binding import concentration_for_occupancy as concentration_for_occupancy
+from synapse_abm.theory.binding import dissociation_constant as dissociation_constant
+from synapse_abm.theory.binding import observed_rate as observed_rate
+from synapse_abm.theory.binding import occupancy as occupancy
+from synapse_abm.theory.binding import occupancy_at as occupancy_at
+from synapse_abm.theory.binding import open_law as open_law
+from synapse_abm.theory.binding import open_transient_law as open_transient_law
+from synapse_abm.theory.binding import relaxation_time as relaxation_time
+from synapse_abm.theory.bursts import BurstCompetition as BurstCompetition
+from synapse_abm.theory.bursts import burst_competition as burst_competition
+from synapse_abm.theory.bursts import burst_load as burst_load
+from synapse_abm.theory.closed import closed_law as closed_law
+from synapse_abm.theory.closed import closed_relaxation_rate as closed_relaxation_rate
+from synapse_abm.theory.closed import closed_transient_law as closed_transient_law
+from synapse_abm.theory.closed import mass_action_transient as mass_action_transient
+from synapse_abm.theory.closed import morrison_mean as morrison_mean
+from synapse_abm.theory.competition import OpenCompetition as OpenCompetition
+from synapse_abm.theory.competition import apparent_kd as apparent_kd
+from synapse_abm.theory.competition import cheng_prusoff_ic50 as cheng_prusoff_ic50
+from synapse_abm.theory.competition import cheng_prusoff_ki as cheng_prusoff_ki
+from synapse_abm.theory.competition import closed_competition_law as closed_competition_law
+from synapse_abm.theory.competition import gaddum as gaddum
+from synapse_abm.theory.competition import open_competition as open_competition
+from synapse_abm.theory.competition import wang_mean_field as wang_mean_field
+from synapse_abm.theory.coupled import Clearance as Clearance
+from synapse_abm.theory.coupled import CoupledLaw as CoupledLaw
+from synapse_abm.theory.coupled import PoolMeanField as PoolMeanField
+from synapse_abm.theory.coupled import clearance as clearance
+from synapse_abm.theory.coupled import closed_cycle as closed_cycle
+from synapse_abm.theory.coupled import drained_pool as drained_pool
+from synapse_abm.theory.coupled import drained_pool_mean_field as drained_pool_mean_field
+from synapse_abm.theory.escape import UniformTissue as UniformTissue
+from synapse_abm.theory.formulas import FormulaChoice as FormulaChoice
+from synapse_abm.theory.formulas import Judged as Judged
+from synapse_abm.theory.formulas import which_formula as which_formula
+from synapse_abm.theory.hop_react import SteppedWaiting as SteppedWaiting
+from synapse_abm.theory.hop_react import Waiting as Waiting
+from synapse_abm.theory.immigration import ExitMoments as ExitMoments
+from synapse_abm.theory.immigration import ImmigrationMoments as ImmigrationMoments
+from synapse_abm.theory.immigration import exit_count as exit_count
+from synapse_abm.theory.immigration import immigration_death as immigration_death
+from synapse_abm.theory.kinetics import Overshoot as Overshoot
+from synapse_abm.theory.kinetics import SharedSite as SharedSite
+from synapse_abm.theory.kinetics import label_overshoot as label_overshoot
+from synapse_abm.theory.kinetics import motulsky_mahan as motulsky_mahan
+from synapse_abm.theory.law import JointLaw as JointLaw
+from synapse_abm.theory.law import Law as Law
+from synapse_abm.theory.life import FreeAgain as FreeAgain
+from synapse_abm.theory.life import SteppedWandering as SteppedWandering
+from synapse_abm.theory.life import Wandering as Wandering
+from synapse_abm.theory.lone_pair import LonePair as LonePair
+from synapse_abm.theory.pool import OpenPool as OpenPool
+from synapse_abm.theory.pool import open_pool as open_pool
+from synapse_abm.theory.spatial import affinity_on_grid as affinity_on_grid
+from synapse_abm.theory.spatial import grid_law as grid_law
+from synapse_abm.theory.transport import TransporterOccupancy as TransporterOccupancy
+from synapse_abm.theory.transport import TransportRates as TransportRates
+from synapse_abm.theory.transport import drug_apparent_kd as drug_apparent_kd
+from synapse_abm.theory.transport import michaelis_constant as michaelis_constant
+from synapse_abm.theory.transport import transport_counts as transport_counts
+from synapse_abm.theory.transport import transport_fano as transport_fano
+from synapse_abm.theory.transport import transport_flux as transport_flux
+from synapse_abm.theory.transport import transporter_occupancy as transporter_occupancy
