@@ -14,9 +14,9 @@ INCONCLUSIVE
     neither, even at the last look. That is not a pass.
 
 A case that fails while it is planned or run, or gives what is no finite number, is an ERROR of that
-case, told with its message; the others are judged, and the exit status is 1. A case that cannot be
-run is listed with the reason and has no verdict. If none can, nothing was
-judged: neither a pass nor a failure.
+case, told with its message; the others have verdicts, and the exit status is 1. A case that cannot
+be run is listed with the reason and has no verdict. If none can, there is neither a pass nor a
+failure.
 
 Standard errors are exact where the law is known and observations are independent, from
 independent replicates or batch means elsewhere.
@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -35,16 +34,16 @@ from pathlib import Path
 
 from synapse_abm.core.address import Address
 from synapse_abm.core.arguments import check_seed
-from synapse_abm.core.errors import escaped, raise_faults
+from synapse_abm.core.errors import raise_faults
 from synapse_abm.core.files import sha256
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.statistics import Rule
 from synapse_abm.synapse.engine import kernels
 from synapse_abm.validation.cases import SHIPPED, Case, read_cases
 from synapse_abm.validation.groups import assign, faults_of, said
-from synapse_abm.validation.mutations import MUTATIONS, not_tried, try_out
+from synapse_abm.validation.mutations import MUTATIONS, Caught, try_out
 from synapse_abm.validation.quantities import Row
-from synapse_abm.validation.report import Caught, Source, Verdicts
+from synapse_abm.validation.report import Source, Verdicts
 from synapse_abm.validation.trials import LAST_RESORT, Plan, Trial
 
 __all__ = ["FALSE_ALARM", "Verdicts", "validate"]
@@ -94,48 +93,51 @@ def validate(
     seed = DEFAULT_SEED if seed is None else check_seed(seed)
     read = read_cases(SHIPPED if cases is None else cases)
     source = None if cases is None else Source(cases.name, sha256(cases.read_bytes()))
-    found = assign(read, progress)
+    # All cases are planned before anything is run: planning reads every number, so all faults of a
+    # file are told at once, and the bound of a FAIL needs the number of tests.
+    plan = assign(read, progress)
     raise_faults(faults_of(read))
-    if not found.trials and not found.errors:
-        raise_faults(found.unknown)
+    if not plan.trials and not plan.errors:
+        # Nothing to run, perhaps for a misspelt name: then a name that is not known is no remark
+        # but the fault.
+        raise_faults(plan.unknown)
     if thorough:
-        found = thoroughly(found, read)
-    trials = found.trials
-    tests = sum(quantity.tests for trial in trials for quantity in trial.quantities)
+        plan = thoroughly(plan, read)
+    tests = sum(quantity.tests for trial in plan.trials for quantity in trial.quantities)
     rule = Rule(tests=max(tests, 1), false_alarm=_DESIGNED)
-    announce(_forecast(trials))
-    judged, errors = _judge_all(trials, rule, seed, progress)
-    rows = _in_order(read, judged)
+    announce(_forecast(plan.trials))
+    outcomes = _run(plan.trials, rule, seed, progress)
+    place = {case.id: at for at, case in enumerate(read)}
+    rows = sorted((row for rows, _ in outcomes for row in rows), key=lambda row: place[row.id])
     bugs = [] if cases is not None and not planted else _try_out(planted, rule, seed, progress)
-    wall_s = time.perf_counter() - began
     return Verdicts(
-        FALSE_ALARM, seed, rows, tuple(found.left_out), tuple(bugs), wall_s,
-        thorough=thorough, rule=rule, titles={case.id: case.title for case in read},
-        source=source, not_compared=_not_compared(read, rows), asked_planted=planted,
-        parameters={case.id: case.params for case in read},
-        errors=(*found.errors, *errors),
-        not_read={case.id: case.not_read for case in read if case.not_read},
+        false_alarm=FALSE_ALARM, seed=seed, cases=read, rows=rows,
+        not_expressible=tuple(plan.left_out), planted=bugs, rule=rule, source=source,
+        errors=(*plan.errors, *(error for _, errors in outcomes for error in errors)),
+        wall_s=time.perf_counter() - began, thorough=thorough, asked_planted=planted,
     )  # fmt: skip
 
 
-def thoroughly(found: Plan, cases: Sequence[Case]) -> Plan:
+def thoroughly(plan: Plan, cases: Sequence[Case]) -> Plan:
     """Finer margins; and what would take too long by default, at the margins of the default."""
-    fine = Plan([trial.thorough() for trial in found.trials])
-    tried = {(each.id, each.name) for trial in fine.trials for each in trial.quantities}
-    whole = assign([replace(case, budget=LAST_RESORT) for case in cases])
-    for trial in whole.trials:
-        more = tuple(each for each in trial.quantities if (each.id, each.name) not in tried)
+    # Twenty times the observations: what fits the budget of the default is run with finer margins
+    # whatever it then takes, and the budget grows for the rest alone.
+    fine = Plan([trial.thorough() for trial in plan.trials])
+    tried = {(quantity.id, quantity.name) for trial in fine.trials for quantity in trial.quantities}
+    patient = assign([replace(case, budget=LAST_RESORT) for case in cases])
+    for trial in patient.trials:
+        more = tuple(q for q in trial.quantities if (q.id, q.name) not in tried)
         if more:
             fine.trials.append(replace(trial, quantities=more))
-    fine.left_out = whole.left_out
+    fine.left_out = patient.left_out
     return fine
 
 
 def _try_out(all_of_them: bool, rule: Rule, seed: int, progress: Progress) -> list[Caught]:
-    """The planted bugs, each tried on its case; those not yet compiled only if asked for."""
+    """The mutations, each tried on its case; those not yet compiled only if asked for."""
     known = {case.id: case for case in read_cases(SHIPPED)}
     return [
-        try_out(bug, known, rule, seed) if all_of_them or bug.ready else not_tried(bug)
+        try_out(bug, known, rule, seed) if all_of_them or bug.ready else Caught(bug)
         for bug in progress(MUTATIONS, label="planted bugs")
     ]
 
@@ -148,55 +150,29 @@ def _forecast(trials: Sequence[Trial]) -> str:
     return f"{quantities} quantities in {len(trials)} trials: about {length} on {_workers()} cores"
 
 
-def _not_compared(cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Numbers of the cases that were run, by case, that no row is about."""
-    measured: dict[str, set[str]] = {}
-    for row in rows:
-        name = re.sub(r"(\[.*\])?( \(clock\))?$", "", row.quantity)
-        measured.setdefault(row.id, set()).add(name)
-    found = {}
-    for case in cases:
-        names = measured.get(case.id)
-        if names:
-            known = names | {"t"} | {name + end for name in names for end in _ENDINGS}
-            known |= {"table"} if "occupancy" in names else set()
-            left = [k for k, v in case.exact.items() if v is not None and k not in known]
-            found[case.id] = [escaped(key) for key in left]
-    return {name: keys for name, keys in found.items() if keys}
+type Outcome = tuple[list[Row], list[tuple[str, str]]]  # rows; cases that failed, and why
 
 
-#: What keys of a file may have behind the name of the quantity that they are about.
-_ENDINGS = ("_t", "_bound", "_occupancy")
-
-
-def _in_order(cases: Sequence[Case], rows: Sequence[Row]) -> list[Row]:
-    """Rows in the order of the file."""
-    place = {case.id: at for at, case in enumerate(cases)}
-    return sorted(rows, key=lambda row: place[row.id])
-
-
-type Judged = tuple[list[Row], list[tuple[str, str]]]  # rows; cases that failed, and why
-
-
-def _judge_all(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progress) -> Judged:
-    """All verdicts; the longest trials start first, and each has random numbers of its own."""
+def _run(trials: Sequence[Trial], rule: Rule, seed: int, progress: Progress) -> list[Outcome]:
+    """All verdicts, trial by trial; each has random numbers of its own."""
+    # The longest start first, or the last of them would be waited for alone.
     order = sorted(range(len(trials)), key=lambda at: -trials[at].cost)
-    done: dict[int, Judged] = {}
+    outcomes: dict[int, Outcome] = {}
     with ThreadPoolExecutor(_workers()) as pool:
-        futures: dict[Future[Judged], int] = {
-            pool.submit(_judge_one, trials[at], rule, Address(seed, at)): at for at in order
+        futures: dict[Future[Outcome], int] = {
+            pool.submit(_run_one, trials[at], rule, Address(seed, at)): at for at in order
         }
         try:
             for future in progress(as_completed(futures), total=len(order), label="trials"):
-                done[futures[future]] = future.result()
+                outcomes[futures[future]] = future.result()
+        # Ctrl-C: trials that have not begun are dropped, and those that run end by themselves.
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    rows = [row for at in range(len(trials)) for row in done[at][0]]
-    return rows, [error for at in range(len(trials)) for error in done[at][1]]
+    return [outcomes[at] for at in range(len(trials))]
 
 
-def _judge_one(trial: Trial, rule: Rule, address: Address) -> Judged:
+def _run_one(trial: Trial, rule: Rule, address: Address) -> Outcome:
     """Its verdicts. Whatever goes wrong is an error of its cases, and of no others."""
     try:
         rows = trial.rows(rule, address)
@@ -212,5 +188,6 @@ def _judge_one(trial: Trial, rule: Rule, address: Address) -> Judged:
 
 def _workers() -> int:
     """Threads to work with: one unless the compiled engine lets others run beside it."""
+    # Kernels that keep Python's lock run one after the other however many threads wait for them.
     options = getattr(kernels.advance, "targetoptions", {})
     return (os.cpu_count() or 1) if options.get("nogil") else 1

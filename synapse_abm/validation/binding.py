@@ -46,6 +46,8 @@ def pool(case: Case) -> Parts:
         claims.mean(f"mean_{name}", name)
         claims.spread(f"var_{name}", variance(name))
     claims.covariance("cov_free_bound", covariance("free", "bound"), "var_free", "var_bound")
+    # Bound and free are independent however they exchange: their sum is claimed too, which shows
+    # it.
     both = {"bound": bound("L"), "free": free("L")}
     levels = both | {"total": lambda series: bound("L")(series) + free("L")(series)}
     return stationary(case, claims, scenario, levels, {})
@@ -65,6 +67,7 @@ def clamped_pair(case: Case) -> Parts:
     ligands = {
         name: Ligand(
             clamped_nM=case.rate(name, zero=True),
+            # At equilibrium only the ratio of the two rates counts.
             binding={"T": per_concentration(1.0 / case.rate(f"Kd{name}"), 1.0)},
         )
         for name in "AB"

@@ -266,6 +266,7 @@ class Case:
         if value is None:
             return None
         at = np.array([_pair(pair) for pair in value])
+        # A file lists the pairs that are possible; those it leaves out have probability 0.
         table = np.zeros(at.max(axis=0) + 1)
         table[tuple(at.T)] = list(value.values())
         return table
@@ -285,6 +286,7 @@ def _are_numbers(value: object) -> bool:
 
 
 def _are_wholes(value: Any, lengths: Sequence[int], least: int, most: int) -> bool:
+    # A list of lists passes for no list of numbers: lengths are asked before entries.
     counted = isinstance(value, list) and len(value) in lengths
     return counted and all(_is_whole(x, least, most) for x in value)
 
@@ -295,6 +297,7 @@ def _is_joint_law(value: Any) -> bool:
     pairs = [_pair(name) for name in value]
     if min(value.values()) < 0 or None in pairs:
         return False
+    # One pair far out would make a table of all up to it.
     return bool((np.array(pairs).max(axis=0) + 1).prod() <= LARGEST_TABLE)
 
 
@@ -326,6 +329,7 @@ def on_steps(times: Array, most_steps: int) -> tuple[float, Steps]:
 
 def after(times: Array, start: float) -> Array:
     """Times from ``start`` on, counted from there; decimal numbers stay what they are."""
+    # As in `on_steps`: 0.3 - 0.1 in binary is no multiple of 0.1.
     zero = Fraction(repr(start))
     return np.array([float(Fraction(repr(float(t))) - zero) for t in times if t >= start])
 
@@ -414,6 +418,8 @@ def _case(source: str, at: int, entry: Any) -> Case:
         faults.append(InputError(place, entry, "an object with id, group, params and exact"))
         return Case(source, f"cases[{at}]", "?", {}, {}, faults=faults)
     name, group = entry.get("id", _MISSING), entry.get("group", _MISSING)
+    # An id is shown on terminals and in HTML: control characters could write over what stands
+    # there.
     if not isinstance(name, str) or not name or not name.isprintable() or name == _MISSING:
         faults.append(InputError(f"{place}.id", name, "a name of characters that can be printed"))
         name = f"cases[{at}]"

@@ -87,8 +87,10 @@ def displacement(case: Case) -> Parts:
     side = 2 * reach + 1
     if side > WIDEST:
         raise NotRun("its molecules get further than the largest grid")
+    # Walls that wrap and are never met: there is nothing cheaper for an endless grid.
     grid = Grid(width=side, height=side if axes == 2 else 1, spacing_um=h, walls="periodic")
     walkers = Ligand(count=WALKERS, diffusion_um2_per_s=diffusion)
+    # All start in one cell; observations are displacements from it.
     middle = reach if axes == 1 else reach * side + reach
 
     def follow(simulation: Simulation) -> Mapping[str, Array]:
@@ -149,6 +151,8 @@ def _mode(
     A molecule carries the value that the mode, of mean square 1, has in its cell: the mean product
     of the values then and now falls by exp(-rate time), whatever the other modes do.
     """
+    # After one decay time a relative error of the correlation is the same of the rate, the least it
+    # can be; four steps and not one, so that steps are composed too.
     steps, time = 4, 1 / rate
     walkers = Ligand(count=WALKERS, diffusion_um2_per_s=diffusion)
     scenario = Scenario(grid=grid, ligands={"L": walkers}, dt_s=time / steps)
@@ -160,6 +164,7 @@ def _mode(
 
     def measure(sample: Sample) -> Estimate:
         left = sample.estimate(sample["product"])
+        # Less than nothing is left by chance: a logarithm that more walkers will give.
         if left.value <= 0:
             return UNKNOWN
         return Estimate(-math.log(left.value) / time, left.se / (left.value * time), left.dof)
@@ -179,6 +184,8 @@ def closed_box(case: Case) -> Parts:
     place, copies = place_of(case, spacing=False), case.count("N", 1)
     diffusion = case.rate("D", default=1.0)
     case.stop_if_faulty()
+    # From one corner, the state that is furthest from the even law: a grid whose hops do not reach
+    # all cells alike shows it.
     grid, steps = place.grid, 20
     walk = Walk(grid.width, grid.height, diffusion / grid.spacing_um**2, grid.walls)
     slowest = walk.modes()[0][1:].min(initial=math.inf)
@@ -203,6 +210,7 @@ def open_box(case: Case) -> Parts:
     place, per_cell = place_of(case, spacing=False), case.rate("mean_per_cell")
     diffusion = case.rate("D", default=1.0, zero=True)
     case.stop_if_faulty()
+    # Boxes side by side in one place, each a ligand of its own: molecules do not meet.
     grid, steps, boxes = place.grid, 5, 16
     nM = per_cell * grid.cells / grid.molecules_per_nM
     source = Reservoir(concentration_nM=nM, exchange_per_s=1.0)

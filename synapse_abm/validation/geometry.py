@@ -84,6 +84,7 @@ def memory_steps(scenario: Scenario) -> float:
     at = np.array([y * grid.width + x for x, y in places])
     binding = np.full(at.size, kinetics.kon * grid.cells / grid.molecules_per_nM)
     chain = HopReact(_walk(grid, ligand.diffusion_um2_per_s), at, binding, kinetics.koff)
+    # From an eigenvalue, and the number of steps of a sample hangs on it.
     return planned(chain.memory_steps(scenario.dt_s))
 
 

@@ -33,12 +33,15 @@ def closed_grid(case: Case) -> Parts:
     sites = scenario.targets["T"].n_sites
     claims = Claims(case)
     claims.sites(sites, bound=())
+    # A long step is cheap by the second and forgets more, up to where all is forgotten within one;
+    # which is best depends on diffusion.
     scenario = min((_with_step(scenario, part) for part in STEPS), key=_price)
     every, first = math.ceil(memory_steps(scenario)), max(LEAST_FIRST, FIRST // sites)
     observe = partial(
         Panel, side_by_side(scenario, COPIES), copies=COPIES, apart=APART,
         read=_bound, every=every, burn_in=BURN_IN * every,
     )  # fmt: skip
+    # Burn-in and all, spread over the observations.
     each = _price(scenario) * (1 + BURN_IN / (DECIDING * first))
     return trial(case, claims.all, first, observe, each)
 
@@ -77,5 +80,6 @@ def _molecules(case: Case, sites: int) -> int:
 
 def _bound(series: Series, _: Series) -> Mapping[str, Array]:
     """Sites that hold a molecule, shape (observations, copies)."""
+    # Ligand i binds target i only, so this is copy i.
     counts = [series.bound(f"T{i}", f"L{i}") for i in range(COPIES)]
     return {"bound": np.array(counts, dtype=np.float64).T}

@@ -129,6 +129,7 @@ def _on_the_clock(shared: Mapping[Process, Members]) -> Plan:
         for process, members in shared.items()
         if process.in_closed_form
     }
+    # Both ways draw the same law by different code, so one process is run by both.
     cheapest = min(costs, key=lambda process: costs[process], default=None)
     if cheapest is None or costs[cheapest] > CHEAP:
         return Plan()
@@ -169,10 +170,12 @@ def _affordable(process: Process, members: Members, *, clock: bool, mark: str) -
 def _claims(process: Process, case: Case, times: Array, mark: str) -> Iterator[Claim]:
     """The numbers a case gives, with the error of one observation from the exact cumulants."""
     model = (process.arrivals, process.leaving, process.batch, process.start, process.reset)
+    # Laws in closed form: the file's numbers are compared, these only give the errors.
     there, gone = immigration_death(times, *model), exit_count(times, *model)
     spread = np.sqrt(np.maximum(there.fourth_cumulant + 2 * there.var**2, 0.0))
     # One observation of the standard deviation is worth half the relative error of the variance.
     of_sd = spread / (2 * np.where(there.sd > 0, there.sd, 1.0))
+    # Key, column, exact mean of the column, error of one observation, whether it is a deviation.
     kinds = (
         ("mean", "present", there.mean, there.sd, False),
         ("sd", "present", there.mean, of_sd, True),
@@ -239,6 +242,7 @@ class _Split(Independent):
         self._before = _Part(process, process.start, until, clock, address, kernels)
         self._after = None
         if process.reset is not None and ages.size:
+            # Random numbers of its own: the reset forgets what came before, and so must these.
             other = Address(address.seed, address.replicate, address.place + 1)
             self._after = _Part(process, process.reset[1], ages, clock, other, kernels)
 
@@ -289,6 +293,7 @@ class _Part:
         """Molecules present, or gone, at a time of the part."""
         record = round(time / self._step)
         if record == 0:
+            # At time 0 nothing has been simulated yet.
             return np.full(self.sample.size, float(self._start if kind == "present" else 0))
         column: Array = self.sample[kind][:, np.searchsorted(self._records, record)]
         return column.astype(np.float64)

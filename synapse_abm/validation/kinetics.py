@@ -143,6 +143,7 @@ def _transient(
     numbers = interleaved(*curves)
     step, records = on_steps(times, MOST_STEPS)
     events = 2 * pace(scenario).events_per_s * float(times.max()) + sites
+    # A run costs about as much as 300 events before anything happens: small systems share it.
     copies = min(max(1, round(300 / (events + 1))), 16)
     replicas = side_by_side(scenario.model_copy(update={"dt_s": step}), copies)
     taken = None if start is None else SitesTaken(Names.of(replicas), "L", start)
@@ -246,6 +247,8 @@ def _time_averages(case: Case, place: _Equilibrium) -> Parts:
     def spread(i: int, _: float) -> Measure:
         return less(variance("average"), _trapezoid_shift(place, windows[i], weights[i]))
 
+    # Two snapshots a relaxation time lose nothing: what their sum differs by is known, and taken
+    # off.
     steps = [max(8, math.ceil(SNAPSHOTS * window / place.relaxation_s)) for window in windows]
     weights = [_trapezoid(n) / place.sites for n in steps]
     numbers = series(
@@ -272,6 +275,7 @@ def _trapezoid(steps: int) -> Array:
 
 def _trapezoid_shift(place: _Equilibrium, window: float, weights: Array) -> float:
     """Variance of the sum over snapshots less that of the integral; both are exact."""
+    # Of an exponential memory: the sum over all pairs of snapshots, by their distance.
     lags = window / (weights.size - 1) / place.relaxation_s * np.arange(weights.size)
     pairs = np.correlate(weights, weights, mode="full")[weights.size - 1 :]
     pairs[1:] *= 2
@@ -307,6 +311,8 @@ def race(case: Case) -> Parts:
         label = series(case, "p_label_t", times, "p_label", OCCUPANCY, occupied_by("L"))
         competitor = series(case, "p_comp_t", times, "p_comp", OCCUPANCY, occupied_by("I"))
         yield from _race(case, scenario, times, label + competitor)
+    # The label's occupancy at the time of its peak; where the peak is cannot be measured as
+    # sharply.
     peak, top = case.number("p_peak"), case.number("t_peak")
     if peak is not None and top:
         number = OCCUPANCY.number(case.id, "p_peak", peak, occupied_by("L")(0, peak))
@@ -327,6 +333,7 @@ def _race(case: Case, scenario: Scenario, times: Array, numbers: Sequence[Number
     def read(_: Simulation, series: Series) -> Mapping[str, Array]:
         columns: dict[str, Array] = {}
         for name in "LI":
+            # Time 0 is no step: sites are empty then.
             curve = np.concatenate([[0.0], series.occupancy("T", name)])
             columns |= {f"{name}@{i}": curve[[at]] for i, at in enumerate(records)}
         return columns

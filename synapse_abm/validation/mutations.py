@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import ModuleType
+from itertools import chain
 from typing import Any
 from unittest import mock
 
@@ -23,7 +23,6 @@ from synapse_abm.validation import samples
 from synapse_abm.validation.cases import Case
 from synapse_abm.validation.groups import assign
 from synapse_abm.validation.quantities import Row
-from synapse_abm.validation.report import Caught
 
 type Numbers = Mapping[str, float]
 
@@ -70,13 +69,33 @@ class Mutation:
         return not self.old or is_compiled(self.old, self.new)
 
 
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """Whether a mutation was caught (None: not tried), at what quantity, and by how much."""
+
+    mutation: Mutation
+    caught: bool | None = None
+    z: float = 0.0
+    quantity: str = ""
+
+    def record(self) -> Mapping[str, Any]:
+        """The entry under ``planted`` of ``--json FILE``."""
+        return {
+            "bug": self.mutation.name, "caught_by": self.mutation.case, "caught": self.caught,
+            "quantity": self.quantity, "z": self.z, "planted_in": self.mutation.where,
+            "found_without_chance_by": self.mutation.without_chance or None,
+        }  # fmt: skip
+
+
 def _faster(factor: float) -> Callable[[Scenario], Scenario]:
     """All molecules diffuse ``factor`` times faster than the scenario says."""
 
     def change(scenario: Scenario) -> Scenario:
         ligands = {
-            name: each.model_copy(update={"diffusion_um2_per_s": factor * each.diffusion_um2_per_s})
-            for name, each in scenario.ligands.items()
+            name: ligand.model_copy(
+                update={"diffusion_um2_per_s": factor * ligand.diffusion_um2_per_s}
+            )
+            for name, ligand in scenario.ligands.items()
         }
         return scenario.model_copy(update={"ligands": ligands})
 
@@ -96,6 +115,7 @@ def _morrison(params: Mapping[str, Any], _: Numbers) -> Numbers:
 
 def _unscaled(params: Mapping[str, Any], _: Numbers) -> Numbers:
     """Occupancy by the drug as if no substrate competed: D / (D + Ki)."""
+    # What a reader of a table of Ki would compute, forgetting serotonin.
     affinity = params["koff_D"] / params["kon_D"]
     return {"p_TD": params["D"] / (params["D"] + affinity)}
 
@@ -171,44 +191,36 @@ MUTATIONS = (
 )  # fmt: skip
 
 
-def try_out(bug: Mutation, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caught:
-    """Run the case with the bug, under the rule of the whole validation."""
-    rows = rows_with(bug, cases[bug.case], rule, seed)
+def try_out(mutation: Mutation, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caught:
+    """Run the case with the mutation, under the rule of the whole validation."""
+    rows = rows_with(mutation, cases[mutation.case], rule, seed)
+    # By its FAIL farthest off; a mutation that none caught is told by what came closest.
     failed = [row for row in rows if row.verdict is Verdict.FAIL]
     worst = max(failed or rows, key=lambda row: abs(row.z), default=None)
     if worst is None:
-        return Caught(bug.name, bug.case, False, 0.0, "", bug.where, bug.without_chance)
-    return Caught(
-        bug.name, bug.case, bool(failed), abs(worst.z), worst.quantity, bug.where,
-        bug.without_chance,
-    )  # fmt: skip
+        return Caught(mutation, False)
+    return Caught(mutation, bool(failed), abs(worst.z), worst.quantity)
 
 
 def rows_with(
-    bug: Mutation, case: Case, rule: Rule, seed: int, thorough: bool = False
+    mutation: Mutation, case: Case, rule: Rule, seed: int, thorough: bool = False
 ) -> list[Row]:  # fmt: skip
-    """All verdicts on the case with the bug planted."""
-    kernels: ModuleType | None = plant(bug.old, bug.new) if bug.old else None
-    params = {**case.params, **bug.params}
-    exact = dict(case.exact)
-    if bug.exact is not None:
-        exact = dict(bug.exact(params, case.exact))
+    """All verdicts on the case with the mutation."""
+    # Compiled under a name of its own: callers compiled before would not notice a patched callee.
+    kernels = plant(mutation.old, mutation.new) if mutation.old else None
+    params, exact = {**case.params, **mutation.params}, dict(case.exact)
+    if mutation.exact is not None:
+        exact = dict(mutation.exact(params, case.exact))
     case = replace(case, params=params, exact=exact, faults=[])
-    change = bug.scenario or (lambda scenario: scenario)
+    change = mutation.scenario or (lambda scenario: scenario)
 
-    def handed(scenario: Scenario, *arguments: Any, **options: Any) -> Simulation:
+    def simulation(scenario: Scenario, *arguments: Any, **options: Any) -> Simulation:
         return Simulation(change(scenario), *arguments, **options)
 
-    with mock.patch.object(samples, "Simulation", handed):
-        return [
-            row
-            for at, trial in enumerate(assign([case]).trials)
-            for row in (trial.thorough() if thorough else trial).rows(
-                rule, Address(seed, at), kernels
-            )
-        ]
-
-
-def not_tried(bug: Mutation) -> Caught:
-    """The entry of a bug that was left alone because it had to be compiled."""
-    return Caught(bug.name, bug.case, None, 0.0, "", bug.where, bug.without_chance)
+    # Behind the planner's back: it plans, and corrects for the step of, what the case says.
+    with mock.patch.object(samples, "Simulation", simulation):
+        trials = assign([case]).trials
+        if thorough:
+            trials = [trial.thorough() for trial in trials]
+        rows = [trial.rows(rule, Address(seed, at), kernels) for at, trial in enumerate(trials)]
+    return list(chain.from_iterable(rows))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synapse_abm.core.errors import escaped
+from synapse_abm.validation.cases import Case
 from synapse_abm.validation.figures import picture, z_histogram
 from synapse_abm.validation.quantities import Row, worst
 
@@ -18,10 +19,12 @@ from synapse_abm.validation.quantities import Row, worst
 AUDITS = {"rates": "audit of rates", "kernel": "audit of the kernel", "": ""}
 
 
-def html(rows: Sequence[Row], parameters: Mapping[str, Mapping[str, Any]], **named: Any) -> str:
+def html(rows: Sequence[Row], cases: Sequence[Case], **named: Any) -> str:
     """The report as the text of one self-contained page; ``named`` is what the template names."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    # StrictUndefined: a name the template gets wrong is an error of the tests, not a gap in the
+    # page.
     environment = Environment(
         loader=PackageLoader("synapse_abm.validation", "."), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -29,19 +32,21 @@ def html(rows: Sequence[Row], parameters: Mapping[str, Mapping[str, Any]], **nam
     return environment.get_template("page.html.jinja").render(
         histogram=z_histogram(rows) if rows else "",
         cards=[
-            _card(name, [row for row in rows if row.id == name], parameters.get(name, {}))
-            for name in dict.fromkeys(row.id for row in rows)
+            _card(case, of_case)
+            for case in cases
+            if (of_case := [row for row in rows if row.id == case.id])
         ],
         audits=AUDITS,
         **named,
     )
 
 
-def _card(name: str, rows: Sequence[Row], parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+def _card(case: Case, rows: Sequence[Row]) -> Mapping[str, Any]:
     """What the page says of a case."""
     drawn, caption = picture(rows)
     return {
-        "name": name,
+        "name": case.id,
+        "title": case.title,
         "verdict": worst(rows),
         "picture": drawn,
         "caption": caption,
@@ -49,7 +54,7 @@ def _card(name: str, rows: Sequence[Row], parameters: Mapping[str, Any]) -> Mapp
         "observations": max(row.observations for row in rows),
         "rows": rows,
         "has_law": any(row.frequencies is not None for row in rows),
-        "parameters": ", ".join(f"{escaped(k)} = {_short(v)}" for k, v in parameters.items()),
+        "parameters": ", ".join(f"{escaped(k)} = {_short(v)}" for k, v in case.params.items()),
     }
 
 

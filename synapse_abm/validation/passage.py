@@ -121,6 +121,7 @@ def binding_times(case: Case, place: Place, cell: int) -> Parts:
 def _means(case: Case, timed: Waiting, stepped: SteppedWaiting, scales: Mapping[str, float]
            ) -> list[Number]:  # fmt: skip
     """Mean times, each in a unit of its own; the error of one observation is exact."""
+    # Molecules are independent and their law is known, so the error of a run's mean is exact.
     one = math.sqrt(stepped.var / MOLECULES)
     return [
         RELATIVE.number(case.id, key, exact, _shifted(
@@ -143,6 +144,7 @@ def _spreads(case: Case, timed: Waiting, stepped: SteppedWaiting) -> list[Number
 
 
 def _survival(case: Case, times: Array, timed: Waiting, stepped: SteppedWaiting) -> list[Number]:
+    # A run shows a molecule at the ends of steps: the law of that is what errors come from.
     seen = stepped.survival(np.round(times / stepped.step_s))
     shifts = seen - timed.survival(times)
     ones = np.sqrt(np.maximum(seen * (1 - seen), 0.0) / MOLECULES)
@@ -214,6 +216,8 @@ def _for_spreads(law: Waiting) -> int:
 
 def _step(passage: Passage, law: FirstBinding, times: Array) -> float:
     """A step in which little happens, and of which all times are multiples."""
+    # A molecule that would cross the absorbing cell within a step is not caught there: few hops a
+    # step keep that rare, and the exact correction small.
     hops = HOPS * passage.place.grid.spacing_um**2 / passage.diffusion
     mean = law.mean(passage.start)
     # The shift is nearly proportional to the step.
@@ -247,6 +251,7 @@ def _watched(passage: Passage, dt: float, records: Steps) -> Observe:
         put_into(state, cells, grid.width)
 
     def read(simulation: Simulation, _: Series) -> Mapping[str, Array]:
+        # To the last molecule: cutting rare long times off would bias every moment.
         alive, chunk = [np.array([MOLECULES])], 256
         while alive[-1][-1] > 0:
             series = simulation.run(chunk, every=1)

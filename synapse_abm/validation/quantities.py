@@ -207,9 +207,11 @@ class Distribution:
 
     def _chi_square(self, sample: Sample) -> ChiSquare | None:
         """Pearson's test; None while there are too few observations for two bins."""
+        # A file that gives no law at all is refuted, not repaired: its sum is far from 1.
         total = float(self.law.sum())
         if abs(total - 1) > NO_LAW:
             return self._refuted(abs(total - 1))
+        # Pearson's test is for independent counts; neighbours in time are not.
         values = [sample.independent(sample[column]).astype(np.int64) for column in self.columns]
         # What lies beyond the table is one more outcome, as probable as the table leaves room for.
         beyond = max(1 - total, 0.0)
@@ -218,6 +220,7 @@ class Distribution:
         inside = np.all([v < n for v, n in zip(values, self.law.shape, strict=True)], axis=0)
         at = np.full(inside.size, flat.size - 1)
         at[inside] = np.ravel_multi_index([v[inside] for v in values], self.law.shape)
+        # One observation that the law excludes is enough.
         if (impossible := float((flat[at] == 0).mean())) > 0:
             return self._refuted(impossible)
         if flat.max() > CERTAIN:
@@ -264,6 +267,7 @@ def covariance(first: str, second: str) -> Measure:
 
     def measure(sample: Sample) -> Estimate:
         x, y = sample[first], sample[second]
+        # The mean of the sample for the exact one: biased by 1/n, far below the standard error.
         return sample.estimate((x - x.mean()) * (y - y.mean()))
 
     return measure
@@ -278,6 +282,7 @@ def fano(column: str) -> Measure:
         if m == 0:
             return UNKNOWN
         off = x - m
+        # The influence function of a ratio: d(v / m) = (dv - (v / m) dm) / m, its mean the ratio.
         ratio = float((off**2).mean()) / m
         return sample.estimate((off**2 - ratio * off) / m)
 
@@ -316,6 +321,8 @@ def exchange_rate(events: str, bound: str, sites: int, dt_s: float) -> Measure:
     """
 
     def measure(sample: Sample) -> Estimate:
+        # Rate k = u / (N p (1 - p)), u the events of unbinding per s: linear in its two parts, as
+        # `fano`.
         u, b = sample[events] / dt_s, sample[bound]
         rate, p = float(u.mean()), float(b.mean()) / sites
         spread = sites * p * (1 - p)

@@ -82,6 +82,8 @@ def single_site(case: Case) -> Parts:
     pair = _Pair.of(case, "receptor")
     yield from binding_times(case, pair.place, pair.place.number(pair.at))
     theory = pair.theory
+    # Occupancy and binding rate are exact at any step; the step is short so that the correction of
+    # the noise stays small.
     dt = min(HOPS / theory.hop_rate, EVENTS / max(pair.binding, pair.leaving))
     window = max(2, math.ceil(WINDOW * planned(theory.relaxation_s) / dt))
     first = FIRST_MEANS if case.number("noise0") is None else FIRST
@@ -137,6 +139,8 @@ def _time_unbound(window_s: float) -> Measure:
         f, n = float(free.mean()), float(bindings.mean())
         if n == 0:
             return UNKNOWN
+        # Time unbound between two bindings: share of the time unbound over the rate of binding
+        # (both exact at any step), with the influence function of the ratio.
         relative = (free - f) / max(f, 1e-9) - (bindings - n) / n
         return sample.estimate(window_s * f / n * (1 + relative))
 

@@ -86,6 +86,7 @@ def _binding(scenario: Scenario, name: str, ligand: Ligand) -> Iterator[_Reactio
         bound, empty = ("bound", target, name), ("empty", target)
         free: tuple[Species, ...] = (("free", name),)
         inside: tuple[Species, ...] = (("inside", name),)
+        # Per pair; a clamped ligand has no molecules, and its concentration is part of the rate.
         on = kinetics.kon / molecules_per_nM(scenario.grid.volume_um3)
         if ligand.clamped_nM is not None:
             free, inside, on = (), (), kinetics.kon * ligand.clamped_nM
@@ -156,6 +157,7 @@ class _System:
         1998, SIAM J Numer Anal 35:508).
         """
         y, one = self._start, np.eye(self._basis.shape[1])
+        # Shorter than anything that happens; it doubles from there.
         step = 1.0 / max(reaction.rate for reaction in self._reactions)
         for _ in range(MOST_STEPS):
             change = self._basis.T @ (self._matrix @ self.propensities(y))
@@ -172,6 +174,8 @@ class _System:
     def slowest_rate(self, y: Array) -> float:
         """Slowest rate of the linearisation."""
         rates = np.sort(-np.linalg.eigvals(self._slopes(y)).real)
+        # An eigenvalue errs by 1e-16 of the largest one: below this ratio it would be noise, or
+        # negative.
         if not rates[0] > LEAST_RATIO * rates[-1]:
             raise NotRun(APART)
         return float(rates[0])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from synapse_abm.core.errors import escaped
-from synapse_abm.core.text import text_table
+from synapse_abm.core.text import SOLVED_DIGITS, significant, text_table
 from synapse_abm.runs.results import code_version, versions
 from synapse_abm.statistics import Rule, Verdict, chances
+from synapse_abm.validation.cases import Case
+from synapse_abm.validation.mutations import Caught
 from synapse_abm.validation.quantities import (
     FINER,
     FINER_OCCUPANCY,
@@ -27,29 +30,15 @@ from synapse_abm.validation.trials import ASKED, DECIDING, SLACK
 #: Standard error at the first look, in margins, of a number whose sample is as it was planned.
 FIRST_SE = math.sqrt(DECIDING) / (SLACK + ASKED)
 
+#: What keys of a file may have behind the name of the quantity that they are about.
+_ENDINGS = ("_t", "_bound", "_occupancy")
+
 METHOD = (
     "Every number is estimated from simulations and compared with its exact value, in up to five "
     "looks at samples that grow threefold. FAIL: off by more standard errors than chance explains, "
     "at a false-alarm rate stated for all numbers and looks together. PASS: within its margin with "
     "99.9 % confidence. INCONCLUSIVE: neither. Laws: chi-square, and their means as numbers."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Caught:
-    """A planted bug, the case that must catch it, and whether it did: where, and by how much.
-
-    ``caught`` is None for a bug that was not tried; ``where`` says where it was planted, and
-    ``without_chance`` which audit of the test suite finds it before any statistics, if one does.
-    """
-
-    bug: str
-    caught_by: str
-    caught: bool | None
-    z: float = 0.0
-    quantity: str = ""
-    where: str = ""
-    without_chance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +49,62 @@ class Source:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
     """What a validation concluded.
 
     Attributes
     ----------
-    source
-        The file of cases; None for the program's own.
-    not_compared
-        Of each case that was run, the numbers in the file that nothing was compared with.
-    asked_planted
-        Whether all planted bugs were asked for.
+    cases
+        The cases of the file, in its order, which is also that of ``rows``.
+    not_expressible
+        Cases, or parts of them, that were not run, and why.
     errors
         Cases that failed while they were planned or run, or that gave what is not finite, and why.
-    not_read
-        By case, names in the file that mean nothing here.
+    planted
+        What came of the mutations (bugs planted on purpose).
+    rule
+        The bounds of the verdicts.
+    thorough, asked_planted
+        Whether finer margins, and all mutations, were asked for.
+    source
+        The file of cases; None for the program's own.
     """
 
     false_alarm: float
     seed: int
+    cases: Sequence[Case]
     rows: Sequence[Row]
     not_expressible: Sequence[tuple[str, str]]
+    errors: Sequence[tuple[str, str]]
     planted: Sequence[Caught]
     wall_s: float
-    thorough: bool = False
-    rule: Rule = field(default_factory=Rule)
-    titles: Mapping[str, str] = field(default_factory=dict)
-    source: Source | None = None
-    not_compared: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    asked_planted: bool = False
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    errors: Sequence[tuple[str, str]] = ()
-    not_read: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rule: Rule
+    thorough: bool
+    asked_planted: bool
+    source: Source | None
+
+    @property
+    def not_read(self) -> Mapping[str, Sequence[str]]:
+        """By case, names in the file that mean nothing here."""
+        return {case.id: case.not_read for case in self.cases if case.not_read}
+
+    @property
+    def not_compared(self) -> Mapping[str, Sequence[str]]:
+        """Of each case that was run, the numbers in the file that no row is about."""
+        measured: dict[str, set[str]] = {}
+        for row in self.rows:
+            # A quantity at a time, or by another way, is the same key of the file.
+            name = re.sub(r"(\[.*\])?( \(clock\))?$", "", row.quantity)
+            measured.setdefault(row.id, set()).add(name)
+        left = dict[str, Sequence[str]]()
+        for case in self.cases:
+            if names := measured.get(case.id):
+                known = names | {"t"} | {name + end for name in names for end in _ENDINGS}
+                known |= {"table"} if "occupancy" in names else set()
+                keys = [key for key, value in case.exact.items() if value is not None]
+                left[case.id] = [escaped(key) for key in keys if key not in known]
+        return {name: keys for name, keys in left.items() if keys}
 
     @property
     def passed(self) -> bool:
@@ -102,10 +114,8 @@ class Verdicts:
     @property
     def failed(self) -> bool:
         """Whether anything did not pass or could not be judged, or a bug was planted in vain."""
-        missed = any(each.caught is False for each in self.planted)
-        return (
-            bool(self.errors) or missed or any(row.verdict is not Verdict.PASS for row in self.rows)
-        )
+        passed = all(row.verdict is Verdict.PASS for row in self.rows)
+        return bool(self.errors) or not passed or any(bug.caught is False for bug in self.planted)
 
     @property
     def command(self) -> str:
@@ -114,7 +124,7 @@ class Verdicts:
         if self.source is not None:
             parts += ["--cases", self.source.name]
         flags = {"--thorough": self.thorough, "--planted": self.asked_planted}
-        return shlex.join(parts + [flag for flag, given in flags.items() if given])
+        return shlex.join(parts + [flag for flag, wanted in flags.items() if wanted])
 
     @property
     def margins(self) -> Mapping[str, float]:
@@ -130,13 +140,14 @@ class Verdicts:
 
         On ideal data (normal, independent), each number by itself.
         """
-        found = {}
+        # By theory and not by simulation: a reader asks what a PASS is worth before believing it.
+        power = {}
         for share in (0.5, 1.0):
             chance = chances(self.rule, share, 1.0, FIRST_SE)
-            found[f"fails, off by {share:g} margin"] = round(chance.failed, 6)
-            found[f"passes, off by {share:g} margin"] = round(chance.passed, 6)
-        found["passes, if exact"] = round(chances(self.rule, 0.0, 1.0, FIRST_SE).passed, 9)
-        return found
+            power[f"fails, off by {share:g} margin"] = round(chance.failed, 6)
+            power[f"passes, off by {share:g} margin"] = round(chance.passed, 6)
+        power["passes, if exact"] = round(chances(self.rule, 0.0, 1.0, FIRST_SE).passed, 9)
+        return power
 
     def record(self) -> Mapping[str, Any]:
         """The contents of ``--json FILE``."""
@@ -156,44 +167,33 @@ class Verdicts:
             },
             "margins": self.margins,
             "power": self.power(),
-            "cases": [
-                {
-                    "id": row.id, "quantity": row.quantity, "estimate": row.estimate,
-                    "exact": row.exact, "se": row.se, "z": row.z, "verdict": str(row.verdict),
-                    "margin": row.margin, "observations": row.observations,
-                }
-                for row in self.rows
-            ],
+            "cases": [_record(row) for row in self.rows],
             "not_expressible": [{"id": name, "why": why} for name, why in self.not_expressible],
             "not_compared": self.not_compared,
             "not_read": self.not_read,
             "errors": [{"id": name, "why": why} for name, why in self.errors],
-            "planted": [
-                {
-                    "bug": each.bug, "caught_by": each.caught_by, "caught": each.caught,
-                    "quantity": each.quantity, "z": each.z, "planted_in": each.where,
-                    "found_without_chance_by": each.without_chance or None,
-                }
-                for each in self.planted
-            ],
+            "planted": [bug.record() for bug in self.planted],
         }  # fmt: skip
 
     def html(self) -> str:
         """The contents of ``--html FILE``: one page that needs nothing else."""
         from synapse_abm.validation.page import html
 
-        rows, bugs = self.rows, self.planted
-        failed = any(row.verdict is Verdict.FAIL for row in rows)
-        failed |= any(bug.caught is False for bug in bugs)
-        overall = "PASS" if self.passed else "FAIL" if failed else "INCONCLUSIVE"
+        failed = any(row.verdict is Verdict.FAIL for row in self.rows)
+        failed |= any(bug.caught is False for bug in self.planted)
         return html(
-            rows, self.parameters, found=self, overall=overall, power=self.power(),
-            nothing=not rows and not self.failed,
-            counts={str(v): n for v in Verdict if (n := sum(row.verdict is v for row in rows))},
-            caught=sum(bug.caught is True for bug in bugs),
-            tried=sum(bug.caught is not None for bug in bugs),
+            self.rows, self.cases, report=self, power=self.power(),
+            overall="PASS" if self.passed else "FAIL" if failed else "INCONCLUSIVE",
+            nothing=not self.rows and not self.failed, counts=self._counts(),
+            caught=sum(bug.caught is True for bug in self.planted),
+            tried=sum(bug.caught is not None for bug in self.planted),
             versions={"synapse_abm": code_version(), **versions()},
         )  # fmt: skip
+
+    def _counts(self) -> Mapping[Verdict, int]:
+        """How often each verdict was reached, the best first."""
+        counts = {v: sum(row.verdict is v for row in self.rows) for v in WORST_LAST}
+        return {verdict: n for verdict, n in counts.items() if n}
 
     def text(self) -> str:
         """A line for each case, what did not pass, what was not run, and the verdict."""
@@ -252,33 +252,39 @@ class Verdicts:
             return ""
         header = ("planted bug", "case", "quantity", "largest |z|", "caught")
         lines = [
-            (
-                each.bug, each.caught_by, each.quantity,
-                f"{each.z:.1f}" if each.quantity else "", TOLD[each.caught],
-            )
-            for each in self.planted
+            (bug.mutation.name, bug.mutation.case, bug.quantity,
+             f"{bug.z:.1f}" if bug.quantity else "", TOLD[bug.caught])
+            for bug in self.planted
         ]  # fmt: skip
         table = text_table(header, lines)
-        if any(each.caught is None for each in self.planted):
+        if any(bug.caught is None for bug in self.planted):
             table += "\nNot tried: these bugs must be compiled first, 15 s each, once: --planted"
         return table
 
     def _verdict(self) -> str:
-        counts = {v: sum(row.verdict is v for row in self.rows) for v in WORST_LAST}
-        told = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
-        if self.errors:
-            told = ", ".join([f"{len(self.errors)} ERROR", *([told] if told else [])])
-        cases = len({row.id for row in self.rows})
-        if not self.rows and not self.errors:
+        told = [f"{len(self.errors)} ERROR"] if self.errors else []
+        told += [f"{n} {verdict}" for verdict, n in self._counts().items()]
+        ending = f"seed {self.seed}, {self.wall_s:.0f} s"
+        # No verdict is no success: the last line must not read like one.
+        if not told:
             count = len({name for name, _ in self.not_expressible})
             return (
                 f"nothing was judged: 0 cases run, {count} not run for the reasons above; this is "
-                f"no PASS and no FAIL (seed {self.seed}, {self.wall_s:.0f} s)"
+                f"no PASS and no FAIL ({ending})"
             )
         return (
-            f"{told}: {len(self.rows)} quantities of {cases} cases, false "
-            f"alarm of all together {self.false_alarm:g}, seed {self.seed}, {self.wall_s:.0f} s"
+            f"{', '.join(told)}: {len(self.rows)} quantities of "
+            f"{len({row.id for row in self.rows})} cases, false "
+            f"alarm of all together {self.false_alarm:g}, {ending}"
         )
+
+
+def _record(row: Row) -> Mapping[str, Any]:
+    """A row as JSON has it."""
+    names = ("id", "quantity", "estimate", "exact", "se", "z", "verdict", "margin", "observations")
+    record = {name: getattr(row, name) for name in names}
+    # What a solver made has other digits on another processor: these must not look like a change.
+    return record | ({"exact": significant(row.exact, SOLVED_DIGITS)} if row.solved else {})
 
 
 TOLD = {True: "yes", False: "NO", None: "not tried"}

@@ -66,6 +66,7 @@ class Sample(Protocol):
 
 def started(scenario: Scenario, address: Address, kernels: ModuleType | None) -> Simulation:
     """A simulation at time zero; with other ``kernels`` only to plant a bug."""
+    # Looked up at every call: a mutation puts another `Simulation` in its place.
     at = (address.seed, address.replicate, address.place)
     return (
         Simulation(scenario, *at) if kernels is None else Simulation(scenario, *at, kernels=kernels)
@@ -96,6 +97,7 @@ class _Running:
         self._simulation = started(scenario, address, kernels)
         self._read, self._every, self._at_once = read, every, at_once
         self._record = every if record is None else record
+        # Totals count from the start: the burn-in's are subtracted.
         self._before = self._simulation.run(burn_in, every=burn_in)
         self._columns = _Table()
         self.size = 0
@@ -165,6 +167,7 @@ class Stationary(_Running):
     def estimate(self, values: Array) -> Estimate:
         """Mean and error by batch means; infinite while the series is too short to trust."""
         try:
+            # A hundred: enough for an error good to 7 %, and each long enough to be independent.
             return batch_means(values, BATCHES)
         except TooShort as short:
             # What never changed has no correlation to be measured, and no error either.
@@ -264,6 +267,7 @@ class Replicates(Independent):
         if now.store.molecules.shape[1] > self._start.store.molecules.shape[1]:
             self._start = self._start.resized([int(n) for n in room])
         fresh = self._start.copy()
+        # Random numbers are a function of the step: going on with it makes them new.
         fresh.store.meta[lay.STEP] = now.step
         if self._prepare is not None:
             self._prepare(fresh, self._generator)

@@ -19,6 +19,7 @@ ONE_CELL = Grid.well_mixed(1.0)
 
 def per_pair(rate_per_s: float, koff: float, kcat: float = 0.0, grid: Grid = ONE_CELL) -> Kinetics:
     """Binding at a rate per pair of a molecule and a site that are in one cell of ``grid``."""
+    # The engine's rate for a pair in one cell is k_on over the molecules that 1 nM puts there.
     per_cell = grid.molecules_per_nM / grid.cells
     return Kinetics(kon_per_nM_s=rate_per_s * per_cell, koff_per_s=koff, kcat_per_s=kcat)
 
@@ -109,6 +110,7 @@ class SitesTaken:
         sites, totals = state.store.sites, state.store.totals
         at = sites[lay.TARGET], self._choose(generator, sites.shape[1])
         sites[lay.LIGAND] = self._ligand[at]
+        # The engine never counts sites anew: totals must be right from the start.
         taken = np.bincount(self._total[at], minlength=int(self._total.max()) + 1)
         totals[: taken.size] = taken
         self.pairs = taken[: self._number].astype(np.float64)

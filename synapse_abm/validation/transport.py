@@ -82,6 +82,7 @@ def clamped(case: Case) -> Parts:
         "D": Ligand(clamped_nM=d, binding={"T": drug}),
     }
     scenario = well_mixed(sites, ligands)
+    # Flux is a count per observation, which `stationary` makes once a relaxation time.
     claims, dt = Claims(case), pace(scenario).relaxation_s
     claims.sites(sites, TS=("p_TS",), TD=("p_TD",))
     claims.share("p_free", "empty", sites)
@@ -106,6 +107,7 @@ def _counts(case: Case, scenario: Scenario, occupancy: Mapping[str, float]) -> P
         return
     window = case.rate("t_count")
     events = pace(scenario).events_per_s * window
+    # A run costs as much as some hundred events before anything happens: small systems share it.
     copies = min(max(1, round(500 / (events + 1))), 32)
     replicas = side_by_side(scenario.model_copy(update={"dt_s": window}), copies)
     names = Names.of(replicas)
@@ -166,6 +168,7 @@ def _closed_cycle(case: Case) -> Parts:
 
 def _counting_window(case: Case) -> float | None:
     """The time (s) over which the case counts transports, from the names of its numbers."""
+    # No parameter says it: the file's names do, as in var_count_t5.
     for key in case.exact:
         if match := re.fullmatch(r"(?:mean|var)_count_t(\d{1,6}(?:\.\d{1,6})?)", key):
             return float(match[1]) or None
@@ -230,6 +233,7 @@ def _clearance(case: Case) -> Parts:
 
     def read(simulation: Simulation, series: Series) -> Mapping[str, Array]:
         """What is inside at the case's times, and the time of the last uptake of each copy."""
+        # Starting again keeps the clock going.
         start = series.seconds[0] - step
         taken_up = np.hstack([np.zeros((COPIES, 1)), inside(series)])
         columns = {f"inside@{i}": taken_up[:, at] for i, at in enumerate(records)}
@@ -237,6 +241,8 @@ def _clearance(case: Case) -> Parts:
             f"done@{i}": (taken_up[:, at] == substrates).astype(np.float64)
             for i, at in enumerate(records)
         }
+        # Beyond the last time asked for, until the last molecule of the last copy; in vain if it
+        # never comes, which the time of the end then shows.
         for _ in range(1000):
             if (taken_up[:, -1] == substrates).all():
                 break

@@ -76,6 +76,7 @@ class Trial:
     def thorough(self) -> Trial:
         """The same with finer margins, and as many more observations as these ask for."""
         finer = tuple(replace(q, margin=q.margin / q.finer) for q in self.quantities)
+        # An error falls as the root of the sample.
         more = max(q.finer for q in self.quantities) ** 2
         return Trial(finer, math.ceil(more * self.first), self.observe, more * self.cost)
 
@@ -85,6 +86,8 @@ class Trial:
         Every quantity is tested at every look, also one that could have passed before: a FAIL at
         any look is final, and the looks end when all others pass at the same one.
         """
+        # One growing sample for all looks, not a new one each: the bounds allow for that, as they
+        # hold whatever the dependence between looks (Bonferroni).
         sample = self.observe(address, kernels)
         rows: dict[int, Row] = {}
         for stage, size in enumerate(rule.sizes(self.first)):
@@ -182,6 +185,7 @@ class Claims:
         self, key: str, column: str, scale: float = 1.0, margin: Margin = RELATIVE
     ) -> None:  # fmt: skip
         """A mean, its error no smaller than the column's variance, if the case gives it, allows."""
+        # For rare events the error that is seen is small when few happened to occur.
         one = scale * math.sqrt(self._size(f"var_{column}"))
         self._add(self.means, key, at_least(mean(column, scale), one), margin)
 
@@ -288,6 +292,8 @@ def stationary(
     It is observed once a relaxation time, or every ``window_s``.
     """
     speed = pace(scenario)
+    # More often would cost time and tell little new: a relaxation time apart two observations in
+    # one cell are worth as much as 0.46 independent ones each.
     dt = window_s or speed.relaxation_s
     memory = max(speed.relaxation_s / dt, 1.0)
     scenario = scenario.model_copy(update={"dt_s": dt})
