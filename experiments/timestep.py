@@ -41,7 +41,7 @@ from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 from synapse_abm.synapse.scenario.rate_adjustment import adjustments
 from synapse_abm.synapse.scenario.step_error import StepErrors, in_cell_rate
-from synapse_abm.theory.stepping import HELD, MoleculeFlow, Sink, Split, TinyGrid
+from synapse_abm.theory.stepping import OCCUPIED, MoleculeFlow, Sink, Split, TinyGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +165,7 @@ def cycle_chain(s: float = 1.0) -> Split:
     return TinyGrid(
         width=4, sites=(0, 3), molecules=2, hop=FAST / scenario.grid.spacing_um**2,
         bind=s * in_cell_rate(scenario, LIGAND, "SERT"), unbind=s * binds.koff,
-        carry=binds.kcat_per_s,
+        transport=binds.kcat_per_s,
         back=scenario.ligands[LIGAND].return_per_s, block=blocks.kon * 1.0, unblock=blocks.koff,
     ).split()  # fmt: skip
 
@@ -174,7 +174,7 @@ def cycle_means(dt: float | None) -> Errors:
     """Mean numbers free and bound of the cycle."""
     chain = cycle_chain(1.0 if dt is None else adjustments(cycle(), dt)["SERT", LIGAND].s)
     law = chain.stationary(dt)
-    held = np.array([sum(site == HELD for site in state[4:6]) for state in chain.states])
+    held = np.array([sum(site == OCCUPIED for site in state[4:6]) for state in chain.states])
     return {"free": chain.mean(law, 0, 1, 2, 3), "SERT": float(law @ held)}
 
 

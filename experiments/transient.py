@@ -213,7 +213,8 @@ def expected(case: Case, drug: str, nM: float) -> F64:
     )  # fmt: skip
     burst = tissue.burst(
         STEP_S, round(seconds(case) / STEP_S), released=spot * serotonin.batches[0].size,
-        pulses=range(case.pulses), held=relaxed * on / (on + off) if by_drug else 0.0, spot=spot,
+        pulses=range(case.pulses), spot=spot,
+        occupied=relaxed * on / (on + off) if by_drug else 0.0,
     )  # fmt: skip
     return burst[READ_EVERY - 1 :: READ_EVERY]
 

@@ -15,7 +15,7 @@ from synapse_abm.statistics import student_quantile
 from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
 from synapse_abm.synapse.scenario.step_error import StepErrors
 from synapse_abm.theory import closed_law
-from synapse_abm.theory.stepping import EMPTY, HELD, MoleculeFlow, Sink, Split, TinyGrid
+from synapse_abm.theory.stepping import EMPTY, OCCUPIED, MoleculeFlow, Sink, Split, TinyGrid
 
 experiment = find("timestep").load()
 LARGEST_BIAS = experiment.LARGEST_BIAS
@@ -23,7 +23,7 @@ LARGEST_BIAS = experiment.LARGEST_BIAS
 
 def held(chain: Split, law: np.ndarray, cells: int, sites: int) -> float:
     """Mean number of sites that hold a molecule."""
-    number = [sum(s == HELD for s in state[cells : cells + sites]) for state in chain.states]
+    number = [sum(s == OCCUPIED for s in state[cells : cells + sites]) for state in chain.states]
     return float(law @ np.array(number))
 
 
@@ -55,8 +55,9 @@ def test_the_chain_is_the_one_of_the_closed_place() -> None:
 def test_without_detailed_balance_the_step_matters() -> None:
     """The control of the two tests above: transport makes the law depend on dt."""
     chain = TinyGrid(
-        width=3, sites=(0, 0, 2), molecules=2, hop=2.0, bind=1.3, unbind=0.7, carry=1.0, back=2.0
-    ).split()
+        width=3, sites=(0, 0, 2), molecules=2, hop=2.0, bind=1.3, unbind=0.7, transport=1.0,
+        back=2.0,
+    ).split()  # fmt: skip
     assert np.abs(chain.stationary(0.3) - chain.stationary()).max() > 1e-4
 
 
@@ -68,7 +69,7 @@ def test_without_detailed_balance_the_step_matters() -> None:
 def test_order_of_convergence(hop: float, steps: tuple[float, ...], order: float) -> None:
     """A driven cycle: second order in dt where hops are resolved, else first; slope within 0.02."""
     chain = TinyGrid(
-        width=3, sites=(0, 2), molecules=2, hop=hop, bind=2.0, unbind=0.5, carry=3.0, back=2.0,
+        width=3, sites=(0, 2), molecules=2, hop=hop, bind=2.0, unbind=0.5, transport=3.0, back=2.0,
         block=0.5, unblock=0.5,
     ).split()  # fmt: skip
     true = chain.mean(chain.stationary(), 0, 1, 2)
@@ -96,7 +97,7 @@ def test_the_flow_of_many_is_the_chain_of_one(dt: float | None) -> None:
     arrive = (rare, 0.0, 2 * rare, 0.0, 0.0, 0.0)
     common = {"width": 3, "height": 2, "hop": 4.0, "leave": 0.3}
     chain = TinyGrid(
-        sites=(0, 0, 5), molecules=1, bind=1.5, unbind=0.5, carry=2.0, arrive=arrive,
+        sites=(0, 0, 5), molecules=1, bind=1.5, unbind=0.5, transport=2.0, arrive=arrive,
         **common,  # type: ignore[arg-type]
     ).split()  # fmt: skip
     flow = MoleculeFlow(

@@ -50,7 +50,7 @@ def test_a_single_molecule_in_tissue_is_the_chain_of_its_states(sites: int) -> N
         law[0] = law[0] @ hop
         law = expm(dt * react).T @ law
     there = np.eye(1, 6)
-    found = tissue(sites).burst(dt, 40, 1e-3 * there, pulses=[0], held=0.0, spot=there > 0)
+    found = tissue(sites).burst(dt, 40, 1e-3 * there, pulses=[0], occupied=0.0, spot=there > 0)
     assert np.allclose(found, 1e-3 * np.array(chain), rtol=1e-3)  # nonlinear by up to 2e-4
     assert not np.allclose(found[:-1], 1e-3 * np.array(chain)[1:], rtol=1e-3)  # a step too late
 

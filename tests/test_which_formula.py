@@ -347,8 +347,8 @@ BUGS = {
     "only errors above zero count": ("abs(error) <= tolerance", "error <= tolerance"),
     "a tolerance in hundredths taken for ones": ("abs(error) <= tolerance",
                                                  "abs(error) <= 100 * tolerance"),
-    "the last that holds for the simplest": ("for formula in judged if",
-                                             "for formula in judged[::-1] if"),
+    "the last that holds for the simplest": ("for formula in outcomes if",
+                                             "for formula in outcomes[::-1] if"),
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Exact laws and closed forms of binding, competition and transport.
 
 Everything here is exact for the stochastic model its docstring names, unless it says mean field.
-The package knows nothing of the simulator it judges.
+The package knows nothing of the simulator that is compared with it.
 
 ========================  ==========================================================
 clamped ligand            `occupancy`, `open_law`, `occupancy_at`, `OpenPool`
@@ -63,7 +63,7 @@ from synapse_abm.theory.coupled import drained_pool as drained_pool
 from synapse_abm.theory.coupled import drained_pool_mean_field as drained_pool_mean_field
 from synapse_abm.theory.escape import UniformTissue as UniformTissue
 from synapse_abm.theory.formulas import FormulaChoice as FormulaChoice
-from synapse_abm.theory.formulas import Judged as Judged
+from synapse_abm.theory.formulas import FormulaOutcome as FormulaOutcome
 from synapse_abm.theory.formulas import which_formula as which_formula
 from synapse_abm.theory.hop_react import SteppedWaiting as SteppedWaiting
 from synapse_abm.theory.hop_react import Waiting as Waiting

@@ -1,6 +1,6 @@
 """Small continuous-time Markov chains, solved exactly: stationary law, transients, counted events.
 
-A chain is found by following its moves from one state; its generator Q has the rate i -> j at
+A chain is listed by following its moves from one state; its generator Q has the rate i -> j at
 ``Q[i, j]`` and minus the total rate of leaving i at ``Q[i, i]``, so that d(row)/dt = row @ Q.
 """
 

@@ -1,7 +1,7 @@
 """A drug and a competitor that comes in bursts: what Gaddum's formula with the mean leaves out.
 
 The competitor (serotonin) arrives in batches at random times, is cleared at first order, and shares
-one site with a drug that is held. A bound competitor leaves by k_off, back into solution, or by
+one site with a drug that is clamped. A bound competitor leaves by k_off, back into solution, or by
 k_cat, for good. Between bursts the site is the drug's: 1 / (1 + S / Km) is convex in S, so on
 average the drug holds more than the mean of S says.
 """
@@ -27,7 +27,7 @@ MOST_FREE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class BurstCompetition:
-    """Stationary state of one site between a held drug and a competitor in bursts.
+    """Stationary state of one site between a clamped drug and a competitor in bursts.
 
     Attributes
     ----------
@@ -93,15 +93,15 @@ def burst_competition(
     n = np.arange(top + 1)
     # Built from whole columns and not by `explore`: there are up to 60,000 states, of which Python
     # would list one after the other.
-    empty, held, drug = 3 * n, 3 * n + 1, 3 * n + 2
+    empty, bound, drug = 3 * n, 3 * n + 1, 3 * n + 2
     moves: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = [
         (empty, drug, np.full(n.size, a)),
         (drug, empty, np.full(n.size, d)),
-        (held, empty, np.full(n.size, cat)),
-        (empty[1:], held[:-1], on * n[1:]),
-        (held[:-1], empty[1:], np.full(top, off)),
+        (bound, empty, np.full(n.size, cat)),
+        (empty[1:], bound[:-1], on * n[1:]),
+        (bound[:-1], empty[1:], np.full(top, off)),
     ]
-    for state in (empty, held, drug):
+    for state in (empty, bound, drug):
         moves.append((state[1:], state[:-1], gamma * n[1:]))
         # At the cut-off no burst enters; `cut_off` tells how often one would have.
         moves.append((state[:-size], state[size:], np.full(top + 1 - size, f)))

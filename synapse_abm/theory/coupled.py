@@ -6,6 +6,7 @@ is driven. Rates are per pair (kon, kon_drug) or per molecule, in 1/s.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,8 +46,13 @@ class CoupledLaw:
     uptake: Counting
 
 
+#: Counts of a state: substrate free, transporters with substrate and with drug, substrate inside.
+COUNTS = ("S", "TS", "TD", "S_in")
+
+
 def _table(chain: Chain, weights: Array, names: tuple[str, ...]) -> JointLaw:
-    states = np.array(chain.states)
+    # The other counts follow from these, so no two states share an entry.
+    states = np.array(chain.states)[:, [COUNTS.index(name) for name in names]]
     pmf = np.zeros(states.max(axis=0) + 1)
     pmf[tuple(states.T)] = weights
     return JointLaw(names, pmf)
@@ -57,24 +63,51 @@ def _solve(chain: Chain, names: tuple[str, ...]) -> CoupledLaw:
     return CoupledLaw(_table(chain, weights, names), Counting(chain, weights))
 
 
-def _closed_chain(
-    rates: TransportRates, transporters: int, substrates: int, drugs: int, k_recycle: float
-) -> Chain:
-    """All states (TS, TD, S_in) reached from everything outside and unbound."""
+def _cycle(
+    rates: TransportRates, transporters: int, *, start: int, most: int,
+    free_drug: Callable[[int], float], back: float | None = None, arrival: float = 0.0,
+    leave: float = 0.0,
+) -> Chain:  # fmt: skip
+    """All states reached from ``start`` molecules of substrate, everything unbound.
+
+    Parameters
+    ----------
+    most
+        Largest number of free molecules; then no more enter.
+    free_drug
+        Copies, or concentration, of the drug when so many transporters are taken by it.
+    back
+        Rate at which a molecule inside returns; None: what is inside is forgotten.
+    """
+    counted, returns = (0, 0.0) if back is None else (1, back)
 
     def moves(state: State) -> list[Move]:
-        ts, td, inside = state
-        empty = transporters - ts - td
+        s, ts, td, inside = state
+        empty, room = transporters - ts - td, s < most
         return [
-            Move((ts + 1, td, inside), rates.kon * empty * (substrates - ts - inside)),
-            Move((ts - 1, td, inside), rates.koff * ts),
-            Move((ts - 1, td, inside + 1), rates.kcat * ts, counted=True),
-            Move((ts, td + 1, inside), rates.kon_drug * empty * (drugs - td)),
-            Move((ts, td - 1, inside), rates.koff_drug * td),
-            Move((ts, td, inside - 1), k_recycle * inside),
+            Move((s - 1, ts + 1, td, inside), rates.kon * empty * s),
+            Move((s + 1, ts - 1, td, inside), rates.koff * ts * room),
+            Move((s, ts - 1, td, inside + counted), rates.kcat * ts, counted=True),
+            Move((s, ts, td + 1, inside), rates.kon_drug * empty * free_drug(td)),
+            Move((s, ts, td - 1, inside), rates.koff_drug * td),
+            Move((s + 1, ts, td, inside - 1), returns * inside),
+            Move((s + 1, ts, td, inside), arrival * room),
+            Move((s - 1, ts, td, inside), leave * s),
         ]
 
-    return explore((0, 0, 0), moves)
+    return explore((start, 0, 0, 0), moves)
+
+
+def _closed(
+    rates: TransportRates, transporters: int, substrates: int, drugs: int, back: float
+) -> Chain:
+    """The cycle of fixed numbers of molecules."""
+    instance("rates", rates, TransportRates)
+    sites, substrates = whole("transporters", transporters), whole("substrates", substrates)
+    copies = whole("drugs", drugs)
+    return _cycle(
+        rates, sites, start=substrates, most=substrates, free_drug=lambda td: copies - td, back=back
+    )
 
 
 def closed_cycle(
@@ -101,21 +134,11 @@ def closed_cycle(
     ValueError
         If a count is not whole or a rate is out of range.
     """
-    instance("rates", rates, TransportRates)
     back = one(positive, "k_recycle", k_recycle)
-    # Free molecules and empty transporters follow from the counts: three numbers tell the state.
-    chain = _closed_chain(rates, *_copies(transporters, substrates, drugs), back)
-    return _solve(chain, ("TS", "TD", "S_in"))
+    return _solve(_closed(rates, transporters, substrates, drugs, back), ("TS", "TD", "S_in"))
 
 
-def _copies(transporters: int, substrates: int, drugs: int) -> tuple[int, int, int]:
-    return (
-        whole("transporters", transporters),
-        whole("substrates", substrates),
-        whole("drugs", drugs),
-    )
-
-
+@dataclass(frozen=True, slots=True, eq=False)
 class Clearance:
     """Uptake of a fixed number of substrate molecules that do not come back.
 
@@ -125,12 +148,9 @@ class Clearance:
         Of the time (s) until the last molecule is inside.
     """
 
-    __slots__ = ("_chain", "mean", "sd")
-
-    def __init__(self, chain: Chain, mean: float, sd: float) -> None:
-        self._chain = chain
-        self.mean = mean
-        self.sd = sd
+    _chain: Chain
+    mean: float
+    sd: float
 
     def inside(self, t: float) -> Law:
         """Law of the number taken up by time ``t`` (s); its last entry is P(all inside)."""
@@ -152,34 +172,10 @@ def clearance(
     ValueError
         If a count is not whole, or there are no transporters.
     """
-    instance("rates", rates, TransportRates)
-    copies = _copies(whole("transporters", transporters, 1), substrates, drugs)
-    chain = _closed_chain(rates, *copies, 0.0)
+    chain = _closed(rates, whole("transporters", transporters, 1), substrates, drugs, 0.0)
     # Without return "all inside" is final; drugs may go on binding there, which no longer matters.
-    cleared = np.array([inside == copies[1] for _, _, inside in chain.states])
+    cleared = np.array([inside == substrates for *_, inside in chain.states])
     return Clearance(chain, *hitting_time(chain, cleared))
-
-
-def _pool_chain(
-    rates: TransportRates, transporters: int, arrival: float, exit_: float, drug: float, most: int
-) -> Chain:
-    """All states (S, TS, TD) with at most ``most`` free molecules; then no more enter."""
-
-    def moves(state: State) -> list[Move]:
-        s, ts, td = state
-        empty = transporters - ts - td
-        below = s < most
-        return [
-            Move((s + 1, ts, td), arrival * below),
-            Move((s - 1, ts, td), exit_ * s),
-            Move((s - 1, ts + 1, td), rates.kon * empty * s),
-            Move((s + 1, ts - 1, td), rates.koff * ts * below),
-            Move((s, ts - 1, td), rates.kcat * ts, counted=True),
-            Move((s, ts, td + 1), rates.kon_drug * drug * empty),
-            Move((s, ts, td - 1), rates.koff_drug * td),
-        ]
-
-    return explore((0, 0, 0), moves)
 
 
 def drained_pool(
@@ -236,7 +232,10 @@ def drained_pool(
         # At a thousandth of the tail, so that the check below never fails for a pool chosen here.
         largest_pool = n + int(poisson.isf(tail * 1e-3, max(arrival / leave, 1e-100))) + 1
     most = whole("largest_pool", largest_pool, 1)
-    chain = _pool_chain(rates, n, arrival, leave, one(nonnegative, "drug", drug), most)
+    outside = one(nonnegative, "drug", drug)
+    chain = _cycle(
+        rates, n, start=0, most=most, free_drug=lambda _: outside, arrival=arrival, leave=leave
+    )
     solved = _solve(chain, ("S", "TS", "TD"))
     # The bound holds for the default; a pool given by hand is checked like it.
     cut = float(solved.law.marginal("S").pmf[-1])

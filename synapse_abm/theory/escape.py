@@ -1,4 +1,4 @@
-"""A burst that spreads, binds, is carried off and lost: mean free molecules on a uniform grid.
+"""A burst that spreads, binds, is taken up and lost: mean free molecules on a uniform grid.
 
 Every cell of a periodic grid holds the same sites; molecules are released in some of the cells. The
 mean count of each cell follows from its neighbours', in the steps that are simulated: hop for a
@@ -32,12 +32,12 @@ class UniformTissue:
     sites : float
         Sites in each cell.
     kon_pair, koff, kcat : float
-        Rates, 1/s, of binding of one molecule and one empty site in its cell, of letting go and of
-        being carried off.
+        Rates, 1/s, of binding of one molecule and one empty site in its cell, of unbinding and of
+        being taken up.
     loss_per_s : float
         Rate at which a free molecule is lost otherwise, 1/s.
     drug_on, drug_off : float
-        Rates (1/s) at which a held drug takes an empty site (k_on C) and leaves it.
+        Rates (1/s) at which a clamped drug takes an empty site (k_on C) and leaves it.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class UniformTissue:
             one(nonnegative, name, getattr(self, name))
 
     def burst(
-        self, dt: float, steps: int, released: ArrayLike, pulses: Sequence[int], held: float,
+        self, dt: float, steps: int, released: ArrayLike, pulses: Sequence[int], occupied: float,
         spot: ArrayLike,
     ) -> Array:  # fmt: skip
         """Mean free molecules within ``spot`` after each step.
@@ -77,7 +77,7 @@ class UniformTissue:
             Molecules that one pulse releases, by cell.
         pulses
             Steps (from 0) in the middle of whose reaction a pulse comes.
-        held : float
+        occupied : float
             Share of sites that the drug holds at the start.
         spot : array_like of bool, shape (height, width)
             The cells that are read.
@@ -93,7 +93,7 @@ class UniformTissue:
                 raise refused(f"shape of {name}", array.shape, f"{shape}")
         dt = one(positive, "dt", dt)
         state = np.zeros((3, *shape))
-        state[2] = one(fraction, "held", held) * self.sites
+        state[2] = one(fraction, "occupied", occupied) * self.sites
         # A step has one length, so the factors of its modes are worked out once.
         decay, times = self._hop(dt), {whole("pulses", pulse) for pulse in pulses}
         free = np.empty(whole("steps", steps))
@@ -120,7 +120,7 @@ class UniformTissue:
         return np.asarray(np.exp(-2 * self.hops_per_s * dt * slowed))
 
     def _react(self, state: Array, dt: float) -> Array:
-        """Free, bound and drug-held over ``dt`` by Runge and Kutta's rule in short parts."""
+        """Free, bound and drug-bound over ``dt`` by Runge and Kutta's rule in short parts."""
         fastest = self.kon_pair * self.sites + self.koff + self.kcat + self.loss_per_s
         # 20 parts for the fastest rate: fourth order then errs by some 1e-7 of what changes.
         parts = max(1, int(np.ceil(20 * dt * (fastest + self.drug_on + self.drug_off))))

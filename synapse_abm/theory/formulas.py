@@ -36,7 +36,7 @@ TABLED_COPIES = 1_000_000
 SMALLEST, LARGEST = 1e-60, 1e60
 
 
-class Judged(NamedTuple):
+class FormulaOutcome(NamedTuple):
     """One formula at one setting."""
 
     name: str
@@ -50,7 +50,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FormulaChoice:
-    """What `which_formula` found.
+    """What `which_formula` tells.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class FormulaChoice:
     sd : float
         Exact standard deviation of that share from one instant to another: what no formula for
         the mean says.
-    hyperbola, gaddum, morrison : Judged
+    hyperbola, gaddum, morrison : FormulaOutcome
         The three formulas.
     tolerance_points : float
         Largest error that was to be tolerated, in points of occupancy.
@@ -71,15 +71,15 @@ class FormulaChoice:
 
     occupancy: float
     sd: float
-    hyperbola: Judged
-    gaddum: Judged
-    morrison: Judged
+    hyperbola: FormulaOutcome
+    gaddum: FormulaOutcome
+    morrison: FormulaOutcome
     tolerance_points: float
     simplest: str
     why: str
 
     @property
-    def formulas(self) -> tuple[Judged, Judged, Judged]:
+    def formulas(self) -> tuple[FormulaOutcome, FormulaOutcome, FormulaOutcome]:
         """The three, simplest first."""
         return self.hyperbola, self.gaddum, self.morrison
 
@@ -123,10 +123,10 @@ def which_formula(
     copies : int, optional
         Molecules of drug in all, free and bound.
     serotonin_nM : float
-        Competitor at the same sites, held at this free concentration, nM.
+        Competitor at the same sites, clamped at this free concentration, nM.
     km_nM : float
-        Its Michaelis constant (k_off + k_cat) / k_on, or Kd if it is not carried, nM. The default
-        is that of serotonin uptake in rat slices (Bunin 1998).
+        Its Michaelis constant (k_off + k_cat) / k_on, or Kd if it is not transported, nM. The
+        default is that of serotonin uptake in rat slices (Bunin 1998).
     tolerance_points : float
         Largest error to be tolerated, in points of occupancy (hundredths), > 0.
 
@@ -150,7 +150,7 @@ def which_formula(
     """
     checked = _checked(locals())
     per_nM = checked["volume_um3"] * PER_NM_UM3
-    # A competitor whose concentration is held enters nothing but the apparent Kd (Gaddum), in a
+    # A competitor whose concentration is clamped enters nothing but the apparent Kd (Gaddum), in a
     # closed volume too: what is left is one ligand.
     load = checked["serotonin_nM"] / checked["km_nM"]
     apparent = checked["kd_nM"] * (1 + load)
@@ -166,16 +166,16 @@ def which_formula(
         exact, sd = _closed(number, total, affinity)
         quadratic = float(morrison_mean(number, total, affinity)) / number
     tolerance = checked["tolerance_points"]
-    judged = (
-        _judge("hyperbola", float(occupancy(c, checked["kd_nM"])), exact, tolerance),
-        _judge("Gaddum", float(occupancy(c, apparent)), exact, tolerance),
-        _judge("Morrison", quadratic, exact, tolerance),
+    outcomes = (
+        _outcome("hyperbola", float(occupancy(c, checked["kd_nM"])), exact, tolerance),
+        _outcome("Gaddum", float(occupancy(c, apparent)), exact, tolerance),
+        _outcome("Morrison", quadratic, exact, tolerance),
     )
     # The order is that of what is left out, so the first that holds is the simplest.
-    simplest = next((formula.name for formula in judged if formula.holds), "exact law")
+    simplest = next((formula.name for formula in outcomes if formula.holds), "exact law")
     depletion = None if copies is None else number / (apparent * per_nM)
-    why = _reason(judged, simplest, load, depletion, copies)
-    return FormulaChoice(exact, sd, *judged, tolerance, simplest, why)
+    why = _reason(outcomes, simplest, load, depletion, copies)
+    return FormulaChoice(exact, sd, *outcomes, tolerance, simplest, why)
 
 
 def _checked(arguments: dict[str, Any]) -> dict[str, float]:
@@ -222,20 +222,20 @@ def _closed(sites: int, copies: int, affinity: float) -> tuple[float, float]:
     return (mean + affinity * variance / slope) / sites, math.sqrt(variance) / sites
 
 
-def _judge(name: str, said: float, exact: float, tolerance: float) -> Judged:
+def _outcome(name: str, said: float, exact: float, tolerance: float) -> FormulaOutcome:
     error = 100 * (said - exact)
-    return Judged(name, said, error, abs(error) <= tolerance)
+    return FormulaOutcome(name, said, error, abs(error) <= tolerance)
 
 
 def _reason(
-    judged: tuple[Judged, Judged, Judged],
+    outcomes: tuple[FormulaOutcome, FormulaOutcome, FormulaOutcome],
     simplest: str,
     load: float,
     depletion: float | None,
     copies: int | None,
 ) -> str:
     """What rules out each simpler formula, or that nothing does."""
-    hyperbola, gaddum, morrison = judged
+    hyperbola, gaddum, morrison = outcomes
     said = []
     if not hyperbola.holds and load > 0:
         said.append(f"serotonin at {load:.2g} Km moves the half point {1 + load:.3g}-fold")
@@ -246,6 +246,6 @@ def _reason(
     elif not morrison.holds:  # of few sites, a single one above all: it takes from no other
         said.append("so few sites hardly take drug from each other, which Morrison assumes")
     if not said:
-        held = "is held" if depletion is None else f"meets sites at {depletion:.2g} Kd only"
-        said.append(f"the drug {held}, and serotonin is at {load:.2g} Km")
+        drug = "is held" if depletion is None else f"meets sites at {depletion:.2g} Kd only"
+        said.append(f"the drug {drug}, and serotonin is at {load:.2g} Km")
     return "; ".join(said)

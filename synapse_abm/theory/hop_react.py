@@ -1,7 +1,7 @@
 """One molecule that hops on a grid and reacts with fixed sites: in time, and in steps.
 
 In continuous time its law moves as exp((H + R) t): H is the generator of hopping, R that of
-binding, letting go and being carried off. A simulation in steps of length dt hops first and then
+binding, unbinding and being taken up. A simulation in steps of length dt hops first and then
 reacts in place, exp(H dt) exp(R dt) (Lie-Trotter splitting; Trotter 1959, Proc AMS 10:545), which
 is another chain with laws of its own. Both are solved here exactly, nothing is an expansion in dt.
 
@@ -280,7 +280,7 @@ class Steps(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HopReact:
-    """One molecule that hops, binds to any of some sites, and lets go or is carried off.
+    """One molecule that hops, binds to any of some sites, and unbinds or is taken up.
 
     States are the cells, then the sites. In symmetric units a row is divided by `root`, a column
     multiplied by it.
@@ -290,7 +290,7 @@ class HopReact:
     site_cells, binding_per_s : array, shape (S,)
         Cell of each site, and rate of binding to it from there; several sites may share a cell.
     koff, kcat : float
-        Rates of letting go into the site's cell, and of being carried off for good.
+        Rates of unbinding into the site's cell, and of being taken up for good.
     """
 
     walk: Walk
@@ -346,7 +346,7 @@ class HopReact:
         return Steps(half @ modes, np.clip(ratios, 0.0, 1.0), modes.T @ half @ react)
 
     def memory_steps(self, step_s: float) -> float:
-        """Steps in which a molecule that is never carried off forgets where it was."""
+        """Steps in which a molecule that is never taken up forgets where it was."""
         # The largest is 1: the stationary law, which never fades.
         slowest = float(self.steps(step_s).ratios[-2])
         # Held within what a plan can use: less than a seventh of a step, or 1e12 of them, tell no
@@ -354,23 +354,11 @@ class HopReact:
         return 1 / -float(np.log(min(max(slowest, 1e-3), 1 - 1e-12)))
 
     def lifetime(self, start: Array) -> Waiting:
-        """Time until it is carried off, from a law over the states, shape (M + S,)."""
+        """Time until it is taken up, from a law over the states, shape (M + S,)."""
         rates, modes = self.modes
         return Waiting(((start / self.root) @ modes) * (self.root @ modes), rates)
 
     def lifetime_in_steps(self, start: Array, step_s: float) -> SteppedWaiting:
-        """Steps until it has been carried off."""
+        """Steps until it has been taken up."""
         before, ratios, after = self.steps(step_s)
         return _geometric(ratios, ((start / self.root) @ before) * (after @ self.root), step_s)
-
-
-__all__ = [
-    "FirstBinding",
-    "HopReact",
-    "SteppedWaiting",
-    "Steps",
-    "Waiting",
-    "Walk",
-    "Walls",
-    "hop_generator",
-]

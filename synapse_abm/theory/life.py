@@ -1,7 +1,7 @@
-"""One molecule among fixed sites on a grid: how long until it binds, binds again, is carried off.
+"""One molecule among fixed sites on a grid: how long until it binds, binds again, is taken up.
 
 A free molecule hops between neighbouring cells and, in a cell with sites, binds at the rate of
-that cell; bound, it lets go into the same cell (k_off) or is carried off for good (k_cat). That is
+that cell; bound, it unbinds into the same cell (k_off) or is taken up for good (k_cat). That is
 a finite Markov chain, reversible up to its losses, so every waiting time is a mixture of
 exponentials with rates from one symmetric matrix.
 
@@ -50,7 +50,7 @@ class Wandering:
     binding_per_s : array, shape (width * height,)
         Rate at which the molecule binds in each cell (sites there times rate per pair), 1/s.
     koff, kcat : float
-        Rates of letting go and of being carried off, 1/s; > 0.
+        Rates of unbinding and of being taken up, 1/s; > 0.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class Wandering:
         return np.linalg.solve(rates, self._law(start)) * self.binding_per_s
 
     def lifetime(self, start: ArrayLike) -> Waiting:
-        """Time until it is carried off, from a free start."""
+        """Time until it is taken up, from a free start."""
         return self._life.lifetime(self._free(start))
 
     # --- steps ------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class SteppedWandering:
         return caught
 
     def free_again(self, start: ArrayLike) -> FreeAgain:
-        """After the first binding: is it seen free at the end of a step before it is carried off?
+        """After the first binding: is it seen free at the end of a step before it is taken up?
 
         If so, it is seen in the cell in which it bound, for it has not hopped yet.
 
@@ -188,7 +188,7 @@ class SteppedWandering:
         return FreeAgain(float(again.sum()), again / again.sum())
 
     def lifetime(self, start: ArrayLike) -> SteppedWaiting:
-        """Steps until it has been carried off, from a free start."""
+        """Steps until it has been taken up, from a free start."""
         return self.of._life.lifetime_in_steps(self.of._free(start), self.step_s)
 
     @property

@@ -24,14 +24,13 @@ from synapse_abm.theory._chain import Move, State, _gth, explore
 from synapse_abm.theory.hop_react import Walk, Walls
 
 #: States of a site in a `TinyGrid`.
-EMPTY, HELD, BLOCKED = range(3)
+EMPTY, OCCUPIED, BLOCKED = range(3)
 
 
 def _exp(generator: Array) -> Array:
     from scipy.linalg import expm
 
-    found: Array = np.asarray(expm(generator), dtype=np.float64)
-    return found
+    return np.asarray(expm(generator), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +49,7 @@ class Split:
         # The elimination never reads the diagonal: rates and transition probabilities do alike.
         whole_step = self.hop + self.react if dt is None else self.step(dt)
         law = _gth(whole_step.copy())
-        found: Array = law / law.sum()
-        return found
+        return np.asarray(law / law.sum())
 
     def step(self, dt: float) -> Array:
         """Transition probabilities of one step: hop, then react."""
@@ -68,8 +66,9 @@ class Split:
 class TinyGrid:
     """A few molecules of one ligand and a few sites on a row or grid of cells; all rates in 1/s.
 
-    A state lists the free molecules of each cell, then each site (`EMPTY`, `HELD` by a molecule,
-    `BLOCKED` by a clamped ligand), then, if transported molecules return, those inside each cell.
+    A state lists the free molecules of each cell, then each site (`EMPTY`, `OCCUPIED` by a
+    molecule, `BLOCKED` by a clamped ligand), then, if transported molecules return, those inside
+    each cell.
 
     Attributes
     ----------
@@ -82,7 +81,7 @@ class TinyGrid:
         at which further ones are turned away.
     hop
         D / h**2, rate of hopping to each neighbour.
-    bind, unbind, carry, back
+    bind, unbind, transport, back
         Rate of one molecule and one empty site in a cell, of letting go, of transport, of return
         of a transported molecule (0: it is gone).
     block, unblock
@@ -101,7 +100,7 @@ class TinyGrid:
     unbind: float
     height: int = 1
     walls: Walls = "reflecting"
-    carry: float = 0.0
+    transport: float = 0.0
     back: float = 0.0
     block: float = 0.0
     unblock: float = 0.0
@@ -139,14 +138,14 @@ class TinyGrid:
         for number, cell in enumerate(self.sites):
             at = self.cells + number
             if state[at] == EMPTY:
-                yield Move(_changed(state, {cell: -1, at: HELD}), self.bind * state[cell])
+                yield Move(_changed(state, {cell: -1, at: OCCUPIED}), self.bind * state[cell])
                 yield Move(_changed(state, {at: BLOCKED}), self.block)
             elif state[at] == BLOCKED:
                 yield Move(_changed(state, {at: -BLOCKED}), self.unblock)
             else:
-                yield Move(_changed(state, {cell: 1, at: -HELD}), self.unbind)
-                carried = {at: -HELD, inside + cell: 1} if self.back else {at: -HELD}
-                yield Move(_changed(state, carried), self.carry)
+                yield Move(_changed(state, {cell: 1, at: -OCCUPIED}), self.unbind)
+                taken_up = {at: -OCCUPIED, inside + cell: 1} if self.back else {at: -OCCUPIED}
+                yield Move(_changed(state, taken_up), self.transport)
         if self.back:
             for cell in range(self.cells):
                 back = _changed(state, {cell: 1, inside + cell: -1})
@@ -164,25 +163,25 @@ class TinyGrid:
     def _there(self, state: State) -> int:
         sites = state[self.cells : self.cells + len(self.sites)]
         rest = state[: self.cells] + state[self.cells + len(self.sites) :]
-        return sum(rest) + sites.count(HELD)
+        return sum(rest) + sites.count(OCCUPIED)
 
 
 def _changed(state: State, by: dict[int, int]) -> State:
     """``state`` with some entries changed."""
-    found = list(state)
+    counts = list(state)
     for at, change in by.items():
-        found[at] += change
-    return tuple(found)
+        counts[at] += change
+    return tuple(counts)
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A place where one molecule binds, is let go or is carried off (and is gone); rates in 1/s."""
+    """A place where one molecule binds, is let go or is transported (and is gone); rates in 1/s."""
 
     cell: int
     bind: float
     unbind: float = 0.0
-    carry: float = 0.0
+    transport: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,7 +267,7 @@ class MoleculeFlow:
             rates[free, bound] = sink.bind
             rates[free, free] -= sink.bind
             rates[bound, free] = sink.unbind
-            rates[bound, bound] = -(sink.unbind + sink.carry)
+            rates[bound, bound] = -(sink.unbind + sink.transport)
         return rates, np.concatenate([self.source, np.zeros(len(self.sinks))])
 
     def _react_for(self, dt: float) -> tuple[Array, Array]:
@@ -303,15 +302,3 @@ class MoleculeFlow:
         return {
             k: np.array([block for block in members.values() if len(block) == k]) for k in sizes
         }
-
-
-__all__ = [
-    "BLOCKED",
-    "EMPTY",
-    "HELD",
-    "FlowMeans",
-    "MoleculeFlow",
-    "Sink",
-    "Split",
-    "TinyGrid",
-]

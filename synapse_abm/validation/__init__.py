@@ -1,4 +1,4 @@
-"""The simulator held against exact results, at a stated rate of false alarms.
+"""The simulator compared with exact results, at a stated rate of false alarms.
 
 Every number of a case is estimated from simulations and compared with the number in the file, in
 up to five looks at n, 3n, 9n, 27n and 81n observations:

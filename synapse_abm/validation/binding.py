@@ -61,7 +61,7 @@ def _one_ligand(case: Case, scenario: Scenario) -> Claims:
 
 
 def clamped_pair(case: Case) -> Parts:
-    """Group D: N sites and two ligands of fixed concentrations. K_d alone is given: k_off is
+    """Group D: N sites and two ligands of fixed concentrations. The case says K_d alone: k_off is
     1/s.
     """
     ligands = {

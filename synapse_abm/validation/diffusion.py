@@ -109,8 +109,8 @@ def displacement(case: Case) -> Parts:
     soonest = float(times[times > 0].min(initial=math.inf))
     rare = 3 * (1 + 0.1 * h**2 / (diffusion * soonest)) if fourths else 1.0
     first = WALKERS * math.ceil(FIRST * rare)
-    each = 0.3 * (times.size + float(times.max()) / step)
-    yield from trial(case, numbers + fourths, first, observe, each)
+    per_observation = 0.3 * (times.size + float(times.max()) / step)
+    yield from trial(case, numbers + fourths, first, observe, per_observation)
 
 
 def _axes(case: Case, times: Array, diffusion: float) -> int:
@@ -248,7 +248,7 @@ def _columns(case: Case) -> Callable[[lay.I64], Mapping[str, Array]]:
     return read
 
 
-def _boxes(case: Case, observe: Observe, per_cell: float, each: float) -> Parts:
+def _boxes(case: Case, observe: Observe, per_cell: float, per_observation: float) -> Parts:
     claims = Claims(case)
     claims.mean("mean", "end")
     claims.mean("chi2_mean", "chi2")
@@ -264,4 +264,4 @@ def _boxes(case: Case, observe: Observe, per_cell: float, each: float) -> Parts:
         margin = RELATIVE.size * per_cell
         claims.spreads.append(Distribution(case.id, "pmf", law, ("capped",), margin))
     first = round(FIRST_BOXES * rarity(per_cell))
-    return trial(case, claims.all, first, observe, each)
+    return trial(case, claims.all, first, observe, per_observation)

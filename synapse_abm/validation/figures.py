@@ -103,15 +103,9 @@ def z_histogram(rows: Sequence[Row]) -> str:
     z = np.array([row.z for row in rows if math.isfinite(row.z) and row.z != 0])
     figure, ax = small(6.2, 2.8)
     edges, grid = np.arange(-5.0, 5.01, 0.25), np.linspace(-5, 5, 161)
-    weights = np.full(z.size, 4 / max(z.size, 1))  # a density: bins are a quarter wide
-    ax.hist(
-        np.clip(z, -4.99, 4.99),
-        edges.tolist(),
-        weights=weights,
-        color=BLUE,
-        alpha=0.75,
-        rwidth=0.92,
-    )
+    heights = np.histogram(np.clip(z, -4.99, 4.99), edges)[0] * 4 / max(z.size, 1)
+    # A density: bins are a quarter wide. What lies beyond 5 is shown at the edge, not lost.
+    ax.bar(edges[:-1] + 0.125, heights, width=0.23, color=BLUE, alpha=0.75)
     ax.plot(grid, np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), color=BLACK, lw=1.6)
     ax.set_xlabel("z = (simulated - exact) / standard error", fontsize=10)
     return data_uri(figure)

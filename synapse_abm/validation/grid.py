@@ -42,8 +42,8 @@ def closed_grid(case: Case) -> Parts:
         read=_bound, every=every, burn_in=BURN_IN * every,
     )  # fmt: skip
     # Burn-in and all, spread over the observations.
-    each = _price(scenario) * (1 + BURN_IN / (DECIDING * first))
-    return trial(case, claims.all, first, observe, each)
+    per_observation = _price(scenario) * (1 + BURN_IN / (DECIDING * first))
+    return trial(case, claims.all, first, observe, per_observation)
 
 
 def _scenario(case: Case) -> Scenario:

@@ -56,42 +56,24 @@ def _steps(case: Case) -> Parts:
     raise NotRun(OTHER_STEPS)
 
 
-_HOPS = ("D / h^2", lambda case: case.rate("D") / case.rate("h") ** 2)
+_HOPS = {"hop_rate_per_direction": "D / h^2"}
 
 #: By the letter of a group, how its cases are run.
 GROUPS: Mapping[str, Group] = {
-    "A": Group(
-        binding.clamped,
-        derived={"Kd": ("koff / kon", lambda case: case.rate("koff") / case.rate("kon"))},
-    ),
-    "B": Group(
-        binding.closed,
-        derived={"K": ("kon_pair / koff", lambda case: case.rate("kon_pair") / case.rate("koff"))},
-    ),
-    "C": Group(
-        binding.pool,
-        derived={"immigration": (
-            "exchange_rate x mean_free",
-            lambda case: case.rate("exchange_rate") * case.rate("mean_free", zero=True),
-        )},
-    ),
+    "A": Group(binding.clamped, derived={"Kd": "koff / kon"}),
+    "B": Group(binding.closed, derived={"K": "kon_pair / koff"}),
+    "C": Group(binding.pool, derived={"immigration": "exchange_rate x mean_free"}),
     "D": Group(binding.clamped_pair),
     "E": Group(binding.closed_pair),
-    "F": Group(kinetics.approach, idle=frozenset({"t", "T", "lags"})),
-    "G": Group(kinetics.race, idle=frozenset({"t"})),
-    "H": Group(transport.clamped, idle=frozenset({"t_count"})),
-    "I": Group(transport.coupled, idle=frozenset({"t", "n_states", "S_max"})),
-    "J": Group(
-        _diffusion, idle=frozenset({"t", "dt_discrete"}),
-        derived={
-            "hop_rate_per_direction": _HOPS,
-            "L": ("M x h", lambda case: case.count("M", 1) * case.rate("h")),
-        },
-    ),
-    "K": Group(_on_a_grid, derived={"hop_rate_per_direction": _HOPS}),
+    "F": Group(kinetics.approach, idle={"t", "T", "lags"}),
+    "G": Group(kinetics.race, idle={"t"}),
+    "H": Group(transport.clamped, idle={"t_count"}),
+    "I": Group(transport.coupled, idle={"t", "n_states", "S_max"}),
+    "J": Group(_diffusion, idle={"t", "dt_discrete"}, derived={**_HOPS, "L": "M x h"}),
+    "K": Group(_on_a_grid, derived=_HOPS),
     "L": Group(_sensing),
     "M": Group(_steps),
-}  # fmt: skip
+}
 #: Cases of this group share their simulations and are planned together.
 SHARED = "N"
 
@@ -116,9 +98,9 @@ def assign(cases: Sequence[Case], progress: Progress = silent) -> Plan:
 
 def _of_one(case: Case, group: Group) -> Plan:
     """What a case becomes; one that fails while it is planned takes no other with it."""
-    for name, (formula, value) in group.derived.items():
+    for name, formula in group.derived.items():
         if name in case.params:
-            expected = value(case)
+            expected = _product(case, formula)
             if not case.faults:
                 case.contradiction(name, expected, formula)
     plan = Plan()
@@ -142,6 +124,19 @@ def _of_one(case: Case, group: Group) -> Plan:
         plan.left_out.append((case.id, "it gives no number that is measured here"))
         plan.unknown += case.unmeasured()
     return plan
+
+
+def _product(case: Case, formula: str) -> float:
+    """Value of a formula such as "D / h^2" or "M x h", its names parameters of the case."""
+    value, divided = 1.0, False
+    for word in formula.split():
+        if word in ("x", "/"):
+            divided = word == "/"
+        else:
+            name, _, power = word.partition("^")
+            factor = case.rate(name, zero=not divided) ** int(power or 1)
+            value = value / factor if divided else value * factor
+    return value
 
 
 def _failed(case: Case, error: Exception) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from synapse_abm.synapse.scenario import Batch, Ligand, Reservoir, Scenario
 from synapse_abm.theory import exit_count, immigration_death
 from synapse_abm.validation.cases import Array, Case, NotRun, after, on_steps
 from synapse_abm.validation.quantities import RELATIVE, Measure, Number
-from synapse_abm.validation.samples import Independent, Replicates, Sample
+from synapse_abm.validation.samples import Replicates, Sample
 from synapse_abm.validation.scenarios import ONE_CELL, reservoir, side_by_side
 from synapse_abm.validation.trials import (
     ASKED,
@@ -35,6 +35,7 @@ from synapse_abm.validation.trials import (
     Plan,
     Trial,
     affordable,
+    series,
     too_long,
     unknown_parameters,
 )
@@ -180,22 +181,16 @@ def _claims(process: Process, case: Case, times: Array, mark: str) -> Iterator[C
         ("mean", "present", there.mean, there.sd, False),
         ("sd", "present", there.mean, of_sd, True),
         ("sink_mean", "gone", gone.mean, gone.sd, False),
-        ("sink_sd", "gone", gone.mean, _error_of_sd(process, gone.mean, gone.sd), True),
+        ("sink_sd", "gone", gone.mean, _error_of_sd(gone.mean, gone.sd), True),
     )
     for key, column, centre, one, root in kinds:
-        exact = case.series(key, times.size)
-        if exact is None:
-            continue
-        margin = RELATIVE.of_largest().sizes(exact)
-        for i, t in enumerate(times):
-            error = float(one[i])
-            measure = _measure(f"{column}@{float(t)!r}", float(centre[i]), error, root)
-            name = f"{key}[t={t:g}]{mark}"
-            number = Number(case.id, name, float(exact[i]), float(margin[i]), measure)
-            yield Claim(number, float(t), error)
+        measure = partial(_measure, column, times, centre, one, root)
+        numbers = series(case, key, times, key, RELATIVE.of_largest(), measure)
+        for number, t, error in zip(numbers, times.tolist(), one.tolist(), strict=False):
+            yield Claim(replace(number, name=number.name + mark), t, error)
 
 
-def _error_of_sd(process: Process, mean: Array, sd: Array) -> Array:
+def _error_of_sd(mean: Array, sd: Array) -> Array:
     """Of the exits: exact if they are Poisson, else doubled, as their fourth cumulant is not
     known.
     """
@@ -205,11 +200,14 @@ def _error_of_sd(process: Process, mean: Array, sd: Array) -> Array:
     return error
 
 
-def _measure(column: str, centre: float, one: float, root: bool) -> Measure:
+def _measure(
+    column: str, times: Array, centres: Array, ones: Array, root: bool, i: int, _: float
+) -> Measure:  # fmt: skip
     """Mean of a column, or its standard deviation about the exact mean; errors are exact."""
+    name, centre, one = f"{column}@{float(times[i])!r}", float(centres[i]), float(ones[i])
 
     def measure(sample: Sample) -> Estimate:
-        x = sample[column]
+        x = sample[name]
         value = math.sqrt(float(((x - centre) ** 2).mean())) if root else float(x.mean())
         return Estimate(value, one / math.sqrt(x.size))
 
@@ -226,7 +224,7 @@ def _trial(process: Process, claims: Sequence[Claim], clock: bool) -> Trial:
     )
 
 
-class _Split(Independent):
+class _Split(Sample):
     """Observations before the reset and after it, put together."""
 
     def __init__(

@@ -80,7 +80,7 @@ def approach(case: Case) -> Parts:
 
 def _clamped(case: Case) -> tuple[Scenario, float, float]:
     """N sites and a clamped ligand: with the rate of relaxation (1/s) and the occupancy."""
-    # After a start that is given a ligand may be washed out: no C, no k_on.
+    # After a start that the case sets, a ligand may be washed out: no C, no k_on.
     washed = 0.0 if "B0" in case.params or "p0" in case.params else None
     kon, concentration = (case.rate(name, zero=True, default=washed) for name in ("kon", "C"))
     koff = case.rate("koff")
@@ -159,8 +159,8 @@ def _transient(
     if curves[2]:
         # Early and late, few sites change: the relative error of a variance grows as 1 / variance.
         rare += min(0.5 / min((law.var for law in laws if law.var > 0), default=1.0), 20.0)
-    each = events * (1 + copies / 16) + 20 * len(set(records)) + 1000 / copies
-    return trial(case, numbers, round(FIRST * rare), observe, each)
+    per_observation = events * (1 + copies / 16) + 20 * len(set(records)) + 1000 / copies
+    return trial(case, numbers, round(FIRST * rare), observe, per_observation)
 
 
 # --- memory at equilibrium ------------------------------------------------------------------------
@@ -232,9 +232,9 @@ def _autocovariance(case: Case, place: _Equilibrium) -> Parts:
         return {"now": table[0], **columns}
 
     steps, copies = int(records.max()) + 1, 8
-    each = 2 * place.events(steps * step) + 30 * steps / copies + 150
+    per_observation = 2 * place.events(steps * step) + 30 * steps / copies + 150
     observe = place.watched(steps, step, copies, read)
-    return trial(case, numbers, FIRST, observe, each, "autocov_bound: ")
+    return trial(case, numbers, FIRST, observe, per_observation, "autocov_bound: ")
 
 
 def _time_averages(case: Case, place: _Equilibrium) -> Parts:
@@ -262,8 +262,8 @@ def _time_averages(case: Case, place: _Equilibrium) -> Parts:
             return {"average": weight @ table}
 
         observe = place.watched(n + 1, window / n, copies, read)
-        each = 1.5 * events + 5 * n + 150
-        yield from trial(case, [number], FIRST, observe, each, f"{number.name}: ")
+        per_observation = 1.5 * events + 5 * n + 150
+        yield from trial(case, [number], FIRST, observe, per_observation, f"{number.name}: ")
 
 
 def _trapezoid(steps: int) -> Array:

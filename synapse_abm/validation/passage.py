@@ -194,8 +194,8 @@ def _trial(
     try:
         dt = _step(passage, law, times)
         # Affordable at all? Modes of a large grid take minutes, and a mean seconds.
-        each = (MOLECULES * STEP_COST + 200) * planned(law.mean_in_steps(start, dt) / dt)
-        if not spreads and (cost := FIRST * DECIDING * each) > affordable(case):
+        per_observation = (MOLECULES * STEP_COST + 200) * planned(law.mean_in_steps(start, dt) / dt)
+        if not spreads and (cost := FIRST * DECIDING * per_observation) > affordable(case):
             raise NotRun(too_long(cost))
     except NotRun as why:  # what starts elsewhere may be run all the same
         yield why
@@ -205,7 +205,7 @@ def _trial(
     numbers = _spreads(case, timed, stepped) if spreads else _means(case, timed, stepped, means)
     numbers += _survival(case, times, timed, stepped) if survival else []
     records = np.round(times / dt).astype(np.int64)
-    yield from trial(case, numbers, first, _watched(passage, dt, records), each)
+    yield from trial(case, numbers, first, _watched(passage, dt, records), per_observation)
 
 
 def _for_spreads(law: Waiting) -> int:

@@ -41,7 +41,7 @@ LEAST_MARGIN = 1e-9
 #: Of a number or of one: what a file's numbers are off by rounding.
 ROUNDING = 1e-12
 LEAST_EXPECTED = 100.0
-CERTAIN = 0.99  # a law with an outcome more probable than this is judged by its mean alone
+CERTAIN = 0.99  # a law with an outcome more probable than this is compared by its mean alone
 #: How far from 1 the sum of a table may be and still be a law; what stands for a probability of 0.
 NO_LAW, IMPOSSIBLE = 1e-6, 1e-12
 UNKNOWN = Estimate(0.0, math.inf)

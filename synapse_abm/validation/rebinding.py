@@ -183,5 +183,5 @@ def _windows(
     )  # fmt: skip
     # In a step of all copies each that is awake adds up all channels.
     awake = min(10, COPIES / scenario.grid.cells + 1)
-    each = window * (40 + 0.2 * COPIES * awake)
-    yield from trial(case, numbers, first, observe, each, f"{numbers[0].name}...: ")
+    per_observation = window * (40 + 0.2 * COPIES * awake)
+    yield from trial(case, numbers, first, observe, per_observation, f"{numbers[0].name}...: ")

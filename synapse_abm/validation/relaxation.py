@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from synapse_abm.core.arithmetic import SOLVED, rounded
 from synapse_abm.core.units import molecules_per_nM
 from synapse_abm.synapse.scenario import Ligand, Scenario
 from synapse_abm.validation.cases import NotRun
@@ -25,9 +26,7 @@ from synapse_abm.validation.cases import NotRun
 type Array = NDArray[np.float64]
 type Species = tuple[str, ...]
 
-#: Significant digits of a plan: solvers differ in the 12th and beyond, and no sample feels the 6th.
-DIGITS = 6
-#: Slowest over fastest rate below which an eigenvalue has not `DIGITS` digits.
+#: Slowest over fastest rate below which an eigenvalue has not so many digits as a plan.
 LEAST_RATIO = 1e-9
 #: Steps on the way to a steady state. Each may be twice as long as the one before, so 300 span any
 #: ratio of rates, with a few refused ones to spare.
@@ -37,8 +36,8 @@ APART = f"its rates lie too far apart to plan a sample: by more than {1 / LEAST_
 
 
 def planned(value: float) -> float:
-    """``value`` to `DIGITS` significant digits, so that rounding decides nothing."""
-    return float(f"{value:.{DIGITS - 1}e}")
+    """``value`` rounded as what solvers make, so that the last digits decide nothing."""
+    return rounded(value, SOLVED)
 
 
 @dataclass(frozen=True, slots=True)

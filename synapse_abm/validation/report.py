@@ -113,7 +113,7 @@ class Verdicts:
 
     @property
     def failed(self) -> bool:
-        """Whether anything did not pass or could not be judged, or a bug was planted in vain."""
+        """Whether anything did not pass or has no verdict, or a bug was planted in vain."""
         passed = all(row.verdict is Verdict.PASS for row in self.rows)
         return bool(self.errors) or not passed or any(bug.caught is False for bug in self.planted)
 

@@ -15,9 +15,10 @@ growing sample, for which the bounds of `statistics.verdict` are made.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,27 +42,30 @@ BATCHES = 100
 AT_ONCE = 100_000
 
 
-class Sample(Protocol):
-    """What a quantity is measured on."""
+class Sample(ABC):
+    """What a quantity is measured on: by default, observations that know nothing of each other."""
 
-    @property
-    def size(self) -> int:
-        """Number of observations."""
+    size = 0  # number of observations
 
+    @abstractmethod
     def grow(self, size: int) -> None:
         """Observe until there are at least ``size``."""
 
+    @abstractmethod
     def __getitem__(self, column: str) -> Array:
         """All observations of a column; the first axis counts them."""
 
     def estimate(self, values: Array) -> Estimate:
         """Mean of one value per observation, and its error; infinite if it cannot be told yet."""
+        return from_replicates(values)
 
     def error(self, one: float) -> float:
         """Exact error of a mean, if single observations have the standard deviation ``one``."""
+        return one / math.sqrt(max(self.size, 1))
 
     def independent(self, values: Array) -> Array:
         """Values far enough apart to be independent."""
+        return values
 
 
 def started(scenario: Scenario, address: Address, kernels: ModuleType | None) -> Simulation:
@@ -73,7 +77,7 @@ def started(scenario: Scenario, address: Address, kernels: ModuleType | None) ->
     )
 
 
-class _Running:
+class _Running(Sample):
     """A simulation that goes on and on, observed every ``every`` steps.
 
     Parameters
@@ -100,7 +104,6 @@ class _Running:
         # Totals count from the start: the burn-in's are subtracted.
         self._before = self._simulation.run(burn_in, every=burn_in)
         self._columns = _Table()
-        self.size = 0
 
     def grow(self, size: int) -> None:
         """Observe until there are at least ``size``."""
@@ -215,25 +218,7 @@ class Panel(_Running):
         return values[:: self._apart].ravel()
 
 
-class Independent:
-    """Observations that know nothing of each other."""
-
-    size = 0
-
-    def estimate(self, values: Array) -> Estimate:
-        """Mean and error of independent observations."""
-        return from_replicates(values)
-
-    def error(self, one: float) -> float:
-        """As for independent observations."""
-        return one / math.sqrt(max(self.size, 1))
-
-    def independent(self, values: Array) -> Array:
-        """All of them."""
-        return values
-
-
-class Replicates(Independent):
+class Replicates(Sample):
     """A place with one or more copies of a system, started again and again.
 
     Starting again keeps the step number going, so no random number is used twice, and spares

@@ -118,8 +118,8 @@ def _counts(case: Case, scenario: Scenario, occupancy: Mapping[str, float]) -> P
         return {"count": series.events[-1, columns].astype(np.float64)}
 
     observe = partial(Replicates, replicas, steps=1, read=read, prepare=start)
-    each = events * (1 + copies / 16) + 1000 / copies
-    yield from trial(case, claims.all, FIRST_COUNTS, observe, each)
+    per_observation = events * (1 + copies / 16) + 1000 / copies
+    yield from trial(case, claims.all, FIRST_COUNTS, observe, per_observation)
 
 
 # --- molecules in finite numbers ------------------------------------------------------------------
@@ -215,8 +215,8 @@ def _clearance(case: Case) -> Parts:
     case.stop_if_faulty()
     step, records = on_steps(times, most_steps=200)
     substrates, drugs = molecules["S"].count, molecules["D"].count
-    each = (substrates + drugs) * 4 * 2 + 100
-    if (cost := DECIDING * FIRST_TIMES * each) > affordable(case):
+    per_observation = (substrates + drugs) * 4 * 2 + 100
+    if (cost := DECIDING * FIRST_TIMES * per_observation) > affordable(case):
         raise NotRun(too_long(cost))  # before the law, which takes long too
     states = sum(
         (substrates - ts + 1) * (min(drugs, sites - ts) + 1)
@@ -251,7 +251,7 @@ def _clearance(case: Case) -> Parts:
         return columns | {"end": np.array(ends) - start}
 
     observe = partial(Replicates, scenario, steps=int(records.max(initial=1)), read=read)
-    yield from trial(case, numbers, FIRST_TIMES, observe, each)
+    yield from trial(case, numbers, FIRST_TIMES, observe, per_observation)
 
 
 def _clearance_numbers(case: Case, times: Array, exact: Clearance) -> list[Number]:

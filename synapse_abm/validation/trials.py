@@ -8,7 +8,7 @@ off, which leaves the last look for the few that are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
@@ -113,13 +113,13 @@ class Group:
         Parameters that may stand in a case without being used: those that only some of its numbers
         need, and those that only tell.
     derived
-        Parameters that a file may give though they follow from others: the formula in words, and
-        the number.
+        Parameters that a file may give though they follow from others, and how: products and
+        quotients of these.
     """
 
     plan: Callable[[Case], Iterable[Trial | NotRun]]
-    idle: frozenset[str] = frozenset()
-    derived: Mapping[str, tuple[str, Callable[[Case], float]]] = field(default_factory=dict)
+    idle: Set[str] = frozenset()
+    derived: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -263,20 +263,20 @@ def interleaved(*curves: Sequence[Number]) -> list[Number]:
 
 
 def trial(
-    case: Case, quantities: Sequence[Quantity], first: int, observe: Observe, each: float,
-    name: str = "",
+    case: Case, quantities: Sequence[Quantity], first: int, observe: Observe,
+    per_observation: float, name: str = "",
 ) -> Parts:  # fmt: skip
     """One trial, or the reason why it is not run; none where nothing is to be measured.
 
     Parameters
     ----------
-    each
+    per_observation
         Events of an observation.
     name
         What of the case it is.
     """
     case.stop_if_faulty()
-    cost = DECIDING * first * each
+    cost = DECIDING * first * per_observation
     if quantities and cost > affordable(case):
         yield NotRun(name + too_long(cost))
     elif quantities:
@@ -300,19 +300,19 @@ def stationary(
     observe = partial(
         Stationary, scenario, levels=levels, counts=counts, relaxation_steps=speed.relaxation_s / dt
     )
-    each = speed.events_per_s * dt + OBSERVING
+    per_observation = speed.events_per_s * dt + OBSERVING
     if claims.spreads:
         first = round(FIRST_SPREADS * memory * rarity(claims.least_variance))
-        if DECIDING * first * each <= affordable(case):
-            yield Trial(claims.all, first, observe, DECIDING * first * each)
+        if DECIDING * first * per_observation <= affordable(case):
+            yield Trial(claims.all, first, observe, DECIDING * first * per_observation)
             return
-        yield NotRun(_names(claims.spreads) + too_long(DECIDING * first * each))
+        yield NotRun(_names(claims.spreads) + too_long(DECIDING * first * per_observation))
     # Means need few looks: they are costed at the first one.
     first = round(FIRST_MEANS * memory)
-    if claims.means and first * each > affordable(case):
-        yield NotRun(_names(claims.means) + too_long(first * each))
+    if claims.means and first * per_observation > affordable(case):
+        yield NotRun(_names(claims.means) + too_long(first * per_observation))
     elif claims.means:
-        yield Trial(tuple(claims.means), first, observe, first * each)
+        yield Trial(tuple(claims.means), first, observe, first * per_observation)
 
 
 def with_exchange_rate(claims: Claims, scenario: Scenario) -> Columns:
@@ -333,7 +333,7 @@ def _names(quantities: Sequence[Quantity]) -> str:
     return ", ".join(quantity.name for quantity in quantities) + ": "
 
 
-def unknown_parameters(case: Case, idle: frozenset[str] = frozenset()) -> Plan:
+def unknown_parameters(case: Case, idle: Set[str] = frozenset()) -> Plan:
     """What keeps a case from being run: parameters that would be left out of account; or nothing.
 
     To be asked when all of the case has been read.
