@@ -184,9 +184,12 @@ def batch_means(series: ArrayLike, batches: int = 10) -> Estimate:
     size = x.size // batches
     means = x[x.size - batches * size :].reshape(batches, size).mean(axis=1)
     estimate = from_replicates(means)
+    # Batches alone do not show that they are too short: neighbours that remember each other scatter
+    # too little. The series itself tells how long it remembers.
     time = integrated_time(x)
     needed = time * max(LEAST_TIMES, LEAST_TIMES_PER_BATCH * batches)
     if x.size < needed:
+        # Both are too small here, each for its own reason: the larger is the better lower bound.
         se = max(estimate.se, float(x.std()) * math.sqrt(min(time, x.size) / x.size))
         raise TooShort(Estimate(estimate.value, se, estimate.dof), x.size, needed)
     return estimate
@@ -197,6 +200,7 @@ def batch_means(series: ArrayLike, batches: int = 10) -> Estimate:
 
 def _tail(false_alarm: float, tests: int) -> float:
     both = one(fraction, "false_alarm", false_alarm, above_zero=True, below_one=True)
+    # Half of it on each side; divided among the tests (Bonferroni), which needs no independence.
     return both / (2 * whole("tests", tests, 1))
 
 
@@ -274,6 +278,7 @@ def chi_square(sample: ArrayLike, pmf: ArrayLike, least_expected: float = 10.0) 
         raise refused("sample", bad[0], "whole numbers >= 0")
     one(positive, "least_expected", least_expected, infinite=True)
     observed, expected = _table(values, _law(pmf))
+    # No statistic is finite for what cannot happen, and no bin may hide it.
     if observed[expected == 0].any():
         return ChiSquare(math.inf, int(np.count_nonzero(expected)) - 1, 0.0)
     start = merged_bins(expected, least_expected)
@@ -357,6 +362,7 @@ def variance_test(sample: ArrayLike, variance: float, fourth_central_moment: flo
     fourth, squared = one(finite, name, fourth_central_moment), variance * variance
     if fourth < squared * (1 - 1e-12):
         raise refused(name, fourth, f">= variance**2 = {squared}")
+    # For any law, not only the normal one: counts of few sites are far from normal.
     spread = (fourth - squared * (n - 3) / (n - 1)) / n
     return ZTest(float(x.var(ddof=1)), variance, math.sqrt(max(spread, 0.0)))
 
@@ -453,6 +459,7 @@ def verdict(
     if whole("stage", stage) >= rule.stages:
         raise refused("stage", stage, f"in 0..{rule.stages - 1}")
     off = abs(estimate.value - exact)
+    # Replicates that all agree, beside a deviation: too few were seen, not an infinite z.
     blind = estimate.se == 0 and math.isfinite(estimate.dof) and off > 0
     if not blind and off > rule.fail_bound(estimate.dof) * estimate.se:
         return Verdict.FAIL
@@ -492,6 +499,8 @@ def chances(rule: Rule, bias: float, margin: float, first_se: float) -> Chances:
     margin, bias = one(positive, "margin", margin, infinite=True), one(finite, "bias", bias)
     se, passed, failed = one(positive, "first_se", first_se), 0.0, 0.0
     x = bias + np.linspace(-9, 9, 801) * se
+    # Nine standard errors either way lose 1e-18; 801 points resolve the density and the sharp
+    # bounds cut in it.
     density = _normal(x, bias, se)
     for stage in range(rule.stages):
         off, weight = np.abs(x), density * (x[1] - x[0])
@@ -501,6 +510,7 @@ def chances(rule: Rule, bias: float, margin: float, first_se: float) -> Chances:
         weight[fails | passes] = 0.0
         if stage == rule.stages - 1:
             break
+        # The next estimate is a weighted mean of this one and of new, independent data.
         share = 1 / rule.growth  # of the next sample that has been seen
         smaller = se * math.sqrt(share)
         ahead = bias + np.linspace(-9, 9, 801) * smaller

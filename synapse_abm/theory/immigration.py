@@ -17,36 +17,6 @@ from synapse_abm.theory._stable import decay_average, pair_average
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImmigrationMoments:
-    """Cumulants of the number of molecules, each of the shape of the times asked for.
-
-    Attributes
-    ----------
-    mean, var, fourth_cumulant : array
-        The fourth cumulant is the fourth central moment minus 3 var**2.
-    """
-
-    mean: Array
-    var: Array
-    fourth_cumulant: Array
-
-    @property
-    def sd(self) -> Array:
-        """Standard deviation."""
-        return np.sqrt(self.var)
-
-    @property
-    def sd_of_y(self) -> Array:
-        """Standard deviation of Y = sqrt(n / 2) (S**2 / var - 1) for many replicates n.
-
-        S**2 is the variance about the known mean; Y would have 1 for normal counts, and has
-        sqrt(1 + k4 / (2 var**2)), k4 the fourth cumulant. Where nothing varies, 1 by convention.
-        """
-        safe = np.where(self.var > 0, self.var, 1.0)
-        return np.where(self.var > 0, np.sqrt(1 + self.fourth_cumulant / (2 * safe**2)), 1.0)[()]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class ExitMoments:
     """Mean and variance of the number of molecules that have left, of the shape of the times."""
 
@@ -57,6 +27,29 @@ class ExitMoments:
     def sd(self) -> Array:
         """Standard deviation."""
         return np.sqrt(self.var)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImmigrationMoments(ExitMoments):
+    """Cumulants of the number of molecules, each of the shape of the times asked for.
+
+    Attributes
+    ----------
+    mean, var, fourth_cumulant : array
+        The fourth cumulant is the fourth central moment minus 3 var**2.
+    """
+
+    fourth_cumulant: Array
+
+    @property
+    def sd_of_y(self) -> Array:
+        """Standard deviation of Y = sqrt(n / 2) (S**2 / var - 1) for many replicates n.
+
+        S**2 is the variance about the known mean; Y would have 1 for normal counts, and has
+        sqrt(1 + k4 / (2 var**2)), k4 the fourth cumulant. Where nothing varies, 1 by convention.
+        """
+        safe = np.where(self.var > 0, self.var, 1.0)
+        return np.where(self.var > 0, np.sqrt(1 + self.fourth_cumulant / (2 * safe**2)), 1.0)[()]
 
 
 @broadcasting

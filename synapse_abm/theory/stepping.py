@@ -117,15 +117,17 @@ class TinyGrid:
         start = [0] * (self.cells + len(self.sites) + (self.cells if self.back else 0))
         if not self.arrive:
             start[0] = self.molecules
-        chain = explore(tuple(start), self._moves)
+        hops = Walk(self.width, self.height, self.hop, self.walls).generator()
+        chain = explore(tuple(start), lambda state: self._moves(state, hops))
         hop = chain.counted.toarray()
         hop -= np.diag(hop.sum(axis=1))
         return Split(chain.states, hop, chain.generator.toarray() - hop)
 
-    def _moves(self, state: State) -> Iterable[Move]:
+    def _moves(self, state: State, hops: Array) -> Iterable[Move]:
         for cell in range(self.cells):
-            for neighbour in self._neighbours(cell):
-                yield Move(_changed(state, {cell: -1, neighbour: 1}), self.hop * state[cell], True)
+            for neighbour in np.flatnonzero(hops[cell] > 0).tolist():
+                rate = float(hops[cell, neighbour]) * state[cell]
+                yield Move(_changed(state, {cell: -1, neighbour: 1}), rate, counted=True)
             gone = _changed(state, {cell: -1})
             yield Move(gone, self.leave * state[cell])
             # Arrivals must end somewhere for the chain to be finite; `molecules` is that limit.
@@ -150,15 +152,6 @@ class TinyGrid:
             for cell in range(self.cells):
                 back = _changed(state, {cell: 1, inside + cell: -1})
                 yield Move(back, self.back * state[inside + cell])
-
-    def _neighbours(self, cell: int) -> Iterable[int]:
-        y, x = divmod(cell, self.width)
-        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-            u, v = x + dx, y + dy
-            if self.walls == "periodic":
-                u, v = u % self.width, v % self.height
-            if 0 <= u < self.width and 0 <= v < self.height and (u, v) != (x, y):
-                yield v * self.width + u
 
     def _there(self, state: State) -> int:
         sites = state[self.cells : self.cells + len(self.sites)]
@@ -220,17 +213,12 @@ class MoleculeFlow:
 
     def steady(self, dt: float | None = None) -> FlowMeans:
         """Means in time itself, or as read after each step of length ``dt`` (s)."""
-        cells = self.width * self.height
         if dt is None:
-            react, entered = self._react()
-            react[:cells, :cells] += self._walk.generator()
             # In the steady state what enters equals what goes: 0 = source + means @ rates.
-            means = np.linalg.solve(-react.T, entered)
-        else:
-            step, entered = self._react_for(one(positive, "dt", dt))
-            step[:cells] = self._walk.hop(dt) @ step[:cells]
-            means = np.linalg.solve((np.eye(len(entered)) - step).T, entered)
-        return FlowMeans(means[:cells], means[cells:])
+            return self._means(np.linalg.solve(-self._generator().T, self._entering))
+        react, entered = self._react_for(one(positive, "dt", dt))
+        step = self._hop(dt, react)
+        return self._means(np.linalg.solve((np.eye(len(entered)) - step).T, entered))
 
     def pulse(self, seconds: float, dt: float | None = None) -> FlowMeans:
         """Means ``seconds`` after ``source`` molecules came at time 0 and none since.
@@ -238,27 +226,40 @@ class MoleculeFlow:
         With steps of length ``dt``, of which ``seconds`` is a whole number, they come when the
         first step has hopped and begins to react, as molecules released at a given time do.
         """
-        cells = self.width * self.height
-        start = np.concatenate([self.source, np.zeros(len(self.sinks))])
         if dt is None:
-            react, _ = self._react()
-            react[:cells, :cells] += self._walk.generator()
-            means = start @ _exp(react * one(positive, "seconds", seconds))
-        else:
-            steps = whole("seconds / dt", round(seconds / dt, 6), 1)
-            react, _ = self._react_for(one(positive, "dt", dt))
-            step = react.copy()
-            step[:cells] = self._walk.hop(dt) @ react[:cells]
-            means = start @ react @ np.linalg.matrix_power(step, steps - 1)
-        return FlowMeans(means[:cells], means[cells:])
+            time = one(positive, "seconds", seconds)
+            return self._means(self._entering @ _exp(self._generator() * time))
+        steps = whole("seconds / dt", round(seconds / dt, 6), 1)
+        react, _ = self._react_for(one(positive, "dt", dt))
+        step = np.linalg.matrix_power(self._hop(dt, react), steps - 1)
+        return self._means(self._entering @ react @ step)
 
     @property
     def _walk(self) -> Walk:
         return Walk(self.width, self.height, self.hop, self.walls)
 
-    def _react(self) -> tuple[Array, Array]:
-        """Rates between free (by cell) and bound (by sink), and arrivals, molecules per s."""
-        cells = self.width * self.height
+    @property
+    def _entering(self) -> Array:
+        """Arrivals in each state, molecules per s: they are free."""
+        return np.concatenate([self.source, np.zeros(len(self.sinks))])
+
+    def _means(self, row: Array) -> FlowMeans:
+        return FlowMeans(row[: self._walk.cells], row[self._walk.cells :])
+
+    def _generator(self) -> Array:
+        rates = self._react()
+        rates[: self._walk.cells, : self._walk.cells] += self._walk.generator()
+        return rates
+
+    def _hop(self, dt: float, react: Array) -> Array:
+        """Hop for ``dt``, which only free molecules do, then react."""
+        step = react.copy()
+        step[: self._walk.cells] = self._walk.hop(dt) @ react[: self._walk.cells]
+        return step
+
+    def _react(self) -> Array:
+        """Rates between free (by cell) and bound (by sink)."""
+        cells = self._walk.cells
         n = cells + len(self.sinks)
         rates = np.zeros((n, n))
         rates[range(cells), range(cells)] = -self.leave
@@ -268,12 +269,12 @@ class MoleculeFlow:
             rates[free, free] -= sink.bind
             rates[bound, free] = sink.unbind
             rates[bound, bound] = -(sink.unbind + sink.transport)
-        return rates, np.concatenate([self.source, np.zeros(len(self.sinks))])
+        return rates
 
     def _react_for(self, dt: float) -> tuple[Array, Array]:
         """What reacting for ``dt`` does, cell by cell, and what has entered by its end."""
-        rates, source = self._react()
-        cells, done, entered = self.width * self.height, np.zeros_like(rates), np.zeros_like(source)
+        rates, source, cells = self._react(), self._entering, self._walk.cells
+        done, entered = np.zeros_like(rates), np.zeros_like(source)
         # Cells without sinks only lose molecules, in closed form; matrices are for the few with
         # sinks.
         stays = np.exp(-self.leave * dt)  # where nothing binds

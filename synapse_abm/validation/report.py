@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from synapse_abm.core.arithmetic import rounded
 from synapse_abm.core.errors import escaped
-from synapse_abm.core.text import SOLVED_DIGITS, significant, text_table
+from synapse_abm.core.text import SOLVED_DIGITS, text_table
 from synapse_abm.runs.results import code_version, versions
 from synapse_abm.statistics import Rule, Verdict, chances
 from synapse_abm.validation.cases import Case
@@ -284,7 +285,7 @@ def _record(row: Row) -> Mapping[str, Any]:
     names = ("id", "quantity", "estimate", "exact", "se", "z", "verdict", "margin", "observations")
     record = {name: getattr(row, name) for name in names}
     # What a solver made has other digits on another processor: these must not look like a change.
-    return record | ({"exact": significant(row.exact, SOLVED_DIGITS)} if row.solved else {})
+    return record | ({"exact": rounded(row.exact, SOLVED_DIGITS)} if row.solved else {})
 
 
 TOLD = {True: "yes", False: "NO", None: "not tried"}
