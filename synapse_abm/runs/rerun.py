@@ -387,7 +387,7 @@ def _command_differs(record: Record) -> Iterator[str]:
         option, _, value = word.partition("=")
         setting = settings.get(option.removeprefix("--").replace("-", "_"))
         # True is an option without a value; lists and what is missing are not compared.
-        if option.startswith("--") and type(setting) in (str, int, float):
+        if option.startswith("--") and (setting is False or type(setting) in (str, int, float)):
             told = value or after
             same &= told == str(setting) or _number(told) == setting
     if not same:
