@@ -76,8 +76,8 @@ class List:
 
             terminal.say(str(known.load_ligands(self.file) if self.file else known.library()))
             return 0
-        from synapse_abm.runs.experiment import experiments, scenario_summary
-        from synapse_abm.scenarios import scenarios
+        from synapse_abm.runs.experiment import experiments
+        from synapse_abm.scenarios import scenario_summary, scenarios
 
         lists = {
             "experiments (synapse-abm run NAME)": {

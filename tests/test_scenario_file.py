@@ -19,9 +19,8 @@ from synapse_abm.cli import main
 from synapse_abm.core import fields, rng
 from synapse_abm.core.errors import InputError, InputErrors, SynapseError
 from synapse_abm.core.quantity import parse
-from synapse_abm.runs.experiment import scenario_summary
 from synapse_abm.runs.simulate import simulate
-from synapse_abm.scenarios import scenarios
+from synapse_abm.scenarios import scenario_summary, scenarios
 from synapse_abm.synapse.scenario import (
     Batch,
     Grid,

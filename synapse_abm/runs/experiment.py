@@ -145,12 +145,6 @@ def find(name: str) -> Experiment:
     return known[name]
 
 
-def scenario_summary(path: Path) -> str:
-    """The first comment of a scenario file: what it shows."""
-    lines = (line for line in path.read_text("utf-8").splitlines() if line.startswith("#"))
-    return next(lines, "# (no description)").lstrip("# ")
-
-
 def perform(
     experiment: Experiment, *, out: Path, seed: int = DEFAULT_SEED, quick: bool = False,
     options: object | None = None, progress: Progress = silent, command: str = "",

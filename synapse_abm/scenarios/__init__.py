@@ -32,3 +32,9 @@ def find_scenario(name: str) -> Path:
             raise InputError("scenario", name, "an existing file, or a name", "check the path")
         return Path(name)
     raise UnknownName("scenario", name, known)
+
+
+def scenario_summary(path: Path) -> str:
+    """The first comment of a scenario file: what it shows."""
+    lines = (line for line in path.read_text("utf-8").splitlines() if line.startswith("#"))
+    return next(lines, "# (no description)").lstrip("# ")
