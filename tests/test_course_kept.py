@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
 from synapse_abm.neuron.meanfield.ode import course as mean_field_course
 from synapse_abm.neuron.scenario import DAY_S, neuron
 from synapse_abm.statistics import student_quantile
+from synapse_abm.treatment import course as course_module
 from synapse_abm.treatment import treatment as treatment_module
 from synapse_abm.treatment.course import QUANTITIES, Course, CourseError, step_edges_s
 from synapse_abm.treatment.treatment import Treatment, acting, constant, stopped
@@ -34,15 +37,35 @@ def daily(t_s: float) -> float:
     return 8.0 * math.exp(-gone)
 
 
-def plan(**changes: Any) -> Treatment:
-    given = {"it": neuron(), "concentration_nM": stopped(7.0, 4), "breaks_days": (4.0,),
-             "rival": "WAY-100635", "rival_nM": constant(2.0),
-             "days": 8.0, "windows": 12, "replicates": 2, "window_s": 5}  # fmt: skip
-    return Treatment(**given | changes)
+@functools.cache
+def plan() -> Treatment:
+    return Treatment(
+        neuron(), stopped(7.0, 4), breaks_days=(4.0,), rival="WAY-100635", rival_nM=constant(2.0),
+        days=8.0, windows=12, replicates=2, window_s=5,
+    )  # fmt: skip
 
 
 def rest() -> Calibration:
     return calibrate(neuron(), 1, 300)
+
+
+_SOLVED: dict[tuple[int, bytes, float], tuple[Treatment, dict[str, np.ndarray]]] = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _mean_field_of_a_plan_is_solved_once() -> Iterator[None]:
+    """Twenty courses of one plan are made here; solving takes longer than their windows."""
+    solve = treatment_module.mean_field
+
+    def solved(plan: Treatment, times_s: Any, rtol: float = 1e-8) -> dict[str, np.ndarray]:
+        key = id(plan), np.asarray(times_s).tobytes(), rtol
+        if key not in _SOLVED:
+            _SOLVED[key] = plan, solve(plan, times_s, rtol)  # the plan too, so that its id stays
+        return _SOLVED[key][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(course_module, "mean_field", solved)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +233,7 @@ def test_a_course_of_hours_is_announced_before_its_first_window(
 ) -> None:
     monkeypatch.setattr(treatment_module, "seconds_per_event", lambda: 5e-8)
     said: list[str] = []
-    long = Treatment(neuron(), constant(7.0), windows=4000, window_s=1800)
+    long = Treatment(neuron(), constant(7.0), windows=400, window_s=18_000)
     course = Course(long, rest())
     with pytest.raises(KeyboardInterrupt):
         course.run(progress=_never, announce=said.append)
@@ -218,7 +241,7 @@ def test_a_course_of_hours_is_announced_before_its_first_window(
     assert len(said) == 1 and " h on one core" in said[0]
     short, resting = Treatment(neuron(), constant(7.0)), 5e-8 * resting_events()
     ratio = (long.forecast_s - resting) / (short.forecast_s - resting)
-    assert ratio == pytest.approx((4000 * 1801 + 120) / (150 * 16 + 120), rel=0.01)
+    assert ratio == pytest.approx((400 * 18_001 + 120) / (150 * 16 + 120), rel=0.01)
     assert short.announcement == ""
     big = neuron(terminal={"transporters": 100_000}, soma={"transporters": 200_000})
     assert Treatment(big, constant(7.0)).forecast_s > 50 * short.forecast_s

@@ -37,27 +37,24 @@ TOLERANCE = 1e-12
 ASK = '''
 
 @cached
-def ask_rates(plan, store, space, chem, landing, bench, rates):
-    """Propensity of each channel in each active cell, and the sum that the quick test uses."""
+def ask(plan, store, space, chem, landing, bench, rates, at, c, rest):
+    """Propensity of each channel in each active cell, and the sum that the quick test uses.
+
+    With a cell ``at`` (-1: none): of this cell alone, where one event is then carried out, given by
+    its channel and by what is left of the draw. (One function, because compiling takes long.)
+    """
     count_sites(plan, store, space, chem, landing.counts)
     move(plan, store, space, landing, bench)
     total_propensities(chem, landing)
-    for at in range(space.active.size):
-        open_cell(plan, store, space, chem, landing, bench, at)
-        rates[chem.rate.size + 1, at] = propensities(chem, bench)
-        for c in range(chem.rate.size):
-            rates[c, at] = bench.propensity[c]
-        rates[chem.rate.size, at] = landing.total[at]
-
-
-@cached
-def do_event(plan, store, space, chem, landing, bench, at, c, rest):
-    """Carry out one event of a cell: channel, and what is left of the draw within it."""
-    count_sites(plan, store, space, chem, landing.counts)
-    move(plan, store, space, landing, bench)
-    open_cell(plan, store, space, chem, landing, bench, at)
-    propensities(chem, bench)
-    fire(plan, store, chem, bench, at, int(space.active[at]), c, rest)
+    for cell in range(space.active.size):
+        if at < 0 or cell == at:
+            open_cell(plan, store, space, chem, landing, bench, cell)
+            rates[chem.rate.size + 1, cell] = propensities(chem, bench)
+            for channel in range(chem.rate.size):
+                rates[channel, cell] = bench.propensity[channel]
+            rates[chem.rate.size, cell] = landing.total[cell]
+    if at >= 0:
+        fire(plan, store, chem, bench, at, int(space.active[at]), c, rest)
 '''
 
 
@@ -72,10 +69,13 @@ class Tiny:
         self.scenario = scenario.model_copy(update={"ligands": ligands})
         self.kernels = kernels or extended(ASK)
         self.names = Names.of(scenario)
+        targets, ligands_at = self.names.targets.index, self.names.ligands.index
+        self.pairs = {(targets(t), ligands_at(n)): p for p, (t, n) in enumerate(self.names.pairs)}
         self.simulation = Simulation(self.scenario, 1)
         self.network = self.simulation.network
         self.sites = self.simulation.state.store.sites.copy()
         self.sites[lay.LIGAND] = self.sites[lay.ROW] = -1
+        self.scratch: tuple[lay.Landing, lay.Scratch] | None = None
 
     # --- states -------------------------------------------------------------------------------
 
@@ -167,38 +167,38 @@ class Tiny:
     def key(self, store: Store) -> Key:
         """The state that arrays are in."""
         names, cells = self.names, self.scenario.grid.cells
-        n, pairs = len(names.ligands), len(names.pairs)
-        free, inside = np.zeros((cells, n), dtype=int), np.zeros((cells, n), dtype=int)
-        bound = np.zeros((cells, pairs), dtype=int)
-        for i, (start, end, _, _) in enumerate(store.segments):
+        free, inside = ([[0] * len(names.ligands) for _ in range(cells)] for _ in range(2))
+        loose = {lay.FREE: free, lay.INSIDE: inside}
+        bound = [[0] * len(names.pairs) for _ in range(cells)]
+        cell_of, compartments = store.molecules[[lay.CELL, lay.COMPARTMENT]].tolist()
+        for i, (start, end, _, _) in enumerate(store.segments.tolist()):
             for row in range(start, end):
-                where = {lay.FREE: free, lay.INSIDE: inside}.get(
-                    int(store.molecules[lay.COMPARTMENT, row])
-                )
-                if where is not None:
-                    where[store.molecules[lay.CELL, row], i] += 1
-        for cell, target, ligand, _ in store.sites.T:
+                if compartments[row] in loose:
+                    loose[compartments[row]][cell_of[row]][i] += 1
+        for cell, target, ligand, _ in store.sites.T.tolist():
             if ligand >= 0:
-                pair = names.pairs.index((names.targets[target], names.ligands[ligand]))
-                bound[cell, pair] += 1
-        as_tuples = [[tuple(row.tolist()) for row in table] for table in (free, inside, bound)]
-        return tuple(zip(*as_tuples, strict=True))  # type: ignore[arg-type]
+                bound[cell][self.pairs[target, ligand]] += 1
+        tables = [[tuple(row) for row in table] for table in (free, inside, bound)]
+        return tuple(zip(*tables, strict=True))  # type: ignore[arg-type]
 
     # --- what the engines say -----------------------------------------------------------------
 
     def rates(self, store: Store) -> np.ndarray:
         """Compiled engine: channels x active cells; two rows more are their sums, found twice."""
+        return self._ask(State(store), -1, 0, 0.0)
+
+    def _ask(self, state: State, at: int, channel: int, rest: float) -> np.ndarray:
         net = self.network
         rates = np.zeros((net.chemistry.rate.size + 2, net.space.active.size))
-        self._call(self.kernels.ask_rates, State(store), rates)
-        return rates
-
-    def _call(self, function: object, state: State, *more: object) -> None:
-        net = self.network
+        if self.scratch is None:  # for all states: each has the same room (see ``store``)
+            self.scratch = scratch(state, net)
+        self.scratch[0].head[:] = -1  # as a step that came to its end leaves it
         with np.errstate(over="ignore"):
-            function(  # type: ignore[operator]
-                net.plan, state.store, net.space, net.chemistry, *scratch(state, net), *more
-            )
+            self.kernels.ask(
+                net.plan, state.store, net.space, net.chemistry, *self.scratch,
+                rates, at, channel, rest,
+            )  # fmt: skip
+        return rates
 
     def moves(self, key: Key) -> Rates:
         """Compiled engine: where it goes from a state, and how fast; every member of each event."""
@@ -211,7 +211,7 @@ class Tiny:
             for member in range(members):
                 after = State(store).copy()
                 rest = 0.0 if alone else (member + 0.5) * chem.rate[c]
-                self._call(self.kernels.do_event, after, int(at), int(c), rest)
+                self._ask(after, int(at), int(c), rest)
                 found[self.key(after.store)] += rates[c, at] / members
         return dict(found)
 

@@ -6,6 +6,7 @@ kernel sources and of the versions that compile them: an edited kernel is never 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 import numba
 import numba.core.config
 import numpy as np
+from numba.core.registry import CPUDispatcher
+from numba.core.types import unliteral
 from platformdirs import user_cache_dir
 
 KERNEL_SOURCES = (
@@ -56,24 +59,52 @@ def cache_folder() -> Path | None:
 _FOLDER = cache_folder()
 
 
+class _Inner(CPUDispatcher):
+    """A compiled function that compiled functions call.
+
+    It is compiled without the wrappers through which Python calls a function, which would take a
+    fifth of all the time; Python's calls get a version of their own.
+    """
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._for_python(*arguments)  # without its wrapper a call would crash
+
+    @functools.cached_property
+    def _for_python(self) -> Any:
+        wrapped = {name: on for name, on in self.targetoptions.items() if name not in _UNWRAPPED}
+        return numba.jit(**wrapped)(self.py_func)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        # For a literal, numba would compile one version for each of its values.
+        return super().get_call_template(tuple(map(unliteral, args)), kws)
+
+
+_UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def compiled(function: Callable[..., Any], *, checks_divisors: bool = True) -> Any:
     """``function`` compiled without fast-math; cached if there is a folder to keep it in.
 
     The kernels allocate nothing, so reference counting is switched off (it costs a factor 5 in the
     event loop), and they are inlined into their one entry point (a factor 2).
     A zero divisor raises, as in Python; the test for it keeps a loop from being vectorised.
-    A function whose module has no file (a planted bug, compiled from a changed source) is not
-    cached.
+    A planted bug is compiled from a changed source in the cache: not inlined, because it is run
+    less long than it takes to compile; not cached if its module has no file.
     """
     entry = function.__name__ == "advance"
-    options: dict[str, Any] = {"_nrt": False, "nogil": entry, "forceinline": not entry}
+    file = Path(function.__code__.co_filename)
+    options: dict[str, Any] = {"_nrt": False, "nogil": entry}
+    options["forceinline"] = not entry and file.parent != _FOLDER
     options["error_model"] = "python" if checks_divisors else "numpy"
-    has_file = Path(function.__code__.co_filename).is_file()
-    if _FOLDER is None or not has_file:
+    if not entry:
+        inner: Any = numba.njit(**options, **_UNWRAPPED)(function)
+        inner.__class__ = _Inner
+        return inner
+    if _FOLDER is None or not file.is_file():
         return numba.njit(**options)(function)
     config: Any = numba.core.config
     before, config.CACHE_DIR = config.CACHE_DIR, str(_FOLDER)
     try:
-        return numba.njit(cache=entry, **options)(function)
+        return numba.njit(cache=True, **options)(function)
     finally:
         config.CACHE_DIR = before
