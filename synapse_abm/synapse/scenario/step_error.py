@@ -81,10 +81,9 @@ class PairError:
     def why_not(self) -> str:
         """Why the rates of this pair cannot be adjusted."""
         if self.adjustment.p > LARGEST_P:
-            chance = f"{100 * self.adjustment.p:.2g} %"
             return (
-                f"a molecule of {self.ligand} next to {self.target} binds with a chance of {chance}"
-                f" in such a step, and rates can be adjusted up to {100 * LARGEST_P:g} %"
+                f"a molecule of {self.ligand} next to {self.target} binds in more than "
+                f"{100 * LARGEST_P:g} % of such steps, and rates can be adjusted up to that"
             )
         return f"{self.ligand} leaves {self.target} more than once in such a step"
 
