@@ -73,7 +73,14 @@ class Series:
         return self.totals[:, CountRows.of(self.names).inside(self.names.ligand_number(ligand))]
 
     def count(self, event: str, ligand: str, target: str | None = None) -> np.ndarray:
-        """Completed events: ``bound unbound transported`` of a pair, else of a ligand."""
+        """Completed events: ``bound unbound transported`` of a pair, else of a ligand.
+
+        Bindings and unbindings on a grid are those of the rates adjusted to the step, s times as
+        many as in continuous time (``scenario.adjustments``): a molecule that lets go and binds
+        again within a step does so in the same cell. What escapes from a cell, and what is
+        transported, are counted as they are in continuous time. A stay at a site that is read from
+        them is one until its first release.
+        """
         return self.events[:, event_index(self.names, event, ligand, target)]
 
 
