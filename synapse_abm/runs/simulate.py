@@ -415,14 +415,24 @@ def _begin(
 
 
 def _earlier(task: Replicate) -> Recorded | None:
-    """What an interrupted run of just this replicate recorded; None if there is no such thing."""
-    at = task.checkpoint
+    """What an interrupted run of just this replicate recorded; None if there is no such thing.
+
+    The file may be anybody's: records that this run would not have made by that step are none.
+    """
+    at, scenario, settings = task.checkpoint, task.scenario, _settings_of(task.scenario)
     if at is not None and at.exists():
         with suppress(CheckpointError):
-            simulation = checkpoint.load(at)
-            whose = simulation.scenario.model_dump_json(), simulation.address
-            if whose == (task.scenario.model_dump_json(), Address(task.seed, task.replicate)):
-                return checkpoint.load_recorded(at)
+            simulation, recorded = checkpoint.load(at), checkpoint.load_recorded(at)
+            records, width = recorded.table.shape
+            steps, store = records * steps_per_sample(scenario, settings), simulation.state.store
+            is_own = (
+                simulation.scenario.model_dump_json() == scenario.model_dump_json()
+                and simulation.address == Address(task.seed, task.replicate)
+                and simulation.step_number == steps
+                and records <= samples(scenario, settings)
+                and width == store.totals.size + store.events.size
+            )
+            return recorded if is_own else None
     return None
 
 

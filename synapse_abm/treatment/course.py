@@ -38,7 +38,7 @@ from synapse_abm.core.sealed import (
     sealed,
 )
 from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_theory
-from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronEngine, in_units
+from synapse_abm.neuron.engine.simulation import COLUMNS, MOST_RATE, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
 from synapse_abm.neuron.meanfield.equations import coupling_target, hill
@@ -457,11 +457,14 @@ class Course:
         moved = [n for n in arrays if "_sites:" in n and (arrays[n][:2] != before[n][:2]).any()]
         if done > self.treatment.windows or moved:
             raise ValueError(f"{done} windows, sites moved in {moved}")
+        for name in ("slow", "inputs"):  # they decide about rates: not (nan <= x) either
+            if not (np.abs(arrays[name]) <= MOST_RATE).all():
+                raise ValueError(f"{name} hold a number beyond {MOST_RATE:g}, or none")
         self.done, self.values, self.slow = done, arrays["values"], arrays["slow"]
         self._inputs = arrays["inputs"]
         for r, neuron in enumerate(self.neurons):
             neuron.restore({name: arrays[f"{name}:{r}"] for name in neuron.arrays()})
-            neuron.check()
+            neuron.check_read()
 
 
 class _Header(Header):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from scenarios import everything
 from synapse_abm import NeuronModel, SynapseModel
 from synapse_abm.core.sealed import MOST_HEADER, CheckpointError
 from synapse_abm.neuron.agents import checkpoint as neuron_checkpoint
+from synapse_abm.runs import simulate
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
 from synapse_abm.synapse.engine.layout import COMPARTMENT, GONE
 from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.scenario import RunSettings
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def neuron() -> bytes:
 
 
 def entry(header: dict[str, Any], name: str) -> list[Any]:
-    (found,) = (each for each in header["arrays"] if each[0] == name)
+    (found,) = (each for each in header["arrays"] if each[0] in (name, f"{name}:0"))
     assert isinstance(found, list)
     return found
 
@@ -73,7 +77,7 @@ def as_text(text: bytes) -> Forge:
     return lambda header, body: (text, body)
 
 
-def written_over(name: str, value: int, dtype: str = "<i8", at: int = 0) -> Forge:
+def written_over(name: str, value: float, dtype: str = "<i8", at: int = 0) -> Forge:
     """Another number in an array, which has the right type and shape."""
 
     def forge(header: dict[str, Any], body: bytes) -> tuple[Any, bytes]:
@@ -166,6 +170,11 @@ NEURON: dict[str, Forge] = {
     "lists of negative length": written_over("counts", -1),
     "a clock beyond the address": written_over("meta", 2**50),
     "a rate that is nan": written_over("rate", 0x7FF8 << 48, "<u8"),
+    "a rate of 1e300": written_over("rates", 1e300, "<f8"),
+    "a rate at which a step would not end": written_over("rates", 9e11, "<f8"),
+    "a rate of firing at which a step would not end": written_over("rate", 9e11, "<f8"),
+    "a rate below 0": written_over("rates", -1.0, "<f8"),
+    "a number of 1e300": written_over("numbers", 1e300, "<f8"),
     "slow variables that are missing": with_shape("slow", 3),
 }
 
@@ -215,6 +224,33 @@ def test_a_record_that_is_no_table(synapse: bytes, tmp_path: Path) -> None:
         path.write_bytes(forged(synapse, forge))
         with pytest.raises(CheckpointError):
             checkpoint.load_recorded(path)
+
+
+RECORDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "another width": lambda table: table[:, :-1],
+    "more columns": lambda table: np.hstack([table, table]),
+    "a record too few": lambda table: table[:-1],
+    "a record too many": lambda table: np.vstack([table, table[-1:]]),
+    "no records": lambda table: table[:0],
+}
+
+
+@pytest.mark.parametrize("lesson", RECORDS)
+def test_records_that_this_run_would_not_have_made(lesson: str, tmp_path: Path) -> None:
+    """The replicate starts again, and comes out as if the file had not been there."""
+    run = RunSettings(duration_s=1.0, sample_every_s=0.05)
+    scenario = everything().model_copy(update={"run": run})
+    piece = simulate.Replicate(scenario, 3, 0, "compiled", tmp_path / "0.checkpoint")
+    honest = simulate.run_replicate(dataclasses.replace(piece, checkpoint=None))
+    assert piece.checkpoint is not None
+    for forge, taken_up in ((RECORDS[lesson], False), (lambda table: table, True)):
+        simulation = Simulation(scenario, 3)
+        series = simulation.run(5, 1)
+        table = forge(np.concatenate([series.totals, series.events], axis=1))
+        checkpoint.save(simulation, piece.checkpoint, Recorded(table, b"a hash of its own"))
+        found = simulate.run_replicate(piece)
+        assert np.array_equal(found.table, honest.table)
+        assert (found.digest != honest.digest) == taken_up, "the control: an honest one is used"
 
 
 def test_a_pickle_in_the_place_of_a_checkpoint_is_not_opened(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from synapse_abm.core.sealed import (
 )
 from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.engine import layout as lay
-from synapse_abm.neuron.engine.simulation import Kept, NeuronSimulation
+from synapse_abm.neuron.engine.simulation import MOST_RATE, Kept, NeuronSimulation
 from synapse_abm.neuron.scenario import SLOW, Baseline, NeuronParameters
 
 MAGIC = b"synapse_abm neuron checkpoint 1\n"
@@ -138,14 +138,14 @@ def restore(model: NeuronHost, arrays: Mapping[str, np.ndarray]) -> None:
         raise ValueError("its lists are not as long as it says")
     if (meta < 0).any() or meta[lay.M_STEP] > MAX_STEP or meta[lay.M_FULL]:
         raise ValueError(f"counters {meta.tolist()}")
-    if not all(np.isfinite(arrays[name]).all() for name in ("slow", "rate", "rates", "numbers")):
-        raise ValueError("a rate that is not finite")
+    if not (np.abs(arrays["slow"]) <= MOST_RATE).all():  # not (nan <= x) either
+        raise ValueError(f"slow holds a number beyond {MOST_RATE:g}, or none")
     model.latest = arrays.pop("latest")
     model.slow = dict(zip(SLOW, arrays.pop("slow").tolist(), strict=True))
     parts = np.split(listed, np.cumsum(counts.ravel())[:-1])
     model.simulation.room_for(counts.max())
     model.simulation.go_back(Kept([parts[: lay.LISTS], parts[lay.LISTS :]], arrays))
-    model.simulation.check()
+    model.simulation.check_read()
 
 
 def _filled(simulation: NeuronSimulation) -> dict[str, np.ndarray]:

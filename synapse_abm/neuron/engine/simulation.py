@@ -15,6 +15,7 @@ from synapse_abm.core.address import Address
 from synapse_abm.core.arithmetic import raised, rounded
 from synapse_abm.core.rng import (
     MAX_ENTITY,
+    MAX_STEP,
     AddressError,
     Stream,
     counter_high,
@@ -85,6 +86,12 @@ def in_units(
         found[f"{name}_stock"] = own[f"{name}_stock"] - stock
         found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
     return found | {"receptor_occupancy": own["soma_receptors"] / it.receptors}
+
+
+#: Largest constant that is read, in its own unit, and most events per second of simulated time (a
+#: neuron has about 4e3): compiled code is not interrupted within a step, so with more than that it
+#: would hang.
+MOST_RATE, MOST_EVENTS_PER_S = 1e12, 1e8
 
 
 class Kept(NamedTuple):
@@ -241,6 +248,24 @@ class NeuronEngine(ABC):
     @abstractmethod
     def check(self) -> None:
         """That nothing was created or lost, and that every array agrees; ValueError otherwise."""
+
+    def check_read(self) -> None:
+        """The same of a state from a file, which may be anybody's; and that a step of it ends.
+
+        Raises
+        ------
+        InvariantError, ValueError
+            Says what cannot be.
+        """
+        for name in {"rate", "rates", "numbers", "stock"} & set(self.state._fields):
+            array = getattr(self.state, name)
+            if not (np.abs(array) <= MOST_RATE).all():  # not (nan <= x) either
+                raise ValueError(f"{name} holds a number beyond {MOST_RATE:g}, or none")
+            if name != "numbers" and (array < 0).any():
+                raise ValueError(f"{name} is below 0")
+        if (self.state.meta < 0).any() or self.steps > MAX_STEP:
+            raise ValueError(f"counters {self.state.meta.tolist()}")
+        self.check()
 
     @abstractmethod
     def vesicular(self, at: int) -> int:
@@ -412,6 +437,22 @@ class NeuronSimulation(NeuronEngine):
         self.state = lay.NeuronState(*(arrays[name] for name in lay.NeuronState._fields))
 
     # --- checking ---------------------------------------------------------------------------------
+
+    def events_per_s(self) -> float:
+        """Rate of all events in the present state, spikes among them, per s."""
+        scratch, state = _bench(), self.state
+        for place in range(2):
+            self._kernels.weigh(state, scratch, place)
+        spikes = max(state.rate[0], self._kernels.target(state)) * state.numbers[lay.P_TRAINS]
+        return float(scratch.propensity[:, lay.CHANNELS].sum() + spikes)
+
+    def check_read(self) -> None:
+        """The same of a state from a file, which may be anybody's; and that a step of it ends."""
+        super().check_read()
+        if not (busy := self.events_per_s()) <= MOST_EVENTS_PER_S:
+            raise ValueError(
+                f"{busy:.3g} events per second, at most {MOST_EVENTS_PER_S:g} are read"
+            )
 
     def check(self) -> None:
         """That nothing was created or lost, and that every list and site agrees.

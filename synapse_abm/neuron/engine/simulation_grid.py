@@ -295,6 +295,13 @@ class SpatialSimulation(NeuronEngine):
         """To the state at which ``kept`` was made."""
         self.restore({name: array.copy() for name, array in kept.items()})
 
+    def check_read(self) -> None:
+        """The same of a state from a file, which may be anybody's; and that a step of it ends."""
+        for cells, place in zip(self.state.cells, self.places, strict=True):
+            if not ((cells >= 0) & (cells < place.scenario.grid.cells)).all():
+                raise ValueError("a train that releases outside the grid")
+        super().check_read()
+
     def check(self) -> None:
         """That nothing was created or lost, and that all arrays agree.
 
