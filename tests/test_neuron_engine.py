@@ -122,10 +122,8 @@ def test_spikes_at_a_falling_rate_are_poisson() -> None:
 
 
 def test_spikes_without_thinning_are_caught() -> None:
-    """They come at the first rate throughout, 15 in 3 s, which sixty neurons show at 20 sigma."""
-    kernels = plant("< trains * it.rate[0]:", "< bound:", file="neuron/engine/kernels.py",
-                    interpreted=True)  # fmt: skip
-    assert falling(60, kernels).mean() - EXACT > LIMIT * math.sqrt(EXACT / 60)
+    kernels = plant("< trains * it.rate[0]:", "< bound:", file="neuron/engine/kernels.py")
+    assert falling(2000, kernels).mean() - EXACT > LIMIT * math.sqrt(EXACT / 2000)
 
 
 def test_without_serotonin_drug_and_rival_occupy_as_theory_says() -> None:
