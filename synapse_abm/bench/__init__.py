@@ -80,7 +80,7 @@ def _makers(effort: Effort) -> list[Callable[[], Contender]]:
     """What builds each contender, in the order of the table."""
     reference = effort.reference
     grid = half_bound(reference, KOFF_DT)
-    one, clamped = (
+    mixed, clamped = (
         one_cell(effort.one_cell_sites, ONE_CELL_KOFF_DT, clamped=fixed) for fixed in (False, True)
     )
     compiled = [(n, KOFF_DT) for n in effort.molecules] + [(reference, FAST_KOFF_DT)]
@@ -88,9 +88,9 @@ def _makers(effort: Effort) -> list[Callable[[], Contender]]:
         lambda: Generator(reference),
         lambda: Synapse(names.HOP_ALONE, hop_alone(reference)),
         *(lambda n=n, k=k: Synapse(names.COMPILED, half_bound(n, k)) for n, k in compiled),
-        lambda: Synapse(names.ONE_CELL, one),
+        lambda: Synapse(names.ONE_CELL, mixed),
         lambda: Synapse(names.ONE_CELL_CLAMPED, clamped),
         lambda: Synapse(names.AGENTS, half_bound(effort.agents, KOFF_DT), "agents"),
         lambda: PlainMesaModel(grid),
-        *(others.makers(grid, one) if effort.peers else ()),
+        *(others.makers(grid, mixed) if effort.peers else ()),
     ]

@@ -125,23 +125,23 @@ def _ligand_faults(
     if old is None and not entry.get("affinity"):
         yield InputError(f"{path}.affinity", MISSING, "at least one affinity", "add one")
 
-    given = entry.get("affinity")
-    raw: list[Any] = given if isinstance(given, list) else []
-    good = {place: valid(Affinity, each, known) for place, each in enumerate(raw)}
-    affinities = {place: each for place, each in good.items() if each is not None}
+    listed = entry.get("affinity")
+    tables: list[Any] = listed if isinstance(listed, list) else []
+    read = {place: valid(Affinity, table, known) for place, table in enumerate(tables)}
+    affinities = {place: affinity for place, affinity in read.items() if affinity is not None}
     yield from _doubled(path, affinities)
     # Where an affinity could not be read, nobody knows whether it was the default.
-    if len(affinities) == len(good):
+    if len(affinities) == len(tables):
         yield from _no_default(path, affinities, old)
-    for place, each in enumerate(raw):
-        yield from _missing_rates(f"{path}.affinity[{place}]", each)
+    for place, table in enumerate(tables):
+        yield from _missing_rates(f"{path}.affinity[{place}]", table)
     for place, affinity in affinities.items():
         yield from _rate_faults(f"{path}.affinity[{place}]", affinity)
 
     efficacy = _tables(entry.get("efficacy"))
     for target in sorted(efficacy.keys() - receptors):
         yield UnknownName(f"a key of {path}.efficacy", target, receptors)
-    bound = receptors & {str(each.get("target")) for each in raw if isinstance(each, dict)}
+    bound = receptors & {str(x.get("target")) for x in tables if isinstance(x, dict)}
     for target in sorted(bound - efficacy.keys() - set(old.efficacy if old else ())):
         allowed = "a number from 0 (antagonist) to 1 (full agonist), as it binds to this receptor"
         yield InputError(f"{path}.efficacy.{target}", MISSING, allowed, "add it")

@@ -48,7 +48,7 @@ def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
 def series[R](
     function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], progress: Progress
 ) -> list[R]:
-    """``function(*piece)`` for each piece, side by side; its last arguments are seed and
+    """``function(*task)`` for each task, side by side; its last arguments are seed and
     replicate.
     """
     names = [f"replicate {task[-1]}, seed {task[-2]}" for task in tasks]

@@ -180,7 +180,7 @@ class Simulated:
 
     def notes_of_averages(self) -> list[str]:
         """Error bars that cannot be trusted; averages that are not where the exact law is."""
-        short = [f"failed and left out: {each}" for each in self.failures]
+        short = [f"failed and left out: {failure}" for failure in self.failures]
         short += [f"{at.label}: {x.short}" for at, x in self.measured.items() if x.short]
         if all(check.passed for check in self.checks()):
             return short
