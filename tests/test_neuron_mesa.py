@@ -375,9 +375,9 @@ def test_a_changed_rule_does_what_it_says() -> None:
     deaf = made("agents", 20, agent_classes={"5-HT1A": Deaf})
     assert deaf.simulation.state.events[1, [lay.C_R_BIND, lay.C_R_BLOCK]].sum() == 0
     assert deaf.neuron.soma.receptor_occupancy < 1 / 15 + 1e-9
-    steady = made("agents", 40, agent_classes={"neuron": Steady})
+    steady = made("agents", 24, agent_classes={"neuron": Steady})
     assert steady.neuron.rate_Hz == pytest.approx(3.0, abs=1e-9)
-    expected = 20 * (3.0 * 40 - 2.0)  # from 1 Hz, relaxing within 1 s
+    expected = 20 * (3.0 * 24 - 2.0)  # from 1 Hz, relaxing within 1 s
     assert stats.poisson.cdf(steady.neuron.spikes, expected) > FALSE_ALARM
     assert stats.poisson.sf(steady.neuron.spikes, expected) > FALSE_ALARM
     assert stats.poisson.cdf(steady.neuron.spikes, 1.5 * expected) < 1e-12  # the control
@@ -389,7 +389,7 @@ def test_a_rule_of_single_molecules_is_asked_of_each() -> None:
     counts = {}
     for name, classes in (("own", {"serotonin": Hurried}), ("stock", {})):
         model = made("agents", agent_classes=classes, **tiny)
-        series = model.run(200)
+        series = model.run(80)
         destroyed = model.simulation.state.events[:, lay.C_DEGRADE].sum()
         mean = 0.05 * (series["terminal_stock"] + series["soma_stock"]).sum()
         counts[name] = destroyed / mean, mean
