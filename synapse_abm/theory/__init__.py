@@ -12,7 +12,7 @@ kinetics of two ligands   `motulsky_mahan`, `label_overshoot`
 transport, clamped        `transporter_occupancy`, `transport_flux`, `transport_counts`
 transport, finite copies  `closed_cycle`, `clearance`, `drained_pool`
 arrivals and exits        `immigration_death`, `exit_count`
-error of a step           `stepping` (a module of its own)
+error of a step           `stepping`, `relaxation` (modules of their own)
 hop, then react           `hop_react` (what one molecule does, on which the others are built)
 one molecule's life       `Wandering`: waiting times on a grid, in steps too
 on a grid                 `grid_law`, `LonePair`

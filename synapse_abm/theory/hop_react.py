@@ -289,15 +289,18 @@ class HopReact:
     ----------
     site_cells, binding_per_s : array, shape (S,)
         Cell of each site, and rate of binding to it from there; several sites may share a cell.
-    koff, kcat : float
+    koff, kcat : float or array, shape (S,)
         Rates of unbinding into the site's cell, and of being taken up for good.
+    leave : float
+        Rate at which a free molecule is lost, wherever it is.
     """
 
     walk: Walk
     site_cells: NDArray[np.intp]
     binding_per_s: Array
-    koff: float
-    kcat: float = 0.0
+    koff: float | Array
+    kcat: float | Array = 0.0
+    leave: float = 0.0
 
     @cached_property
     def root(self) -> Array:
@@ -314,6 +317,7 @@ class HopReact:
         """Generator of everything but hopping, in symmetric units."""
         size, at, rate = self.root.size, self.site_cells, self.binding_per_s
         reaction = np.zeros((size, size))
+        reaction[range(self.walk.cells), range(self.walk.cells)] = -self.leave
         np.subtract.at(reaction, (at, at), rate)
         reaction[self._sites, self._sites] = -(self.koff + self.kcat)
         reaction[at, self._sites] = reaction[self._sites, at] = np.sqrt(rate * self.koff)
@@ -329,7 +333,7 @@ class HopReact:
 
     def react(self, seconds: float) -> Array:
         """What reacting in place for ``seconds`` does, in symmetric units."""
-        done = np.eye(self.root.size)
+        done = np.diag(np.exp(np.diag(self._reaction) * seconds))  # a cell without sites
         for cell in np.unique(self.site_cells):  # cells do not mix: a small exponential for each
             block = np.ix_(*2 * ([cell, *self._sites[self.site_cells == cell]],))
             done[block] = _exp_symmetric(self._reaction[block] * seconds)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from synapse_abm.core.arguments import choice
-from synapse_abm.core.arrays import Array, nonnegative, one, positive, refused, whole
-from synapse_abm.theory.hop_react import HopReact, Walk, Walls
+from synapse_abm.core.arrays import Array, one, positive, refused, whole
+from synapse_abm.theory.hop_react import HopReact, Walls
+from synapse_abm.theory.relaxation import LoneMolecule
 
 #: Largest grid whose chain is diagonalised.
 MOST_CELLS = 2500
@@ -90,40 +91,35 @@ class LonePair:
         return self.site[1] * self.width + self.site[0]
 
     @functools.cached_property
+    def _molecule(self) -> LoneMolecule:
+        at, bind, unbind = (
+            np.array([value]) for value in (self._place, self.rate_in_cell, self.koff)
+        )
+        return LoneMolecule(
+            self.width, self.height, self.hop_rate, at, bind, unbind, walls=self.walls
+        )
+
+    @property
     def _chain(self) -> HopReact:
-        walk = Walk(self.width, self.height, self.hop_rate, self.walls)
-        at, rate = np.array([self._place]), np.array([self.rate_in_cell])
-        return HopReact(walk, at, rate, self.koff)
+        return self._molecule.chain
 
     @functools.cached_property
     def _weights(self) -> Array:
         """Share of each mode but the lasting one in "bound", relative to the stationary law."""
         return self._chain.modes[1][-1, 1:] * math.sqrt(self.occupancy)
 
-    @property
-    def _start(self) -> Array:
-        """Free and anywhere."""
-        return np.append(np.full(self.cells, 1 / self.cells), 0.0)
-
     def occupancy_at(self, t: ArrayLike) -> Array:
         """Probability that the site is bound at time ``t`` (s), the molecule starting free and
         anywhere.
         """
-        (rates, modes), root = self._chain.modes, self._chain.root
-        # Rows are divided by the root of the measure, columns multiplied (`HopReact`).
-        weights = ((self._start / root) @ modes) * modes[-1] * root[-1]
-        times = nonnegative("t", t)
-        return np.asarray(np.exp(-np.multiply.outer(times, rates)) @ weights)
+        return self._molecule.relaxation().mean_at(t)
 
     def stepped_occupancy(self, dt: float, steps: int) -> Array:
         """The same after 0..``steps`` steps of *hop, then react*, each of length ``dt`` (s).
 
         The law of a simulator that freezes positions while it reacts: shape (steps + 1,).
         """
-        before, ratios, after = self._chain.steps(one(positive, "dt", dt))
-        root, done = self._chain.root, np.arange(whole("steps", steps))
-        weights = ((self._start / root) @ before) * after[:, -1] * root[-1]
-        return np.append(0.0, ratios ** done[:, None] @ weights)
+        return self._molecule.relaxation(dt).mean_at(dt * np.arange(whole("steps", steps) + 1))
 
     def stepped_average_variance(self, dt: float, snapshots: int) -> float:
         """Variance of the mean of the occupancy at the ends of ``snapshots`` successive steps of

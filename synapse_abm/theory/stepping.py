@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from synapse_abm.core.arrays import Array, one, positive, whole
 from synapse_abm.theory._chain import Move, State, _gth, explore
 from synapse_abm.theory.hop_react import Walk, Walls
+from synapse_abm.theory.relaxation import Relaxation
 
 #: States of a site in a `TinyGrid`.
 EMPTY, OCCUPIED, BLOCKED = range(3)
@@ -33,7 +35,7 @@ def _exp(generator: Array) -> Array:
     return np.asarray(expm(generator), dtype=np.float64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Split:
     """A chain whose generator is the sum of two, 1/s, each a matrix of shape (states, states)."""
 
@@ -55,6 +57,30 @@ class Split:
         """Transition probabilities of one step: hop, then react."""
         t = one(positive, "dt", dt)
         return _exp(self.hop * t) @ _exp(self.react * t)
+
+    @cached_property
+    def _symmetric(self) -> tuple[Array, Array, Array]:
+        """Root of the stationary law, and both generators in units of it: symmetric where the
+        chain is in detailed balance.
+        """
+        root = np.sqrt(self.stationary())
+        hop, react = (part * root[:, None] / root for part in (self.hop, self.react))
+        return root, (hop + hop.T) / 2, (react + react.T) / 2
+
+    def relaxation(self, number: Array, start: Array, dt: float | None = None) -> Relaxation:
+        """Correlation of a number of each state, and its course from a law over the states.
+
+        For a chain in detailed balance; neither the number nor the start may change by a hop.
+        """
+        root, hop, react = self._symmetric
+        if dt is None:
+            values, modes = np.linalg.eigh(hop + react)
+        else:
+            half = _exp(hop * (one(positive, "dt", dt) / 2))
+            ratios, modes = np.linalg.eigh(half @ _exp(react * dt) @ half)
+            values = np.log(np.maximum(ratios, 1e-300)) / dt
+        seen = (root * number) @ modes
+        return Relaxation(np.maximum(-values, 0.0), seen**2, ((start / root) @ modes) * seen)
 
     def mean(self, law: Array, *positions: int) -> float:
         """Mean of the sum of some entries of a state."""
@@ -86,6 +112,10 @@ class TinyGrid:
         of a transported molecule (0: it is gone).
     block, unblock
         Rates at which a clamped ligand takes an empty site and leaves it.
+    rivals, rival_hop
+        Instead of a clamped ligand, so many molecules of another one, which hop at the rate
+        ``rival_hop``: ``block`` is the rate of one of them and an empty site in its cell. A state
+        ends with those that are free, in each cell.
     arrive
         Rate of arrival in each cell; empty for a closed place.
     leave
@@ -104,6 +134,8 @@ class TinyGrid:
     back: float = 0.0
     block: float = 0.0
     unblock: float = 0.0
+    rivals: int = 0
+    rival_hop: float = 0.0
     arrive: tuple[float, ...] = ()
     leave: float = 0.0
 
@@ -112,22 +144,32 @@ class TinyGrid:
         """Number of cells."""
         return self.width * self.height
 
+    @property
+    def _rival(self) -> int:
+        """Where the free rivals stand in a state."""
+        return self.cells + len(self.sites) + (self.cells if self.back else 0)
+
     def split(self) -> Split:
         """The chain of all states that a full place, its molecules spread at random, leads to."""
-        start = [0] * (self.cells + len(self.sites) + (self.cells if self.back else 0))
+        start = [0] * (self._rival + (self.cells if self.rivals else 0))
         if not self.arrive:
             start[0] = self.molecules
-        hops = Walk(self.width, self.height, self.hop, self.walls).generator()
-        chain = explore(tuple(start), lambda state: self._moves(state, hops))
+        if self.rivals:
+            start[self._rival] = self.rivals
+        unit = Walk(self.width, self.height, 1.0, self.walls).generator()
+        chain = explore(tuple(start), lambda state: self._moves(state, unit))
         hop = chain.counted.toarray()
         hop -= np.diag(hop.sum(axis=1))
         return Split(chain.states, hop, chain.generator.toarray() - hop)
 
-    def _moves(self, state: State, hops: Array) -> Iterable[Move]:
+    def _moves(self, state: State, unit: Array) -> Iterable[Move]:
         for cell in range(self.cells):
-            for neighbour in np.flatnonzero(hops[cell] > 0).tolist():
-                rate = float(hops[cell, neighbour]) * state[cell]
-                yield Move(_changed(state, {cell: -1, neighbour: 1}), rate, counted=True)
+            for neighbour in np.flatnonzero(unit[cell] > 0).tolist():
+                for first, hop in ((0, self.hop), (self._rival, self.rival_hop)):
+                    if hop and state[first + cell]:
+                        moved = _changed(state, {first + cell: -1, first + neighbour: 1})
+                        rate = hop * float(unit[cell, neighbour]) * state[first + cell]
+                        yield Move(moved, rate, counted=True)
             gone = _changed(state, {cell: -1})
             yield Move(gone, self.leave * state[cell])
             # Arrivals must end somewhere for the chain to be finite; `molecules` is that limit.
@@ -138,12 +180,15 @@ class TinyGrid:
     def _at_sites(self, state: State) -> Iterable[Move]:
         inside = self.cells + len(self.sites)
         for number, cell in enumerate(self.sites):
-            at = self.cells + number
+            at, rival = self.cells + number, self._rival + cell
             if state[at] == EMPTY:
                 yield Move(_changed(state, {cell: -1, at: OCCUPIED}), self.bind * state[cell])
-                yield Move(_changed(state, {at: BLOCKED}), self.block)
+                taken = {rival: -1} if self.rivals else {}
+                there = state[rival] if self.rivals else 1
+                yield Move(_changed(state, {at: BLOCKED, **taken}), self.block * there)
             elif state[at] == BLOCKED:
-                yield Move(_changed(state, {at: -BLOCKED}), self.unblock)
+                freed = {rival: 1} if self.rivals else {}
+                yield Move(_changed(state, {at: -BLOCKED, **freed}), self.unblock)
             else:
                 yield Move(_changed(state, {cell: 1, at: -OCCUPIED}), self.unbind)
                 taken_up = {at: -OCCUPIED, inside + cell: 1} if self.back else {at: -OCCUPIED}
