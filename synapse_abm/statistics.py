@@ -396,6 +396,10 @@ class Rule:
     false_pass : float
         Probability, per test, that a result off by the margin or more is ever declared PASS, at
         most.
+    by_margin : bool
+        FAIL only beyond the margin: for results of which it is said beforehand that they may be off
+        by as much. ``false_alarm`` then holds for all that are truly off by the margin or less; at
+        the margin itself half of it, where only one tail can fail, and within it far less.
     """
 
     tests: int = 1
@@ -403,6 +407,7 @@ class Rule:
     growth: int = 3
     false_alarm: float = 1e-6
     false_pass: float = 1e-3
+    by_margin: bool = False
 
     def __post_init__(self) -> None:
         # stages that do not grow look at the same sample again, and have no chances of their own
@@ -421,6 +426,10 @@ class Rule:
         """Standard errors beyond which a deviation is a failure."""
         return student_quantile(self.false_alarm, dof, self.stages * self.tests)
 
+    def allowed(self, margin: float) -> float:
+        """Deviation that is no failure however small its error."""
+        return margin if self.by_margin else 0.0
+
     def pass_bound(self, dof: float = math.inf) -> float:
         """Standard errors that must fit between a deviation and the margin."""
         return student_quantile(self.false_pass, dof, self.stages)
@@ -431,7 +440,8 @@ def verdict(
 ) -> Verdict:
     """Compare an estimate with an exact value, at one stage of a sequence.
 
-    FAIL if the deviation exceeds ``rule.fail_bound`` standard errors; PASS if the deviation and
+    FAIL if the deviation exceeds ``rule.fail_bound`` standard errors (by ``rule.by_margin``: if it
+    exceeds the margin by so many); PASS if the deviation and
     ``rule.pass_bound`` standard errors together stay below ``margin`` (an equivalence test: the
     true deviation is then below the margin); otherwise CONTINUE with a larger sample, and at the
     last stage INCONCLUSIVE, which is not a pass. A measured error of exactly zero (replicates all
@@ -461,7 +471,7 @@ def verdict(
     off = abs(estimate.value - exact)
     # Replicates that all agree, beside a deviation: too few were seen, not an infinite z.
     blind = estimate.se == 0 and math.isfinite(estimate.dof) and off > 0
-    if not blind and off > rule.fail_bound(estimate.dof) * estimate.se:
+    if not blind and off - rule.allowed(margin) > rule.fail_bound(estimate.dof) * estimate.se:
         return Verdict.FAIL
     if not blind and off + rule.pass_bound(estimate.dof) * estimate.se < margin:
         return Verdict.PASS
@@ -504,7 +514,7 @@ def chances(rule: Rule, bias: float, margin: float, first_se: float) -> Chances:
     density = _normal(x, bias, se)
     for stage in range(rule.stages):
         off, weight = np.abs(x), density * (x[1] - x[0])
-        fails = off > rule.fail_bound() * se
+        fails = off - rule.allowed(margin) > rule.fail_bound() * se
         passes = ~fails & (off + rule.pass_bound() * se < margin)
         failed, passed = failed + float(weight[fails].sum()), passed + float(weight[passes].sum())
         weight[fails | passes] = 0.0

@@ -399,6 +399,26 @@ def test_chances_notice_a_bound_that_is_too_low() -> None:
     assert honest < 1e-6 < 1e-4 < lax < 1e-2
 
 
+@pytest.mark.parametrize("bias", [0.0, 0.4, 1.0])
+def test_by_margin_what_is_off_by_no_more_never_fails_more_often_than_said(bias: float) -> None:
+    """At the margin one tail can fail: half the false alarms. Beyond it everything is seen."""
+    rule = Rule(false_alarm=1e-3, by_margin=True)
+    failed = statistics.chances(rule, bias, 1.0, 9 / 15).failed
+    assert failed <= 0.5e-3 if bias == 1 else failed < 1e-5
+    assert failed > 0.5e-4 or bias < 1, "the bound is not idle"
+    assert statistics.chances(Rule(by_margin=True), 2.0, 1.0, 9 / 15).failed > 0.99
+
+
+def test_by_margin_a_small_certain_bias_passes_and_a_large_one_fails() -> None:
+    rule = Rule(tests=100, by_margin=True)
+    for off, conclusion in (
+        (0.004, Verdict.PASS),
+        (0.0101, Verdict.CONTINUE),
+        (0.02, Verdict.FAIL),
+    ):
+        assert statistics.verdict(Estimate(0.5 + off, 1e-4), 0.5, 0.01, rule) is conclusion
+
+
 @repeatable
 @given(st.floats(-5, 5), st.floats(1e-6, 10), st.floats(1e-3, 5), st.integers(0, 4))
 def test_verdicts_are_symmetric_and_passing_is_monotone(

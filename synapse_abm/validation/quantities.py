@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -77,6 +77,10 @@ class Number:
     solved
         Whether a solver made the exact number (ODE, eigenvalues, matrix exponential, linear
         equations): its digits beyond the sixth are another processor's others, and not reported.
+    by_margin
+        Whether it may be off by the margin: FAIL only beyond (``statistics.Rule``).
+    exact_se
+        Standard error of the exact number, where a simulation at a finer step stands for it.
     """
 
     id: str
@@ -86,6 +90,8 @@ class Number:
     measure: Measure
     finer: float = FINER
     solved: bool = False
+    by_margin: bool = False
+    exact_se: float = 0.0
     tests: ClassVar[int] = 1
 
     def look(self, sample: Sample, rule: Rule, stage: int) -> Row:
@@ -96,7 +102,10 @@ class Number:
         if abs(estimate.value - exact) <= ROUNDING * max(1.0, abs(exact)):
             exact = estimate.value
         margin = max(self.margin, LEAST_MARGIN)
-        outcome = verdict(estimate, exact, margin, rule, stage)
+        if self.exact_se > 0:
+            # The difference of two independent numbers has the errors of both.
+            estimate = replace(estimate, se=math.hypot(estimate.se, self.exact_se))
+        outcome = verdict(estimate, exact, margin, replace(rule, by_margin=self.by_margin), stage)
         return Row(
             self.id, self.name, estimate.value, self.exact, estimate.se,
             z_score(estimate.value, exact, estimate.se), outcome, margin, sample.size,
@@ -116,11 +125,14 @@ class Margin(NamedTuple):
     of
         What it is a share of: ``one`` (nothing: it is the difference itself), ``each`` exact
         number, or the ``largest`` of a series, for what falls to zero has no relative error.
+    by_margin
+        Whether a number may be off by it (see `Number`).
     """
 
     size: float
     finer: float = FINER
     of: Literal["one", "each", "largest"] = "each"
+    by_margin: bool = False
 
     def on(self, scale: float) -> Margin:
         """The same share of a number that is not the exact one."""
@@ -140,13 +152,16 @@ class Margin(NamedTuple):
     ) -> Number:  # fmt: skip
         """A number to be compared within this margin."""
         size = self.size if self.of == "one" else self.size * abs(exact)
-        return Number(id, name, exact, size, measure, self.finer, solved)
+        return Number(id, name, exact, size, measure, self.finer, solved, self.by_margin)
 
 
 #: Of an occupancy or a probability: a point.
 OCCUPANCY = Margin(0.01, FINER_OCCUPANCY, "one")
 #: Of another number; and of a variance or covariance, which is 2 % of a standard deviation.
 RELATIVE, SPREAD = Margin(0.02), Margin(0.04)
+#: Of kinetics on a grid, where a step has an honest bias: it belongs to the accuracy at which the
+#: program chooses its step, so a thorough run asks for no less.
+KINETICS = Margin(0.01, 1.0, by_margin=True)
 
 
 @dataclass(frozen=True, slots=True)

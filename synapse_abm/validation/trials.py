@@ -247,11 +247,14 @@ def series(
         return []
     margins = margin.sizes(exact)
     return [
-        Number(case.id, f"{name}[{label}={t:g}]", e, m, measure(i, e), margin.finer, solved)
+        Number(
+            case.id, f"{name}[{label}={t:g}]", e, m, measure(i, e), margin.finer, solved,
+            margin.by_margin,
+        )
         for i, (t, e, m) in enumerate(
             zip(times.tolist(), exact.tolist(), margins.tolist(), strict=True)
         )
-    ]
+    ]  # fmt: skip
 
 
 def interleaved(*curves: Sequence[Number]) -> list[Number]:
