@@ -21,7 +21,7 @@ from synapse_abm.core.errors import InputError, SynapseError
 from synapse_abm.core.files import sha256
 from synapse_abm.statistics import Rule, Verdict
 from synapse_abm.theory import LonePair
-from synapse_abm.validation import thoroughly, validate
+from synapse_abm.validation import Verdicts, thoroughly, validate
 from synapse_abm.validation.cases import SHIPPED, read_cases
 from synapse_abm.validation.geometry import first_binding, place_of
 from synapse_abm.validation.groups import assign
@@ -455,6 +455,19 @@ def test_the_command_writes_its_json(tmp_path: Path, capsys: pytest.CaptureFixtu
         "numba",
     ):
         assert words in page.read_text()
+
+
+def test_exact_numbers_of_solvers_are_written_to_six_digits() -> None:
+    """F4 is a matrix exponential, which other processors round otherwise; B1 is arithmetic."""
+    for name, written in (("F4", 0.123457), ("B1", 0.123456789012)):
+        (quantity,) = {q.solved for trial in assign([KNOWN[name]]).trials for q in trial.quantities}
+        row = Row(name, "p", 0.5, 0.123456789012, 0.1, 1.0, Verdict.PASS, 0.1, 10, solved=quantity)
+        report = Verdicts(
+            false_alarm=1e-6, seed=0, cases=[KNOWN[name]], rows=[row], not_expressible=[],
+            errors=[], planted=[], wall_s=0.0, rule=RULE, thorough=False, asked_planted=False,
+            source=None,
+        )  # fmt: skip
+        assert report.record()["cases"][0]["exact"] == written
 
 
 @pytest.mark.parametrize("option", ["--json", "--html"])

@@ -144,8 +144,11 @@ class Margin(NamedTuple):
 
     def sizes(self, exact: Array) -> Array:
         """Margins of exact numbers, the same shape."""
-        scale = {"one": np.ones_like(exact), "each": np.abs(exact)}
-        return self.size * scale.get(self.of, np.full_like(exact, np.abs(exact).max()))
+        if self.of == "one":
+            return np.full_like(exact, self.size)
+        scale = np.abs(exact)
+        return self.size * (np.full_like(scale, scale.max(initial=0.0)) if self.of == "largest"
+                            else scale)  # fmt: skip
 
     def number(
         self, id: str, name: str, exact: float, measure: Measure, *, solved: bool = False
