@@ -151,14 +151,10 @@ def _doubled(path: str, affinities: Mapping[int, Affinity]) -> Iterator[InputErr
     """Two affinities with the same key, two defaults."""
     keys, defaults = dict[tuple[str, str], int](), dict[str, int]()
     for place, affinity in affinities.items():
-        here, first = (
-            f"{path}.affinity[{place}]",
-            keys.setdefault((affinity.target, affinity.key), place),
-        )
+        here, key = f"{path}.affinity[{place}]", (affinity.target, affinity.key)
+        first = keys.setdefault(key, place)
         if first != place:
-            allowed = (
-                f"a source and variant not yet used at {affinity.target}, as affinity[{first}] is"
-            )
+            allowed = f"a source and variant not yet used at {key[0]}, as affinity[{first}] is"
             yield InputError(f"{here}.source", affinity.key, allowed, "give a variant")
         if affinity.default and (first := defaults.setdefault(affinity.target, place)) != place:
             allowed = f"false, because affinity[{first}] is the default at {affinity.target}"
@@ -178,9 +174,8 @@ def _no_default(
     for target, unmarked in places.items():
         if len(unmarked) > 1:
             allowed = f"true for one of the {len(unmarked)} affinities at {target}"
-            yield InputError(
-                f"{path}.affinity[{unmarked[0]}].default", MISSING, allowed, "mark one"
-            )
+            here = f"{path}.affinity[{unmarked[0]}].default"
+            yield InputError(here, MISSING, allowed, "mark one")
 
 
 def _missing_rates(path: str, raw: Any) -> Iterator[InputError]:

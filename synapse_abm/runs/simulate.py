@@ -28,12 +28,7 @@ from synapse_abm.core.text import text_table
 from synapse_abm.runs import sweep
 from synapse_abm.runs.results import Check, Result, Table, source_sha256, versions, write_run
 from synapse_abm.runs.sweep import Failure, TasksFailed
-from synapse_abm.statistics import (
-    Estimate,
-    TooShort,
-    batch_means,
-    from_replicates,
-)
+from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replicates
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
 from synapse_abm.synapse.engine.network import Names
@@ -286,18 +281,15 @@ def _simulate(
     cache = sweep.current_cache()
     settings = [_settings_of(scenario) for scenario in scenarios]
     raise_faults([fault for scenario in scenarios for fault in run_faults(scenario)])
-    groups = list[list[Replicate]]()
-    for scenario, run in zip(scenarios, settings, strict=True):
+    tasks = [
+        Replicate(
+            scenario, run.seed if seed is None else seed, number, engine or run.engine,
+            cache.folder / f"{number}.checkpoint" if cache else None, CHECKPOINT_S,
+        )
+        for scenario, run in zip(scenarios, settings, strict=True)
         # Numbered through all scenarios: no two runs of a series share random numbers.
-        mine = itertools.islice(numbers, run.replicates)
-        groups.append([
-            Replicate(
-                scenario, run.seed if seed is None else seed, number, engine or run.engine,
-                cache.folder / f"{number}.checkpoint" if cache else None, CHECKPOINT_S,
-            )
-            for number in mine
-        ])  # fmt: skip
-    tasks = [task for group in groups for task in group]
+        for number in itertools.islice(numbers, run.replicates)
+    ]  # fmt: skip
     outcomes = sweep.outcomes(
         run_replicate,
         [(task,) for task in tasks],
@@ -307,10 +299,9 @@ def _simulate(
         ticks=max(map(samples, scenarios, settings), default=1),
         prepare=load_kernels,
     )
-    seconds, in_order = time.perf_counter() - started, iter(outcomes)
-    return [
-        _gathered(group, list(itertools.islice(in_order, len(group))), seconds) for group in groups
-    ]
+    seconds, in_order = time.perf_counter() - started, zip(tasks, outcomes, strict=True)
+    groups = (list(itertools.islice(in_order, run.replicates)) for run in settings)
+    return [_gathered(group, seconds) for group in groups]
 
 
 def _settings_of(scenario: Scenario) -> RunSettings:
@@ -319,19 +310,16 @@ def _settings_of(scenario: Scenario) -> RunSettings:
     return scenario.run
 
 
-def _gathered(
-    tasks: Sequence[Replicate], outcomes: Sequence[Recorded | Failure], seconds: float
-) -> Simulated:
+def _gathered(group: Sequence[tuple[Replicate, Recorded | Failure]], seconds: float) -> Simulated:
     """All replicates of one scenario together; those that failed are named, not counted."""
-    first, digest, recordings, failures = tasks[0], hashlib.sha256(), list[Recording](), []
-    for number, outcome in enumerate(outcomes):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
+    (first, _), digest, recordings = group[0], hashlib.sha256(), list[Recording]()
+    failures = [outcome for _, outcome in group if isinstance(outcome, Failure)]
+    for number, (_, outcome) in enumerate(group):
+        if not isinstance(outcome, Failure):
             digest.update(outcome.digest)
             recordings.append(_recording(first.scenario, outcome.table, number))
     if not recordings:
-        raise TasksFailed(failures, len(tasks))
+        raise TasksFailed(failures, len(group))
     measured = _measured(first.scenario, _settings_of(first.scenario), recordings)
     return Simulated(
         first.scenario, first.seed, first.engine, recordings, digest.hexdigest(), measured,
