@@ -229,7 +229,7 @@ sample_every = "100 ms"
 
 def test_simulate_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
     Path("mine.toml").write_text(SHORT)
-    status, out, err = say("simulate", "mine.toml", "--seed", "5", "--json", "mine.json")
+    status, out, err = say("simulate", "mine.toml", "--seed", "6", "--json", "mine.json")
     assert (status, err) == (0, "")
     assert "too short for an error bar" in out, "two seconds are, and the estimate is shown"
     names = [f"timeseries.{kind}" for kind in ("csv", "parquet", "png", "svg")]
@@ -240,7 +240,7 @@ def test_simulate_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
     assert {"seed", "engine", "dt_s", "occupancy", "free", "flux", "trajectory_sha256"} < {*found}
     assert {*found["occupancy"]["SERT"]["drug"]} == {"mean", "se", "exact", "formula"}
     record = json.loads((home / "outputs" / "mine" / "run.json").read_bytes())
-    assert record["command"] == "synapse-abm simulate mine --seed 5"
+    assert record["command"] == "synapse-abm simulate mine --seed 6"
 
 
 def test_simulate_gives_the_same_trajectory_on_both_engines(say: Say) -> None:
