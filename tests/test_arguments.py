@@ -24,6 +24,9 @@ from synapse_abm.core.errors import (
     raise_faults,
     shown,
 )
+from synapse_abm.core.sealed import CheckpointError
+from synapse_abm.neuron.scenario import neuron
+from synapse_abm.runs.simulate import simulate
 from synapse_abm.synapse.scenario import (
     Batch,
     Grid,
@@ -214,6 +217,16 @@ def test_a_part_that_cannot_be_is_told_in_one_line(words: str) -> None:
 def test_the_name_of_a_scenario_does_no_harm(title: Any) -> None:
     with pytest.raises(InputError, match=r"^Scenario[,.] ?name = "):
         Scenario(name=title)
+
+
+def test_a_run_without_a_scenario_or_a_length_is_told() -> None:
+    with pytest.raises(InputError, match=r"^scenario = 3: allowed is a Scenario"):
+        simulate(3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^scenario\.run = None: .* how long it is run"):
+        simulate(Scenario())
+    with pytest.raises(CheckpointError, match="null"):
+        SynapseModel.resume("a\0b")
+    assert neuron(trains=np.int64(20)) == neuron(trains=20)
 
 
 def test_all_faults_of_a_part_are_told_at_once() -> None:

@@ -95,6 +95,8 @@ def contents(path: Path) -> bytes:
         raise CheckpointError(
             path, f"it cannot be read ({error.strerror})", "check the path"
         ) from error
+    except ValueError as error:  # a null character in the name
+        raise CheckpointError(path, f"it cannot be read ({error})", "check the path") from error
 
 
 def opened[H: Header](

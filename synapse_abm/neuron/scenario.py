@@ -28,7 +28,7 @@ from pydantic import Field, ValidationError
 from synapse_abm import pharmacology
 from synapse_abm.core.arithmetic import all_rounded
 from synapse_abm.core.errors import InputError, raise_faults
-from synapse_abm.core.fields import Count, Frozen, NonNegative, Positive
+from synapse_abm.core.fields import FROM_NUMPY, Count, Frozen, NonNegative, Positive, whole
 from synapse_abm.core.units import molecules_per_nM
 from synapse_abm.core.validation_errors import field_faults
 from synapse_abm.pharmacology import Status
@@ -45,9 +45,7 @@ Share = Annotated[
 Part = Annotated[
     float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number >= 0, below 1")
 ]
-Trains = Annotated[
-    int, Field(ge=1, le=10_000, strict=True, description="a whole number from 1 to 10000")
-]
+Trains = Annotated[int, whole(1, 10_000), FROM_NUMPY]
 
 
 class Parameter(Frozen):
@@ -377,9 +375,7 @@ class PlaceGrid(Frozen):
     (``timestep``). Coarser cells allow longer steps.
     """
 
-    cells: Annotated[
-        int, Field(ge=1, le=512, strict=True, description="a whole number from 1 to 512")
-    ] = 64
+    cells: Annotated[int, whole(1, 512), FROM_NUMPY] = 64
     depth_um: Positive = 1.0
     dt_s: Positive | None = None
     diffusion_um2_per_s: Positive = Field(

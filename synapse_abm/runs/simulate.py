@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapse_abm.core.address import Address
+from synapse_abm.core.arguments import instance
 from synapse_abm.core.errors import InputError, InputErrors, raise_faults
 from synapse_abm.core.files import output_folder
 from synapse_abm.core.progress import Progress, silent
@@ -305,9 +306,9 @@ def _simulate(
 
 
 def _settings_of(scenario: Scenario) -> RunSettings:
-    if scenario.run is None:
-        raise ValueError("the scenario does not say how long it is run: give it run settings")
-    return scenario.run
+    fix = "read_scenario(path) makes one from a file"
+    run = instance("scenario", scenario, Scenario, fix=fix).run
+    return instance("scenario.run", run, RunSettings, "settings that say how long it is run")
 
 
 def _gathered(group: Sequence[tuple[Replicate, Recorded | Failure]], seconds: float) -> Simulated:
