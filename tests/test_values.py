@@ -158,6 +158,6 @@ def test_the_tasks_of_the_program_declare_what_they_return() -> None:
     assert set(record_types(run_replicate)) == {"Recorded"}
     assert set(record_types(averages)) == set()
     assert declared("saturation", "measure") == {"Measured"}
-    assert declared("limits", "piece") == {"Estimate", "Seen", "Said", "Table"}
+    assert declared("limits", "computed") == {"Estimate", "Seen", "Said", "Table"}
     assert declared("lag_sensitivity", "lag_of") == {"Timing"}
     assert declared("timestep", "curve") == set()
