@@ -11,7 +11,7 @@ Method
     autoreceptors; nobody writes occupancy or firing in. Each settles at its dose until the
     relaxations of the whole system there have brought it within 0.5 % of where it goes (column
     ``settled_s``: 120 s at least, many minutes for a drug that lets go slowly), and is read over
-    200 s, with receptor sensitivity (coupling) as in the first hours: 1. Bands: 95 %, Student's t
+    200 s, with receptor sensitivity as in the first hours: 1. Bands: 95 %, Student's t
     over five neurons, each with its own estimate of the baseline, whose error is so in them. Beside
     every curve its mean-field solution. The antagonist has a dose, 4 times its Kd; alone it raises
     serotonin already, as the feedback is at work at rest too. What weeks make of it: ``benefit``.
@@ -47,7 +47,14 @@ from synapse_abm.runs import dose_response, predictions
 from synapse_abm.runs.predictions import Outcome, calibrated, emergent, published, ratio
 from synapse_abm.runs.results import Result, Table
 from synapse_abm.statistics import Estimate
-from synapse_abm.treatment.acute import Case, Condition, Subject, beside_twins, measured, settling_s
+from synapse_abm.treatment.acute import (
+    Case,
+    Condition,
+    Subject,
+    beside_mean_field,
+    measured,
+    settling_s,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +124,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     )  # fmt: skip
     chapter = Feedback(
         chosen.antagonist, at_rest(parameters), dict(zip(cases, measurements, strict=True)),
-        {case: c.twin(parameters) for case, c in zip(cases, conditions, strict=True)},
+        {case: c.mean_field(parameters) for case, c in zip(cases, conditions, strict=True)},
     )  # fmt: skip
     outcomes = _outcomes(chapter)
     settled = [settling_s(subject, state) for state in conditions]
@@ -183,10 +190,10 @@ def condition(arm: str, share: float, antagonist: float, efficacy: float = 0.0) 
     acts = Exposure(
         terminal=0.0 if arm == SOMA else drug,
         soma=0.0 if arm == TERMINAL else drug,
-        rival=antagonist if arm == CUT else 0.0,
+        antagonist=antagonist if arm == CUT else 0.0,
         efficacy=efficacy,
     )
-    return Condition(acts, coupling=0.0 if arm == GONE else 1.0)
+    return Condition(acts, sensitivity=0.0 if arm == GONE else 1.0)
 
 
 # --- predictions ----------------------------------------------------------------------------------
@@ -243,7 +250,7 @@ def _table(chapter: Feedback, settled: list[int]) -> Table:
         "occupancy_se": [estimate.se for estimate in occupied],
         "settled_s": settled,
     }
-    columns |= beside_twins(READ, chapter.measured, chapter.mean_field)
+    columns |= beside_mean_field(READ, chapter.measured, chapter.mean_field)
     return Table("feedback", columns, solved=[f"{name}_mean_field" for name in READ])
 
 

@@ -6,9 +6,9 @@ Question
     the vesicular pool, if the number changed today, and after a life with it?
 Method
     The baseline is the wild type's; all that it fixes (contents of spikes, synthesis, drive) stays
-    when SERT number changes, at both places. "Today": receptor sensitivity (coupling) as in the
-    wild type. "Life": ten time constants of coupling (70 days) by molecular windows, after which
-    every neuron is read with the coupling that it has come to. Neurons settle first, until
+    when SERT number changes, at both places. "Today": receptor sensitivity as in the
+    wild type. "Life": ten time constants of sensitivity (70 days) by molecular windows, after which
+    every neuron is read with the sensitivity that it has come to. Neurons settle first, until
     the relaxations of the whole system at that SERT number have brought them within 0.5 % of where
     they go (120 s at least, which suffices for all), and are read for 200 s. Independent neurons,
     each with a terminal and a soma of well-mixed molecules, transporters and receptors. Bands:
@@ -45,7 +45,7 @@ from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.ligands import at_sert
-from synapse_abm.neuron.meanfield.equations import coupling_target
+from synapse_abm.neuron.meanfield.equations import sensitivity_target
 from synapse_abm.neuron.meanfield.ode import activation, settled
 from synapse_abm.neuron.scenario import Exposure, NeuronParameters, neuron
 from synapse_abm.runs import predictions, sweep
@@ -66,7 +66,7 @@ DRUG = "citalopram"  # only for comparison: a full block
 LIFE_DAYS = 70.0
 WINDOW_S = 200
 TODAY, LIFE, BLOCKED = "today", "life", "full block"
-READ = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "soma_stock", "coupling")
+READ = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_pool", "soma_pool", "sensitivity")
 #: Extracellular serotonin, nM, and its error, of SERT +/+, +/- and -/- mice (Mathews 2004).
 PUBLISHED_NM = {
     "striatum": ((2.8, 1.0), (9.4, 1.0), (18.0, 3.0)),
@@ -109,7 +109,7 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
               for share in shares]  # fmt: skip
     lives = sweep.map_tasks(life, tasks, progress=progress, label="lives")
     measured: Found = {
-        (TODAY, share): windows | {"coupling": Estimate(1.0, 0.0)}
+        (TODAY, share): windows | {"sensitivity": Estimate(1.0, 0.0)}
         for share, windows in zip(shares, first, strict=False)
     }
     measured |= {
@@ -151,29 +151,29 @@ def life(
         replicates=neurons, seed=seed, drug=DRUG,
     )  # fmt: skip
     course = Course(treatment, calibration).run()
-    subject = Subject(treatment.it, calibration.baseline, at_sert(DRUG))
+    subject = Subject(treatment.neuron, calibration.baseline, at_sert(DRUG))
     exposure, values = Exposure(transporters=share), list[list[float]]()
-    for simulation, (coupling, *_) in zip(course.neurons, course.slow, strict=True):
-        now = Condition(exposure, rounded(coupling))
-        simulation.set(exposure, now.coupling)
+    for simulation, (sensitivity, *_) in zip(course.simulations, course.slow, strict=True):
+        now = Condition(exposure, rounded(sensitivity))
+        simulation.set(exposure, now.sensitivity)
         simulation.run(acute.settling_s(subject, now))
-        values.append([*acute.read(simulation, now, window_s), coupling])
+        values.append([*acute.read(simulation, now, window_s), sensitivity])
     columns = np.array(values).T.tolist()
-    return dict(zip((*QUANTITIES, "coupling"), columns, strict=True))
+    return dict(zip((*QUANTITIES, "sensitivity"), columns, strict=True))
 
 
 def solution(parameters: NeuronParameters, when: str, share: float) -> dict[str, float]:
-    """Mean field: today with coupling 1, after a life with the coupling that sustains itself."""
+    """Mean field: today with sensitivity 1, after a life with the one that sustains itself."""
     from scipy.optimize import brentq
 
     exposure = Exposure(transporters=share)
 
-    def excess(coupling: float) -> float:
-        theta = activation(parameters, settled(parameters, exposure, coupling).soma_nM, exposure)
-        return coupling_target(parameters, theta) - coupling
+    def excess(sensitivity: float) -> float:
+        theta = activation(parameters, settled(parameters, exposure, sensitivity).soma_nM, exposure)
+        return sensitivity_target(parameters, theta) - sensitivity
 
-    coupling = 1.0 if when == TODAY or share >= 1 else float(brentq(excess, 1e-3, 1.0))
-    return Condition(exposure, coupling).twin(parameters) | {"coupling": coupling}
+    sensitivity = 1.0 if when == TODAY or share >= 1 else float(brentq(excess, 1e-3, 1.0))
+    return Condition(exposure, sensitivity).mean_field(parameters) | {"sensitivity": sensitivity}
 
 
 # --- predictions ----------------------------------------------------------------------------------
@@ -185,10 +185,10 @@ _HALF = (
     " for transporters a part of which is idle, so that function falls faster than number at first"
 )
 _FIRING = (
-    "coupling relaxes until firing is nearly back, however long it takes; a life without SERT then"
-    " looks like a full block for ten weeks. Receptors in knock-outs were desensitised, yet"
+    "sensitivity relaxes until firing is nearly back, however long it takes; a life without SERT"
+    " then looks like a full block for ten weeks. Receptors in knock-outs were desensitised, yet"
     " autoinhibition was as strong as ever (Araragi 2013), and half of the neurons were missing"
-    " (Lira 2003): coupling should have a floor, or feedback a part that does not adapt"
+    " (Lira 2003): sensitivity should have a floor, or feedback a part that does not adapt"
 )
 _STORE = (
     "monoamine oxidase destroys three molecules here for each that is released, and synthesis"
@@ -202,7 +202,7 @@ def _outcomes(
 ) -> list[Outcome]:
     """Every prediction with what the model gives."""
     st, inf = Estimate(parameters.terminal.serotonin_nM, 0.0), float("inf")
-    stock = Estimate(measured[TODAY, 1.0]["terminal_stock"].value, 0.0)
+    stock = Estimate(measured[TODAY, 1.0]["terminal_pool"].value, 0.0)
 
     def fold(when: str, share: float) -> Estimate:
         return ratio(measured[when, share]["terminal_nM"], st)
@@ -238,7 +238,7 @@ def _outcomes(
         published("firing, no SERT, life, of wild type", rate(LIFE, 0.0), 0.15, 0.4,
             "a fourfold decrease", "Lira 2003, mouse", _FIRING),
         published("vesicular pool at the terminal, no SERT, life, of wild type",
-            ratio(measured[LIFE, 0.0]["terminal_stock"], stock), 0.2, 0.4, "reduced by 60 to 80 %",
+            ratio(measured[LIFE, 0.0]["terminal_pool"], stock), 0.2, 0.4, "reduced by 60 to 80 %",
             "Bengel 1998, mouse, tissue", _STORE),
     ]  # fmt: skip
 
@@ -250,7 +250,7 @@ def _table(measured: Found, solutions: dict[tuple[str, float], dict[str, float]]
     columns: dict[str, list[Any]] = {
         "when": [when for when, _ in measured], "sert_share": [share for _, share in measured]
     }  # fmt: skip
-    columns |= acute.beside_twins(READ, measured, solutions)
+    columns |= acute.beside_mean_field(READ, measured, solutions)
     return Table("gene", columns, solved=[f"{name}_mean_field" for name in READ])
 
 
@@ -280,10 +280,17 @@ def _text(
     rows = [
         [f"{when}, {100 * share:.0f} %",
          *(f"{seen[name].value / wild[name]:.2f} ({solutions[when, share][name] / wild[name]:.2f})"
-           for name in ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "coupling"))]
+           for name in ("rate_Hz", "terminal_nM", "soma_nM", "terminal_pool", "sensitivity"))]
         for (when, share), seen in measured.items()
     ]  # fmt: skip
-    header = ["SERT, of wild type (mean field)", "firing", "terminal", "soma", "pool", "coupling"]
+    header = [
+        "SERT, of wild type (mean field)",
+        "firing",
+        "terminal",
+        "soma",
+        "pool",
+        "sensitivity",
+    ]
     return text_table(header, rows)
 
 

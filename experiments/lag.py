@@ -8,7 +8,7 @@ Method
     Eight independent neurons, each with a terminal and a soma of well-mixed molecules, transporters
     and 5-HT1A autoreceptors; nobody writes occupancy or firing in. Molecular windows of 15 s, 240
     over six weeks with the drug and six without, drive the slow variables: receptor sensitivity
-    (the coupling of bound receptors to firing), then CREB, BDNF and plasticity, the last of which
+    (how much a bound receptor slows firing), then CREB, BDNF and plasticity, the last of which
     is the benefit (0 to 1). Bands: 95 %, Student's t over the neurons, each of which starts from
     its own estimate of the baseline, so that what is uncertain about that is in them. Beside every
     curve its mean-field solution.
@@ -73,7 +73,7 @@ SHOWN = (HOUR, 1.0, 2.0, 7.0, 14.0, 21.0, 28.0, 41.5,
          42 + HOUR, 43.0, 45.0, 49.0, 56.0, 70.0, 83.0)  # rows of the table  # fmt: skip
 ANTAGONIST, ANTAGONIST_OVER_KD = "WAY-100635", 4.0
 CHALLENGED = (HOUR, 2.0, 13.0, 41.0)
-FOLLOWED = ("rate_Hz", "terminal_nM", "soma_nM", "coupling", "creb", "bdnf", "plasticity")
+FOLLOWED = ("rate_Hz", "terminal_nM", "soma_nM", "sensitivity", "creb", "bdnf", "plasticity")
 ADAPTED = 1.0  # postsynaptic strength of the variant that is told
 
 
@@ -85,7 +85,7 @@ class Options:
     """A drug that binds to SERT, or DRUG@SOURCE."""
     occupancy: float = 0.85
     """Share of SERT that the drug would occupy alone, above 0 and at most 0.99."""
-    recovery: Literal["coupling", "drive"] = "coupling"
+    recovery: Literal["sensitivity", "drive"] = "sensitivity"
     """Why firing comes back: receptor sensitivity falls, or the drive rises and feedback stays."""
     postsynaptic_strength: float = 0.0
     """How strongly the target cell adapts to serotonin, 0: not at all, at most 100."""
@@ -127,7 +127,7 @@ class Lag:
     def of(cls, course: Course, variants: Table) -> Lag:
         """A course with firing and serotonin over their baselines."""
         plan = course.treatment
-        parameters = plan.it
+        parameters = plan.neuron
         units = {
             "rate_Hz": parameters.rate_Hz, "terminal_nM": parameters.terminal.serotonin_nM,
             "soma_nM": parameters.soma.serotonin_nM,
@@ -213,8 +213,8 @@ def _checked(chosen: Options) -> tuple[Kinetics, PlaceGrid | None]:
     if not 0 < chosen.occupancy <= 0.99:
         allowed = "a share above 0, at most 0.99"
         faults.append(InputError("--occupancy", chosen.occupancy, allowed, "use 0.85"))
-    if chosen.recovery not in ("coupling", "drive"):
-        faults.append(InputError("--recovery", chosen.recovery, "coupling or drive"))
+    if chosen.recovery not in ("sensitivity", "drive"):
+        faults.append(InputError("--recovery", chosen.recovery, "sensitivity or drive"))
     if not 0 <= strength <= 100:
         allowed = "a number from 0 to 100"
         faults.append(InputError("--postsynaptic-strength", strength, allowed, "use 0 or 1"))
@@ -269,7 +269,7 @@ def _half_day(course: Course) -> Estimate:
 
 
 def _fold(course: Course, place: str, day: float) -> Estimate:
-    parameters = course.treatment.it
+    parameters = course.treatment.neuron
     rest = (parameters.terminal if place == "terminal" else parameters.soma).serotonin_nM
     return ratio(around(course, f"{place}_nM", day), Estimate(rest, 0.0))
 
@@ -290,15 +290,15 @@ class Challenge:
 def challenged(
     course: Course, calibration: Calibration, occupancy: float, quick: bool, progress: Progress
 ) -> dict[float, Challenge]:
-    """The drug with and without an antagonist, at coupling and drive of the course on each day."""
+    """The drug with and without an antagonist, at the sensitivity and drive of each day."""
     t = course.treatment
     antagonist = at_autoreceptor(ANTAGONIST)
-    subject = Subject(t.it, calibration.baseline, at_sert(t.drug), antagonist, t.grid)
+    subject = Subject(t.neuron, calibration.baseline, at_sert(t.drug), antagonist, t.grid)
     share = occupancy / (1 - occupancy)
     conditions = [
         Condition(
             Exposure(share, share, dose),
-            rounded(around(course, "coupling", day).value),
+            rounded(around(course, "sensitivity", day).value),
             rounded(around(course, "drive", day).value),
         )
         for day in CHALLENGED
@@ -308,7 +308,7 @@ def challenged(
         subject, conditions, seed=t.seed, replicates=3 if quick else 5,
         window_s=60 if quick else 200, progress=progress, calibration=calibration,
     )  # fmt: skip
-    rest = Estimate(t.it.rate_Hz, 0.0)
+    rest = Estimate(t.neuron.rate_Hz, 0.0)
     return {
         day: Challenge(
             ratio(cut["rate_Hz"], rest), ratio(cut["terminal_nM"], intact["terminal_nM"])
@@ -343,22 +343,22 @@ def _challenge_text(challenge: dict[float, Challenge]) -> str:
 # --- predictions ----------------------------------------------------------------------------------
 
 _LATE = {
-    "coupling": (
-        "recovery waits for coupling alone here, which falls over 7 days (assumed) and must fall"
-        " further the higher serotonin climbs meanwhile. A faster loss of coupling, or a drive that"
+    "sensitivity": (
+        "recovery waits for sensitivity alone here, which falls over 7 days (assumed) and must fall"
+        " further the higher serotonin climbs meanwhile. A faster loss, or a drive that"
         " rises beside it (Commons & Linnros 2019), would bring firing back sooner"
     ),
     "drive": (
         "the drive rises by what firing lacks, over 7 days (assumed), and slower the nearer firing"
-        " is to its baseline. A shorter time, or coupling that falls beside it, would bring it back"
-        " sooner"
+        " is to its baseline. A shorter time, or sensitivity that falls beside it, would bring it"
+        " back sooner"
     ),
 }
 
 
 def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome]:
     """Every prediction with what the model gives."""
-    inf, late_guess = float("inf"), _LATE[course.treatment.it.recovery]
+    inf, late_guess = float("inf"), _LATE[course.treatment.neuron.recovery]
 
     def rate(day: float) -> Estimate:
         return around(course, "rate_Hz", day)
@@ -369,7 +369,7 @@ def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome
         calibrated("terminal serotonin, first hours, of baseline", acute, 2.2, 2.8,
             "2.5, tuned to"),
         calibrated("firing, six weeks, of baseline", rate(41.0), 0.9, 1.05,
-            "near 1, coupling strength was tuned to it"),
+            "near 1, sensitivity strength was tuned to it"),
         emergent("fold at the soma over that at the terminal, first hours",
             ratio(_fold(course, "soma", HOUR), acute), 1.0, 2.0, "above 1"),
         emergent("terminal serotonin, six weeks over first hours", ratio(late, acute), 1.2, 3.0,
@@ -384,9 +384,9 @@ def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome
             "above 1.1"),
         emergent("terminal serotonin, first day after the stop, of baseline",
             _fold(course, "terminal", 43.0), 1.1, inf, "above 1.1, with the default set"),
-        emergent("coupling, six weeks after the stop, over that at the stop",
-            ratio(around(course, "coupling", 83.0), around(course, "coupling", 41.5)), 1.5, inf,
-            "above 1.5: recovers"),
+        emergent("sensitivity, six weeks after the stop, over that at the stop",
+            ratio(around(course, "sensitivity", 83.0), around(course, "sensitivity", 41.5)),
+            1.5, inf, "above 1.5: recovers"),
         published("firing at day 14, of baseline", rate(14.0), 0.9, 1.1, "complete recovery",
             "Chaput 1986; still reduced: El Mansari 2005", late_guess),
         published("firing at day 21, of baseline", rate(21.0), 0.9, 1.1, "returned to control",
@@ -402,9 +402,9 @@ def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome
             1.53, 1.74, "1.64 and 1.69 on day 13; four groups of rats together 1.53 to 1.74",
             "Ceglia 2004"),
     ]  # fmt: skip
-    if course.treatment.it.recovery == "drive":  # sensitivity stays: nothing to recover
-        outcomes = [row for row in outcomes if not row.prediction.name.startswith("coupling")]
-    if course.treatment.it.postsynaptic_strength > 0:
+    if course.treatment.neuron.recovery == "drive":  # sensitivity stays: nothing to recover
+        outcomes = [row for row in outcomes if not row.prediction.name.startswith("sensitivity")]
+    if course.treatment.neuron.postsynaptic_strength > 0:
         outcomes.append(emergent(
             "serotonin as the target cell feels it, right after the stop",
             _felt(course, 42 + HOUR), 0.0, 0.95, "below 0.95: a deficit",
@@ -414,7 +414,7 @@ def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome
 
 def _felt(course: Course, day: float) -> Estimate:
     """Serotonin, in baselines, times the target cell's sensitivity to it."""
-    fold, own = _fold(course, "terminal", day), around(course, "sensitivity", day)
+    fold, own = _fold(course, "terminal", day), around(course, "postsynaptic", day)
     value = fold.value * own.value
     return Estimate(value, value * math.hypot(fold.se / fold.value, own.se / own.value), fold.dof)
 
@@ -424,23 +424,23 @@ def _felt(course: Course, day: float) -> Estimate:
 
 def _variants(treatment: Treatment) -> Table:
     """The same treatment with the other reading of recovery, and with postsynaptic adaptation."""
-    parameters = treatment.it
+    parameters = treatment.neuron
     days = np.unique(np.concatenate([
         np.geomspace(2 / 1440, STOP_DAY, 120), STOP_DAY + np.geomspace(2 / 1440, STOP_DAY, 120),
     ]))  # fmt: skip
-    other = "drive" if parameters.recovery == "coupling" else "coupling"
+    other = "drive" if parameters.recovery == "sensitivity" else "sensitivity"
     columns: dict[str, F64] = {"day": days}
     for name, changes in (("other", {"recovery": other}),
                           ("adapting", {"postsynaptic_strength": ADAPTED})):  # fmt: skip
-        changed = dataclasses.replace(treatment, it=parameters.model_copy(update=changes))
+        changed = dataclasses.replace(treatment, neuron=parameters.model_copy(update=changes))
         # Ten digits of the solver, so that the six that are written are those of every processor.
         solution = mean_field(changed, days * DAY_S, rtol=1e-11)
         for quantity in (
             "rate_Hz",
             "terminal_nM",
-            "coupling",
-            "drive",
             "sensitivity",
+            "drive",
+            "postsynaptic",
             "plasticity",
         ):
             columns[f"{name}_{quantity}"] = solution[quantity]
@@ -451,11 +451,11 @@ def _variants_text(parameters: NeuronParameters, treatment: Treatment, variants:
     """What would tell the readings apart, and what postsynaptic adaptation does."""
     day, st = variants["day"], parameters.terminal.serotonin_nM
     own = mean_field(treatment, day * DAY_S)
-    names = {"coupling": "receptor sensitivity falls", "drive": "the drive rises"}
-    other = "drive" if parameters.recovery == "coupling" else "coupling"
+    names = {"sensitivity": "receptor sensitivity falls", "drive": "the drive rises"}
+    other = "drive" if parameters.recovery == "sensitivity" else "sensitivity"
 
     def row(label: str, at: Any) -> list[str]:
-        values = [at("rate_Hz", 14.0), at("rate_Hz", 41.5), at("coupling", 41.5)]
+        values = [at("rate_Hz", 14.0), at("rate_Hz", 41.5), at("sensitivity", 41.5)]
         cells = [f"{value:.2f}" for value in values]
         return [
             label,
@@ -471,13 +471,13 @@ def _variants_text(parameters: NeuronParameters, treatment: Treatment, variants:
         row(names[parameters.recovery], read(own, "")),
         row(names[other], read(variants, "other_")),
     ]
-    header = ["mean field", "firing, day 14", "day 41", "coupling", "antagonist: firing",
+    header = ["mean field", "firing, day 14", "day 41", "sensitivity", "antagonist: firing",
               "serotonin", "stopped: firing"]  # fmt: skip
     felt = np.array(variants["adapting_terminal_nM"]) / st * variants["adapting_sensitivity"]
     benefit = float(np.interp(41.5, day, variants["adapting_plasticity"]))
     after = felt[day > STOP_DAY]
     return (
-        "Two readings of recovery. They differ most in coupling itself; from outside, in what an"
+        "Two readings of recovery. They differ most in sensitivity itself; from outside, in what an"
         f" antagonist adds on day 41:\n{text_table(header, rows)}\n\n"
         f"With postsynaptic adaptation of strength {ADAPTED:g} (mean field) serotonin as the target"
         f" cell feels it falls to {after.min():.2f} of baseline after the stop, a deficit, and the"
@@ -492,9 +492,9 @@ def _challenged_mean_field(
     nM = treatment.concentration_nM(0.0)
     kinetics = pharmacology.ligand(treatment.drug).kinetics("SERT")
     share = nM * kinetics.kon / kinetics.koff
-    slow = at("coupling", 41.0), at("drive", 41.0)
+    slow = at("sensitivity", 41.0), at("drive", 41.0)
     intact, cut = (
-        Condition(Exposure(share, share, dose), *slow).twin(parameters)
+        Condition(Exposure(share, share, dose), *slow).mean_field(parameters)
         for dose in (0.0, ANTAGONIST_OVER_KD)
     )
     factor = cut["terminal_nM"] / intact["terminal_nM"]
@@ -511,16 +511,23 @@ def _text(course: Course) -> str:
         "firing",
         "terminal",
         "soma",
-        "coupling",
+        "sensitivity",
         "CREB",
         "BDNF",
         "benefit",
     ]
-    rows, parameters = [], course.treatment.it
+    rows, parameters = [], course.treatment.neuron
     for day in SHOWN:
         occupied, rate, *rest = (
             around(course, name, day).value
-            for name in ("terminal_occupancy", "rate_Hz", "coupling", "creb", "bdnf", "plasticity")
+            for name in (
+                "terminal_occupancy",
+                "rate_Hz",
+                "sensitivity",
+                "creb",
+                "bdnf",
+                "plasticity",
+            )
         )
         st, ss = (_fold(course, place, day).value for place in ("terminal", "soma"))
         name = f"{day:.3g}" if day < STOP_DAY else f"stop + {day - STOP_DAY:.2g}"
@@ -537,10 +544,10 @@ def _departures(departures: dict[str, float]) -> str:
 def _verdict(course: Course) -> str:
     occupied, half = around(course, "terminal_occupancy", HOUR).value, _half_day(course)
     low, high = half.interval()
-    weak = around(course, "coupling", 41.0).value
+    weak = around(course, "sensitivity", 41.0).value
     why = (
         f"receptor sensitivity falls (to {weak:.2f}), firing returns"
-        if course.treatment.it.recovery == "coupling"
+        if course.treatment.neuron.recovery == "sensitivity"
         else "the drive rises against it, firing returns"
     )
     return (
@@ -636,15 +643,15 @@ def _at(lag: Lag, name: str, day: float) -> float:
 def _draw_mechanism(lag: Lag) -> Figure:
     from synapse_abm import plotting as plot
 
-    sensitivity, words = ("coupling", "receptor sensitivity")
+    adapting, words = ("sensitivity", "receptor sensitivity")
     title = "Receptor sensitivity falls, so firing and serotonin rise again"
     if lag.recovery == "drive":
-        sensitivity, words = ("drive", "drive")
+        adapting, words = ("drive", "drive")
         title = "The drive rises, so firing and serotonin rise again"
     fig, panels = plot.slide(heights=(1.2, 1.0, 1.2), height=8.4, title=title)
     looks = [look[0] for look in plot.LOOKS]
     for ax, names in zip(panels, (
-        {"rate_Hz": "firing", sensitivity: words},
+        {"rate_Hz": "firing", adapting: words},
         {"terminal_nM": "terminal", "soma_nM": "soma"},
         {"creb": "CREB", "bdnf": "BDNF", "plasticity": "plasticity = benefit"},
     ), strict=True):  # fmt: skip

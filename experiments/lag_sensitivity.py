@@ -12,10 +12,10 @@ Method
     and what is zero by default is set to a value. Stages are also left out, one at a time and
     together. Mean field is 3 % off the molecular course in the benefit (see ``lag``), its day less.
 Expected answer
-    The time constants of plasticity and of coupling matter most; release, clearance and copy
-    numbers shift size more than day. Without any adaptation of coupling, but with the stages behind
-    it, half of the plateau would still take about two weeks. (Written before the first run; the
-    ranges in numbers came later, and are no wider than the words.)
+    The time constants of plasticity and of sensitivity matter most; release, clearance and copy
+    numbers shift size more than day. Without any adaptation of sensitivity, but with the stages
+    behind it, half of the plateau would still take about two weeks. (Written before the first run;
+    the ranges in numbers came later, and are no wider than the words.)
 Run time
     About 5 s on one core.
 Source
@@ -56,9 +56,10 @@ GONE = 0.01  # factor that leaves a stage out
 LEAST_DAYS = 0.5  # bars shorter than that are not drawn
 LEAST_BENEFIT = 0.02  # a plateau below is no benefit, and has no half
 
-STAGES = ("coupling_days", "creb_days", "bdnf_days", "plasticity_days")
+STAGES = ("desensitisation_days", "creb_days", "bdnf_days", "plasticity_days")
 SCALED = (
-    *STAGES, "threshold", "power", "brake", "coupling_strength", "relaxation_s", "rate_Hz",
+    *STAGES, "threshold", "power", "feedback_strength", "desensitisation_strength", "relaxation_s",
+    "rate_Hz",
     *(f"{place}.{name}" for place in ("terminal", "soma")
       for name in ("serotonin_nM", "transporters", "loss_share", "mao_ratio")),
     "receptor.kd_nM",
@@ -248,13 +249,13 @@ def _outcomes(cases: list[Case], timings: list[Timing]) -> list[Outcome]:
     return [
         emergent("day of half of the plateau", day("default", ""), 14.0, math.inf,
             "after day 14, as in lag"),
-        emergent("the same if coupling fell at once", day("coupling_days", "left out"), 12.0,
-            16.0, "about two weeks (within two days)", "",
+        emergent("the same if sensitivity fell at once", day("desensitisation_days", "left out"),
+            12.0, 16.0, "about two weeks (within two days)", "",
             "BDNF and plasticity follow each other and take 5 and 14 days on their own"),
         emergent("place of plasticity's time constant, by how far it moves the day",
             1.0 + places.index("plasticity_days"), 1, 2, "first or second", "", _PLACES),
-        emergent("place of coupling's time constant", 1.0 + places.index("coupling_days"), 1, 2,
-            "first or second", "", _PLACES),
+        emergent("place of sensitivity's time constant",
+            1.0 + places.index("desensitisation_days"), 1, 2, "first or second", "", _PLACES),
         emergent("release, clearance, copies: largest shift of the day over that of the benefit",
             _shift(cases, timings, "half_day") / _shift(cases, timings, "benefit_six_weeks"),
             0.0, 1.0, "below 1, both as shares: size moves more"),
@@ -263,7 +264,7 @@ def _outcomes(cases: list[Case], timings: list[Timing]) -> list[Outcome]:
 
 _PLACES = (
     "how much serotonin it takes to drive CREB, and whether the target cell adapts, decide on which"
-    " part of the rise the benefit waits; coupling is one of four delays in series, and not the"
+    " part of the rise the benefit waits; sensitivity is one of four delays in series, and not the"
     " longest"
 )
 
@@ -282,11 +283,11 @@ def _shift(cases: list[Case], timings: list[Timing], quantity: str) -> float:
 def _verdict(cases: list[Case], timings: list[Timing]) -> str:
     first, second, third = (_label(name) for name, _ in _spread(cases, timings)[:3])
     fast, alone = (
-        _day(cases, timings, name, "left out") for name in ("coupling_days", BEHIND)
+        _day(cases, timings, name, "left out") for name in ("desensitisation_days", BEHIND)
     )  # fmt: skip
     return (
         f"Half of the plateau comes on day {_days(timings[0].half_day)}. What moves it most:"
-        f" {first}; {second}; {third}; all assumed. If coupling fell at once it would be day"
+        f" {first}; {second}; {third}; all assumed. If sensitivity fell at once it would be day"
         f" {fast:.1f}, if nothing came behind serotonin, day {alone:.1f}: most of the lag is the"
         f" stages'."
     )
@@ -308,10 +309,12 @@ def figure(result: Result) -> dict[str, Figure]:
 
 
 LABELS = {
-    "plasticity_days": "time constant of plasticity", "coupling_days": "time constant of coupling",
+    "plasticity_days": "time constant of plasticity",
+    "desensitisation_days": "time constant of sensitivity",
     "bdnf_days": "time constant of BDNF", "creb_days": "time constant of CREB",
     "threshold": "serotonin that drives CREB half", "power": "steepness of that drive",
-    "brake": "strength of feedback", "coupling_strength": "depth of desensitisation",
+    "feedback_strength": "strength of feedback",
+    "desensitisation_strength": "depth of desensitisation",
     "relaxation_s": "relaxation of firing", "rate_Hz": "firing at baseline",
     "receptor.kd_nM": "Kd of the autoreceptor",
     "postsynaptic_strength": "adaptation of the target cell",

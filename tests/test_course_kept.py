@@ -40,7 +40,7 @@ def daily(t_s: float) -> float:
 @functools.cache
 def plan() -> Treatment:
     return Treatment(
-        neuron(), stopped(7.0, 4), breaks_days=(4.0,), rival="WAY-100635", rival_nM=constant(2.0),
+        neuron(), stopped(7.0, 4), breaks_days=(4.0,), antagonist="WAY-100635", antagonist_nM=constant(2.0),
         days=8.0, windows=12, replicates=2, window_s=5,
     )  # fmt: skip
 
@@ -198,11 +198,11 @@ def test_the_twin_does_not_step_over_short_doses() -> None:
     treatment = Treatment(neuron(), dose, days=8.0)
     breaks = tuple(x * DAY_S + y for x in range(8) for y in (0.0, 3600.0))
     times = np.array([4.5, 7.5]) * DAY_S
-    found = mean_field_course(treatment.it, acting(treatment), times)
-    exact = mean_field_course(treatment.it, acting(treatment), times, breaks)
-    for name in ("coupling", "creb", "plasticity"):
+    found = mean_field_course(treatment.neuron, acting(treatment), times)
+    exact = mean_field_course(treatment.neuron, acting(treatment), times, breaks)
+    for name in ("sensitivity", "creb", "plasticity"):
         assert found[name] == pytest.approx(exact[name], rel=0.02), name
-    assert exact["coupling"][1] < 0.98
+    assert exact["sensitivity"][1] < 0.98
 
 
 def test_a_function_that_fails_between_the_times_tried_is_told_with_its_time() -> None:
@@ -240,11 +240,11 @@ def test_a_course_of_hours_is_announced_before_its_first_window(
     assert course.done == 0
     assert len(said) == 1 and " h on one core" in said[0]
     short, resting = Treatment(neuron(), constant(7.0)), 5e-8 * resting_events()
-    ratio = (long.forecast_s - resting) / (short.forecast_s - resting)
+    ratio = (long.estimated_s - resting) / (short.estimated_s - resting)
     assert ratio == pytest.approx((400 * 18_001 + 120) / (150 * 16 + 120), rel=0.01)
     assert short.announcement == ""
     big = neuron(terminal={"transporters": 100_000}, soma={"transporters": 200_000})
-    assert Treatment(big, constant(7.0)).forecast_s > 50 * short.forecast_s
+    assert Treatment(big, constant(7.0)).estimated_s > 50 * short.estimated_s
 
 
 def resting_events() -> float:
@@ -270,13 +270,13 @@ def test_the_forecast_counts_the_events_that_come(
     size = {"windows": 100, "replicates": 2} | given
     plan = Treatment(neuron(), constant(kd * 0.85 / 0.15), window_s=15, **size)
     course = Course(plan, rest()).run(announce=said.append)
-    events = sum(int(each.state.events.sum()) for each in course.neurons)
+    events = sum(int(each.state.events.sum()) for each in course.simulations)
     hours = float(said[0].split(" will take about ")[1].split(" h ")[0])
     assert 3600 * hours == pytest.approx(events, rel=0.2)
     if plan.windows > 60:
-        assert plan.forecast_s - resting_events() == pytest.approx(events, rel=0.2)
-        monkeypatch.setattr(treatment_module, "unbinding", lambda drug, rival: Unbinding())
-        assert dataclasses.replace(plan).forecast_s - resting_events() > 1.4 * events
+        assert plan.estimated_s - resting_events() == pytest.approx(events, rel=0.2)
+        monkeypatch.setattr(treatment_module, "unbinding", lambda drug, antagonist: Unbinding())
+        assert dataclasses.replace(plan).estimated_s - resting_events() > 1.4 * events
 
 
 def _never(items: Any, /, **about: Any) -> Any:

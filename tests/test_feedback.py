@@ -81,8 +81,8 @@ def test_a_soma_without_drug_is_left_alone(arm: str, passes: bool) -> None:
     assert bool(abs(mean - 1) / error < student_quantile(1e-6, 2 * len(each))) is passes
 
 
-@pytest.mark.parametrize(("coupling", "passes"), [(1.0, True), (0.8, False)])
-def test_acute_averages_are_those_of_the_twin(coupling: float, passes: bool) -> None:
+@pytest.mark.parametrize(("sensitivity", "passes"), [(1.0, True), (0.8, False)])
+def test_acute_averages_are_those_of_the_twin(sensitivity: float, passes: bool) -> None:
     """Eight neurons at 85 %: firing within its error of the twin, but not of the twin of a neuron
     whose receptors had lost a fifth of their grip. The twin itself is 1 % off at most.
     """
@@ -93,10 +93,10 @@ def test_acute_averages_are_those_of_the_twin(coupling: float, passes: bool) -> 
     (found,) = acute.measured(
         subject, [now], seed=3, replicates=8, window_s=100, progress=silent
     )  # fmt: skip
-    twin = acute.Condition(now.exposure, coupling).twin(it)
+    solution = acute.Condition(now.exposure, sensitivity).mean_field(it)
     rate = found["rate_Hz"]
-    error = math.hypot(rate.se, 0.005 * twin["rate_Hz"])
-    z = (rate.value - twin["rate_Hz"]) / error
+    error = math.hypot(rate.se, 0.005 * solution["rate_Hz"])
+    z = (rate.value - solution["rate_Hz"]) / error
     assert (abs(z) < student_quantile(1e-6, 7)) is passes
 
 
@@ -110,15 +110,18 @@ def test_a_neuron_settles_for_as_long_as_its_condition_asks() -> None:
     assert min(told) == np.median(told) == acute.LEAST_SETTLE_S < max(told) < 150
     it, drugs = neuron(), [Drug(ligand(n).kinetics("SERT")) for n in ("citalopram", "paroxetine")]
     subject, slow = (acute.Subject(it, calibrate(it, 3).baseline, drug) for drug in drugs)
-    brake_off = feedback.condition(feedback.GONE, 0.4, 0.0)
-    assert acute.settling_s(slow, brake_off) > 5 * acute.settling_s(subject, brake_off)
+    removed = feedback.condition(feedback.GONE, 0.4, 0.0)
+    assert acute.settling_s(slow, removed) > 5 * acute.settling_s(subject, removed)
     inhibited = acute.Condition(Exposure(mao=0.1))
-    settle_s, twin = acute.settling_s(subject, inhibited), inhibited.twin(it)["terminal_stock"]
-    limit, at, z = student_quantile(1e-6, 5), acute.QUANTITIES.index("terminal_stock"), []
+    settle_s, solution = (
+        acute.settling_s(subject, inhibited),
+        inhibited.mean_field(it)["terminal_pool"],
+    )
+    limit, at, z = student_quantile(1e-6, 5), acute.QUANTITIES.index("terminal_pool"), []
     for seconds in (settle_s, acute.LEAST_SETTLE_S):
         each = [acute.averages(subject, inhibited, seconds, 50, 3, r)[at] for r in range(6)]
-        error = math.hypot(np.std(each, ddof=1) / math.sqrt(6), acute.UNSETTLED * twin)
-        z.append(float((np.mean(each) - twin) / error))
+        error = math.hypot(np.std(each, ddof=1) / math.sqrt(6), acute.RESIDUAL_TRANSIENT * solution)
+        z.append(float((np.mean(each) - solution) / error))
     assert settle_s > 1000 and abs(z[0]) < limit < -z[1], z
 
 

@@ -46,11 +46,11 @@ def test_each_prediction_says_what_it_is() -> None:
 
 
 def test_life_settles_where_mean_field_says_and_the_wild_type_stays() -> None:
-    """Noise keeps coupling a few points higher than mean field; a life of ten time constants
+    """Noise keeps sensitivity a few points higher than mean field; a life of ten time constants
     leaves nothing of the start: one that had come half of the way would lie 0.3 above.
     """
     table = small()["gene"]
-    off = np.array(table["coupling"]) - np.array(table["coupling_mean_field"])
+    off = np.array(table["sensitivity"]) - np.array(table["coupling_mean_field"])
     assert np.abs(off).max() < 0.1
     assert at(gene.LIFE, 1.0, "terminal_nM") == pytest.approx(5.0, rel=0.05)
 

@@ -62,8 +62,8 @@ def test_after_the_stop_all_returns_and_serotonin_from_above() -> None:
     assert phase("terminal_occupancy", False).max() < 0.01
     serotonin = phase("terminal_nM", False) / 5.0
     assert serotonin[:5].mean() > 1.3 and serotonin[-5:].mean() == pytest.approx(1.0, abs=0.06)
-    coupling = phase("coupling", False)
-    assert coupling[0] < 0.5 and coupling[-1] > 0.95 and (np.diff(coupling) > -0.02).all()
+    sensitivity = phase("sensitivity", False)
+    assert sensitivity[0] < 0.5 and sensitivity[-1] > 0.95 and (np.diff(sensitivity) > -0.02).all()
 
 
 def test_each_prediction_says_what_it_is() -> None:
@@ -80,8 +80,8 @@ def test_each_prediction_says_what_it_is() -> None:
 
 
 def test_a_course_without_desensitisation_would_be_noticed() -> None:
-    """The planted bug: coupling stays at 1. Then nothing recovers."""
-    it = neuron(coupling_strength=0.0)
+    """The planted bug: sensitivity stays at 1. Then nothing recovers."""
+    it = neuron(desensitisation_strength=0.0)
     plan = Treatment(
         it, stopped(6.8, lag.STOP_DAY), days=lag.DAYS, breaks_days=(lag.STOP_DAY,), windows=60,
         replicates=3, seed=3,
@@ -95,7 +95,7 @@ def test_a_course_without_desensitisation_would_be_noticed() -> None:
         "terminal serotonin, six weeks over first hours",
         "firing, first day after the stop, of baseline",
         "terminal serotonin, first day after the stop, of baseline",
-        "coupling, six weeks after the stop, over that at the stop",
+        "sensitivity, six weeks after the stop, over that at the stop",
     }
 
 
@@ -106,7 +106,7 @@ def test_on_the_grid_the_course_is_announced_with_its_time(
     plan = lag.planned(neuron(), 6.8, "citalopram", 1, quick=False, grid=PlaceGrid(cells=64))
     assert "240 windows x 8 neurons x 15 s on 64 x 64 cells will take about" in plan.announcement
     coarse = lag.planned(neuron(), 6.8, "citalopram", 1, quick=False, grid=PlaceGrid(cells=16))
-    assert 60 < coarse.forecast_s < plan.forecast_s / 10
+    assert 60 < coarse.estimated_s < plan.estimated_s / 10
     with pytest.raises(InputError, match="--cells"):
         lag.run(seed=1, quick=True, progress=silent, grid=True, cells=0)
 
@@ -121,7 +121,7 @@ def test_on_a_coarse_grid_the_lag_is_the_same(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_other_reading_keeps_the_feedback_and_the_antagonist_as_strong() -> None:
-    """In mean field: coupling 1, firing back all the same; beside it postsynaptic adaptation."""
+    """In mean field: sensitivity 1, firing back all the same; beside it postsynaptic adaptation."""
     variants = small()["variants"]
     assert np.allclose(variants["other_coupling"], 1.0)
     at = int(np.argmin(np.abs(variants["day"] - 41.5)))
@@ -139,9 +139,9 @@ def test_both_readings_and_the_adapting_target_can_be_simulated() -> None:
             replicates=2, seed=3,
         )  # fmt: skip
         course = Course(plan, calibrate(neuron(), 3)).run()
-        slow = {"recovery": "drive", "postsynaptic_strength": "sensitivity"}[next(iter(changes))]
+        slow = {"recovery": "drive", "postsynaptic_strength": "postsynaptic"}[next(iter(changes))]
         assert abs(course.mean(slow)[-2] - 1) > 0.15
-        assert bool(course.mean("coupling")[-1] == 1.0) is ("recovery" in changes)
+        assert bool(course.mean("sensitivity")[-1] == 1.0) is ("recovery" in changes)
 
 
 def test_the_figure_has_linear_weeks_and_a_magnifier() -> None:

@@ -40,9 +40,11 @@ def test_the_default_is_the_course_of_lag() -> None:
 def test_the_stages_behind_serotonin_make_most_of_the_lag() -> None:
     passed = {check.name: check.passed for check in small().checks}
     assert passed["day of half of the plateau"]
-    assert not passed["the same if coupling fell at once"]  # 17 days, where two weeks were stated
+    assert not passed[
+        "the same if sensitivity fell at once"
+    ]  # 17 days, where two weeks were stated
     assert next(value for name, value in passed.items() if name.startswith("release"))
-    assert day("coupling_days", "left out") > 0.6 * day("default", "")
+    assert day("desensitisation_days", "left out") > 0.6 * day("default", "")
     assert day(sensitivity.BEHIND, "left out") < 0.2 * day("default", "")
     found = sensitivity.lag_of((("terminal.serotonin_nM", 2.0),))
     assert found.half_day == pytest.approx(day("default", ""), abs=0.5)
@@ -51,7 +53,7 @@ def test_the_stages_behind_serotonin_make_most_of_the_lag() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("coupling_days", 2.0, lambda it: it.coupling_days == 14.0),
+        ("desensitisation_days", 2.0, lambda it: it.desensitisation_days == 14.0),
         ("terminal.transporters", 0.5, lambda it: it.terminal.transporters == 500),
         ("soma.loss_share", 2.0, lambda it: it.soma.sert_share == pytest.approx(0.86)),
         ("terminal.leak_share", 0.4, lambda it: it.terminal.leak_share == 0.4),
@@ -79,5 +81,5 @@ def test_the_figures_name_what_is_left_out_and_what_is_changed() -> None:
     figures = legible(sensitivity, small())
     (left_out,), (constants,) = (figures[name].axes for name in ("", "constants"))
     labels = [label.get_text() for label in left_out.get_yticklabels()]
-    assert "without the time constant of coupling" in labels and "day" in left_out.get_xlabel()
-    assert "time constant of coupling" in [t.get_text() for t in constants.get_yticklabels()]
+    assert "without the time constant of sensitivity" in labels and "day" in left_out.get_xlabel()
+    assert "time constant of sensitivity" in [t.get_text() for t in constants.get_yticklabels()]

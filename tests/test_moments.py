@@ -13,13 +13,13 @@ from scipy.integrate import solve_ivp
 from synapse_abm.neuron.calibration import averaged, factors_of_theory, relative
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield import lna as moments_module
-from synapse_abm.neuron.meanfield.equations import coupling_target
+from synapse_abm.neuron.meanfield.equations import sensitivity_target
 from synapse_abm.neuron.meanfield.lna import (
+    ANTAGONIST,
     BLOCKED,
-    BOUND,
     FREE,
+    R_BOUND,
     RATE,
-    RIVAL,
     Moments,
     Setting,
     Unbinding,
@@ -42,13 +42,13 @@ REMAINDER = 0.15  # of a predicted shift: what the next order may add
 
 
 def test_receptors_alone_are_binomial() -> None:
-    """No brake, no spikes' noise (many small ones), a rival only: n p (1 - p), exactly."""
-    it = neuron(brake=1e-9, trains=10_000)
-    found = moments(Setting(it, Exposure(rival=4.0)))
+    """No feedback, no spikes' noise (many small ones), an antagonist only: n p (1 - p), exactly."""
+    it = neuron(feedback_strength=1e-9, spike_trains=10_000)
+    found = moments(Setting(it, Exposure(antagonist=4.0)))
     kd_shares = 10.0 / 60.0
     p = 4.0 / (1 + 4.0 + kd_shares)
-    assert found.settled[RIVAL] == pytest.approx(300 * p, rel=1e-9)
-    assert found.covariance[RIVAL, RIVAL] == pytest.approx(300 * p * (1 - p), rel=0.01)
+    assert found.settled[ANTAGONIST] == pytest.approx(300 * p, rel=1e-9)
+    assert found.covariance[ANTAGONIST, ANTAGONIST] == pytest.approx(300 * p * (1 - p), rel=0.01)
 
 
 def test_batches_lost_one_by_one_have_the_exact_variance() -> None:
@@ -56,15 +56,15 @@ def test_batches_lost_one_by_one_have_the_exact_variance() -> None:
     trains F (m + m^2 + f (1 - f)) / (2 k), exact for this linear process at a stock that is full.
     """
     it = neuron(
-        brake=1e-9, receptors=1,
+        feedback_strength=1e-9, receptors=1,
         terminal={"transporters": 1, "sert_share": 1e-3, "mao_ratio": 300.0},
     )  # fmt: skip
     found = moments(Setting(it))
     free = it.terminal.serotonin_nM * it.terminal.molecules_per_nM
     k = float(_loss(it))
-    m = free * k / (it.trains * it.rate_Hz)
+    m = free * k / (it.spike_trains * it.rate_Hz)
     f = m % 1
-    exact = it.trains * it.rate_Hz * (m + m * m + f * (1 - f)) / (2 * k)
+    exact = it.spike_trains * it.rate_Hz * (m + m * m + f * (1 - f)) / (2 * k)
     assert found.mean[FREE] == pytest.approx(free, rel=1e-3)
     assert found.covariance[FREE, FREE] == pytest.approx(exact, rel=0.01)
 
@@ -85,23 +85,23 @@ def test_a_kink_is_averaged_as_its_integral() -> None:
 # One train and twenty, with and without drugs: what the simulation must find.
 CASES: dict[str, tuple[dict[str, Any], Exposure, float]] = {
     "rest": ({}, NO_DRUG, 1.0),
-    "one train": ({"trains": 1}, NO_DRUG, 1.0),
+    "one train": ({"spike_trains": 1}, NO_DRUG, 1.0),
     "85 %, adapted": ({}, DRUG_85, 0.4),
     "partial agonist, leak": (
         {"terminal": {"leak_share": 0.3}, "soma": {"leak_share": 0.2}},
-        Exposure(DRUG_85.terminal, DRUG_85.soma, rival=4.0, efficacy=0.2, mao=0.5), 1.0,
+        Exposure(DRUG_85.terminal, DRUG_85.soma, antagonist=4.0, efficacy=0.2, mao=0.5), 1.0,
     ),
 }  # fmt: skip
 
 
 @functools.cache
 def simulated(case: str) -> tuple[np.ndarray, Moments]:
-    changes, exposure, coupling = CASES[case]
+    changes, exposure, sensitivity = CASES[case]
     it = neuron(**changes)
-    sim = NeuronSimulation(it, 77, inhibitor=Drug(KINETICS), rival=Drug(KINETICS, 0.2))
-    sim.set(exposure, coupling)
+    sim = NeuronSimulation(it, 77, inhibitor=Drug(KINETICS), antagonist=Drug(KINETICS, 0.2))
+    sim.set(exposure, sensitivity)
     sim.run(200)
-    setting = Setting(it, exposure, coupling, unbinding=Unbinding(0.5, 0.5))
+    setting = Setting(it, exposure, sensitivity, unbinding=Unbinding(0.5, 0.5))
     return sim.run(2000), moments(setting)
 
 
@@ -109,7 +109,7 @@ def simulated(case: str) -> tuple[np.ndarray, Moments]:
 def test_means_of_the_simulation_are_those_of_second_order(case: str) -> None:
     """Rate, serotonin, receptors, and averages of the slow right-hand sides."""
     record, theory = simulated(case)
-    it, noise = theory.setting.it, theory.setting.it.trains == 1
+    it, noise = theory.setting.neuron, theory.setting.neuron.spike_trains == 1
     one = 2 if noise else 1  # with one train the next order is as large as REMAINDER says twice
     read = {
         "rate_Hz": (theory.mean[RATE], theory.settled[RATE]),
@@ -117,11 +117,11 @@ def test_means_of_the_simulation_are_those_of_second_order(case: str) -> None:
         "soma_free": (theory.mean[4], theory.settled[4]),
         "terminal_blocked": (theory.mean[BLOCKED], theory.settled[BLOCKED]),
         "soma_blocked": (theory.mean[4 + BLOCKED], theory.settled[4 + BLOCKED]),
-        "soma_receptors": (theory.mean[BOUND], theory.settled[BOUND]),
-        "coupling_target": (
-            theory.coupling_target,
-            coupling_target(it, (theory.settled[BOUND] + theory.setting.exposure.efficacy
-                                 * theory.settled[RIVAL]) / it.receptors),
+        "soma_receptors": (theory.mean[R_BOUND], theory.settled[R_BOUND]),
+        "sensitivity_target": (
+            theory.sensitivity_target,
+            sensitivity_target(it, (theory.settled[R_BOUND] + theory.setting.exposure.efficacy
+                                 * theory.settled[ANTAGONIST]) / it.receptors),
         ),
     }  # fmt: skip
     for name, (expected, without) in read.items():
@@ -134,23 +134,23 @@ def test_means_of_the_simulation_are_those_of_second_order(case: str) -> None:
 
 
 def test_mean_field_alone_is_refuted_by_the_same_records() -> None:
-    """The control: with the shift left out, one train's serotonin and coupling miss by far."""
+    """The control: with the shift left out, one train's serotonin and sensitivity miss by far."""
     record, theory = simulated("one train")
-    soma = averaged(record[:, COLUMNS.index("coupling_target")])
+    soma = averaged(record[:, COLUMNS.index("sensitivity_target")])
     assert abs(soma.value - 1.0) > 2 * LIMIT * soma.se
-    shares = [averaged(column) for column in relative(theory.setting.it, record).T]
+    shares = [averaged(column) for column in relative(theory.setting.neuron, record).T]
     assert shares[2].value - 1 > LIMIT * shares[2].se
-    plain = averaged(simulated("rest")[0][:, COLUMNS.index("coupling_target")])
+    plain = averaged(simulated("rest")[0][:, COLUMNS.index("sensitivity_target")])
     assert 1 - plain.value > 2 * LIMIT * plain.se
 
 
 @pytest.mark.parametrize("case", ["rest", "one train", "85 %, adapted"])
 def test_spread_of_the_simulation_is_that_of_theory(case: str) -> None:
     """Snapshots 12 s apart, of receptors; error from the snapshots' fourth moment."""
-    changes, exposure, coupling = CASES[case]
+    changes, exposure, sensitivity = CASES[case]
     it = neuron(**changes)
     sim = NeuronSimulation(it, 78, inhibitor=Drug(KINETICS))
-    sim.set(exposure, coupling)
+    sim.set(exposure, sensitivity)
     sim.run(100)
     seen = []
     for _ in range(120):
@@ -159,28 +159,30 @@ def test_spread_of_the_simulation_is_that_of_theory(case: str) -> None:
     x = np.array(seen)
     variance = x.var(ddof=1)
     se = math.sqrt((((x - x.mean()) ** 4).mean() - variance**2) / x.size)
-    theory = simulated(case)[1].covariance[BOUND, BOUND]
+    theory = simulated(case)[1].covariance[R_BOUND, R_BOUND]
     assert abs(variance - theory) < 5.5 * se + 0.1 * theory
     if case == "one train":  # the control: binding's own noise alone is refuted
         assert variance - x.mean() * (1 - x.mean() / 300) > 5.5 * se
 
 
 def test_factors_of_theory_bring_the_means_back() -> None:
-    for it in (IT, neuron(trains=1, terminal={"leak_share": 0.4})):
+    for it in (IT, neuron(spike_trains=1, terminal={"leak_share": 0.4})):
         fast = moments(Setting(it, factors=factors_of_theory(it))).fast
         level = settled(it)
         assert fast == pytest.approx([getattr(level, name) for name in FAST], rel=1e-6)
 
 
 def test_over_the_weeks_coupling_ends_three_points_above_its_twin() -> None:
-    """Fluctuations shift coupling's target at rest to 0.95, and less once receptors are full."""
+    """Fluctuations shift sensitivity's target at rest to 0.95, and less once receptors are full."""
     days = np.array([7.0, 21.0, 42.0]) * DAY_S
     noisy = noisy_course(IT, lambda t: DRUG_85, days, factors=factors_of_theory(IT))
-    twin = course(IT, lambda t: DRUG_85, days)
-    assert noisy["coupling"] - twin["coupling"] == pytest.approx([0.019, 0.027, 0.028], abs=0.004)
-    assert (noisy["plasticity"] < twin["plasticity"]).all()
+    solution = course(IT, lambda t: DRUG_85, days)
+    assert noisy["sensitivity"] - solution["sensitivity"] == pytest.approx(
+        [0.019, 0.027, 0.028], abs=0.004
+    )
+    assert (noisy["plasticity"] < solution["plasticity"]).all()
     nothing = noisy_course(IT, lambda t: NO_DRUG, days, factors=factors_of_theory(IT))
-    assert nothing["coupling"] == pytest.approx(1.0, abs=1e-6)
+    assert nothing["sensitivity"] == pytest.approx(1.0, abs=1e-6)
     assert nothing["plasticity"] == pytest.approx(0.0, abs=1e-6)
 
 
@@ -191,8 +193,8 @@ def test_a_jump_in_a_noisy_course_is_met() -> None:
     times = np.array([9.99, 10.0, 10.1, 20.0]) * DAY_S
     found = noisy_course(IT, exposure, times, breaks_s=(10 * DAY_S,))
     assert found["terminal_nM"][0] > 15 > 9 > found["terminal_nM"][1]
-    assert found["coupling"][0] == pytest.approx(found["coupling"][1], abs=0.01)
-    assert found["coupling"][3] > found["coupling"][2]
+    assert found["sensitivity"][0] == pytest.approx(found["sensitivity"][1], abs=0.01)
+    assert found["sensitivity"][3] > found["sensitivity"][2]
 
 
 def test_events_are_as_many_as_the_equations_say() -> None:
@@ -219,10 +221,10 @@ def still_off(after: Setting, seconds: float) -> float:
     equations, e = moments_module._Equations(after), after.exposure
     end, y = equations.start(), moments_module._Equations(Setting(IT)).start()
     for at, inhibition in enumerate((e.terminal, e.soma)):
-        carrying, blocked = 4 * at + moments_module.CARRYING, 4 * at + BLOCKED
+        carrying, blocked = 4 * at + moments_module.BOUND, 4 * at + BLOCKED
         y[carrying] *= equations.sites[at] / IT.places[at].transporters
         y[blocked] = (equations.sites[at] - y[carrying]) * inhibition / (1 + inhibition)
-    y[RIVAL] = (IT.receptors - y[BOUND]) * e.rival / (1 + e.rival)
+    y[ANTAGONIST] = (IT.receptors - y[R_BOUND]) * e.antagonist / (1 + e.antagonist)
     found = solve_ivp(
         lambda t, y: equations.drift(y), (0, seconds), y, method="LSODA", rtol=1e-8, atol=1e-8
     ).y[:, -1]  # fmt: skip
@@ -235,12 +237,12 @@ def still_off(after: Setting, seconds: float) -> float:
     [
         Setting(IT, Exposure(mao=0.1)),
         Setting(IT, Exposure(mao=0.1, transporters=0.0)),
-        Setting(IT, Exposure(transporters=0.0), coupling=0.25),
-        Setting(IT, Exposure(1e4, 1e4, rival=4.0), unbinding=CITALOPRAM),
-        Setting(IT, Exposure.of_occupancy(0.4), coupling=0.0, unbinding=PAROXETINE),
+        Setting(IT, Exposure(transporters=0.0), sensitivity=0.25),
+        Setting(IT, Exposure(1e4, 1e4, antagonist=4.0), unbinding=CITALOPRAM),
+        Setting(IT, Exposure.of_occupancy(0.4), sensitivity=0.0, unbinding=PAROXETINE),
         Setting(IT, DRUG_85, unbinding=PAROXETINE),
     ],
-    ids=["MAO", "MAO, no SERT", "no SERT, adapted", "all blocked", "slow drug, no brake",
+    ids=["MAO", "MAO, no SERT", "no SERT, adapted", "all blocked", "slow drug, no feedback",
          "slow drug"],
 )  # fmt: skip
 def test_what_settles_has_settled_by_then_and_not_long_before(after: Setting) -> None:

@@ -34,7 +34,7 @@ from synapse_abm.neuron.scenario import (
 
 IT = neuron()
 DRUG_85 = Exposure.of_occupancy(0.85)
-ANTAGONIST = Exposure(rival=4.0)
+ANTAGONIST = Exposure(antagonist=4.0)
 
 
 def folds(level: Level) -> tuple[float, float, float]:
@@ -52,9 +52,9 @@ SETTLED = {
     "90 %": (Exposure.of_occupancy(0.9), 1.0, (0.53, 2.89, 3.10)),
     "antagonist": (ANTAGONIST, 1.0, (1.67, 1.68, 1.71)),
     "antagonist and drug": (
-        Exposure(DRUG_85.terminal, DRUG_85.soma, rival=4.0), 1.0, (1.04, 4.40, 4.68),
+        Exposure(DRUG_85.terminal, DRUG_85.soma, antagonist=4.0), 1.0, (1.04, 4.40, 4.68),
     ),
-    "brake removed": (NO_DRUG, 0.0, (2.8, 2.86, 3.01)),
+    "feedback removed": (NO_DRUG, 0.0, (2.8, 2.86, 3.01)),
     "terminal only": (Exposure(terminal=DRUG_85.terminal), 1.0, (1.0, 4.25, 1.0)),
     "soma only": (Exposure(soma=DRUG_85.soma), 1.0, (0.58, 0.57, 2.64)),
     "mao inhibitor": (Exposure(mao=0.1), 1.0, (0.80, 1.47, 1.49)),
@@ -63,8 +63,8 @@ SETTLED = {
 
 @pytest.mark.parametrize("case", SETTLED)
 def test_the_table_of_acute_results(case: str) -> None:
-    exposure, coupling, expected = SETTLED[case]
-    assert folds(settled(IT, exposure, coupling)) == pytest.approx(expected, abs=0.0051)
+    exposure, sensitivity, expected = SETTLED[case]
+    assert folds(settled(IT, exposure, sensitivity)) == pytest.approx(expected, abs=0.0051)
 
 
 def test_the_table_of_six_weeks_and_of_stopping() -> None:
@@ -80,7 +80,7 @@ def test_the_table_of_six_weeks_and_of_stopping() -> None:
     index = [0.05, 0.19, 0.34, 0.48, 0.65]
     assert found["plasticity"][:5] == pytest.approx(index, abs=0.005)
     with_mao = Exposure(DRUG_85.terminal, DRUG_85.soma, mao=0.1)
-    adapted = settled(IT, with_mao, float(found["coupling"][4]))
+    adapted = settled(IT, with_mao, float(found["sensitivity"][4]))
     assert folds(adapted) == pytest.approx((0.82, 6.6, 7.0), abs=0.051)
 
 
@@ -98,7 +98,8 @@ def test_six_weeks_at_lower_occupancies(share: float, expected: tuple[float, ...
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"trains": 1}, {"brake": 0.5}, {"rate_Hz": 2.5}, {"terminal": {"leak_share": 0.4}},
+    {}, {"spike_trains": 1}, {"feedback_strength": 0.5}, {"rate_Hz": 2.5},
+    {"terminal": {"leak_share": 0.4}},
     {"soma": {"serotonin_nM": 20.0, "sert_share": 1.0}}, {"postsynaptic_strength": 1.0},
     {"recovery": "drive"},
 ])  # fmt: skip
@@ -115,19 +116,19 @@ def test_the_baseline_is_the_users_and_nothing_changes_without_a_drug(
     assert np.abs(slow_rates(it, level, theta, AT_REST)).max() * DAY_S < 1e-9
 
 
-def test_the_rival_reading_restores_firing_with_a_working_brake() -> None:
+def test_the_other_reading_restores_firing_with_working_feedback() -> None:
     """The figure that tells them apart: an antagonist after weeks."""
     by_drive = neuron(recovery="drive")
     after = {}
     for it in (IT, by_drive):
         found = course(it, lambda t: DRUG_85, [42 * DAY_S])
-        coupling, drive = float(found["coupling"][0]), float(found["drive"][0])
-        challenged = Exposure(DRUG_85.terminal, DRUG_85.soma, rival=4.0)
-        rate = settled(it, challenged, coupling, drive).rate_Hz
+        sensitivity, drive = float(found["sensitivity"][0]), float(found["drive"][0])
+        challenged = Exposure(DRUG_85.terminal, DRUG_85.soma, antagonist=4.0)
+        rate = settled(it, challenged, sensitivity, drive).rate_Hz
         after[it.recovery] = rate / float(found["rate_Hz"][0])
         assert found["rate_Hz"][0] > 0.9
-    assert found["coupling"][0] == 1.0
-    assert after["drive"] > 1.1 * after["coupling"] > 1.1
+    assert found["sensitivity"][0] == 1.0
+    assert after["drive"] > 1.1 * after["sensitivity"] > 1.1
 
 
 def test_postsynaptic_adaptation_lets_stopping_end_below_baseline() -> None:
@@ -142,9 +143,9 @@ def test_postsynaptic_adaptation_lets_stopping_end_below_baseline() -> None:
     assert lowest[1.0] < -0.005 < -1e-3 < lowest[0.0]
 
 
-def test_a_partial_agonist_brakes_by_its_efficacy() -> None:
-    """At 80 % of receptors, efficacy 0.2 brakes as much as serotonin did, and a little is left."""
-    rates = [settled(IT, Exposure(rival=4.0, efficacy=e)).rate_Hz for e in (0.0, 0.2, 1.0)]
+def test_a_partial_agonist_slows_firing_by_its_efficacy() -> None:
+    """At 80 % of receptors, efficacy 0.2 slows firing as serotonin did, and a little is left."""
+    rates = [settled(IT, Exposure(antagonist=4.0, efficacy=e)).rate_Hz for e in (0.0, 0.2, 1.0)]
     assert rates[0] > 1.0 > rates[1] > rates[2]
 
 
@@ -202,11 +203,11 @@ def test_every_default_has_a_source_that_is_known() -> None:
 
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(InputErrors) as caught:
-        neuron(trains=0, coupling_days=0.0, creb_days=-1.0, relaxation_s=math.nan,
+        neuron(spike_trains=0, desensitisation_days=0.0, creb_days=-1.0, relaxation_s=math.nan,
                soma={"sert_share": 0.0}, plasticty_days=3)  # fmt: skip
     text = str(caught.value)
-    for name in ("trains", "coupling_days", "creb_days", "relaxation_s", "soma.sert_share",
-                 "plasticty_days"):  # fmt: skip
+    for name in ("spike_trains", "desensitisation_days", "creb_days", "relaxation_s",
+                 "soma.sert_share", "plasticty_days"):  # fmt: skip
         assert name in text
     assert len(caught.value.faults) == 6
 
@@ -221,8 +222,17 @@ def test_baselines_that_nothing_can_produce_are_refused_together() -> None:
     names = [fault.name for fault in caught.value.faults]
     assert names == ["terminal.serotonin_nM", "soma.mao_ratio"]
     with pytest.raises(InputErrors) as caught:  # also beside single values that are wrong
-        neuron(trains=0, terminal={"mao_ratio": 0.01, "volume_um3": -1.0}, soma={"transporters": 0})
+        neuron(
+            spike_trains=0,
+            terminal={"mao_ratio": 0.01, "volume_um3": -1.0},
+            soma={"transporters": 0},
+        )
     names = [fault.name for fault in caught.value.faults]
-    assert names == ["trains", "terminal.volume_um3", "terminal.mao_ratio", "soma.transporters"]
+    assert names == [
+        "spike_trains",
+        "terminal.volume_um3",
+        "terminal.mao_ratio",
+        "soma.transporters",
+    ]
     with pytest.raises(InputError, match="share > 0"):
         settled(IT, Exposure(mao=0.0))

@@ -1,4 +1,4 @@
-"""Ligands of the brake, release without spikes, monoamine oxidase; conservation at random settings.
+"""Ligands of the autoreceptor, release without spikes, monoamine oxidase; random settings.
 
 What is expected comes from mass action and from the theory of second order (``moments``).
 """
@@ -19,7 +19,15 @@ from synapse_abm.neuron.calibration import averaged, calibrate
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield.equations import filling
-from synapse_abm.neuron.meanfield.lna import BOUND, FREE, RATE, RIVAL, Setting, Unbinding, moments
+from synapse_abm.neuron.meanfield.lna import (
+    ANTAGONIST,
+    BOUND,
+    FREE,
+    RATE,
+    Setting,
+    Unbinding,
+    moments,
+)
 from synapse_abm.neuron.meanfield.ode import settled
 from synapse_abm.neuron.scenario import DAY_S, NO_DRUG, Drug, Exposure, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
@@ -43,25 +51,25 @@ def of_receptor(name: str) -> Drug:
 
 
 @pytest.mark.parametrize(("name", "times_kd"), [("WAY-100635", 4.0), ("pindolol", 4.0)])
-def test_a_ligand_competes_for_receptors_and_brakes_by_its_efficacy(
+def test_a_ligand_competes_for_receptors_and_slows_firing_by_its_efficacy(
     name: str, times_kd: float
 ) -> None:
     """Occupancy A / (1 + A + S / Kd) at the serotonin that is there; firing as theory says."""
     ligand = of_receptor(name)
     plan = Treatment(
-        IT, constant(0.0), rival=name,
-        rival_nM=constant(times_kd * ligand.kinetics.koff / ligand.kinetics.kon),
+        IT, constant(0.0), antagonist=name,
+        antagonist_nM=constant(times_kd * ligand.kinetics.koff / ligand.kinetics.kon),
     )  # fmt: skip
     exposure = acting(plan)(0.0)
-    assert exposure.rival == pytest.approx(times_kd, rel=1e-9)
-    sim = NeuronSimulation(IT, 5, rival=ligand)
+    assert exposure.antagonist == pytest.approx(times_kd, rel=1e-9)
+    sim = NeuronSimulation(IT, 5, antagonist=ligand)
     sim.set(exposure)
     sim.block(exposure)
     sim.run(150)
     held, rows = [], []
     for _ in range(120):
         rows.append(sim.run(10))
-        held.append(int(sim.state.counts[1, lay.L_R_RIVAL]))
+        held.append(int(sim.state.counts[1, lay.L_R_ANTAGONIST]))
     record = np.concatenate(rows)
     mean = {n: averaged(record[:, COLUMNS.index(n)]) for n in ("soma_receptors", "rate_Hz",
                                                                "soma_free")}  # fmt: skip
@@ -69,25 +77,25 @@ def test_a_ligand_competes_for_receptors_and_brakes_by_its_efficacy(
     se = float(np.std(held)) / math.sqrt(len(held) / 4)  # snapshots 10 s apart are correlated
     assert abs(np.mean(held) / 300 - law) < LIMIT * se / 300
     theory = moments(Setting(IT, exposure, unbinding=Unbinding(1.0, ligand.kinetics.koff)))
-    assert abs(np.mean(held) - theory.mean[RIVAL]) < LIMIT * se
+    assert abs(np.mean(held) - theory.mean[ANTAGONIST]) < LIMIT * se
     for column, row in (("soma_receptors", BOUND), ("rate_Hz", RATE)):
         found = mean[column]
         assert abs(found.value - theory.mean[row]) < LIMIT * found.se, column
     # The control: with the other's efficacy, 0 for 0.203, firing would be this far off.
-    other = Exposure(rival=times_kd, efficacy=0.203 - exposure.efficacy)
+    other = Exposure(antagonist=times_kd, efficacy=0.203 - exposure.efficacy)
     assert abs(mean["rate_Hz"].value - settled(IT, other).rate_Hz) > LIMIT * mean["rate_Hz"].se
 
 
-def test_the_brake_is_cut_by_a_dose_and_removed_altogether_as_another_thing() -> None:
-    """More antagonist, more firing, towards the 1 + g = 2.8 of a neuron without the brake."""
+def test_feedback_is_cut_by_a_dose_and_removed_altogether_as_another_thing() -> None:
+    """More antagonist, more firing, towards the 1 + g = 2.8 of a neuron without feedback."""
     doses = (0.0, 0.5, 4.0, 50.0, 1e6)
-    rates = [settled(IT, Exposure(rival=dose)).rate_Hz for dose in doses]
+    rates = [settled(IT, Exposure(antagonist=dose)).rate_Hz for dose in doses]
     assert rates == sorted(rates) and rates[0] == pytest.approx(1.0)
     assert rates[2] == pytest.approx(1.67, abs=0.006) and rates[-1] == pytest.approx(2.8, rel=1e-4)
     sim = NeuronSimulation(IT, 6)
-    sim.set(NO_DRUG, coupling=0.0)
+    sim.set(NO_DRUG, sensitivity=0.0)
     sim.run(150)
-    theory = moments(Setting(IT, coupling=0.0))
+    theory = moments(Setting(IT, sensitivity=0.0))
     record = sim.run(1200)
     assert record[-600:, COLUMNS.index("rate_Hz")] == pytest.approx(2.8, rel=1e-9)
     for name, row in (("terminal_free", FREE), ("soma_free", 4)):
@@ -102,22 +110,24 @@ def test_an_antagonist_raises_serotonin_further_early_and_after_weeks(day: float
     """
     inhibitor = pharmacology.ligand("citalopram").kinetics("SERT")
     plain: dict[str, Any] = {
-        "it": IT, "concentration_nM": constant(inhibitor.koff / inhibitor.kon * 0.85 / 0.15),
+        "neuron": IT, "concentration_nM": constant(inhibitor.koff / inhibitor.kon * 0.85 / 0.15),
         "days": day + 1, "breaks_days": (day,), "windows": 18, "replicates": 5, "window_s": 10,
     }  # fmt: skip
     rises, strict = dict[str | None, tuple[float, float]](), student_quantile(1e-3, 4)
-    for rival in ("WAY-100635", None):
-        given = {} if rival is None else {
-            "rival": rival, "rival_nM": lambda t: 4.4 if t >= day * DAY_S else 0.0
+    for antagonist in ("WAY-100635", None):
+        given = {} if antagonist is None else {
+            "antagonist": antagonist, "antagonist_nM": lambda t: 4.4 if t >= day * DAY_S else 0.0
         }  # fmt: skip
         course = Course(Treatment(**plain, **given), calibrate(IT, 1, 500)).run()
         serotonin = course.values[:, :, QUANTITIES.index("terminal_nM")]
         jump = int(np.searchsorted(course.day, day))
         after, before = slice(jump, None), slice(jump - 4, jump)
         fold = serotonin[after].mean(axis=0) / serotonin[before].mean(axis=0)
-        rises[rival] = fold.mean(), fold.std(ddof=1) / math.sqrt(5)
-        twin = course.twin["terminal_nM"]
-        assert fold.mean() == pytest.approx(twin[after].mean() / twin[before].mean(), rel=0.1)
+        rises[antagonist] = fold.mean(), fold.std(ddof=1) / math.sqrt(5)
+        solution = course.mean_field["terminal_nM"]
+        assert fold.mean() == pytest.approx(
+            solution[after].mean() / solution[before].mean(), rel=0.1
+        )
     (more, se), (same, other) = rises["WAY-100635"], rises[None]
     assert more > 1.3 and more - same > strict * math.hypot(se, other)
 
@@ -143,12 +153,12 @@ def test_a_spike_holds_more_where_the_stock_is_fuller_but_not_without_limit() ->
     Every size is its mean rounded up or down: variance f (1 - f).
     """
     sim = NeuronSimulation(IT, 8)
-    mean = sim.free[0].content / 20 * filling(3.0, 1.0)
+    mean = sim.free[0].quantal_content / 20 * filling(3.0, 1.0)
     assert filling(3.0, 1.0) == 1.5 and filling(1e9, 1.0) == pytest.approx(2.0)
     released, spikes = 0, 0
     for _ in range(300):
-        full = sim.state.counts[0, lay.L_INSIDE] = round(3 * sim.free[0].stock)
-        sim.state.members[0, lay.L_INSIDE, :full] = np.arange(full)  # ids do not matter here
+        full = sim.state.counts[0, lay.L_POOL] = round(3 * sim.free[0].pool)
+        sim.state.members[0, lay.L_POOL, :full] = np.arange(full)  # ids do not matter here
         before = int(sim.state.events[0, lay.RELEASED]), int(sim.state.meta[lay.M_SPIKES])
         sim.run(1)
         released += int(sim.state.events[0, lay.RELEASED]) - before[0]
@@ -176,10 +186,10 @@ def test_with_monoamine_oxidase_inhibited_a_window_waits_for_the_stock(
         jump = int(np.searchsorted(course.day, 0.5))
         each = course.values[jump, :, QUANTITIES.index("terminal_nM")]
         risen[longest] = each.mean(), each.std(ddof=1) / 2
-        twin = course.twin["terminal_nM"][jump].mean()
-    assert twin > 7.2
+        solution = course.mean_field["terminal_nM"][jump].mean()
+    assert solution > 7.2
     mean, se = risen[3600.0]
-    assert abs(mean - twin) < student_quantile(1e-3, 3) * max(se, 0.05)
+    assert abs(mean - solution) < student_quantile(1e-3, 3) * max(se, 0.05)
     assert risen[20.0][0] < 0.9 * mean
 
 
@@ -191,11 +201,11 @@ PLACE = st.fixed_dictionaries({
     "sert_share": SHARES, "mao_ratio": st.floats(0.5, 5.0), "leak_share": st.floats(0.0, 0.9),
 })  # fmt: skip
 GIVEN = st.fixed_dictionaries({
-    "trains": st.integers(1, 30), "receptors": st.integers(1, 100), "terminal": PLACE,
-    "soma": PLACE, "rate_Hz": st.floats(0.2, 5.0), "brake": st.floats(0.1, 5.0),
+    "spike_trains": st.integers(1, 30), "receptors": st.integers(1, 100), "terminal": PLACE,
+    "soma": PLACE, "rate_Hz": st.floats(0.2, 5.0), "feedback_strength": st.floats(0.1, 5.0),
 })  # fmt: skip
 EXPOSURE = st.builds(
-    Exposure, terminal=st.floats(0, 20), soma=st.floats(0, 20), rival=st.floats(0, 20),
+    Exposure, terminal=st.floats(0, 20), soma=st.floats(0, 20), antagonist=st.floats(0, 20),
     efficacy=st.floats(0, 1), mao=SHARES, transporters=st.floats(0, 1),
 )  # fmt: skip
 
@@ -207,7 +217,7 @@ def test_nothing_is_created_or_lost_at_random_settings(
 ) -> None:
     """And what is made is what is destroyed, held or free, counted from the events of each kind."""
     sim = NeuronSimulation(
-        neuron(**given), 9, inhibitor=SERT_DRUG, rival=Drug(SERT_DRUG.kinetics),
+        neuron(**given), 9, inhibitor=SERT_DRUG, antagonist=Drug(SERT_DRUG.kinetics),
         transporters=exposure.transporters,
     )  # fmt: skip
     start = sim.state.counts.copy()
@@ -219,7 +229,7 @@ def test_nothing_is_created_or_lost_at_random_settings(
         e, n, n0 = sim.state.events[at], sim.state.counts[at], start[at]
         out = e[lay.RELEASED] + e[lay.C_LEAK]
         inside = e[lay.C_SYNTHESISE] + e[lay.C_TRANSPORT] - e[lay.C_DEGRADE] - out
-        assert n[lay.L_INSIDE] - n0[lay.L_INSIDE] == inside
+        assert n[lay.L_POOL] - n0[lay.L_POOL] == inside
         taken = e[lay.C_BIND] - e[lay.C_UNBIND] + e[lay.C_R_BIND] - e[lay.C_R_UNBIND]
         assert n[lay.L_FREE] - n0[lay.L_FREE] == out - taken - e[lay.C_LOSE]
 
@@ -227,9 +237,9 @@ def test_nothing_is_created_or_lost_at_random_settings(
 def test_a_planted_leak_is_noticed() -> None:
     """Transporters that drop what they carry inside: the check says so within a second."""
     kernels = plant(
-        "put_in(it, place, L_INSIDE if c == C_TRANSPORT else L_FREE, molecule)",
-        "put_in(it, place, L_INSIDE if c == C_TRANSPORT else L_FREE, molecule)\n"
-        "        it.counts[place, L_INSIDE] -= 1 if c == C_TRANSPORT else 0",
+        "put_in(state, place, L_POOL if c == C_TRANSPORT else L_FREE, molecule)",
+        "put_in(state, place, L_POOL if c == C_TRANSPORT else L_FREE, molecule)\n"
+        "        state.counts[place, L_POOL] -= 1 if c == C_TRANSPORT else 0",
         file="neuron/engine/kernels.py", interpreted=True,
     )  # fmt: skip
     small = neuron(terminal={"transporters": 50}, soma={"transporters": 50})
@@ -242,7 +252,7 @@ def test_a_planted_leak_is_noticed() -> None:
         wrong.check()
 
 
-def test_a_rival_that_is_given_nowhere_is_told_with_the_rest() -> None:
+def test_an_antagonist_that_is_given_nowhere_is_told_with_the_rest() -> None:
     with pytest.raises(InputErrors) as caught:
-        Treatment(IT, constant(1.0), rival_nM=constant(3.0), windows=1.5)  # type: ignore[arg-type]
-    assert [fault.name for fault in caught.value.faults] == ["windows", "rival"]
+        Treatment(IT, constant(1.0), antagonist_nM=constant(3.0), windows=1.5)  # type: ignore[arg-type]
+    assert [fault.name for fault in caught.value.faults] == ["windows", "antagonist"]

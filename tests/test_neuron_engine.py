@@ -20,19 +20,19 @@ from synapse_abm.synapse.engine.planting import plant
 
 IT = neuron()
 FAST_DRUG = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
-RIVAL = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
+ANTAGONIST = Drug(Kinetics(kd_nM=1.0, koff_per_s=0.5))
 LIMIT = normal_quantile(1e-6, tests=20)  # of all tests of this file together
 SPIKES = COLUMNS.index("spikes")
 
 
 def simulation(it: NeuronParameters = IT, seed: int = 1, **options: object) -> NeuronSimulation:
-    return NeuronSimulation(it, seed, inhibitor=FAST_DRUG, rival=RIVAL, **options)  # type: ignore[arg-type]
+    return NeuronSimulation(it, seed, inhibitor=FAST_DRUG, antagonist=ANTAGONIST, **options)  # type: ignore[arg-type]
 
 
 def busy(it: NeuronParameters, seed: int = 1) -> NeuronSimulation:
     """Every channel open."""
     sim = simulation(it, seed)
-    sim.set(Exposure(1.0, 2.0, rival=0.5, efficacy=0.3, mao=0.8), 0.7)
+    sim.set(Exposure(1.0, 2.0, antagonist=0.5, efficacy=0.3, mao=0.8), 0.7)
     return sim
 
 
@@ -50,7 +50,7 @@ def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
 
 
 def test_the_check_notices_what_is_lost_or_doubled() -> None:
-    for at, kind in ((0, lay.L_INSIDE), (1, lay.L_FREE), (1, lay.L_CARRYING)):
+    for at, kind in ((0, lay.L_POOL), (1, lay.L_FREE), (1, lay.L_BOUND)):
         lost, doubled = simulation(), simulation()
         lost.state.counts[at, kind] -= 1
         doubled.state.members[at, kind, 0] = doubled.state.members[at, kind, 1]
@@ -86,24 +86,24 @@ def test_rates_are_those_of_an_independent_account() -> None:
         inhibition = (1.0, 2.0)[at]
         soma = float(at)
         expected = [
-            1.0 * n[lay.L_CARRYING], 3.0 * n[lay.L_CARRYING], 0.5 * n[lay.L_BLOCKED],
+            1.0 * n[lay.L_BOUND], 3.0 * n[lay.L_BOUND], 0.5 * n[lay.L_BLOCKED],
             4 / 170 * nM * n[lay.L_OPEN], 0.5 * inhibition * n[lay.L_OPEN],
             flux * (1 - place.sert_share) / (place.serotonin_nM * v) * n[lay.L_FREE],
-            0.05 * 0.8 * n[lay.L_INSIDE], flux * (3 + 1 - place.sert_share),
+            0.05 * 0.8 * n[lay.L_POOL], flux * (3 + 1 - place.sert_share),
             flux * place.leak_share,
-            soma * 0.5 * n[lay.L_R_SEROTONIN], soma * 0.5 * n[lay.L_R_RIVAL],
+            soma * 0.5 * n[lay.L_R_SEROTONIN], soma * 0.5 * n[lay.L_R_ANTAGONIST],
             soma * 0.5 / 60 * nM * n[lay.L_R_OPEN], soma * 0.25 * n[lay.L_R_OPEN],
         ]  # fmt: skip
         assert bench.propensity[at, : lay.CHANNELS] == pytest.approx(expected, rel=1e-12)
 
 
 # One train and one receptor: nothing else brings the rate up to date between two spikes.
-FALLING = neuron(brake=1e-9, trains=1, receptors=1)
+FALLING = neuron(feedback_strength=1e-9, spike_trains=1, receptors=1)
 EXACT = 3 + 4 * (1 - math.exp(-3))
 
 
 def falling(replicates: int, kernels: ModuleType = compiled_kernels) -> np.ndarray:
-    """Spikes in 3 s of neurons that start at 5 Hz and, without a brake, relax to 1 Hz."""
+    """Spikes in 3 s of neurons that start at 5 Hz and, without feedback, relax to 1 Hz."""
     counts = []
     for r in range(replicates):
         sim = NeuronSimulation(FALLING, 3, r, kernels=kernels, dt_s=3.0)
@@ -122,14 +122,14 @@ def test_spikes_at_a_falling_rate_are_poisson() -> None:
 
 
 def test_spikes_without_thinning_are_caught() -> None:
-    kernels = plant("< trains * it.rate[0]:", "< bound:", file="neuron/engine/kernels.py")
+    kernels = plant("< spike_trains * state.rate[0]:", "< bound:", file="neuron/engine/kernels.py")
     assert falling(2000, kernels).mean() - EXACT > LIMIT * math.sqrt(EXACT / 2000)
 
 
-def test_without_serotonin_drug_and_rival_occupy_as_theory_says() -> None:
+def test_without_serotonin_drug_and_antagonist_occupy_as_theory_says() -> None:
     """No release, no serotonin: independent sites, binomial."""
     sim = simulation()
-    sim.set(Exposure(1.5, 4.0, rival=0.25))
+    sim.set(Exposure(1.5, 4.0, antagonist=0.25))
     sim.state.counts[:] = 0
     for at, (sites, receptors) in enumerate(((1000, 0), (2000, 300))):
         sim.state.counts[at, lay.L_OPEN], sim.state.counts[at, lay.L_R_OPEN] = sites, receptors
@@ -140,7 +140,7 @@ def test_without_serotonin_drug_and_rival_occupy_as_theory_says() -> None:
     n = sim.state.counts
     for count, sites, p in (
         (n[0, lay.L_BLOCKED], 1000, 0.6), (n[1, lay.L_BLOCKED], 2000, 0.8),
-        (n[1, lay.L_R_RIVAL], 300, 0.2),
+        (n[1, lay.L_R_ANTAGONIST], 300, 0.2),
     ):  # fmt: skip
         assert abs(count - sites * p) < LIMIT * math.sqrt(sites * p * (1 - p))
 
@@ -152,17 +152,17 @@ def test_batches_that_are_lost_one_by_one_have_the_exact_mean_and_variance() -> 
     the mean content of a spike and f its part behind the point (E[size^2] = m^2 + f (1 - f)).
     400 snapshots, 8 relaxation times apart.
     """
-    it = neuron(brake=1e-9, terminal={"mao_ratio": 30.0})
+    it = neuron(feedback_strength=1e-9, terminal={"mao_ratio": 30.0})
     sim = NeuronSimulation(it, 8)
-    sim.state.counts[:, lay.L_CARRYING] = 0
+    sim.state.counts[:, lay.L_BOUND] = 0
     sim.state.rates[:] = 0.0
     sim.state.rates[0, lay.C_LOSE] = k = 2.0
     sim.state.numbers[lay.P_CONTENT + 1] = 0.0
     snapshots = []
     for _ in range(400):
-        sim.state.counts[0, lay.L_INSIDE] = stock = round(sim.free[0].stock)  # 4 s take 1 %
+        sim.state.counts[0, lay.L_POOL] = stock = round(sim.free[0].pool)  # 4 s take 1 %
         sim.run(4)
-        assert sim.state.counts[0, lay.L_INSIDE] > 0.98 * stock
+        assert sim.state.counts[0, lay.L_POOL] > 0.98 * stock
         snapshots.append(int(sim.state.counts[0, lay.L_FREE]))
     m = sim.state.numbers[lay.P_CONTENT]
     f = m % 1
@@ -187,7 +187,7 @@ def test_the_baseline_is_the_users_numbers() -> None:
     b, theory = calibration.baseline, factors_of_theory(IT)
     for name, factor in theory._asdict().items():
         assert abs(getattr(b, name) - factor) < limit * calibration.error[name], name
-    for name, rest in (("coupling_target", b.coupling), ("hill", b.hill)):
+    for name, rest in (("sensitivity_target", b.sensitivity), ("hill", b.hill)):
         measured = averaged(record[:, COLUMNS.index(name)])
         assert abs(measured.value - rest) < limit * math.sqrt(2) * measured.se, name
 
@@ -211,14 +211,14 @@ def test_neurons_from_parts_of_the_record_scatter_by_what_is_uncertain_of_the_wh
         assert low < claimed < high, name
     # The control: parts of the whole's own error would claim n times too little.
     assert 1 / n < low or n < 20
-    averages = np.array([[each.coupling, each.hill, each.sensitivity] for each in parts])
+    averages = np.array([[each.sensitivity, each.hill, each.postsynaptic] for each in parts])
     se = averages.std(axis=0, ddof=1) / math.sqrt(n) / averages.mean(axis=0)
     assert 0.0003 < se[0] < 0.004 and 0.002 < se[1] < 0.02 and se[2] == 0.0
 
 
 def test_a_baseline_of_mean_field_values_is_refuted() -> None:
     """The control, with one train: the same test on factors of one."""
-    it = neuron(trains=1)
+    it = neuron(spike_trains=1)
     sim = NeuronSimulation(it, 99)
     sim.run(200)
     shares = [averaged(column) for column in relative(it, sim.run(2500)).T]
@@ -242,7 +242,7 @@ def test_a_baseline_that_is_out_of_reach_is_reported(monkeypatch: pytest.MonkeyP
 
 def test_one_train_drifts_from_mean_field_and_is_brought_back() -> None:
     """The drift that is to be expected: +4 % firing and terminal, +6 % somatic serotonin."""
-    one = calibrate(neuron(trains=1), 1, 3000)
+    one = calibrate(neuron(spike_trains=1), 1, 3000)
     rate, terminal, soma = one.before[:3]
     assert [rate.value, terminal.value, soma.value] == pytest.approx([1.04, 1.04, 1.06], abs=0.02)
     assert one.theory[:3] == pytest.approx([1.033, 1.041, 1.059], abs=0.001)

@@ -50,9 +50,9 @@ def planted(old: str, new: str) -> ModuleType:
 def busy(seed: int = 1, **options: Any) -> SpatialSimulation:
     """Every channel open."""
     sim = SpatialSimulation(
-        LEAKY, seed, grid=COARSE, inhibitor=FAST_DRUG, rival=FAST_DRUG, **options
+        LEAKY, seed, grid=COARSE, inhibitor=FAST_DRUG, antagonist=FAST_DRUG, **options
     )
-    sim.set(Exposure(1.0, 2.0, rival=0.5, efficacy=0.3, mao=0.8), 0.7)
+    sim.set(Exposure(1.0, 2.0, antagonist=0.5, efficacy=0.3, mao=0.8), 0.7)
     return sim
 
 
@@ -65,11 +65,11 @@ def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
     for _ in range(10):
         sim.run(1)
         sim.check()
-    sim.block(Exposure(1.0, 2.0, rival=0.5))
+    sim.block(Exposure(1.0, 2.0, antagonist=0.5))
     sim.check()
     sim.block(Exposure(0.0, 0.1))
     sim.check()
-    assert sim.places[1].state.store.totals[grid_kernels.PAIR_R_RIVAL] == 0
+    assert sim.places[1].state.store.totals[grid_kernels.PAIR_R_ANTAGONIST] == 0
     for place in sim.places:
         pairs = len(place.names.pairs)
         assert (place.state.store.events[: 3 * pairs].reshape(3, pairs)[:, :2] > 0)[:, 0].all()
@@ -80,9 +80,9 @@ def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("it.stock[place] -= size", "it.stock[place] -= size - 1"),
-     ("                it.stock[place] += 1", "                it.stock[place] += 0"),
-     ("it.stock[place] += made - gone", "it.stock[place] += made")],
+    [("state.pool[place] -= size", "state.pool[place] -= size - 1"),
+     ("                state.pool[place] += 1", "                state.pool[place] += 0"),
+     ("state.pool[place] += made - gone", "state.pool[place] += made")],
 )  # fmt: skip
 def test_what_is_created_or_lost_is_noticed(old: str, new: str) -> None:
     sim = busy(kernels=planted(old, new))
@@ -110,7 +110,7 @@ def test_pieces_are_the_whole_and_growing_rows_change_nothing() -> None:
 # --- exact laws -----------------------------------------------------------------------------------
 
 # One train and one receptor: nothing else brings the rate up to date between two spikes.
-FALLING = neuron(brake=1e-9, trains=1, receptors=1)
+FALLING = neuron(feedback_strength=1e-9, spike_trains=1, receptors=1)
 EXACT = 3 + 4 * (1 - math.exp(-3))
 
 
@@ -136,9 +136,9 @@ def stock_after(seconds: int, kernels: ModuleType = grid_kernels) -> int:
     sim.state.rates[:, lay.C_DEGRADE] = 0.05
     for place in sim.places:
         place.network.chemistry.rate[:] = 0.0
-    sim.state.stock[:] = 200_000
+    sim.state.pool[:] = 200_000
     sim.run(seconds)
-    return int(sim.state.stock[0])
+    return int(sim.state.pool[0])
 
 
 def test_the_stock_decays_as_independent_molecules_do() -> None:
@@ -158,7 +158,7 @@ def batches(blocks: int, kernels: ModuleType = grid_kernels) -> float:
     release, so the average of its two ends is trains F m / k times x coth x, x = k dt / 2. The
     error of the mean is that of 400 spikes a block, of size m or m + 1.
     """
-    it = neuron(brake=1e-9, terminal={"mao_ratio": 3000.0})
+    it = neuron(feedback_strength=1e-9, terminal={"mao_ratio": 3000.0})
     sim = SpatialSimulation(it, 8, grid=ONE_CELL, kernels=kernels)
     sim.state.rates[:], sim.state.numbers[lay.P_CONTENT + 1] = 0.0, 0.0
     for place in sim.places:
@@ -168,7 +168,7 @@ def batches(blocks: int, kernels: ModuleType = grid_kernels) -> float:
     sim.run(10)
     free = []
     for _ in range(blocks):
-        sim.state.stock[0] = round(sim.free[0].stock)  # 20 s take below 1 in 1000
+        sim.state.pool[0] = round(sim.free[0].pool)  # 20 s take below 1 in 1000
         free.append(sim.run(20)[:, COLUMNS.index("terminal_free")].mean())
     m, x = sim.state.numbers[lay.P_CONTENT], 0.1
     expected = 20 * m / 2.0 * x / math.tanh(x)
@@ -231,7 +231,7 @@ def test_the_default_grid_rests_as_if_well_mixed() -> None:
 
 
 def course(**changes: Any) -> Treatment:
-    given = {"it": IT, "concentration_nM": constant(6.8), "days": 42.0, "windows": 6,
+    given = {"neuron": IT, "concentration_nM": constant(6.8), "days": 42.0, "windows": 6,
              "window_s": 5, "replicates": 2, "grid": COARSE}  # fmt: skip
     return Treatment(**given | changes)
 
@@ -242,10 +242,10 @@ def test_a_course_on_the_grid_is_resumed_bit_for_bit_and_follows_the_twin(tmp_pa
     Course(course(), own).run(2).save(tmp_path / "course")
     resumed = Course.resume(course(), tmp_path / "course", own).run()
     assert resumed.table().csv() == whole.table().csv()
-    for neuron_ in whole.neurons:
+    for neuron_ in whole.simulations:
         neuron_.check()
     assert whole.mean("terminal_occupancy") == pytest.approx(0.835, abs=0.05)
-    assert whole.departure("rate_Hz") < 0.2 and whole.departure("coupling") < 0.1
+    assert whole.departure("rate_Hz") < 0.2 and whole.departure("sensitivity") < 0.1
     with pytest.raises(CourseError, match="another treatment"):
         Course.resume(course(grid=None), tmp_path / "course", own)
 
@@ -259,7 +259,7 @@ def test_a_long_course_is_announced_and_a_wrong_grid_refused(
     long = course(windows=150, window_s=15, replicates=8, grid=PlaceGrid())
     assert "on 64 x 64 cells will take about" in long.announcement
     mixed = course(windows=150, window_s=15, replicates=8, grid=None)
-    assert long.forecast_s > 100 * mixed.forecast_s
+    assert long.estimated_s > 100 * mixed.estimated_s
     with pytest.raises(InputError, match="PlaceGrid"):
         course(grid=64)
 
@@ -268,14 +268,14 @@ def test_what_acts_within_hours_is_read_on_a_grid_too() -> None:
     """Firing with an antagonist, of two neurons whose molecules walk: near the twin's 1.67 Hz, far
     from the 1 Hz without it (their mean varies by 0.04), and not the well-mixed numbers.
     """
-    inhibitor, rival = at_sert("citalopram"), at_autoreceptor("WAY-100635")
-    assert rival is not None
-    well_mixed = acute.Subject(IT, calibrate(IT, 1).baseline, inhibitor, rival)
+    inhibitor, antagonist = at_sert("citalopram"), at_autoreceptor("WAY-100635")
+    assert antagonist is not None
+    well_mixed = acute.Subject(IT, calibrate(IT, 1).baseline, inhibitor, antagonist)
     walking = dataclasses.replace(well_mixed, grid=PlaceGrid(cells=3))
-    now = acute.Condition(Exposure(rival=4.0))
+    now = acute.Condition(Exposure(antagonist=4.0))
     assert acute.settling_s(walking, now) == acute.settling_s(well_mixed, now)
     each = [acute.averages(walking, now, 25, 25, 7, r)[0] for r in range(2)]
-    assert np.mean(each) == pytest.approx(now.twin(IT)["rate_Hz"], abs=0.3)
+    assert np.mean(each) == pytest.approx(now.mean_field(IT)["rate_Hz"], abs=0.3)
     assert each[0] != acute.averages(well_mixed, now, 25, 25, 7, 0)[0]
 
 

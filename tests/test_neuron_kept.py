@@ -12,7 +12,7 @@ import pytest
 
 from synapse_abm import NeuronModel, Serotonin, SynapseModel
 from synapse_abm.core.sealed import CheckpointError
-from synapse_abm.neuron.agents import checkpoint as keeping
+from synapse_abm.neuron.agents import checkpoint as checkpoint
 from synapse_abm.neuron.scenario import Baseline
 from synapse_abm.synapse.agents import BIND
 
@@ -21,26 +21,26 @@ Engine = Literal["compiled", "agents"]
 GIVEN: dict[str, Any] = {
     "rng": 11, "replicate": 2, "baseline": Baseline(drive=0.98), "receptors": 15,
     "terminal.volume_um3": 2.0, "soma.volume_um3": 2.0, "terminal.transporters": 50,
-    "soma.transporters": 100, "rival": "pindolol", "rival_nM": 20.0, "mao": 0.7,
-    "terminal.leak_share": 0.3, "where": "soma", "transporters": 0.9, "dt_s": 0.5, "speed": 5000.0,
+    "soma.transporters": 100, "antagonist": "pindolol", "antagonist_nM": 20.0, "mao": 0.7,
+    "terminal.leak_share": 0.3, "reach": "soma", "transporters": 0.9, "dt_s": 0.5, "speed": 5000.0,
 }  # fmt: skip
 STEPS = 24
 
 
 def treated(model: NeuronModel, steps: int) -> NeuronModel:
-    """Run on; on its sixth step the drug comes, on its twelfth the brake is removed."""
+    """Run on; on its sixth step the drug comes, on its twelfth feedback is removed."""
     for _ in range(steps):
         if model.simulation.steps == 6:
             model.drug_nM = 6.8
         if model.simulation.steps == 12:
-            model.brake = False
+            model.feedback = False
         model.run(1)
     return model
 
 
 @pytest.fixture(scope="module")
 def whole() -> bytes:
-    return keeping.to_bytes(treated(NeuronModel(**GIVEN), STEPS))
+    return checkpoint.to_bytes(treated(NeuronModel(**GIVEN), STEPS))
 
 
 @pytest.mark.parametrize("cut", range(STEPS + 1))
@@ -48,8 +48,8 @@ def test_equal_at_every_cut(cut: int, whole: bytes, tmp_path: Path) -> None:
     treated(NeuronModel(**GIVEN), cut).save(tmp_path / "neuron")
     resumed = NeuronModel.resume(tmp_path / "neuron", check_every_step=True)
     assert resumed.time == cut and resumed.seconds == cut / 2
-    assert keeping.to_bytes(resumed) == (tmp_path / "neuron").read_bytes()
-    assert keeping.to_bytes(treated(resumed, STEPS - cut)) == whole
+    assert checkpoint.to_bytes(resumed) == (tmp_path / "neuron").read_bytes()
+    assert checkpoint.to_bytes(treated(resumed, STEPS - cut)) == whole
 
 
 @pytest.mark.parametrize(("first", "second"), [("compiled", "agents"), ("agents", "compiled")])
@@ -58,7 +58,7 @@ def test_either_engine_goes_on(first: Engine, second: Engine, whole: bytes, tmp_
     assert len(begun.agents) > 0  # views were made, and are not in the way
     begun.save(tmp_path / "neuron")
     resumed = treated(NeuronModel.resume(tmp_path / "neuron", engine=second), STEPS - 9)
-    assert keeping.to_bytes(resumed) == whole
+    assert checkpoint.to_bytes(resumed) == whole
     assert len(resumed.agents_by_type[Serotonin]) > 100
 
 
@@ -84,7 +84,7 @@ def test_a_list_that_has_outgrown_a_new_model_fits(tmp_path: Path) -> None:
     resumed = NeuronModel.resume(tmp_path / "neuron", check_every_step=True)
     for each in (model, resumed):
         each.run(3)
-    assert keeping.to_bytes(resumed) == keeping.to_bytes(model)
+    assert checkpoint.to_bytes(resumed) == checkpoint.to_bytes(model)
 
 
 def test_what_is_not_kept_would_be_noticed(whole: bytes, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_is_not_kept_would_be_noticed(whole: bytes, tmp_path: Path) -> None
     treated(NeuronModel(**GIVEN), 9).save(tmp_path / "neuron")
     forgetful = NeuronModel.resume(tmp_path / "neuron")
     forgetful.slow = NeuronModel(**GIVEN).slow
-    assert keeping.to_bytes(treated(forgetful, STEPS - 9)) != whole
+    assert checkpoint.to_bytes(treated(forgetful, STEPS - 9)) != whole
 
 
 def test_rules_of_ones_own_are_given_again(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_rules_of_ones_own_are_given_again(tmp_path: Path) -> None:
     )
     for each in (model, resumed, stock):
         each.run(3)
-    assert keeping.to_bytes(resumed) == keeping.to_bytes(model) != keeping.to_bytes(stock)
+    assert checkpoint.to_bytes(resumed) == checkpoint.to_bytes(model) != checkpoint.to_bytes(stock)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_every_flipped_byte_is_noticed(whole: bytes, tmp_path: Path) -> None:
         changed[at] ^= 1 << (at % 8)
         path.write_bytes(bytes(changed))
         with pytest.raises(CheckpointError):
-            keeping.read(path)
+            checkpoint.read(path)
 
 
 def test_a_synapse_is_no_neuron(tmp_path: Path) -> None:
@@ -153,4 +153,4 @@ def test_a_synapse_is_no_neuron(tmp_path: Path) -> None:
     NeuronModel(**GIVEN).save(tmp_path / "neuron")
     with pytest.raises(CheckpointError, match="something else"):
         SynapseModel.resume(tmp_path / "neuron")
-    assert np.isnan(keeping.read(tmp_path / "neuron")[1]["latest"]).all()
+    assert np.isnan(checkpoint.read(tmp_path / "neuron")[1]["latest"]).all()

@@ -52,7 +52,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 #: Every channel open.
 BUSY: dict[str, Any] = {
-    "drug_nM": 5.0, "rival": "pindolol", "rival_nM": 20.0, "mao": 0.7,
+    "drug_nM": 5.0, "antagonist": "pindolol", "antagonist_nM": 20.0, "mao": 0.7,
     "terminal.leak_share": 0.3, "soma.leak_share": 0.2,
 }  # fmt: skip
 
@@ -82,9 +82,10 @@ def same(a: NeuronModel, b: NeuronModel) -> bool:
 
 CASES: dict[str, dict[str, Any]] = {
     "every channel": {"speed": 5000.0},
-    "one train, no drug": {"drug_nM": 0.0, "rival": None, "rival_nM": 0.0, "trains": 1},
-    "terminal alone, mutant, no brake": {
-        "where": ("terminal",), "transporters": 0.5, "brake": False, "dt_s": 0.37,
+    "one train, no drug": {"drug_nM": 0.0, "antagonist": None, "antagonist_nM": 0.0,
+                           "spike_trains": 1},
+    "terminal alone, mutant, no feedback": {
+        "reach": "terminal", "transporters": 0.5, "feedback": False, "dt_s": 0.37,
     },
     "postsynaptic, by drive": {
         "postsynaptic_strength": 2.0, "recovery": "drive", "speed": 1e4, "drug_nM": 100.0,
@@ -122,15 +123,15 @@ def test_the_cases_touch_every_event() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [("first + min(int(m * float(n)), n - 1)", "min(int(m * float(n)), n - 1)"),
-     ("n = max(vesicular(it, place), 1)", "n = it.counts[place, L_INSIDE]"),
-     ("it.meta[M_NEXT_DRUG] += 1", "it.meta[M_NEXT_DRUG] += 2")],
+     ("n = max(vesicular(state, place), 1)", "n = state.counts[place, L_POOL]"),
+     ("state.meta[M_NEXT_DRUG] += 1", "state.meta[M_NEXT_DRUG] += 2")],
 )  # fmt: skip
 def test_a_planted_difference_is_found(old: str, new: str) -> None:
     """Who is in a vesicle and who is destroyed; the numbers of drug molecules. The control, which
     is interpreted too, changes nothing.
     """
     honest = made(steps=2)
-    harmless = "n = max(vesicular(it, place), 1)", "n = max(1, vesicular(it, place))"
+    harmless = "n = max(vesicular(state, place), 1)", "n = max(1, vesicular(state, place))"
     for change, equal in (((old, new), False), (harmless, True)):
         model = made()
         model.simulation._kernels = plant(
@@ -169,13 +170,13 @@ def test_views_agree_with_the_counts(engine: Engine) -> None:
     for at, place in enumerate(it.places):
         n = state.counts[at]
         here = Counter(type(a) for a in place.agents)
-        assert here[NeuronSerotonin] == n[[0, 1, lay.L_CARRYING, lay.L_R_SEROTONIN]].sum()
+        assert here[NeuronSerotonin] == n[[0, 1, lay.L_BOUND, lay.L_R_SEROTONIN]].sum()
         states = Counter(a.state for a in place.agents if isinstance(a, Serotonin))
         assert states["cleft"] == place.free == n[lay.L_FREE]
-        assert states["transporter"] == n[lay.L_CARRYING]
+        assert states["transporter"] == n[lay.L_BOUND]
         assert states["receptor"] == n[lay.L_R_SEROTONIN]
         assert states["vesicle"] == place.vesicular
-        assert states["vesicle"] + states["cytosol"] == place.stock == n[lay.L_INSIDE]
+        assert states["vesicle"] + states["cytosol"] == place.pool == n[lay.L_POOL]
         held = Counter(s.ligand for s in place.sites if isinstance(s, Transporter))
         assert held["citalopram"] == n[lay.L_BLOCKED] == round(place.occupancy * sum(held.values()))
     bound = model.agents.select(lambda a: isinstance(a, Drug | Serotonin) and a.is_bound)
@@ -193,12 +194,12 @@ def test_half_of_the_stock_is_in_vesicles_at_rest_and_a_spike_takes_a_constant_s
     """Q(n) = 2n/(1 + n) is V(n)/V(1) of V = N N0/(N0 + N)."""
     model = NeuronModel(neuron(), baseline=Baseline())
     for place, free in zip(model.neuron.places, model.simulation.free, strict=True):
-        assert place.vesicular == pytest.approx(place.stock / 2, abs=1)
+        assert place.vesicular == pytest.approx(place.pool / 2, abs=1)
         counts = model.simulation.state.counts
         for n in (0.1, 0.5, 2.0, 10.0):
-            counts[place.at, lay.L_INSIDE] = round(n * free.stock)
-            content = free.content * 2 * n / (1 + n)
-            share = 2 * free.content / free.stock
+            counts[place.at, lay.L_POOL] = round(n * free.pool)
+            content = free.quantal_content * 2 * n / (1 + n)
+            share = 2 * free.quantal_content / free.pool
             assert content / place.vesicular == pytest.approx(share, rel=0.01)
 
 
@@ -228,7 +229,7 @@ def test_agent_sets_collectors_and_types(engine: Engine) -> None:
     assert set(model.agents_by_type[Serotonin]) == set(model.agents_by_type[NeuronSerotonin])
     with pytest.raises(KeyError):
         _ = model.agents_by_type[int]
-    assert sum(groups.values()) == len(model.register.serotonin)
+    assert sum(groups.values()) == len(model.index.serotonin)
     standard = model.datacollector.get_model_vars_dataframe()
     assert standard["seconds"].tolist() == [2.0, 4.0, 6.0]
     assert standard["terminal_serotonin_nM"].iloc[-1] == model.neuron.terminal.serotonin_nM
@@ -238,7 +239,7 @@ def test_agent_sets_collectors_and_types(engine: Engine) -> None:
 
 
 def test_a_neuron_without_transporters_and_a_place_by_its_name() -> None:
-    model = made(transporters=0.0, where="soma", steps=3)
+    model = made(transporters=0.0, reach="soma", steps=3)
     assert math.isnan(model.neuron.terminal.occupancy)
     assert not model.agents_by_type.get(NeuronTransporter)
     assert model.exposure.terminal == 0.0 < model.exposure.soma
@@ -324,12 +325,12 @@ def test_days_pass_as_the_slow_equations_say() -> None:
         slow = advanced(model.parameters, slow, inputs, 2500.0)
     assert list(model.slow.values()) == slow.tolist()
     assert model.days == pytest.approx(10 * 2500 / 86400)
-    assert model.neuron.coupling == model.slow["coupling"] != 1.0
+    assert model.neuron.sensitivity == model.slow["sensitivity"] != 1.0
 
 
 def test_six_weeks_in_twenty_minutes_are_those_of_the_twin() -> None:
     """Brute force, one neuron, against mean field, within the departure that a course is granted
-    too (``test_treatment``). From neuron to neuron coupling varies by 0.003, plasticity by 0.007
+    too (``test_treatment``). From neuron to neuron sensitivity varies by 0.003, plasticity by 0.007
     (measured over eight). The control: where no day passes, firing stays down.
     """
     twin = course(neuron(), lambda t: Exposure.of_occupancy(0.85), [0.0, 42 * par.DAY_S])
@@ -339,12 +340,12 @@ def test_six_weeks_in_twenty_minutes_are_those_of_the_twin() -> None:
         model.drug_nM = kinetics.koff / kinetics.kon * 0.85 / 0.15
     series = six_weeks.run(1200)
     assert six_weeks.days == pytest.approx(42.0)
-    for name in ("coupling", "plasticity"):
+    for name in ("sensitivity", "plasticity"):
         assert series[name][-1] == pytest.approx(twin[name][-1], abs=0.05), name
     rate = series["rate_Hz"]
     assert rate[60:120].mean() < 0.7 < 0.88 < rate[-100:].mean()
     assert still.run(300)["rate_Hz"][-100:].mean() < 0.7
-    assert still.neuron.coupling == 1.0
+    assert still.neuron.sensitivity == 1.0
 
 
 # --- rules of one's own ---------------------------------------------------------------------------
@@ -360,7 +361,7 @@ class Deaf(NeuronReceptor):
 class Steady(Neuron):
     """Fires at 3 Hz whatever its receptors say."""
 
-    def braked_rate(self) -> float:
+    def target_rate(self) -> float:
         return 3.0
 
 
@@ -391,7 +392,7 @@ def test_a_rule_of_single_molecules_is_asked_of_each() -> None:
         model = made("agents", agent_classes=classes, **tiny)
         series = model.run(80)
         destroyed = model.simulation.state.events[:, lay.C_DEGRADE].sum()
-        mean = 0.05 * (series["terminal_stock"] + series["soma_stock"]).sum()
+        mean = 0.05 * (series["terminal_pool"] + series["soma_pool"]).sum()
         counts[name] = destroyed / mean, mean
     for name, factor in (("own", 3.0), ("stock", 1.0)):
         ratio, mean = counts[name]
@@ -405,24 +406,25 @@ def test_a_rule_of_single_molecules_is_asked_of_each() -> None:
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(InputErrors) as caught:
         NeuronModel(
-            rng=-1, engine="fast", drug="WAY-100635", drug_nM=math.nan, rival_nM=2.0,  # type: ignore[arg-type]
-            where=("dendrite",), dt_s=0.0, trains=0, collect_every=1.5,  # type: ignore[arg-type]
+            rng=-1, engine="fast", drug="WAY-100635", drug_nM=math.nan, antagonist_nM=2.0,  # type: ignore[arg-type]
+            reach="dendrite", dt_s=0.0, spike_trains=0, collect_every=1.5,  # type: ignore[arg-type]
             agent_classes={"SERT": NeuronSerotonin, "SERTT": NeuronTransporter},
             **{"soma.volume_um3": -1.0},
         )  # fmt: skip
     said = str(caught.value)
-    for part in ("rng = -1", "engine = 'fast'", "affinity at SERT", "drug_nM = nan", "no rival",
-                 "dendrite", "dt_s = 0.0", "trains", "collect_every", "NeuronTransporter", "SERTT",
+    for part in ("rng = -1", "engine = 'fast'", "affinity at SERT", "drug_nM = nan",
+                 "no antagonist", "dendrite", "dt_s = 0.0", "spike_trains", "collect_every",
+                 "NeuronTransporter", "SERTT",
                  "soma.volume_um3"):  # fmt: skip
         assert part in said, part
     with pytest.raises(InputError, match="give engine='agents'"):
         made(agent_classes={"neuron": Steady})
-    model = made(rival=None, rival_nM=0.0)
-    for name, value in (("drug_nM", -1.0), ("mao", 0.0), ("rival_nM", 1.0)):
+    model = made(antagonist=None, antagonist_nM=0.0)
+    for name, value in (("drug_nM", -1.0), ("mao", 0.0), ("antagonist_nM", 1.0)):
         with pytest.raises(InputError, match=name):
             setattr(model, name, value)
-    with pytest.raises(InputError, match=r"neuron\.coupling"):
-        model.neuron.coupling = math.inf
+    with pytest.raises(InputError, match=r"neuron\.sensitivity"):
+        model.neuron.sensitivity = math.inf
     for steps in (2.5, "3", math.nan, True, -1):
         with pytest.raises(InputError, match="a whole number of steps >= 0"):
             model.run(steps)  # type: ignore[arg-type]

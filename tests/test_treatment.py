@@ -37,7 +37,7 @@ def rest() -> Calibration:
 
 
 def treatment(**changes: Any) -> Treatment:
-    given = {"it": IT, "concentration_nM": constant(DOSE_85), "windows": 30, "replicates": 4,
+    given = {"neuron": IT, "concentration_nM": constant(DOSE_85), "windows": 30, "replicates": 4,
              "window_s": 10}  # fmt: skip
     return Treatment(**given | changes)
 
@@ -46,7 +46,7 @@ def test_without_a_drug_nothing_changes() -> None:
     plan = treatment(concentration_nM=constant(0.0), windows=12, replicates=8)
     course = Course(plan, rest()).run()
     limit = student_quantile(1e-6, 7, tests=4)
-    for name, expected in (("rate_Hz", 1.0), ("terminal_nM", 5.0), ("coupling", 1.0),
+    for name, expected in (("rate_Hz", 1.0), ("terminal_nM", 5.0), ("sensitivity", 1.0),
                            ("plasticity", 0.0)):  # fmt: skip
         by_replicate = course.values[:, :, QUANTITIES.index(name)].mean(axis=0)
         se = max(by_replicate.std(ddof=1) / math.sqrt(8), 1e-3)
@@ -54,7 +54,7 @@ def test_without_a_drug_nothing_changes() -> None:
         assert by_replicate.mean() == pytest.approx(expected, abs=0.04 * max(expected, 0.5)), name
 
 
-STATED = ("rate_Hz", "terminal_nM", "soma_nM", "coupling", "creb", "plasticity")
+STATED = ("rate_Hz", "terminal_nM", "soma_nM", "sensitivity", "creb", "plasticity")
 NEXT_ORDER = 0.15  # of the stated departure: what the theory leaves out
 
 
@@ -68,14 +68,14 @@ def departures(course: Course) -> dict[str, tuple[float, float, float]]:
         course.calibration.off,
         dict[str, tuple[float, float, float]](),
     )
-    common = {"rate_Hz": off[0], "terminal_nM": off[1], "soma_nM": off[2], "coupling": 0.0015,
+    common = {"rate_Hz": off[0], "terminal_nM": off[1], "soma_nM": off[2], "sensitivity": 0.0015,
               "creb": 2 * off[1], "plasticity": 2 * off[1]}  # fmt: skip
     for name in STATED:
-        twin = course.twin[name].mean(axis=1)
-        each = (course.values[:, :, QUANTITIES.index(name)] - twin[:, None]).mean(axis=0)
+        solution = course.mean_field[name].mean(axis=1)
+        each = (course.values[:, :, QUANTITIES.index(name)] - solution[:, None]).mean(axis=0)
         se = each.std(ddof=1) / math.sqrt(each.size)
-        stated = float((noisy[name] - twin)[1:].mean())  # the first window is still settling
-        found[name] = float(each.mean()), math.hypot(se, common[name] * twin.mean()), stated
+        stated = float((noisy[name] - solution)[1:].mean())  # the first window is still settling
+        found[name] = float(each.mean()), math.hypot(se, common[name] * solution.mean()), stated
     return found
 
 
@@ -86,9 +86,9 @@ def test_six_weeks_depart_from_the_twin_by_what_theory_states() -> None:
     found = departures(course)
     for name, (off, se, stated) in found.items():
         assert abs(off - stated) < limit * se + NEXT_ORDER * abs(stated), (name, found[name])
-    off, se, _ = found["coupling"]
+    off, se, _ = found["sensitivity"]
     assert off > student_quantile(1e-3, 11) * se
-    assert course.departure("coupling") == pytest.approx(0.021, abs=0.006)
+    assert course.departure("sensitivity") == pytest.approx(0.021, abs=0.006)
     assert course.mean("terminal_occupancy") == pytest.approx(0.835, abs=0.03)
     rate = course.mean("rate_Hz")
     assert rate[:3].mean() < 0.65 < 0.85 < rate[-3:].mean()
@@ -102,7 +102,7 @@ def test_the_whole_six_weeks_depart_by_what_theory_states() -> None:
     limit = student_quantile(1e-3, 15, tests=len(STATED))
     for name, (off, se, stated) in departures(course).items():
         assert abs(off - stated) < limit * se + NEXT_ORDER * abs(stated), (name, off, se, stated)
-        if name == "coupling":  # the control: mean field alone is refuted
+        if name == "sensitivity":  # the control: mean field alone is refuted
             assert off > 2 * limit * se
 
 
@@ -154,7 +154,7 @@ def test_the_spikes_explain_a_window_without_bias() -> None:
     for seconds in (15, 1):
         windows = record.reshape(-1, seconds, len(COLUMNS)).mean(axis=1)
         spikes, rate = (windows[:, COLUMNS.index(n)] for n in ("spikes", "rate_Hz"))
-        excess = spikes - IT.trains * rate
+        excess = spikes - IT.spike_trains * rate
         assert mean_z(excess) < limit
         for column, at, place in (("terminal_free", 1, IT.terminal), ("soma_free", 2, IT.soma)):
             raw = windows[:, COLUMNS.index(column)] / place.molecules_per_nM
@@ -176,7 +176,7 @@ def brute_force(it: Any, replicate: int, minutes: int, calibration: Calibration)
     sim.set(exposure)
     sim.block(exposure)
     sim.run(60)
-    names = {"coupling_target": 11, "hill": 12, "sensitivity_target": 13, "rate_Hz": 14}
+    names = {"sensitivity_target": 11, "hill": 12, "postsynaptic_target": 13, "rate_Hz": 14}
     for second in range(60 * minutes):
         sim.set(exposure, slow[0], slow[1], slow[2])
         means = sim.run(1)[0]
@@ -193,14 +193,14 @@ def exactly(it: Calibration) -> Calibration:
 
 
 def bridge(brute: np.ndarray, windows: int, own: Calibration) -> float:
-    """Largest departure of windows from brute force, in standard errors, of coupling and index at
-    every minute. What is uncertain about the baseline is common to both, so it is left out.
+    """Largest departure of windows from brute force, in standard errors, of sensitivity and
+    plasticity at every minute. What is uncertain about the baseline is common to both: left out.
     """
     replicates, minutes, _ = brute.shape
     own = exactly(own)
     course = Course(treatment(windows=windows, replicates=replicates, seed=2), own).run()
     worst, times = 0.0, np.arange(1, minutes + 1) * 42 / minutes
-    for column, name in enumerate(("coupling", "plasticity")):
+    for column, name in enumerate(("sensitivity", "plasticity")):
         mine = course.values[:, :, QUANTITIES.index(name)]
         at = np.array([np.interp(times[1:-1], course.day, mine[:, r])
                        for r in range(replicates)])  # fmt: skip
@@ -220,12 +220,12 @@ def test_windows_agree_with_brute_force() -> None:
     """The slow clock sped up to 20 minutes; simultaneous over 36 readings (Bonferroni), with one
     false alarm in 10**6.
 
-    The control: coupling driven by its raw target, as if noise did not shift it, falls 5 % too far,
-    which the same limit catches.
+    The control: sensitivity driven by its raw target, as if noise did not shift it, falls 5 % too
+    far, which the same limit catches.
     """
     brute, limit = brute_forces(8, 20), student_quantile(1e-6, 14, tests=36)
     assert bridge(brute, 30, rest()) < limit
-    raw = replace(rest(), baseline=replace(rest().baseline, coupling=1.0))
+    raw = replace(rest(), baseline=replace(rest().baseline, sensitivity=1.0))
     assert bridge(brute, 30, raw) > limit
 
 
@@ -272,7 +272,7 @@ def test_bands_cover_as_often_as_they_say() -> None:
     """
     from scipy.stats import binom
 
-    names = [n for n in QUANTITIES if n not in ("concentration_nM", "drive", "sensitivity")]
+    names = [n for n in QUANTITIES if n not in ("concentration_nM", "drive", "postsynaptic")]
     tests = len(names) * 3
     low, high = binom.ppf([5e-4 / tests, 1 - 5e-4 / tests], SHORT_COURSES, 0.95)
     student = student_quantile(0.05, 3)
@@ -298,21 +298,21 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(InputErrors) as caught:
         treatment(
             concentration_nM=lambda t: -1.0 if t > 10 * DAY_S else 1.0,
-            rival="citalopram", rival_nM=lambda t: math.nan if t > 5 * DAY_S else 0.0,
-            windows=0, where=("dendrite",), transporters=-0.1,
+            antagonist="citalopram", antagonist_nM=lambda t: math.nan if t > 5 * DAY_S else 0.0,
+            windows=0, reach="dendrite", transporters=-0.1,
         )  # fmt: skip
     names = [fault.name for fault in caught.value.faults]
-    assert names == ["windows", "transporters", "where", "rival", "concentration_nM at day 10.02",
-                     "rival_nM at day 5.019"]  # fmt: skip
+    assert names == ["windows", "transporters", "reach", "antagonist",
+                     "concentration_nM at day 10.02", "antagonist_nM at day 5.019"]  # fmt: skip
 
 
 def test_what_is_no_number_and_no_function_is_told_too() -> None:
     with pytest.raises(InputErrors) as caught:
         Treatment(
-            {}, 7.0, where="soma", transporters="1", windows="3", mao=None, breaks_days=(1.0,),  # type: ignore[arg-type]
+            {}, 7.0, reach=("soma",), transporters="1", windows="3", mao=None, breaks_days=(1.0,),  # type: ignore[arg-type]
         )  # fmt: skip
     names = [fault.name for fault in caught.value.faults]
-    assert names == ["it", "windows", "transporters", "where", "concentration_nM", "mao"]
+    assert names == ["neuron", "windows", "transporters", "reach", "concentration_nM", "mao"]
     with pytest.raises(InputError, match="days = '3'"):
         treatment(days="3")
     twice = treatment(breaks_days=(5.0, 5.0), days=10.0, windows=4)
@@ -323,9 +323,10 @@ def test_doses_check_themselves_and_days_are_numbers() -> None:
     for make in (
         lambda: stopped(5, math.nan), lambda: stopped(5, "x"), lambda: constant(1e300),  # type: ignore[arg-type]
         lambda: ramp(5, 0), lambda: treatment(days=Decimal(3)), lambda: treatment(days=np.ones(2)),
-        lambda: treatment(breaks_days=3.0), lambda: treatment(seed=-1), lambda: treatment(brake=2),
+        lambda: treatment(breaks_days=3.0), lambda: treatment(seed=-1),
+        lambda: treatment(feedback=2),
     ):  # fmt: skip
-        with pytest.raises(InputError, match=r"^(day|nM|days|breaks_days|seed|brake) = "):
+        with pytest.raises(InputError, match=r"^(day|nM|days|breaks_days|seed|feedback) = "):
             make()
     assert treatment(days=np.int64(3), windows=np.int32(9)).days == 3.0
 
@@ -333,16 +334,16 @@ def test_doses_check_themselves_and_days_are_numbers() -> None:
 def test_faults_of_the_neuron_are_told_with_those_of_its_treatment() -> None:
     with pytest.raises(InputErrors) as caught:
         of_values(
-            {"trains": 0, "coupling_days": 0.0, "soma": {"mao_ratio": -1.0}},
-            lambda t: math.nan, rival="sertraline", windows=1,
+            {"spike_trains": 0, "desensitisation_days": 0.0, "soma": {"mao_ratio": -1.0}},
+            lambda t: math.nan, antagonist="sertraline", windows=1,
         )  # fmt: skip
     names = [fault.name for fault in caught.value.faults]
-    assert names == ["trains", "coupling_days", "soma.mao_ratio", "windows", "rival",
-                     "concentration_nM at day 0"]  # fmt: skip
+    assert names == ["spike_trains", "desensitisation_days", "soma.mao_ratio", "windows",
+                     "antagonist", "concentration_nM at day 0"]  # fmt: skip
     with pytest.raises(InputErrors) as caught:
         of_values({"terminal": {"mao_ratio": 0.01}, "soma": {"transporters": 0}}, lambda t: -1.0)
     assert len(caught.value.faults) == 3
-    assert of_values({"trains": 5}, constant(1.0), windows=7).it.trains == 5
+    assert of_values({"spike_trains": 5}, constant(1.0), windows=7).neuron.spike_trains == 5
 
 
 def test_a_drug_must_bind_and_a_long_course_is_announced() -> None:

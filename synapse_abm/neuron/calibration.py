@@ -32,11 +32,11 @@ NEAR = 0.02  # what Newton's rule may have to correct: its own error is then som
 CALIBRATION_PLACE = 15  # of the random address: no course uses it
 
 FACTORS = Factors._fields
-AVERAGES = ("coupling", "hill", "sensitivity")
-_TARGETS = tuple(map(COLUMNS.index, ("coupling_target", "hill", "sensitivity_target")))
+AVERAGES = ("sensitivity", "hill", "postsynaptic")
+_TARGETS = tuple(map(COLUMNS.index, ("sensitivity_target", "hill", "postsynaptic_target")))
 _SPIKES, _RATE = COLUMNS.index("spikes"), COLUMNS.index("rate_Hz")
 _READ = tuple(
-    map(COLUMNS.index, ("rate_Hz", "terminal_free", "soma_free", "terminal_stock", "soma_stock"))
+    map(COLUMNS.index, ("rate_Hz", "terminal_free", "soma_free", "terminal_pool", "soma_pool"))
 )
 
 
@@ -51,11 +51,11 @@ class Calibration:
     baseline
         The factors, and the averages at rest.
     before
-        Rate, serotonin and stocks with mean-field values, as shares of those asked for.
+        Rate, serotonin and pools with mean-field values, as shares of those asked for.
     theory
         The same shares to second order in the noise, without a simulation.
     off
-        Standard errors of rate, serotonin and stocks at the baseline, as shares: common to all that
+        Standard errors of rate, serotonin and pools at the baseline, as shares: common to all that
         starts from it.
     error
         Standard errors of the factors, by name.
@@ -64,7 +64,7 @@ class Calibration:
         as shares.
     """
 
-    it: NeuronParameters
+    neuron: NeuronParameters
     baseline: Baseline
     before: tuple[Estimate, ...]
     theory: tuple[float, ...]
@@ -95,10 +95,12 @@ class Calibration:
     @property
     def fixed(self) -> list[tuple[float, str]]:
         """Value and unit of each free parameter, in the order of ``FACTORS``."""
-        free = [free_parameters(p, self.it.sert, self.it.rate_Hz) for p in self.it.places]
+        free = [
+            free_parameters(p, self.neuron.sert, self.neuron.rate_Hz) for p in self.neuron.places
+        ]
         values = [
-            *((each.content, "molecules per spike") for each in free),
-            (self.it.rate_Hz * (1 + self.it.brake), "Hz without brake"),
+            *((each.quantal_content, "molecules per spike") for each in free),
+            (self.neuron.rate_Hz * (1 + self.neuron.feedback_strength), "Hz without feedback"),
             *((each.synthesis_per_s, "molecules/s") for each in free),
         ]
         return [
@@ -108,9 +110,9 @@ class Calibration:
 
     def __str__(self) -> str:
         lines = ["baseline: without correction, of what was asked for (and second-order theory):"]
-        for name, it, theory in zip(FAST, self.before, self.theory, strict=True):
+        for name, share, theory in zip(FAST, self.before, self.theory, strict=True):
             lines.append(
-                f"  {name:20} {100 * (it.value - 1):+6.2f} +- {196 * it.se:.2f} %"
+                f"  {name:20} {100 * (share.value - 1):+6.2f} +- {196 * share.se:.2f} %"
                 f"  ({100 * (theory - 1):+.2f} %)"
             )
         lines.append("free parameters that the baseline fixes, and factors on mean-field values:")
@@ -123,65 +125,65 @@ class Calibration:
         return "\n".join([*lines, f"then known to (95 %): {left}"])
 
 
-def relative(it: NeuronParameters, record: F64) -> F64:
-    """Rate, serotonin and stocks of each record as shares of the baseline, shape (n, 5), with the
+def relative(neuron: NeuronParameters, record: F64) -> F64:
+    """Rate, serotonin and pools of each record as shares of the baseline, shape (n, 5), with the
     excess of spikes taken out.
     """
-    asked = asked_for(it)
-    scale = np.array([1.0, *(1 / p.molecules_per_nM for p in it.places), 1.0, 1.0])
-    excess = record[:, _SPIKES] - it.trains * record[:, _RATE]
-    read: F64 = record[:, _READ] * scale - np.outer(excess, spike_response(it))
+    asked = asked_for(neuron)
+    scale = np.array([1.0, *(1 / p.molecules_per_nM for p in neuron.places), 1.0, 1.0])
+    excess = record[:, _SPIKES] - neuron.spike_trains * record[:, _RATE]
+    read: F64 = record[:, _READ] * scale - np.outer(excess, spike_response(neuron))
     return read / asked
 
 
-def seconds_of_stage(it: NeuronParameters, stage_s: int = STAGE_S) -> tuple[int, int]:
-    """Seconds to settle and to record: ten relaxation times of the stock, and enough batches."""
-    slowest = float(relaxations_s(it)[-1])
-    return max(200, round(10 * slowest)), max(stage_s, BATCHES * batch_of(it))
+def seconds_of_stage(neuron: NeuronParameters, stage_s: int = STAGE_S) -> tuple[int, int]:
+    """Seconds to settle and to record: ten relaxation times of the pool, and enough batches."""
+    slowest = float(relaxations_s(neuron)[-1])
+    return max(200, round(10 * slowest)), max(stage_s, BATCHES * batch_of(neuron))
 
 
-def batch_of(it: NeuronParameters) -> int:
+def batch_of(neuron: NeuronParameters) -> int:
     """Length (s) of a batch of records whose averages count as independent: five relaxation times
-    of the stock, which is the slowest.
+    of the pool, which is the slowest.
     """
-    return max(100, round(5 * float(relaxations_s(it)[-1])))
+    return max(100, round(5 * float(relaxations_s(neuron)[-1])))
 
 
 def averaged(series: F64, batch_s: int = 100) -> Estimate:
     """Mean of records of one second each; its error from batches far longer than the slowest of the
-    fast loop's relaxation times, that of the stock (20 s by default; see :func:`batch_of`).
+    fast loop's relaxation times, that of the pool (20 s by default; see :func:`batch_of`).
     """
     batches = series[series.size % batch_s :].reshape(-1, batch_s)
     return from_replicates(batches.mean(axis=1))
 
 
-def asked_for(it: NeuronParameters) -> F64:
-    """The user's rate and serotonin, and the stocks that go with them, in the order of FAST."""
-    level = settled(it)
+def asked_for(neuron: NeuronParameters) -> F64:
+    """The user's rate and serotonin, and the pools that go with them, in the order of FAST."""
+    level = settled(neuron)
     return np.array([getattr(level, name) for name in FAST])
 
 
-def gain(it: NeuronParameters) -> F64:
+def gain(neuron: NeuronParameters) -> F64:
     """D log(FAST) / d log(factors) of the mean-field baseline, shape (5, 5)."""
-    y = asked_for(it)
+    y = asked_for(neuron)
     push = np.zeros((5, 5))
-    push[0, 2] = it.rate_Hz / it.relaxation_s
-    for at, place in enumerate(it.places):
-        free = free_parameters(place, it.sert, it.rate_Hz)
-        release = free.content * it.rate_Hz + free.leak_per_s
+    push[0, 2] = neuron.rate_Hz / neuron.relaxation_s
+    for at, place in enumerate(neuron.places):
+        free = free_parameters(place, neuron.sert, neuron.rate_Hz)
+        release = free.quantal_content * neuron.rate_Hz + free.leak_per_s
         push[1 + at, at], push[3 + at, at] = release / place.molecules_per_nM, -release
         push[3 + at, 3 + at] = free.synthesis_per_s
-    moved: F64 = -np.linalg.solve(jacobian(it, NO_DRUG, 1.0, 1.0, y), push)
+    moved: F64 = -np.linalg.solve(jacobian(neuron, NO_DRUG, 1.0, 1.0, y), push)
     return moved / y[:, None]
 
 
-def factors_of_theory(it: NeuronParameters) -> Factors:
+def factors_of_theory(neuron: NeuronParameters) -> Factors:
     """Factors that bring the means to second order to those asked for; mean-field ones where the
     noise is beyond that theory.
     """
-    solve, asked, factors = np.linalg.inv(gain(it)), asked_for(it), MEAN_FIELD
+    solve, asked, factors = np.linalg.inv(gain(neuron)), asked_for(neuron), MEAN_FIELD
     for _ in range(4):
-        fast = moments(Setting(it, factors=factors)).fast
+        fast = moments(Setting(neuron, factors=factors)).fast
         if not (fast > 0).all():
             return MEAN_FIELD
         step = np.exp(-solve @ np.log(fast / asked))
@@ -192,7 +194,7 @@ def factors_of_theory(it: NeuronParameters) -> Factors:
 
 
 @functools.lru_cache(maxsize=64)
-def calibrate(it: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
+def calibrate(neuron: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -> Calibration:
     """The baseline of the stochastic neuron.
 
     Parameters
@@ -210,11 +212,11 @@ def calibrate(it: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -> Ca
     InputError
         If no factors bring the averages to those that are asked for.
     """
-    slopes, batch = gain(it), batch_of(it)
-    solve, factors = np.linalg.inv(slopes), np.array(factors_of_theory(it))
+    slopes, batch = gain(neuron), batch_of(neuron)
+    solve, factors = np.linalg.inv(slopes), np.array(factors_of_theory(neuron))
     for number in range(MOST_STAGES):
-        record = _at_rest(it, seed, number, factors, stage_s)
-        found = [averaged(column, batch) for column in relative(it, record).T]
+        record = _at_rest(neuron, seed, number, factors, stage_s)
+        found = [averaged(column, batch) for column in relative(neuron, record).T]
         off = np.log(np.maximum([each.value for each in found], 1e-3))
         used = factors
         factors = np.array(all_rounded(factors * np.exp(-solve @ off), SOLVED))
@@ -222,40 +224,45 @@ def calibrate(it: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -> Ca
         if (np.abs(off) < np.minimum(NEAR + 4 * noise, FAR)).all():
             break
     else:
-        _give_up(it, found)
+        _give_up(neuron, found)
     moved = np.exp(-slopes @ np.log(used))  # to where mean-field values would have led
     before = tuple(
         Estimate(each.value * by, each.se * by, each.dof)
         for each, by in zip(found, moved.tolist(), strict=True)
     )
-    theory = moments(Setting(it)).fast / asked_for(it)
-    each = [averaged(column, batch).se for column in (relative(it, record) @ solve.T).T]
+    theory = moments(Setting(neuron)).fast / asked_for(neuron)
+    each = [averaged(column, batch).se for column in (relative(neuron, record) @ solve.T).T]
     error = dict(zip(FACTORS, (np.array(each) * factors).tolist(), strict=True))
-    baseline = Baseline(*factors.tolist(), **_averages(it, record, used, factors))
+    baseline = Baseline(*factors.tolist(), **_averages(neuron, record, used, factors))
     return Calibration(
-        it, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error,
-        _scatter(it, record, batch, solve, factors),
+        neuron, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error,
+        _scatter(neuron, record, batch, solve, factors),
     )  # fmt: skip
 
 
-def _at_rest(it: NeuronParameters, seed: int, number: int, factors: F64, seconds: int) -> F64:
+def _at_rest(neuron: NeuronParameters, seed: int, number: int, factors: F64, seconds: int) -> F64:
     """A record of the neuron without a drug, once it has settled."""
     baseline = Baseline(*factors.tolist())
-    simulation = NeuronSimulation(it, seed, number, CALIBRATION_PLACE, baseline=baseline)
-    settle, recorded = seconds_of_stage(it, seconds)
+    simulation = NeuronSimulation(neuron, seed, number, CALIBRATION_PLACE, baseline=baseline)
+    settle, recorded = seconds_of_stage(neuron, seconds)
     simulation.run(settle)
     return simulation.run(recorded)
 
 
-def _averages(it: NeuronParameters, record: F64, used: F64, factors: F64) -> dict[str, float]:
+def _averages(neuron: NeuronParameters, record: F64, used: F64, factors: F64) -> dict[str, float]:
     """Averages at rest of the slow right-hand sides: measured with the factors ``used``, and moved
     to the last ones as theory says.
     """
-    before, after = (moments(Setting(it, factors=Factors(*f.tolist()))) for f in (used, factors))
+    before, after = (
+        moments(Setting(neuron, factors=Factors(*f.tolist()))) for f in (used, factors)
+    )
     moved = {
-        "coupling": ("coupling_target", after.coupling_target / before.coupling_target),
-        "hill": ("hill", after.hill() / before.hill()),
         "sensitivity": ("sensitivity_target", after.sensitivity_target / before.sensitivity_target),
+        "hill": ("hill", after.hill() / before.hill()),
+        "postsynaptic": (
+            "postsynaptic_target",
+            after.postsynaptic_target / before.postsynaptic_target,
+        ),
     }
     return {
         name: rounded(record[:, COLUMNS.index(column)].mean() * by, SOLVED)
@@ -263,33 +270,34 @@ def _averages(it: NeuronParameters, record: F64, used: F64, factors: F64) -> dic
     }
 
 
-def _resting(it: NeuronParameters, factors: F64) -> F64:
+def _resting(neuron: NeuronParameters, factors: F64) -> F64:
     """Logarithms of :data:`AVERAGES` by theory."""
-    there = moments(Setting(it, factors=Factors(*factors.tolist())))
-    return np.log([there.coupling_target, there.hill(), there.sensitivity_target])
+    there = moments(Setting(neuron, factors=Factors(*factors.tolist())))
+    return np.log([there.sensitivity_target, there.hill(), there.postsynaptic_target])
 
 
 def _scatter(
-    it: NeuronParameters, record: F64, batch: int, solve: F64, factors: F64
+    neuron: NeuronParameters, record: F64, batch: int, solve: F64, factors: F64
 ) -> tuple[tuple[float, ...], ...]:
     """What each batch alone would say of factors and averages, to first order, less the whole."""
-    read = np.column_stack([relative(it, record), record[:, _TARGETS]])
+    read = np.column_stack([relative(neuron, record), record[:, _TARGETS]])
     means = read[len(read) % batch :].reshape(-1, batch, read.shape[1]).mean(axis=1)
     off = means / means.mean(axis=0) - 1
     own, step = -off[:, :5] @ solve.T, 1e-3
     slopes = np.column_stack([
-        (_resting(it, factors * np.exp(push)) - _resting(it, factors * np.exp(-push))) / (2 * step)
+        (_resting(neuron, factors * np.exp(push)) - _resting(neuron, factors * np.exp(-push)))
+        / (2 * step)
         for push in step * np.eye(5)
     ])  # fmt: skip
     rows = np.column_stack([own, off[:, 5:] + own @ slopes.T])
     return tuple(map(tuple, rows.tolist()))
 
 
-def _give_up(it: NeuronParameters, found: list[Estimate]) -> None:
+def _give_up(neuron: NeuronParameters, found: list[Estimate]) -> None:
     """Say which baseline was missed."""
     worst = max(range(len(FAST)), key=lambda k: abs(found[k].value - 1))
     raise InputError(
-        f"baseline {FAST[worst]}", float(asked_for(it)[worst]),
+        f"baseline {FAST[worst]}", float(asked_for(neuron)[worst]),
         f"a value that noise leaves within reach; {MOST_STAGES} corrections led to"
         f" {found[worst].value:.3g} of it",
         "use more trains or receptors",

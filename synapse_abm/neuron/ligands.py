@@ -24,11 +24,12 @@ def at_autoreceptor(ligand: str | None) -> Drug | None:
     return Drug(record.kinetics("5-HT1A"), record.efficacy("5-HT1A"))
 
 
-def unbinding(inhibitor: Drug, rival: Drug | None) -> Unbinding:
+def unbinding(inhibitor: Drug, antagonist: Drug | None) -> Unbinding:
     """How fast both let go of their sites, for theory."""
     none = Unbinding()
     return Unbinding(
-        inhibitor.kinetics.koff, none.rival_per_s if rival is None else rival.kinetics.koff
+        inhibitor.kinetics.koff,
+        none.antagonist_per_s if antagonist is None else antagonist.kinetics.koff,
     )
 
 
@@ -54,23 +55,27 @@ class Doses:
 
     Attributes
     ----------
-    inhibitor, rival
+    inhibitor, antagonist
         The drug at SERT, and the ligand of the autoreceptor if there is one.
-    where
-        Places that the drug reaches.
+    reach
+        Which places the drug reaches: ``both``, ``terminal`` or ``soma``.
     transporters
         SERT number as a share of the wild type's.
     """
 
     inhibitor: Drug
-    rival: Drug | None
-    where: tuple[str, ...] = PLACES
+    antagonist: Drug | None
+    reach: str = "both"
     transporters: float = 1.0
 
-    def exposure(self, drug_nM: float, rival_nM: float, mao: float) -> Exposure:
+    def exposure(self, drug_nM: float, antagonist_nM: float, mao: float) -> Exposure:
         """Concentrations (nM) over affinities, and the share of monoamine oxidase that works."""
         own = self.inhibitor.per_nM
-        terminal, soma = (float(place in self.where) * own * drug_nM for place in PLACES)
-        rival = self.rival
-        other, efficacy = (rival.per_nM * rival_nM, rival.efficacy) if rival else (0.0, 0.0)
+        terminal, soma = (
+            own * drug_nM if self.reach in ("both", place) else 0.0 for place in PLACES
+        )
+        antagonist = self.antagonist
+        other, efficacy = (
+            (antagonist.per_nM * antagonist_nM, antagonist.efficacy) if antagonist else (0.0, 0.0)
+        )
         return Exposure(terminal, soma, other, efficacy, mao, self.transporters)

@@ -2,13 +2,13 @@
 
 One serotonin neuron with two places, a terminal and a soma. Spikes release serotonin at both;
 transporters and loss clear it; at the soma it binds to 5-HT1A autoreceptors, which slow the spikes.
-Over days the coupling of a bound receptor to the brake falls under sustained activation and
+Over days the sensitivity of the autoreceptors falls under sustained activation and
 recovers after it; downstream, CREB, BDNF and plasticity follow serotonin at the terminal one after
 the other.
 
 Two accounts of it do not know each other: ``meanfield`` solves equations for means, ``engine``
 plays the same events molecule by molecule. Concentrations are nM, times s
-(the slow constants are given in days), rates 1/s, contents and stocks molecules.
+(the slow constants are given in days), rates 1/s, contents and pools molecules.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from synapse_abm.synapse.scenario.parts import Grid
 
 DAY_S = 86_400.0
 PLACES = ("terminal", "soma")
+REACHES = ("both", *PLACES)  # which of them a drug comes to
 MOST_MOLECULES = 10_000_000  # of a place: lists of 1.3 GB
 
 Share = Annotated[
@@ -45,7 +46,7 @@ Share = Annotated[
 Part = Annotated[
     float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number >= 0, below 1")
 ]
-Trains = Annotated[int, whole(1, 10_000), FROM_NUMPY]
+SpikeTrains = Annotated[int, whole(1, 10_000), FROM_NUMPY]
 
 
 class Parameter(Frozen):
@@ -70,8 +71,8 @@ def provenance() -> Mapping[str, Mapping[str, Parameter]]:
 
 def _default(part: str, name: str) -> Any:
     """A field whose default stands in the data file."""
-    it = provenance()[part][name].value
-    return Field(default=int(it) if name in ("trains", "receptors", "transporters") else it)
+    value = provenance()[part][name].value
+    return Field(default=int(value) if name in ("spike_trains", "receptors") else value)
 
 
 class Place(Frozen):
@@ -104,18 +105,18 @@ def serotonin_at(target: str) -> Kinetics:
 class NeuronParameters(Frozen):
     """All parameters of a neuron; the defaults stand, with their sources, in ``data/neuron.toml``.
 
-    ``recovery`` says why firing comes back: ``"coupling"``, receptors lose their grip on the
-    brake; or ``"drive"``, the rival reading (CommonsLinnros2019): the brake works as ever and
-    the drive rises until firing is back.
+    ``recovery`` says why firing comes back: ``"sensitivity"``, autoreceptors lose
+    sensitivity; or ``"drive"``, the other reading (CommonsLinnros2019): feedback works as ever
+    and the drive rises until firing is back.
     """
 
     rate_Hz: Positive = _default("neuron", "rate_Hz")
-    brake: Positive = _default("neuron", "brake")
+    feedback_strength: Positive = _default("neuron", "feedback_strength")
     relaxation_s: Positive = _default("neuron", "relaxation_s")
-    trains: Trains = _default("neuron", "trains")
+    spike_trains: SpikeTrains = _default("neuron", "spike_trains")
     receptors: Annotated[Count, Field(ge=1)] = _default("neuron", "receptors")
-    coupling_strength: NonNegative = _default("neuron", "coupling_strength")
-    coupling_days: Positive = _default("neuron", "coupling_days")
+    desensitisation_strength: NonNegative = _default("neuron", "desensitisation_strength")
+    desensitisation_days: Positive = _default("neuron", "desensitisation_days")
     postsynaptic_strength: NonNegative = _default("neuron", "postsynaptic_strength")
     postsynaptic_days: Positive = _default("neuron", "postsynaptic_days")
     creb_days: Positive = _default("neuron", "creb_days")
@@ -123,7 +124,7 @@ class NeuronParameters(Frozen):
     plasticity_days: Positive = _default("neuron", "plasticity_days")
     threshold: Positive = _default("neuron", "threshold")
     power: Positive = _default("neuron", "power")
-    recovery: Literal["coupling", "drive"] = "coupling"
+    recovery: Literal["sensitivity", "drive"] = "sensitivity"
     terminal: Place = Field(default_factory=lambda: default_place("terminal"))
     soma: Place = Field(default_factory=lambda: default_place("soma"))
     sert: Kinetics = Field(default_factory=lambda: serotonin_at("SERT"))
@@ -187,22 +188,27 @@ def _complete(name: str, place: Mapping[str, Any]) -> dict[str, Any]:
     return known | dict(place)
 
 
-def baseline_faults(it: NeuronParameters) -> Iterator[InputError]:
+def baseline_faults(neuron: NeuronParameters) -> Iterator[InputError]:
     """Why no content per spike, drive or synthesis would give the baseline that is asked for."""
-    if uptake_nM_per_s(1.0, 0.0, it.terminal, it.sert) == 0.0 or it.sert.kcat_per_s == 0.0:
-        yield InputError("sert", it.sert, "a k_on and a k_cat above 0", "SERT must carry serotonin")
+    if (
+        uptake_nM_per_s(1.0, 0.0, neuron.terminal, neuron.sert) == 0.0
+        or neuron.sert.kcat_per_s == 0.0
+    ):
+        yield InputError(
+            "sert", neuron.sert, "a k_on and a k_cat above 0", "SERT must carry serotonin"
+        )
         return
-    if it.receptor.kon == 0.0 or it.receptor.koff == 0.0:
-        yield InputError("receptor", it.receptor, "a k_on and a k_off above 0")
-    for name, place in zip(PLACES, it.places, strict=True):
+    if neuron.receptor.kon == 0.0 or neuron.receptor.koff == 0.0:
+        yield InputError("receptor", neuron.receptor, "a k_on and a k_off above 0")
+    for name, place in zip(PLACES, neuron.places, strict=True):
         if place.transporters == 0:
             yield InputError(
                 f"{name}.transporters", 0, "a number > 0, as sert_share says SERT clears",
                 "change the genotype of a treatment instead: the baseline is the wild type's",
             )  # fmt: skip
             continue
-        free = free_parameters(place, it.sert, it.rate_Hz)
-        molecules = place.serotonin_nM * place.molecules_per_nM + free.stock
+        free = free_parameters(place, neuron.sert, neuron.rate_Hz)
+        molecules = place.serotonin_nM * place.molecules_per_nM + free.pool
         if molecules > MOST_MOLECULES:
             yield InputError(
                 f"{name}.serotonin_nM", place.serotonin_nM,
@@ -211,11 +217,12 @@ def baseline_faults(it: NeuronParameters) -> Iterator[InputError]:
                 "take a smaller volume or less serotonin",
             )  # fmt: skip
             continue
-        if free.stock < 2 * free.content:
+        if free.pool < 2 * free.quantal_content:
             yield InputError(
                 f"{name}.mao_ratio", place.mao_ratio,
-                f"above {2 * place.mao_per_s / it.rate_Hz:.3g}, so that the stock at baseline"
-                f" ({free.stock:.3g} molecules) covers a spike ({2 * free.content:.3g} at most)",
+                f"above {2 * place.mao_per_s / neuron.rate_Hz:.3g}, so that the pool at baseline"
+                f" ({free.pool:.3g} molecules) covers a spike"
+                f" ({2 * free.quantal_content:.3g} at most)",
                 "lower serotonin at baseline does not help: both shrink together",
             )  # fmt: skip
 
@@ -231,36 +238,36 @@ class FreeParameters:
     ----------
     loss_per_s
         k_loss, of free serotonin.
-    content
-        q v: molecules that one spike releases here at the baseline stock (all trains together).
+    quantal_content
+        q v: molecules that one spike releases here at the baseline pool (all trains together).
     leak_per_s
         Molecules released without spikes, 1/s.
-    stock
+    pool
         N0: molecules inside at baseline.
     synthesis_per_s
         Molecules made, 1/s: what loss and monoamine oxidase destroy at baseline.
     """
 
     loss_per_s: float
-    content: float
+    quantal_content: float
     leak_per_s: float
-    stock: float
+    pool: float
     synthesis_per_s: float
 
 
 def free_parameters(place: Place, sert: Kinetics, rate_Hz: float) -> FreeParameters:
-    """Loss, content, leak, stock and synthesis that make the place stationary at its baseline."""
+    """Loss, content, leak, pool and synthesis that make the place stationary at its baseline."""
     s, v = place.serotonin_nM, place.molecules_per_nM
     uptake = uptake_nM_per_s(s, 0.0, place, sert)
     release = uptake / place.sert_share * v
-    stock = place.mao_ratio * release / place.mao_per_s
+    pool = place.mao_ratio * release / place.mao_per_s
     lost = release * (1 - place.sert_share)
     return FreeParameters(
         loss_per_s=lost / (v * s),
-        content=release * (1 - place.leak_share) / rate_Hz,
+        quantal_content=release * (1 - place.leak_share) / rate_Hz,
         leak_per_s=release * place.leak_share,
-        stock=stock,
-        synthesis_per_s=lost + place.mao_per_s * stock,
+        pool=pool,
+        synthesis_per_s=lost + place.mao_per_s * pool,
     )
 
 
@@ -274,13 +281,13 @@ def uptake_nM_per_s(serotonin_nM: float, inhibition: float, place: Place, sert: 
     return vmax * serotonin_nM / (km * (1 + inhibition) + serotonin_nM) if vmax > 0 else 0.0
 
 
-def receptor_kd_nM(it: NeuronParameters) -> float:
+def receptor_kd_nM(neuron: NeuronParameters) -> float:
     """Kd of serotonin at the autoreceptor, nM."""
-    return it.receptor.koff / it.receptor.kon
+    return neuron.receptor.koff / neuron.receptor.kon
 
 
 def receptor_occupancy(serotonin_nM: float, kd_nM: float, other: float = 0.0) -> float:
-    """Share of receptors with serotonin bound; ``other`` is a rival's concentration / its Kd."""
+    """Share of receptors with serotonin bound; ``other`` that of an antagonist / its Kd."""
     return serotonin_nM / (serotonin_nM + kd_nM * (1 + other))
 
 
@@ -295,7 +302,7 @@ class Exposure:
     ----------
     terminal, soma
         Uptake inhibitor at each place as concentration / Ki; alone it would occupy I/(1 + I).
-    rival
+    antagonist
         Ligand of the autoreceptor as concentration / its affinity; 0.2 of efficacy 0.2 is a
         partial agonist, efficacy 0 an antagonist.
     efficacy
@@ -308,7 +315,7 @@ class Exposure:
 
     terminal: float = 0.0
     soma: float = 0.0
-    rival: float = 0.0
+    antagonist: float = 0.0
     efficacy: float = 0.0
     mao: float = 1.0
     transporters: float = 1.0
@@ -326,8 +333,8 @@ class Exposure:
 NO_DRUG = Exposure()
 
 #: Fast and slow variables, and the slow ones at baseline.
-FAST = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_stock", "soma_stock")
-SLOW = ("coupling", "drive", "sensitivity", "creb", "bdnf", "plasticity")
+FAST = ("rate_Hz", "terminal_nM", "soma_nM", "terminal_pool", "soma_pool")
+SLOW = ("sensitivity", "drive", "postsynaptic", "creb", "bdnf", "plasticity")
 AT_REST: npt.NDArray[np.float64] = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 
 
@@ -338,8 +345,8 @@ class Baseline:
     Attributes
     ----------
     terminal_content, soma_content, drive, terminal_synthesis, soma_synthesis
-        Factors that make rate, serotonin and stocks of the stochastic neuron those asked for.
-    coupling, hill, sensitivity
+        Factors that make rate, serotonin and pools of the stochastic neuron those asked for.
+    sensitivity, hill, sensitivity
         Averages at rest of coupling_target, hill and sensitivity_target. Noise makes them differ
         from their values at the mean (1, h(1), 1); measured against them, nothing changes without
         a drug.
@@ -350,9 +357,9 @@ class Baseline:
     drive: float = 1.0
     terminal_synthesis: float = 1.0
     soma_synthesis: float = 1.0
-    coupling: float = 1.0
-    hill: float = math.nan
     sensitivity: float = 1.0
+    hill: float = math.nan
+    postsynaptic: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

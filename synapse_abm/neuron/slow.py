@@ -16,36 +16,36 @@ from synapse_abm.neuron.scenario import (
 from synapse_abm.synapse.engine.layout import F64
 
 
-def slow_inputs(it: NeuronParameters, baseline: Baseline, read: Mapping[str, float]) -> F64:
+def slow_inputs(neuron: NeuronParameters, baseline: Baseline, read: Mapping[str, float]) -> F64:
     """What drives the slow variables (:func:`advanced`), measured against the averages at rest.
 
     ``read`` holds averages of coupling_target, hill, sensitivity_target and rate_Hz.
     """
-    by_coupling = it.recovery == "coupling"
+    by_desensitisation = neuron.recovery == "sensitivity"
     return np.array([
-        read["coupling_target"] / baseline.coupling if by_coupling else 1.0,
-        0.0 if by_coupling else 1 - read["rate_Hz"] / it.rate_Hz,
-        read["sensitivity_target"] / baseline.sensitivity,
+        read["sensitivity_target"] / baseline.sensitivity if by_desensitisation else 1.0,
+        0.0 if by_desensitisation else 1 - read["rate_Hz"] / neuron.rate_Hz,
+        read["postsynaptic_target"] / baseline.postsynaptic,
         (read["hill"] - baseline.hill) / (1 - baseline.hill),
     ])  # fmt: skip
 
 
-def advanced(it: NeuronParameters, slow: F64, inputs: F64, seconds: float) -> F64:
+def advanced(neuron: NeuronParameters, slow: F64, inputs: F64, seconds: float) -> F64:
     """The slow variables after ``seconds`` of constant inputs: exact, as the equations are linear.
 
-    ``slow``, of shape (6) or (n, 6), holds coupling, drive, sensitivity, CREB, BDNF and plasticity;
-    ``inputs``, (4) or (n, 4), the target of coupling, the slope of drive, the target of
-    sensitivity, and U.
+    ``slow``, of shape (6) or (n, 6), holds :data:`SLOW`: sensitivity of autoreceptors,
+    drive, postsynaptic sensitivity, CREB, BDNF and plasticity; ``inputs``, (4) or (n, 4), the
+    target of the first, the slope of drive, the target of the third, and U.
     """
     h = seconds / DAY_S
-    coupling, drive, sensitivity = (slow[..., k] for k in range(3))
+    sensitivity, drive, postsynaptic = (slow[..., k] for k in range(3))
     aim, slope, feel, u = (inputs[..., k] for k in range(4))
     levels = np.concatenate([u[..., None], slow[..., 3:]], axis=-1)
-    turns = h / np.array([it.creb_days, it.bdnf_days, it.plasticity_days])
+    turns = h / np.array([neuron.creb_days, neuron.bdnf_days, neuron.plasticity_days])
     first = [
-        coupling + (aim - coupling) * relaxed(h / it.coupling_days),
-        np.maximum(drive + slope * h / it.coupling_days, 0.0),
-        sensitivity + (feel - sensitivity) * relaxed(h / it.postsynaptic_days),
+        sensitivity + (aim - sensitivity) * relaxed(h / neuron.desensitisation_days),
+        np.maximum(drive + slope * h / neuron.desensitisation_days, 0.0),
+        postsynaptic + (feel - postsynaptic) * relaxed(h / neuron.postsynaptic_days),
     ]
     return np.concatenate([np.stack(first, axis=-1), chain_after(levels, turns)], axis=-1)
 

@@ -33,12 +33,12 @@ type Case = tuple[str, float]  # an arm or a time, and a dose or a share
 
 ACUTE_PLACE = 14  # of the random address: no course and no calibration uses it
 ACUTE_REPLICATES = 2**17  # from here on, on a grid, which has places of its own
-LEAST_SETTLE_S = 120  # noise builds up from a state of means: six relaxation times of the stock
+LEAST_SETTLE_S = 120  # noise builds up from a state of means: six relaxation times of the pool
 LONGEST_SETTLE_S = 6 * 3600.0  # with 99 % of monoamine oxidase inhibited it takes three hours
-UNSETTLED = 0.005  # share by which averages may still be off when a window is read
+RESIDUAL_TRANSIENT = 0.005  # share by which averages may still be off when a window is read
 QUANTITIES = (
     "rate_Hz", "terminal_nM", "soma_nM", "terminal_occupancy", "soma_occupancy",
-    "receptor_occupancy", "terminal_stock", "soma_stock",
+    "receptor_occupancy", "terminal_pool", "soma_pool",
 )  # fmt: skip
 
 
@@ -50,20 +50,20 @@ class Condition:
     ----------
     exposure
         Concentrations over affinities, and SERT number.
-    coupling, drive
-        Slow variables, held: 1 and 1 in the first hours; coupling 0 removes the brake.
+    sensitivity, drive
+        Slow variables, held: 1 and 1 in the first hours; sensitivity 0 removes the feedback.
     """
 
     exposure: Exposure
-    coupling: float = 1.0
+    sensitivity: float = 1.0
     drive: float = 1.0
 
-    def twin(self, it: NeuronParameters) -> dict[str, float]:
-        """The mean-field values of rate, serotonin and stocks."""
-        level = settled(it, self.exposure, self.coupling, self.drive)
+    def mean_field(self, neuron: NeuronParameters) -> dict[str, float]:
+        """The mean-field values of rate, serotonin and pools."""
+        level = settled(neuron, self.exposure, self.sensitivity, self.drive)
         return {
             "rate_Hz": level.rate_Hz, "terminal_nM": level.terminal_nM, "soma_nM": level.soma_nM,
-            "terminal_stock": level.terminal_stock, "soma_stock": level.soma_stock,
+            "terminal_pool": level.terminal_pool, "soma_pool": level.soma_pool,
         }  # fmt: skip
 
 
@@ -74,18 +74,18 @@ class Subject:
     With a ``grid`` its molecules walk.
     """
 
-    it: NeuronParameters
+    neuron: NeuronParameters
     baseline: Baseline
     inhibitor: Drug
-    rival: Drug | None = None
+    antagonist: Drug | None = None
     grid: PlaceGrid | None = None
 
-    def neuron(self, seed: int, replicate: int, transporters: float) -> NeuronEngine:
+    def simulation(self, seed: int, replicate: int, transporters: float) -> NeuronEngine:
         """An independent one, at rest; none of a course has its random numbers."""
         number = replicate if self.grid is None else ACUTE_REPLICATES + replicate
         return neuron_simulation(
-            self.it, seed, number, ACUTE_PLACE, grid=self.grid, baseline=self.baseline,
-            inhibitor=self.inhibitor, rival=self.rival, transporters=transporters,
+            self.neuron, seed, number, ACUTE_PLACE, grid=self.grid, baseline=self.baseline,
+            inhibitor=self.inhibitor, antagonist=self.antagonist, transporters=transporters,
         )  # fmt: skip
 
 
@@ -93,14 +93,16 @@ class Subject:
 def settling_s(subject: Subject, condition: Condition) -> int:
     """Time (s) for which a neuron at rest is let settle in a condition before it is read.
 
-    Until rate, serotonin and stocks are within :data:`UNSETTLED` of their averages there, by the
+    Until rate, serotonin and pools are within :data:`UNSETTLED` of their averages there, by the
     relaxations of the whole system in that condition (``moments.settling_s``):
     :data:`LEAST_SETTLE_S` at least, which nearly always suffices; minutes to hours where monoamine
     oxidase is inhibited or the drug's exchange is slow, :data:`LONGEST_SETTLE_S` at most.
     """
-    it, off = subject.it, unbinding(subject.inhibitor, subject.rival)
-    after = Setting(it, condition.exposure, condition.coupling, condition.drive, unbinding=off)
-    found = moments.settling_s(Setting(it), after, UNSETTLED, LONGEST_SETTLE_S)
+    neuron, off = subject.neuron, unbinding(subject.inhibitor, subject.antagonist)
+    after = Setting(
+        neuron, condition.exposure, condition.sensitivity, condition.drive, unbinding=off
+    )
+    found = moments.settling_s(Setting(neuron), after, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S)
     return max(LEAST_SETTLE_S, math.ceil(found))
 
 
@@ -109,21 +111,21 @@ def averages(
 ) -> list[float]:
     """Averages of one new neuron over a window, in the order of :data:`QUANTITIES`."""
     exposure = condition.exposure
-    neuron = subject.neuron(seed, replicate, exposure.transporters)
-    neuron.set(exposure, condition.coupling, condition.drive)
-    neuron.block(exposure)
-    neuron.run(settle_s)
-    return read(neuron, condition, window_s)
+    simulation = subject.simulation(seed, replicate, exposure.transporters)
+    simulation.set(exposure, condition.sensitivity, condition.drive)
+    simulation.block(exposure)
+    simulation.run(settle_s)
+    return read(simulation, condition, window_s)
 
 
-def read(neuron: NeuronEngine, condition: Condition, window_s: int) -> list[float]:
+def read(simulation: NeuronEngine, condition: Condition, window_s: int) -> list[float]:
     """Averages over the next ``window_s`` seconds of a neuron that has settled in a condition."""
-    it, exposure = neuron.it, condition.exposure
-    own = dict(zip(COLUMNS, neuron.run(window_s).mean(axis=0).tolist(), strict=True))
-    level = settled(it, exposure, condition.coupling, condition.drive)
-    response = response_at(it, exposure, condition.coupling, condition.drive, level)
-    excess = own["spikes"] - it.trains * own["rate_Hz"]
-    found = in_units(it, own, excess, response, exposure.transporters)
+    neuron, exposure = simulation.neuron, condition.exposure
+    own = dict(zip(COLUMNS, simulation.run(window_s).mean(axis=0).tolist(), strict=True))
+    level = settled(neuron, exposure, condition.sensitivity, condition.drive)
+    response = response_at(neuron, exposure, condition.sensitivity, condition.drive, level)
+    excess = own["spikes"] - neuron.spike_trains * own["rate_Hz"]
+    found = in_units(neuron, own, excess, response, exposure.transporters)
     return [found[name] for name in QUANTITIES]
 
 
@@ -154,12 +156,12 @@ def measured(
     ]
 
 
-def beside_twins(
+def beside_mean_field(
     names: Sequence[str],
     found: Mapping[Case, Mapping[str, Estimate]],
-    twins: Mapping[Case, Mapping[str, float]],
+    solutions: Mapping[Case, Mapping[str, float]],
 ) -> dict[str, list[float]]:
-    """Columns of a table with a row for every case: value, standard error, 95 % interval, twin."""
+    """Columns of a table with a row for every case: value, error, 95 % interval, mean field."""
     columns = dict[str, list[float]]()
     for name in names:
         estimates = [each[name] for each in found.values()]
@@ -167,5 +169,5 @@ def beside_twins(
         columns[name] = [each.value for each in estimates]
         columns[f"{name}_se"] = [each.se for each in estimates]
         columns[f"{name}_low_95"], columns[f"{name}_high_95"] = list(low), list(high)
-        columns[f"{name}_mean_field"] = [twins[case][name] for case in found]
+        columns[f"{name}_mean_field"] = [solutions[case][name] for case in found]
     return columns

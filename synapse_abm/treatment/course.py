@@ -8,7 +8,7 @@ window to window. Error bands are those of the mean of independent replicates (S
 replicate starts from an estimate of the baseline of its own, from a part of the calibrating run, so
 that bands hold what is uncertain about the baseline too.
 
-Steps are short where the mean-field twin changes fast. Windows of a step are spread evenly over it,
+Steps are short where the mean-field solution changes fast. Windows of a step are spread over it,
 another phase for each replicate, so that a drug taken daily is met at all times of day.
 """
 
@@ -41,7 +41,7 @@ from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_th
 from synapse_abm.neuron.engine.simulation import COLUMNS, MOST_RATE, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.meanfield.equations import coupling_target, hill
+from synapse_abm.neuron.meanfield.equations import hill, sensitivity_target
 from synapse_abm.neuron.meanfield.lna import Setting, noisy_course, settling_s
 from synapse_abm.neuron.meanfield.ode import (
     Level,
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"synapse_abm course 1\n"
 LONGEST_SETTLE_S = 3600.0  # before a window is read
-UNSETTLED = 0.005  # share of baseline that may be left of a change when a window is read
+RESIDUAL_TRANSIENT = 0.005  # share of baseline that may be left of a change when a window is read
 #: Edges of steps come from an ODE solver, which takes other steps on another processor: its results
 #: then differ by up to twice this tolerance, and an edge by 2e-5 s in six weeks. They are multiples
 #: of a power of ten near a thousandth of the mean step (10 s there), so that 1 in 10**5 would move.
@@ -93,7 +93,7 @@ def step_edges_s(treatment: Treatment) -> F64:
     """Edges of the steps, shape (windows + 1,): every step sees an equal share of what happens.
 
     What happens is a third time itself, a third the logarithm of time since the start or the last
-    jump (plus 15 min, so that hours can be read), and a third the twin's change in serotonin,
+    jump (plus 15 min, so that hours can be read), and a third the mean field's change in serotonin,
     rate and slow variables, each over its range.
     """
     end = treatment.days * DAY_S
@@ -105,13 +105,13 @@ def step_edges_s(treatment: Treatment) -> F64:
         np.array(jumps),
     ]))  # fmt: skip
     fine = fine[fine <= end]
-    twin = mean_field(treatment, fine, EDGE_RTOL)
+    solution = mean_field(treatment, fine, EDGE_RTOL)
     since = np.array([t - max(j for j in jumps if j <= t) for t in fine[:-1]])
     moved = np.zeros(fine.size - 1)
     for name in ("rate_Hz", "terminal_nM", "soma_nM", *SLOW):
-        span = np.ptp(twin[name])
-        if span > 1e-6 * abs(twin[name][0]) + 1e-9:
-            moved += np.abs(np.diff(twin[name])) / span
+        span = np.ptp(solution[name])
+        if span > 1e-6 * abs(solution[name][0]) + 1e-9:
+            moved += np.abs(np.diff(solution[name])) / span
     moved[since < SOON_S] = 0.0  # the fast loop settles there; windows take care of that
     logarithm = np.log1p(np.diff(fine) / (since + SOON_S))
     parts = [np.diff(fine), logarithm, moved]
@@ -150,23 +150,24 @@ class Course:
     def __init__(self, treatment: Treatment, calibration: Calibration | None = None) -> None:
         t = treatment
         self.treatment = t
-        self.calibration = calibration or calibrate(t.it, t.seed)
+        self.calibration = calibration or calibrate(t.neuron, t.seed)
         self.baselines = self.calibration.baselines(t.replicates)
         self.edges_s = step_edges_s(t)
         self.done = 0
         self.values = np.full((t.windows, t.replicates, len(QUANTITIES)), np.nan)
         self.slow = np.tile([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], (t.replicates, 1))
         self._inputs = np.tile([1.0, 0.0, 1.0, 0.0], (t.replicates, 1))
-        self.neurons = [self._neuron(r) for r in range(t.replicates)]
+        self.simulations = [self._neuron(r) for r in range(t.replicates)]
         self._exposure = acting(t)
         self.window_times_s = self._times()
-        self.twin = self._twin()
+        self.mean_field = self._mean_field()
 
     def _neuron(self, replicate: int) -> NeuronEngine:
         t = self.treatment
         return neuron_simulation(
-            t.it, t.seed, replicate, grid=t.grid, baseline=self.baselines[replicate],
-            inhibitor=at_sert(t.drug), rival=at_autoreceptor(t.rival), transporters=t.transporters,
+            t.neuron, t.seed, replicate, grid=t.grid, baseline=self.baselines[replicate],
+            inhibitor=at_sert(t.drug), antagonist=at_autoreceptor(t.antagonist),
+            transporters=t.transporters,
         )  # fmt: skip
 
     def _times(self) -> F64:
@@ -179,7 +180,7 @@ class Course:
         times: F64 = self.edges_s[:-1, None] + phase * np.diff(self.edges_s)[:, None]
         return times
 
-    def _twin(self) -> dict[str, F64]:
+    def _mean_field(self) -> dict[str, F64]:
         """Twin at every window's time, and of slow variables in the middle of the step; each of
         shape (windows, replicates).
         """
@@ -198,30 +199,38 @@ class Course:
     def _waits_s(self) -> npt.NDArray[np.int64]:
         """Time to wait before each window is read, (windows, replicates): until what changed since
         the last one has relaxed to :data:`UNSETTLED`, by the modes of the fast loop at that time.
-        A stock takes some 20 s, and minutes where monoamine oxidase is inhibited. Where the dose
+        A pool takes some 20 s, and minutes where monoamine oxidase is inhibited. Where the dose
         jumps, also until a slow drug's exchange has followed (``moments.settling_s``).
         """
-        it = self.treatment.it
-        levels = np.stack([self.twin[name] for name in FAST], axis=-1)
-        start = settled(it)
+        neuron = self.treatment.neuron
+        levels = np.stack([self.mean_field[name] for name in FAST], axis=-1)
+        start = settled(neuron)
         first = np.broadcast_to([getattr(start, name) for name in FAST], levels[:1].shape)
         moved = np.diff(np.concatenate([first, levels]), axis=0)
         waits, away = np.zeros(levels.shape[:2]), np.zeros(levels.shape[1:])
         # At first all that is known is means, rounded; their noise builds up as slowly as it fades.
-        least = relaxations_s(it)[-1] * math.log(1 / UNSETTLED)
-        before = Setting(it)
+        least = relaxations_s(neuron)[-1] * math.log(1 / RESIDUAL_TRANSIENT)
+        before = Setting(neuron)
         jumps = {0.0, *(day * DAY_S for day in self.treatment.breaks_days)}
         for w, level in enumerate(levels.mean(axis=1)):
             exposure = self._exposure(float(self.window_times_s[w, 0]))
-            coupling = float(self.twin["coupling"][w, 0]) if self.treatment.brake else 0.0
-            drive = float(self.twin["drive"][w, 0])
-            now = Setting(it, exposure, coupling, drive, unbinding=self.treatment.unbinding)
-            if self.edges_s[w] in jumps and exposure.terminal + exposure.soma + exposure.rival > 0:
-                least = max(least, settling_s(before, now, UNSETTLED, LONGEST_SETTLE_S))
+            sensitivity = (
+                float(self.mean_field["sensitivity"][w, 0]) if self.treatment.feedback else 0.0
+            )
+            drive = float(self.mean_field["drive"][w, 0])
+            now = Setting(neuron, exposure, sensitivity, drive, unbinding=self.treatment.unbinding)
+            if (
+                self.edges_s[w] in jumps
+                and exposure.terminal + exposure.soma + exposure.antagonist > 0
+            ):
+                least = max(least, settling_s(before, now, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S))
             before = now
-            modes, away = Modes(jacobian(it, exposure, coupling, drive, level)), away + moved[w]
+            modes, away = (
+                Modes(jacobian(neuron, exposure, sensitivity, drive, level)),
+                away + moved[w],
+            )
             waits[w] = np.maximum(
-                modes.settling_s(away, UNSETTLED * level, LONGEST_SETTLE_S), least
+                modes.settling_s(away, RESIDUAL_TRANSIENT * level, LONGEST_SETTLE_S), least
             )
             away, least = modes.after(away, waits[w] + self.treatment.window_s), 0.0
         return np.ceil(waits).astype(np.int64)
@@ -262,7 +271,7 @@ class Course:
 
     def _whole_window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
         """One window, or none of it if it is interrupted: a course can be saved at any time."""
-        before = [neuron.kept() for neuron in self.neurons]
+        before = [simulation.kept() for simulation in self.simulations]
         slow, inputs = self.slow.copy(), self._inputs.copy()
         try:
             self._window(w, waits)
@@ -271,36 +280,38 @@ class Course:
             if self.done == w:
                 self.slow, self._inputs = slow, inputs
                 self.values[w] = np.nan
-                for neuron, kept in zip(self.neurons, before, strict=True):
-                    neuron.go_back(kept)
+                for simulation, kept in zip(self.simulations, before, strict=True):
+                    simulation.go_back(kept)
 
     def _window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
-        it, t = self.treatment.it, self.treatment
+        neuron, t = self.treatment.neuron, self.treatment
         begin, end = self.edges_s[w : w + 2]
-        for r, neuron in enumerate(self.neurons):
+        for r, simulation in enumerate(self.simulations):
             time = float(self.window_times_s[w, r])
             exposure = self._exposure(time)
-            now = advanced(it, self.slow[r], self._inputs[r], time - begin)
-            if not t.brake:
+            now = advanced(neuron, self.slow[r], self._inputs[r], time - begin)
+            if not t.feedback:
                 now[0] = 0.0
-            neuron.set(exposure, now[0], now[1], now[2])
+            simulation.set(exposure, now[0], now[1], now[2])
             if w == 0 or exposure != self._exposure(float(self.window_times_s[w - 1, r])):
-                neuron.block(exposure)
-            neuron.run(int(waits[r]))
-            record = neuron.run(t.window_s)
-            means, excess = record.mean(axis=0), record[:, -1] - it.trains * record[:, -2]
+                simulation.block(exposure)
+            simulation.run(int(waits[r]))
+            record = simulation.run(t.window_s)
+            means, excess = record.mean(axis=0), record[:, -1] - neuron.spike_trains * record[:, -2]
             if r == 0:  # of the past only, as is everything that goes into it
-                level = settled(it, exposure, now[0], now[1])
-                response = response_at(it, exposure, now[0], now[1], level)
+                level = settled(neuron, exposure, now[0], now[1])
+                response = response_at(neuron, exposure, now[0], now[1], level)
             read = self._read(means, float(excess.mean()), response, level, now, exposure)
-            self._inputs[r] = slow_inputs(it, neuron.baseline, read)
+            self._inputs[r] = slow_inputs(neuron, simulation.baseline, read)
             self.values[w, r, : -len(SLOW)] = [
                 t.concentration_nM(time), read["terminal_occupancy"], read["soma_occupancy"],
                 read["receptor_occupancy"], read["rate_Hz"], read["terminal_nM"], read["soma_nM"],
             ]  # fmt: skip
         # Slow variables are told at the middle of the step, the same time for all replicates.
-        self.values[w, :, -len(SLOW) :] = advanced(it, self.slow, self._inputs, (end - begin) / 2)
-        self.slow = advanced(it, self.slow, self._inputs, end - begin)
+        self.values[w, :, -len(SLOW) :] = advanced(
+            neuron, self.slow, self._inputs, (end - begin) / 2
+        )
+        self.slow = advanced(neuron, self.slow, self._inputs, end - begin)
 
     def _read(
         self, means: F64, excess: float, response: F64, level: Level, now: F64, exposure: Exposure
@@ -310,23 +321,23 @@ class Course:
         The excess is a martingale and the coefficients were known before the window, so no bias.
         Coefficients: the response of rate and serotonin, times the slope of what follows them.
         """
-        it, own = self.treatment.it, dict(zip(COLUMNS, means.tolist(), strict=True))
+        neuron, own = self.treatment.neuron, dict(zip(COLUMNS, means.tolist(), strict=True))
         terminal, soma = (response[1:3] * excess).tolist()
-        kd, sensitivity = receptor_kd_nM(it), now[2] / it.terminal.serotonin_nM
+        kd, postsynaptic = receptor_kd_nM(neuron), now[2] / neuron.terminal.serotonin_nM
 
         def activated(nM: float) -> float:
-            return coupling_target(it, activation(it, nM, exposure))
+            return sensitivity_target(neuron, activation(neuron, nM, exposure))
 
         def bound(nM: float) -> float:
-            return receptor_occupancy(nM, kd, exposure.rival)
+            return receptor_occupancy(nM, kd, exposure.antagonist)
 
-        found = in_units(it, own, excess, response, self.treatment.transporters)
+        found = in_units(neuron, own, excess, response, self.treatment.transporters)
         at = level.soma_nM
         found["receptor_occupancy"] -= _slope(bound, at) * soma
-        found["coupling_target"] = own["coupling_target"] - _slope(activated, at) * soma
-        steep = _slope(lambda nM: hill(it, sensitivity * nM), level.terminal_nM)
+        found["sensitivity_target"] = own["sensitivity_target"] - _slope(activated, at) * soma
+        steep = _slope(lambda nM: hill(neuron, postsynaptic * nM), level.terminal_nM)
         found["hill"] = own["hill"] - steep * terminal
-        found["sensitivity_target"] = own["sensitivity_target"]
+        found["postsynaptic_target"] = own["postsynaptic_target"]
         return found
 
     # --- reading ----------------------------------------------------------------------------------
@@ -345,8 +356,8 @@ class Course:
 
     def se(self, quantity: str) -> F64:
         """Standard error of that mean, by window."""
-        it = self.values[: self.done, :, QUANTITIES.index(quantity)]
-        found: F64 = it.std(axis=1, ddof=1) / math.sqrt(it.shape[1])
+        values = self.values[: self.done, :, QUANTITIES.index(quantity)]
+        found: F64 = values.std(axis=1, ddof=1) / math.sqrt(values.shape[1])
         return found
 
     def half_band(self, quantity: str, level: float = 0.95) -> F64:
@@ -354,42 +365,42 @@ class Course:
         return student_quantile(1 - level, self.treatment.replicates - 1) * self.se(quantity)
 
     def expected(self, quantity: str) -> F64 | None:
-        """The mean-field twin, by window; None for what it does not hold."""
-        found = self.twin.get(quantity)
+        """The mean-field solution, by window; None for what it does not hold."""
+        found = self.mean_field.get(quantity)
         return None if found is None else found[: self.done].mean(axis=1)
 
     @functools.cached_property
     def theory(self) -> Mapping[str, F64]:
         """What is expected with the effect of noise, to second order (see ``moments``), by step
-        that is done, of the twin's quantities: half a second to compute, and no simulation.
+        that is done, of the mean field's quantities: half a second to compute, and no simulation.
         """
         t = self.treatment
         breaks = tuple(day * DAY_S for day in t.breaks_days)
         return noisy_course(
-            t.it, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.it), t.unbinding,
-            t.brake,
+            t.neuron, acting(t), self.day * DAY_S, breaks, factors_of_theory(t.neuron), t.unbinding,
+            t.feedback,
         )  # fmt: skip
 
     def departure(self, quantity: str) -> float:
-        """Root mean square departure from the twin, as a share of the twin's greatest value.
+        """Root mean square departure from the mean field, as a share of its greatest value.
 
         What the means' own sampling error adds to the square is taken off.
         """
-        twin = self.expected(quantity)
-        if twin is None:
+        solution = self.expected(quantity)
+        if solution is None:
             raise KeyError(quantity)
-        square = float(np.mean((self.mean(quantity) - twin) ** 2 - self.se(quantity) ** 2))
-        return math.sqrt(square) / float(np.abs(twin).max()) if square > 0 else 0.0
+        square = float(np.mean((self.mean(quantity) - solution) ** 2 - self.se(quantity) ** 2))
+        return math.sqrt(square) / float(np.abs(solution).max()) if square > 0 else 0.0
 
     def table(self, name: str = "course") -> Table:
-        """Time, and for each quantity mean, standard error and twin."""
+        """Time, and for each quantity mean, standard error and mean field."""
         columns: dict[str, Any] = {"day": self.day}
         for quantity in QUANTITIES:
-            twin = self.expected(quantity)
+            solution = self.expected(quantity)
             columns[quantity] = self.mean(quantity)
             columns[f"{quantity}_se"] = self.se(quantity)
-            if twin is not None:
-                columns[f"{quantity}_mean_field"] = twin
+            if solution is not None:
+                columns[f"{quantity}_mean_field"] = solution
         return Table(name, columns, [key for key in columns if key.endswith("_mean_field")])
 
     # --- interrupting -----------------------------------------------------------------------------
@@ -408,20 +419,20 @@ class Course:
     def _arrays(self) -> dict[str, np.ndarray]:
         """All that changes."""
         arrays = {"values": self.values, "slow": self.slow, "inputs": self._inputs}
-        for r, neuron in enumerate(self.neurons):
-            arrays |= {f"{name}:{r}": a for name, a in neuron.arrays().items()}
+        for r, simulation in enumerate(self.simulations):
+            arrays |= {f"{name}:{r}": a for name, a in simulation.arrays().items()}
         return arrays
 
     def _identity(self) -> list[Any]:
         """What a resumed course shares with the saved one; functions by their values."""
         t = self.treatment
         times = self.window_times_s.ravel().tolist()
-        tried = [[f(x) for x in times] for f in (t.concentration_nM, t.rival_nM, t.mao)]
-        plain = [t.it.model_dump(mode="json"), t.drug, t.rival, list(t.where), t.transporters]
+        tried = [[f(x) for x in times] for f in (t.concentration_nM, t.antagonist_nM, t.mao)]
+        plain = [t.neuron.model_dump(mode="json"), t.drug, t.antagonist, t.reach, t.transporters]
         baseline = [repr(astuple(each)) for each in self.baselines]  # may be nan
         grid = None if t.grid is None else t.grid.model_dump(mode="json")
         size = [t.windows, t.window_s, t.replicates, t.seed]
-        return [*plain, t.brake, grid, *size, tried, baseline]
+        return [*plain, t.feedback, grid, *size, tried, baseline]
 
     @classmethod
     def resume(
@@ -452,7 +463,9 @@ class Course:
     def _restore(self, done: int, arrays: dict[str, np.ndarray]) -> None:
         """Take up the arrays of a file, which may be anybody's: compiled code trusts them."""
         axes = {"members": 2, "terminal_molecules": 1, "soma_molecules": 1}  # of growing lists
-        free = {f"{name}:{r}": at for name, at in axes.items() for r in range(len(self.neurons))}
+        free = {
+            f"{name}:{r}": at for name, at in axes.items() for r in range(len(self.simulations))
+        }
         check_arrays(arrays, before := self._arrays(), free)
         moved = [n for n in arrays if "_sites:" in n and (arrays[n][:2] != before[n][:2]).any()]
         if done > self.treatment.windows or moved:

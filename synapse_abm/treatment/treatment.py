@@ -1,4 +1,4 @@
-"""Treatments: what is done to a neuron, as functions of time, and the mean-field twin of that.
+"""Treatments: what is done to a neuron, as functions of time, and its mean-field solution.
 
 A ``course.Course`` runs one.
 """
@@ -24,7 +24,14 @@ from synapse_abm.neuron.engine.simulation_grid import cost_s
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults, unbinding
 from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
 from synapse_abm.neuron.meanfield.ode import course, relaxations_s
-from synapse_abm.neuron.scenario import DAY_S, PLACES, Exposure, NeuronParameters, PlaceGrid
+from synapse_abm.neuron.scenario import (
+    DAY_S,
+    PLACES,
+    REACHES,
+    Exposure,
+    NeuronParameters,
+    PlaceGrid,
+)
 from synapse_abm.synapse.engine.layout import F64
 
 type Dosing = Callable[[float], float]
@@ -33,7 +40,7 @@ LONG_S = 60.0  # a course that takes longer is announced
 SETTLING, SHORT_WAIT_S = 6.0, 1.0  # relaxation times at a jump; before other windows, about
 MOST_NM, MOST_DAYS = 1e9, 36_500.0  # one mole per litre, a hundred years
 #: Functions of time, and what they may give.
-LIMITS = {"concentration_nM": (0.0, MOST_NM), "rival_nM": (0.0, MOST_NM), "mao": (1e-6, 1e3)}
+LIMITS = {"concentration_nM": (0.0, MOST_NM), "antagonist_nM": (0.0, MOST_NM), "mao": (1e-6, 1e3)}
 PROBE_S = 200  # of a neuron at rest: some 50 ms
 
 
@@ -72,7 +79,7 @@ def seconds_per_event() -> float:
     probe.run(PROBE_S // 10)
     begun = time.process_time()
     probe.run(PROBE_S)
-    return (time.process_time() - begun) / (PROBE_S * events_per_s(Setting(probe.it)))
+    return (time.process_time() - begun) / (PROBE_S * events_per_s(Setting(probe.neuron)))
 
 
 @dataclass(frozen=True)
@@ -89,16 +96,16 @@ class Treatment:
         Duration.
     drug
         A ligand of the pharmacology that binds to SERT.
-    rival, rival_nM
+    antagonist, antagonist_nM
         A ligand of the autoreceptor (WAY-100635, pindolol), and its concentration in time.
     mao
         Share of monoamine oxidase that works, in time.
-    where
-        Places that the drug reaches.
+    reach
+        Which places the drug reaches: ``both``, ``terminal`` or ``soma``.
     transporters
         SERT number as a share of the wild type's: the baseline stays that of the wild type.
-    brake
-        Whether receptors slow the spikes; False removes the brake altogether.
+    feedback
+        Whether autoreceptors slow the spikes; False removes that altogether.
     breaks_days
         When anything jumps: no step reaches across.
     windows, window_s, replicates, seed
@@ -108,16 +115,16 @@ class Treatment:
         ask for :attr:`announcement` first.
     """
 
-    it: NeuronParameters
+    neuron: NeuronParameters
     concentration_nM: Dosing
     days: float = 42.0
     drug: str = "citalopram"
-    rival: str | None = None
-    rival_nM: Dosing = NOTHING
+    antagonist: str | None = None
+    antagonist_nM: Dosing = NOTHING
     mao: Dosing = field(default_factory=lambda: constant(1.0))
-    where: tuple[str, ...] = PLACES
+    reach: str = "both"
     transporters: float = 1.0
-    brake: bool = True
+    feedback: bool = True
     breaks_days: tuple[float, ...] = ()
     windows: int = 150
     window_s: int = 15
@@ -131,10 +138,10 @@ class Treatment:
             with collected(faults):  # as plain numbers from here on, whatever type they came in
                 object.__setattr__(self, name, check(name, getattr(self, name)))
         faults += ligand_faults("drug", self.drug, "SERT")
-        if self.rival is not None:
-            faults += ligand_faults("rival", self.rival, "5-HT1A")
-        elif self.rival_nM is not NOTHING:
-            faults.append(InputError("rival", None, "a ligand, as rival_nM is given"))
+        if self.antagonist is not None:
+            faults += ligand_faults("antagonist", self.antagonist, "5-HT1A")
+        elif self.antagonist_nM is not NOTHING:
+            faults.append(InputError("antagonist", None, "a ligand, as antagonist_nM is given"))
         if not {fault.name for fault in faults} & {"days", "breaks_days"}:
             faults += self._faults_in_time()
         raise_faults(faults)
@@ -142,7 +149,7 @@ class Treatment:
     def _checks(self) -> dict[str, Callable[[str, Any], Any]]:
         """What each argument has to pass by itself."""
         return {
-            "it": lambda name, value: instance(
+            "neuron": lambda name, value: instance(
                 name, value, NeuronParameters, fix="use neuron(...)"
             ),
             "windows": lambda name, value: whole_number(name, value, 2, 100_000),
@@ -150,9 +157,9 @@ class Treatment:
             "replicates": lambda name, value: whole_number(name, value, 2, 10_000),
             "transporters": lambda name, value: number(name, value, least=0.0, most=1000.0),
             "grid": lambda name, value: None if value is None else instance(name, value, PlaceGrid),
-            "where": _places,
+            "reach": lambda name, value: choice(name, value, REACHES),
             "seed": lambda name, value: check_seed(value, name),
-            "brake": lambda name, value: instance(name, value, bool),
+            "feedback": lambda name, value: instance(name, value, bool),
             "days": lambda name, value: number(name, value, above=0.0, most=MOST_DAYS),
             "breaks_days": self._jumps,
         }
@@ -184,7 +191,7 @@ class Treatment:
     @property
     def unbinding(self) -> Unbinding:
         """How fast its ligands let go of their sites."""
-        return unbinding(at_sert(self.drug), at_autoreceptor(self.rival))
+        return unbinding(at_sert(self.drug), at_autoreceptor(self.antagonist))
 
     @functools.cached_property
     def pace(self) -> float:
@@ -192,35 +199,41 @@ class Treatment:
         expected on average, at the pace of this machine, which a short probe measures.
         """
         exposure, times = acting(self), self.days * DAY_S * (np.arange(8) + 0.5) / 8
-        twin = mean_field(self, times)
+        solution = mean_field(self, times)
         if self.grid is not None:  # what walks is the serotonin that there is on average
             there = {
-                name: place.model_copy(update={"serotonin_nM": float(twin[f"{name}_nM"].mean())})
-                for name, place in zip(PLACES, self.it.places, strict=True)
+                name: place.model_copy(
+                    update={"serotonin_nM": float(solution[f"{name}_nM"].mean())}
+                )
+                for name, place in zip(PLACES, self.neuron.places, strict=True)
             }
-            return cost_s(self.it.model_copy(update=there), self.grid)
+            return cost_s(self.neuron.model_copy(update=there), self.grid)
         each = [
-            events_per_s(Setting(self.it, exposure(t), c * self.brake, d, unbinding=self.unbinding))
-            for t, c, d in zip(times.tolist(), twin["coupling"], twin["drive"], strict=True)
+            events_per_s(
+                Setting(self.neuron, exposure(t), c * self.feedback, d, unbinding=self.unbinding)
+            )
+            for t, c, d in zip(
+                times.tolist(), solution["sensitivity"], solution["drive"], strict=True
+            )
         ]
         return seconds_per_event() * float(np.mean(each))
 
     @property
-    def forecast_s(self) -> float:
+    def estimated_s(self) -> float:
         """Time of one core that a run should take, s (calibration included).
 
         Good to 20 % with a hundred windows or more, if the machine does nothing else meanwhile.
         With few windows more of the time goes to settling before each, which a ``Course`` knows.
         """
-        resting = events_per_s(Setting(self.it)) * sum(seconds_of_stage(self.it))
-        settling = SETTLING * float(relaxations_s(self.it)[-1]) * (1 + len(self.breaks_days))
+        resting = events_per_s(Setting(self.neuron)) * sum(seconds_of_stage(self.neuron))
+        settling = SETTLING * float(relaxations_s(self.neuron)[-1]) * (1 + len(self.breaks_days))
         treated = self.replicates * (self.windows * (self.window_s + SHORT_WAIT_S) + settling)
         return self.pace * treated + seconds_per_event() * resting
 
     @property
     def announcement(self) -> str:
         """What to say before a course that takes long; empty otherwise."""
-        return self.announced(self.windows, self.forecast_s)
+        return self.announced(self.windows, self.estimated_s)
 
     def announced(self, windows: int, seconds: float) -> str:
         """That ``windows`` windows will take ``seconds``, if that is long."""
@@ -244,11 +257,11 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any)
     """
     faults = list[InputError]()
 
-    it = NeuronParameters()
+    neuron = NeuronParameters()
     with collected(faults):
-        it = parameters.neuron(**values)
+        neuron = parameters.neuron(**values)
     with collected(faults):
-        made = Treatment(it, concentration_nM, **given)
+        made = Treatment(neuron, concentration_nM, **given)
     raise_faults(faults)
     return made
 
@@ -279,19 +292,15 @@ def _several(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _places(name: str, value: object) -> tuple[str, ...]:
-    return tuple(choice(name, place, PLACES) for place in _several(name, value))
-
-
 def acting(treatment: Treatment) -> Callable[[float], Exposure]:
     """What acts on the neuron, as a function of time in s: concentrations over affinities."""
     t = treatment
-    doses = Doses(at_sert(t.drug), at_autoreceptor(t.rival), t.where, t.transporters)
+    doses = Doses(at_sert(t.drug), at_autoreceptor(t.antagonist), t.reach, t.transporters)
 
     def exposure(t_s: float) -> Exposure:
         return doses.exposure(
             _value("concentration_nM", t.concentration_nM, t_s),
-            _value("rival_nM", t.rival_nM, t_s),
+            _value("antagonist_nM", t.antagonist_nM, t_s),
             _value("mao", t.mao, t_s),
         )
 
@@ -299,6 +308,6 @@ def acting(treatment: Treatment) -> Callable[[float], Exposure]:
 
 
 def mean_field(treatment: Treatment, times_s: npt.ArrayLike, rtol: float = 1e-8) -> dict[str, F64]:
-    """The twin of a treatment at the given times, solved with a relative tolerance ``rtol``."""
+    """The mean-field solution at the given times, with a relative tolerance ``rtol``."""
     breaks = tuple(day * DAY_S for day in treatment.breaks_days)
-    return course(treatment.it, acting(treatment), times_s, breaks, treatment.brake, rtol)
+    return course(treatment.neuron, acting(treatment), times_s, breaks, treatment.feedback, rtol)

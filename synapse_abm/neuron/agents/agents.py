@@ -7,7 +7,7 @@ sits in a site.
 
 What a student may override (agents engine only):
 
-- :meth:`Neuron.braked_rate`, the rate that firing relaxes to;
+- :meth:`Neuron.target_rate`, the rate that firing relaxes to;
 - ``propensity`` of a site or a molecule, as in a synapse. It may depend on what changes by events
   in its own place.
 """
@@ -22,7 +22,7 @@ import mesa
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron.agents.host import NeuronHost
-from synapse_abm.neuron.agents.index import Whereabouts
+from synapse_abm.neuron.agents.index import Location
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.scenario import PLACES
 from synapse_abm.synapse.agents.agents import (
@@ -38,13 +38,13 @@ from synapse_abm.synapse.engine.layout import BIND, EXIT, METABOLISE, TRANSPORT,
 
 #: What a list says of its members: the compartment, and where serotonin is on its way round.
 _COMPARTMENT = {
-    lay.L_FREE: "free", lay.L_INSIDE: "inside", lay.L_CARRYING: "bound", lay.L_BLOCKED: "bound",
-    lay.L_R_SEROTONIN: "bound", lay.L_R_RIVAL: "bound",
+    lay.L_FREE: "free", lay.L_POOL: "inside", lay.L_BOUND: "bound", lay.L_BLOCKED: "bound",
+    lay.L_R_SEROTONIN: "bound", lay.L_R_ANTAGONIST: "bound",
 }  # fmt: skip
 STATES = ("vesicle", "cleft", "transporter", "receptor", "cytosol", "outside")
 _HOLDER = {
-    lay.L_CARRYING: "transporter", lay.L_BLOCKED: "transporter",
-    lay.L_R_SEROTONIN: "receptor", lay.L_R_RIVAL: "receptor",
+    lay.L_BOUND: "transporter", lay.L_BLOCKED: "transporter",
+    lay.L_R_SEROTONIN: "receptor", lay.L_R_ANTAGONIST: "receptor",
 }  # fmt: skip
 
 #: Channel of the engine for an event of a site, with serotonin or not; for one of a molecule.
@@ -67,31 +67,31 @@ class _InNeuron(Molecule):
     model: NeuronHost
 
     @property
-    def _whereabouts(self) -> Whereabouts | None:
+    def _location(self) -> Location | None:
         raise NotImplementedError
 
     @property
     def place(self) -> str | None:
         """``terminal`` or ``soma``; None once it is gone."""
-        at = self._whereabouts
+        at = self._location
         return None if at is None else PLACES[at[0]]
 
     @property
     def compartment(self) -> str:
         """``free``, ``bound``, ``inside`` or ``outside``."""
-        at = self._whereabouts
+        at = self._location
         return "outside" if at is None else _COMPARTMENT[at[1]]
 
     @property
     def state(self) -> str:
         """Where it is on its way round: one of :data:`STATES`."""
-        at = self._whereabouts
+        at = self._location
         if at is None:
             return "outside"
         place, kind, number = at
         if kind == lay.L_FREE:
             return "cleft"
-        if kind == lay.L_INSIDE:
+        if kind == lay.L_POOL:
             return "vesicle" if number < self.model.simulation.vesicular(place) else "cytosol"
         return _HOLDER[kind]
 
@@ -108,7 +108,7 @@ class _InNeuron(Molecule):
     @property
     def site(self) -> Site | None:
         """The site it is bound to, if any."""
-        at = self._whereabouts
+        at = self._location
         return None if at is None or at[1] not in _HOLDER else self.model.site(at[0], at[2])
 
     @property
@@ -146,12 +146,12 @@ class NeuronSerotonin(_InNeuron, Serotonin):
         self.unique_id = 2 + model.n_sites + id
 
     @property
-    def _whereabouts(self) -> Whereabouts | None:
-        return self.model.register.serotonin.get(self.id)
+    def _location(self) -> Location | None:
+        return self.model.index.serotonin.get(self.id)
 
     def propensity(self, event: int) -> float:
         """Rate (1/s) of EXIT, if free (diffusion away and other loss), or METABOLISE, inside."""
-        at = self._whereabouts
+        at = self._location
         channel = MOLECULE_CHANNEL.get(event)
         if at is None or channel is None:
             return 0.0
@@ -166,8 +166,8 @@ class NeuronDrug(_InNeuron, Drug):
         self.unique_id = 2 + model.n_sites + MAX_ENTITY + 1 + id
 
     @property
-    def _whereabouts(self) -> Whereabouts | None:
-        return self.model.register.drugs.get(self.id)
+    def _location(self) -> Location | None:
+        return self.model.index.drugs.get(self.id)
 
     def propensity(self, event: int) -> float:
         """None: its site is asked."""
@@ -195,7 +195,7 @@ class _NeuronSite(Site):
 
     @property
     def _list(self) -> int:
-        return self.model.register.sites[self.at][self.number]
+        return self.model.index.sites[self.at][self.number]
 
     @property
     def is_bound(self) -> bool:
@@ -206,9 +206,9 @@ class _NeuronSite(Site):
     def ligand(self) -> str | None:
         """Name of the ligand that occupies it, if any."""
         kind = self._list
-        if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
+        if kind in (lay.L_BOUND, lay.L_R_SEROTONIN):
             return "serotonin"
-        names = {lay.L_BLOCKED: self.model.drug, lay.L_R_RIVAL: self.model.rival}
+        names = {lay.L_BLOCKED: self.model.drug, lay.L_R_ANTAGONIST: self.model.antagonist}
         return names.get(kind)
 
     @property
@@ -216,7 +216,7 @@ class _NeuronSite(Site):
         """The molecule it holds; None if it is empty."""
         if not self.is_bound:
             return None
-        number = int(self.model.simulation.state.holds[self.at, self.number])
+        number = int(self.model.simulation.state.occupants[self.at, self.number])
         return self.model.molecule(self.ligand or "", number)
 
     @property
@@ -263,11 +263,11 @@ class NeuronPlace:
 
     def __init__(self, model: NeuronHost, at: int) -> None:
         self._model, self.at, self.name = model, at, PLACES[at]
-        self._it = model.parameters.places[at]
-        self.volume_um3 = self._it.volume_um3
+        self._place = model.parameters.places[at]
+        self.volume_um3 = self._place.volume_um3
 
     def __repr__(self) -> str:
-        return f"<{self.name}: {self.serotonin_nM:.3g} nM, {self.stock} molecules inside>"
+        return f"<{self.name}: {self.serotonin_nM:.3g} nM, {self.pool} molecules inside>"
 
     def count(self, *kinds: int) -> int:
         """Members of lists of the state."""
@@ -281,12 +281,12 @@ class NeuronPlace:
     @property
     def serotonin_nM(self) -> float:
         """Concentration of free serotonin, nM."""
-        return self.free / self._it.molecules_per_nM
+        return self.free / self._place.molecules_per_nM
 
     @property
-    def stock(self) -> int:
+    def pool(self) -> int:
         """Serotonin molecules inside, in vesicles and in the cytosol."""
-        return self.count(lay.L_INSIDE)
+        return self.count(lay.L_POOL)
 
     @property
     def vesicular(self) -> int:
@@ -296,13 +296,13 @@ class NeuronPlace:
     @property
     def occupancy(self) -> float:
         """Share of transporters that the drug holds, 0 to 1; nan without transporters."""
-        sites = self.count(lay.L_OPEN, lay.L_CARRYING, lay.L_BLOCKED)
+        sites = self.count(lay.L_OPEN, lay.L_BOUND, lay.L_BLOCKED)
         return self.count(lay.L_BLOCKED) / sites if sites else math.nan
 
     @property
     def receptor_occupancy(self) -> float:
         """Share of autoreceptors that serotonin holds, 0 to 1; nan where there are none."""
-        sites = self.count(lay.L_R_OPEN, lay.L_R_SEROTONIN, lay.L_R_RIVAL)
+        sites = self.count(lay.L_R_OPEN, lay.L_R_SEROTONIN, lay.L_R_ANTAGONIST)
         return self.count(lay.L_R_SEROTONIN) / sites if sites else math.nan
 
     @property
@@ -345,9 +345,9 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
     """
 
     model: NeuronHost
-    coupling = _Slow("Coupling of a bound receptor to the brake; 1 at baseline.")
+    sensitivity = _Slow("Sensitivity of a bound autoreceptor; 1 at baseline.")
     drive = _Slow("Drive of firing; 1 at baseline.")
-    sensitivity = _Slow("Sensitivity of the target cell to serotonin; 1 at baseline.")
+    postsynaptic = _Slow("Sensitivity of the target cell to serotonin; 1 at baseline.")
     creb = _Slow("CREB; 0 at baseline, 1 at saturation.")
     bdnf = _Slow("BDNF; 0 at baseline, 1 at saturation.")
     plasticity = _Slow("Plasticity, which is the therapeutic index; 0 at baseline.")
@@ -359,7 +359,7 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
         self.terminal, self.soma = NeuronPlace(model, 0), NeuronPlace(model, 1)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.rate_Hz:.3g} Hz, coupling {self.coupling:.3g}>"
+        return f"<{type(self).__name__}: {self.rate_Hz:.3g} Hz, sensitivity {self.sensitivity:.3g}>"
 
     @property
     def places(self) -> tuple[NeuronPlace, NeuronPlace]:
@@ -372,9 +372,9 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
         return float(self.model.simulation.state.rate[0])
 
     @property
-    def trains(self) -> int:
+    def spike_trains(self) -> int:
         """Number of independent spike trains that the places hear."""
-        return self.model.parameters.trains
+        return self.model.parameters.spike_trains
 
     @property
     def spikes(self) -> int:
@@ -383,16 +383,18 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
 
     @property
     def activation(self) -> float:
-        """Autoreceptors bound, weighted by efficacy: the brake's input."""
+        """Autoreceptors bound, weighted by efficacy: what feeds back on firing."""
         counts, numbers = self.model.simulation.state.counts, self.model.simulation.state.numbers
-        rival = float(numbers[lay.P_EFFICACY]) * float(counts[1, lay.L_R_RIVAL])
-        return float(counts[1, lay.L_R_SEROTONIN]) + rival
+        antagonist = float(numbers[lay.P_EFFICACY]) * float(counts[1, lay.L_R_ANTAGONIST])
+        return float(counts[1, lay.L_R_SEROTONIN]) + antagonist
 
-    def braked_rate(self) -> float:
+    def target_rate(self) -> float:
         """The rate (Hz) that firing relaxes to. It may depend on receptors and on ``slow``."""
         numbers = self.model.simulation.state.numbers
-        return float(numbers[lay.P_TOP]) / (1.0 + float(numbers[lay.P_GRIP]) * self.activation)
+        return float(numbers[lay.P_TOP]) / (1.0 + float(numbers[lay.P_FEEDBACK]) * self.activation)
 
     def remove(self) -> None:
         """A model without its neuron is none."""
-        raise InputError("neuron", self, "left where it is", "set model.brake or drug_nM instead")
+        raise InputError(
+            "neuron", self, "left where it is", "set model.feedback or drug_nM instead"
+        )

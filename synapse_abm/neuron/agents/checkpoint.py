@@ -42,12 +42,12 @@ class _Keywords(BaseModel):
     replicate: int
     drug: str | None
     drug_nM: float
-    rival: str | None
-    rival_nM: float
+    antagonist: str | None
+    antagonist_nM: float
     mao: float
-    where: list[str]
+    reach: str
     transporters: float
-    brake: bool
+    feedback: bool
     dt_s: float
     speed: float
 
@@ -72,12 +72,12 @@ def to_bytes(model: NeuronHost) -> bytes:
             "replicate": int(simulation.address.replicate),
             "drug": model.drug,
             "drug_nM": float(model.drug_nM),
-            "rival": model.rival,
-            "rival_nM": float(model.rival_nM),
+            "antagonist": model.antagonist,
+            "antagonist_nM": float(model.antagonist_nM),
             "mao": float(model.mao),
-            "where": list(model.where),
+            "reach": model.reach,
             "transporters": float(simulation.transporters),
-            "brake": bool(model.brake),
+            "feedback": bool(model.feedback),
             "dt_s": float(simulation.dt_s),
             "speed": float(model.speed),
         },
@@ -98,7 +98,6 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         keywords = dict(header.keywords) | {
             "parameters": NeuronParameters.model_validate(header.parameters),
             "baseline": Baseline(*arrays.pop("baseline").tolist()),
-            "where": tuple(header.keywords.where),
         }
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(path, f"it holds no neuron: {str(error)[:300]}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from synapse_abm.core.lazy_model import LazyModel
-from synapse_abm.neuron.agents.index import Register
+from synapse_abm.neuron.agents.index import Index
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.scenario import NeuronParameters
 from synapse_abm.synapse.agents.agents import Molecule, Site
@@ -24,17 +24,17 @@ class NeuronHost(LazyModel):
     slow: dict[str, float]
     latest: F64
     drug: str
-    rival: str | None
-    where: tuple[str, ...]
-    brake: bool
+    antagonist: str | None
+    reach: str
+    feedback: bool
     speed: float
     drug_nM: Any  # numbers, checked when they are set
-    rival_nM: Any
+    antagonist_nM: Any
     mao: Any
     n_sites: int
 
     @property
-    def register(self) -> Register:
+    def index(self) -> Index:
         """Who is where."""
         raise NotImplementedError
 

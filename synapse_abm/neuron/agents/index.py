@@ -7,10 +7,10 @@ import numpy as np
 from synapse_abm.neuron.engine import layout as lay
 
 #: Place, list, and position in the list (of molecules free or inside) or number of the site.
-type Whereabouts = tuple[int, int, int]
+type Location = tuple[int, int, int]
 
 
-class Register:
+class Index:
     """Place and list of every molecule and site.
 
     Attributes
@@ -24,8 +24,8 @@ class Register:
     def __init__(self, state: lay.NeuronState) -> None:
         self.state = state
         self.sites: list[list[int]] = []
-        self.serotonin: dict[int, Whereabouts] = {}
-        self.drugs: dict[int, Whereabouts] = {}
+        self.serotonin: dict[int, Location] = {}
+        self.drugs: dict[int, Location] = {}
         for place in range(2):
             self._read(place)
 
@@ -34,23 +34,23 @@ class Register:
         kinds = np.zeros(int(n[lay.L_OPEN :].sum()), dtype=np.int64)
         for kind in range(lay.LISTS):
             members = m[kind, : n[kind]]
-            if kind in (lay.L_FREE, lay.L_INSIDE):
+            if kind in (lay.L_FREE, lay.L_POOL):
                 for at, number in enumerate(members.tolist()):
                     self.serotonin[number] = place, kind, at
                 continue
             kinds[members] = kind
-            held = self.held_by(kind)
+            held = self.bound_in(kind)
             if held is not None:
-                numbers = self.state.holds[place, members].tolist()
+                numbers = self.state.occupants[place, members].tolist()
                 for site, number in zip(members.tolist(), numbers, strict=True):
                     held[number] = place, kind, site
         self.sites.append(kinds.tolist())
 
-    def held_by(self, kind: int) -> dict[int, Whereabouts] | None:
+    def bound_in(self, kind: int) -> dict[int, Location] | None:
         """The register of what sites in a list hold; None if they are empty."""
-        if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
+        if kind in (lay.L_BOUND, lay.L_R_SEROTONIN):
             return self.serotonin
-        return self.drugs if kind in (lay.L_BLOCKED, lay.L_R_RIVAL) else None
+        return self.drugs if kind in (lay.L_BLOCKED, lay.L_R_ANTAGONIST) else None
 
     # The agents engine changes lists one member at a time:
 
@@ -60,13 +60,13 @@ class Register:
         at = int(counts[place, kind])
         self.state.members[place, kind, at] = member
         counts[place, kind] += 1
-        if kind in (lay.L_FREE, lay.L_INSIDE):
+        if kind in (lay.L_FREE, lay.L_POOL):
             self.serotonin[member] = place, kind, at
             return
         self.sites[place][member] = kind
-        held = self.held_by(kind)
+        held = self.bound_in(kind)
         if held is not None:
-            held[int(self.state.holds[place, member])] = place, kind, member
+            held[int(self.state.occupants[place, member])] = place, kind, member
 
     def take(self, place: int, kind: int, m: int) -> int:
         """Remove member ``m`` of a list: the last one takes its place."""
@@ -75,11 +75,11 @@ class Register:
         last = int(counts[place, kind])
         member, moved = int(members[m]), int(members[last])
         members[m] = moved
-        if kind in (lay.L_FREE, lay.L_INSIDE):
+        if kind in (lay.L_FREE, lay.L_POOL):
             self.serotonin[moved] = place, kind, m
             del self.serotonin[member]
             return member
-        held = self.held_by(kind)
+        held = self.bound_in(kind)
         if held is not None:
-            del held[int(self.state.holds[place, member])]
+            del held[int(self.state.occupants[place, member])]
         return member

@@ -28,13 +28,13 @@ import numpy as np
 
 from synapse_abm.core import mesa_clock as clock
 from synapse_abm.core.address import Address, address_of
-from synapse_abm.core.arguments import whole_number
+from synapse_abm.core.arguments import choice, whole_number
 from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
 from synapse_abm.core.files import write_atomic
 from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron import scenario as par
-from synapse_abm.neuron.agents import checkpoint as keeping
+from synapse_abm.neuron.agents import checkpoint as checkpoint
 from synapse_abm.neuron.agents.agents import (
     Neuron,
     NeuronDrug,
@@ -43,14 +43,14 @@ from synapse_abm.neuron.agents.agents import (
     NeuronTransporter,
 )
 from synapse_abm.neuron.agents.host import NeuronHost
-from synapse_abm.neuron.agents.index import Register
-from synapse_abm.neuron.agents.stepper import ReadableNeuron
+from synapse_abm.neuron.agents.index import Index
+from synapse_abm.neuron.agents.stepper import NeuronStepper
 from synapse_abm.neuron.calibration import calibrate
 from synapse_abm.neuron.engine.layout import C_LOSE, L_BLOCKED, L_FREE
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
 from synapse_abm.neuron.meanfield.equations import hill
-from synapse_abm.neuron.scenario import PLACES, SLOW, Baseline, Exposure
+from synapse_abm.neuron.scenario import PLACES, REACHES, SLOW, Baseline, Exposure
 from synapse_abm.neuron.slow import advanced, slow_inputs
 from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.agents.rules import overridden
@@ -61,7 +61,7 @@ type AgentClasses = Mapping[str, type[mesa.Agent]]
 
 #: What the agents engine asks of each kind of agent.
 RULES: dict[type, tuple[str, ...]] = {
-    Neuron: ("braked_rate",),
+    Neuron: ("target_rate",),
     NeuronSerotonin: ("propensity",),
     NeuronTransporter: ("propensity",),
     NeuronReceptor: ("propensity",),
@@ -91,7 +91,7 @@ class NeuronSeries:
         One row a step, one column for each of :attr:`names`.
     """
 
-    it: par.NeuronParameters
+    parameters: par.NeuronParameters
     sites: tuple[int, int]
     seconds: F64
     values: F64
@@ -99,7 +99,7 @@ class NeuronSeries:
     names = (*COLUMNS, *SLOW)
 
     def __getitem__(self, name: str) -> F64:
-        """A column by its name, such as ``rate_Hz`` or ``coupling``."""
+        """A column by its name, such as ``rate_Hz`` or ``sensitivity``."""
         if name not in self.names:
             raise UnknownName("column", name, self.names)
         found: F64 = self.values[:, self.names.index(name)]
@@ -107,7 +107,7 @@ class NeuronSeries:
 
     def serotonin_nM(self, place: str) -> F64:
         """Free serotonin at ``terminal`` or ``soma``, nM."""
-        found: F64 = self[f"{place}_free"] / self.it.places[_place(place)].molecules_per_nM
+        found: F64 = self[f"{place}_free"] / self.parameters.places[_place(place)].molecules_per_nM
         return found
 
     def occupancy(self, place: str) -> F64:
@@ -142,16 +142,16 @@ class NeuronModel(NeuronHost):
         name. Classes that change a rule (:data:`RULES`) need the agents engine.
     drug, drug_nM
         A ligand of SERT and its free concentration beside the transporters.
-    rival, rival_nM
+    antagonist, antagonist_nM
         A ligand of the autoreceptors (WAY-100635, pindolol) and its concentration.
     mao
         Share of monoamine oxidase that works.
-    where
-        Places that the drug reaches.
+    reach
+        Which places the drug reaches: ``both``, ``terminal`` or ``soma``.
     transporters
         SERT number as a share of the wild type's; the baseline stays the wild type's.
-    brake
-        Whether receptors slow the spikes; False removes the brake altogether.
+    feedback
+        Whether autoreceptors slow the spikes; False removes that altogether.
     dt_s
         Length of a step, s. Results do not depend on it in law.
     speed
@@ -172,8 +172,8 @@ class NeuronModel(NeuronHost):
     InputError, InputErrors
         For whatever is wrong with all of these, at once.
 
-    ``drug_nM``, ``rival_nM``, ``mao``, ``brake`` and the slow variables of :attr:`neuron` can be
-    set at any time, and act from the next step on.
+    ``drug_nM``, ``antagonist_nM``, ``mao``, ``feedback`` and the slow variables of :attr:`neuron`
+    can be set at any time, and act from the next step on.
     """
 
     neuron: Neuron
@@ -188,12 +188,12 @@ class NeuronModel(NeuronHost):
         agent_classes: AgentClasses | None = None,
         drug: str = "citalopram",
         drug_nM: float = 0.0,
-        rival: str | None = None,
-        rival_nM: float = 0.0,
+        antagonist: str | None = None,
+        antagonist_nM: float = 0.0,
         mao: float = 1.0,
-        where: str | tuple[str, ...] = PLACES,
+        reach: str = "both",
         transporters: float = 1.0,
-        brake: bool = True,
+        feedback: bool = True,
         dt_s: float = 1.0,
         speed: float = 1.0,
         baseline: Baseline | None = None,
@@ -202,56 +202,57 @@ class NeuronModel(NeuronHost):
         **changes: Any,
     ) -> None:
         faults, address, made = list[InputError](), None, None
-        where = (where,) if isinstance(where, str) else where
         with collected(faults):
             made = changed(parameters, changes)
         with collected(faults):
             address = address_of(rng, replicate)
         faults += ligand_faults("drug", drug, "SERT")
-        if rival is not None:
-            faults += ligand_faults("rival", rival, "5-HT1A")
-        elif rival_nM:
-            faults.append(InputError("rival_nM", rival_nM, "0, as no rival is given"))
-        for place in set(where) - set(PLACES):
-            faults.append(UnknownName("where", place, PLACES))
-        for name, value in (("drug_nM", drug_nM), ("rival_nM", rival_nM),
+        if antagonist is not None:
+            faults += ligand_faults("antagonist", antagonist, "5-HT1A")
+        elif antagonist_nM:
+            faults.append(
+                InputError("antagonist_nM", antagonist_nM, "0, as no antagonist is given")
+            )
+        with collected(faults):
+            choice("reach", reach, REACHES)
+        for name, value in (("drug_nM", drug_nM), ("antagonist_nM", antagonist_nM),
                             ("transporters", transporters), ("speed", speed)):  # fmt: skip
             faults += _number(name, value, 0.0)
         faults += [*_number("mao", mao, 1e-6), *_number("dt_s", dt_s, 1e-9)]
         with collected(faults):
             whole_number("collect_every", collect_every, of="steps")
-        faults += class_faults(engine, agent_classes, drug, rival)
+        faults += class_faults(engine, agent_classes, drug, antagonist)
         raise_faults(faults)
         assert made is not None and address is not None
         super().__init__(rng=address.seed)
         self.parameters, self.engine = made, engine
-        self.drug, self.rival, self.where, self.brake = drug, rival, tuple(where), brake
+        self.drug, self.antagonist, self.reach, self.feedback = drug, antagonist, reach, feedback
         self.speed, self.collect_every = speed, collect_every
         self.check_every_step = check_every_step
-        self._drug_nM, self._rival_nM, self._mao = drug_nM, rival_nM, mao
+        self._drug_nM, self._antagonist_nM, self._mao = drug_nM, antagonist_nM, mao
         self.simulation = self._simulation(address, baseline, dt_s, transporters)
-        ligands = tuple(dict.fromkeys(("serotonin", drug, *([rival] if rival else []))))
+        ligands = tuple(dict.fromkeys(("serotonin", drug, *([antagonist] if antagonist else []))))
         pairs = [("SERT", "serotonin"), ("SERT", drug), ("5-HT1A", "serotonin")]
-        pairs += [("5-HT1A", rival)] if rival else []
+        pairs += [("5-HT1A", antagonist)] if antagonist else []
         self.names = Names(("SERT", "5-HT1A"), ligands, tuple(pairs))
         self.slow = dict(zip(SLOW, (1.0, 1.0, 1.0, 0.0, 0.0, 0.0), strict=True))
         self.latest: F64 = np.full(len(COLUMNS), math.nan)
         self._classes = dict(agent_classes or {})
         self._start_views()
         self.act()
-        self._readable = ReadableNeuron(self) if engine == "agents" else None
+        self._stepper = NeuronStepper(self) if engine == "agents" else None
 
     def _simulation(
         self, address: Address, baseline: Baseline | None, dt_s: float, transporters: float
     ) -> NeuronSimulation:
-        it = self.parameters
+        parameters = self.parameters
         if baseline is None:
-            baseline = calibrate(it).baseline
+            baseline = calibrate(parameters).baseline
         if math.isnan(baseline.hill):
-            baseline = replace(baseline, hill=hill(it, 1.0))
+            baseline = replace(baseline, hill=hill(parameters, 1.0))
         return NeuronSimulation(
-            it, address.seed, address.replicate, address.place, baseline=baseline,
-            inhibitor=at_sert(self.drug), rival=at_autoreceptor(self.rival),
+            parameters, address.seed, address.replicate, address.place, baseline=baseline,
+            inhibitor=at_sert(self.drug), antagonist=at_autoreceptor(self.antagonist),
             dt_s=dt_s, transporters=transporters,
         )  # fmt: skip
 
@@ -265,7 +266,7 @@ class NeuronModel(NeuronHost):
         OutputError
             If the file cannot be written.
         """
-        write_atomic(path, keeping.to_bytes(self))
+        write_atomic(path, checkpoint.to_bytes(self))
 
     @classmethod
     def resume(
@@ -288,7 +289,7 @@ class NeuronModel(NeuronHost):
             cls, engine=engine, agent_classes=agent_classes, collect_every=collect_every,
             check_every_step=check_every_step,
         )  # fmt: skip
-        model = keeping.load(Path(path), make)
+        model = checkpoint.load(Path(path), make)
         model.epoch += 1
         clock.skip(model, model.simulation.steps)
         return model
@@ -306,17 +307,17 @@ class NeuronModel(NeuronHost):
         self._drug_nM = float(value)
 
     @property
-    def rival_nM(self) -> float:
+    def antagonist_nM(self) -> float:
         """Concentration of the autoreceptors' other ligand, nM."""
-        return self._rival_nM
+        return self._antagonist_nM
 
-    @rival_nM.setter
-    def rival_nM(self, value: float) -> None:
-        faults = _number("rival_nM", value, 0.0)
-        if self.rival is None and value:
-            faults.append(InputError("rival_nM", value, "0, as the model has no rival"))
+    @antagonist_nM.setter
+    def antagonist_nM(self, value: float) -> None:
+        faults = _number("antagonist_nM", value, 0.0)
+        if self.antagonist is None and value:
+            faults.append(InputError("antagonist_nM", value, "0, as the model has no antagonist"))
         raise_faults(faults)
-        self._rival_nM = float(value)
+        self._antagonist_nM = float(value)
 
     @property
     def mao(self) -> float:
@@ -333,8 +334,10 @@ class NeuronModel(NeuronHost):
         """What acts on the neuron now: concentrations over affinities."""
         simulation = self.simulation
         assert simulation.inhibitor is not None
-        doses = Doses(simulation.inhibitor, simulation.rival, self.where, simulation.transporters)
-        return doses.exposure(self.drug_nM, self.rival_nM, self.mao)
+        doses = Doses(
+            simulation.inhibitor, simulation.antagonist, self.reach, simulation.transporters
+        )
+        return doses.exposure(self.drug_nM, self.antagonist_nM, self.mao)
 
     def set_slow(self, name: str, value: float) -> None:
         """Set a slow variable; it acts from the next step on."""
@@ -344,8 +347,8 @@ class NeuronModel(NeuronHost):
     def act(self) -> None:
         """Bring exposure and slow variables to the molecules."""
         slow = self.slow
-        coupling = slow["coupling"] if self.brake else 0.0
-        self.simulation.set(self.exposure, coupling, slow["drive"], slow["sensitivity"])
+        sensitivity = slow["sensitivity"] if self.feedback else 0.0
+        self.simulation.set(self.exposure, sensitivity, slow["drive"], slow["postsynaptic"])
 
     @property
     def seed(self) -> int:
@@ -374,7 +377,7 @@ class NeuronModel(NeuronHost):
         self.neuron = self._made("neuron", Neuron)
 
     def _made(self, name: str, stock: type, *given: Any) -> Any:
-        """An agent of the user's class for ``name``, or of the stock one."""
+        """An agent of the user's class for ``name``, or of the pool one."""
         self.making = True
         agent = self._classes.get(name, stock)(self, *given)
         self.making = False
@@ -386,11 +389,11 @@ class NeuronModel(NeuronHost):
         return ByType(super().agents_by_type)
 
     @property
-    def register(self) -> Register:
+    def index(self) -> Index:
         """Who is where."""
         if self._registered != self.epoch:
-            self._register, self._registered = Register(self.simulation.state), self.epoch
-        return self._register
+            self._index, self._registered = Index(self.simulation.state), self.epoch
+        return self._index
 
     def place_of_site(self, number: int) -> tuple[int, int]:
         """Place of a site, and its number there."""
@@ -434,8 +437,8 @@ class NeuronModel(NeuronHost):
 
     def take_out(self, molecule: Molecule) -> None:
         """A free serotonin molecule leaves because a user says so; it counts as lost."""
-        place, _, m = self.register.serotonin[molecule.id]
-        self.register.take(place, L_FREE, m)
+        place, _, m = self.index.serotonin[molecule.id]
+        self.index.take(place, L_FREE, m)
         self.simulation.state.events[place, C_LOSE] += 1
         self.forget("serotonin", molecule.id)
 
@@ -445,12 +448,12 @@ class NeuronModel(NeuronHost):
             return
         self._synced = self.epoch
         _ = self.sites
-        register = self.register
-        drugs = {self.drug: dict[int, Any](), self.rival: dict[int, Any]()}
-        for number, at in register.drugs.items():
-            drugs[self.drug if at[1] == L_BLOCKED else self.rival][number] = at
+        index = self.index
+        drugs = {self.drug: dict[int, Any](), self.antagonist: dict[int, Any]()}
+        for number, at in index.drugs.items():
+            drugs[self.drug if at[1] == L_BLOCKED else self.antagonist][number] = at
         for name in self.names.ligands:
-            there = register.serotonin if name == "serotonin" else drugs[name]
+            there = index.serotonin if name == "serotonin" else drugs[name]
             views = self._molecules[name]
             for number in views.keys() - there.keys():
                 self.forget(name, number)
@@ -462,10 +465,10 @@ class NeuronModel(NeuronHost):
     def step(self) -> None:
         """One step of ``dt_s``: molecules first, then what their averages do to the days."""
         self.act()
-        if self._readable is None:
+        if self._stepper is None:
             self.latest = self.simulation.run(1)[0]
         else:
-            self.latest = self._readable.step()
+            self.latest = self._stepper.step()
         self.epoch += 1
         if self.check_every_step:
             self.simulation.check()
@@ -474,10 +477,10 @@ class NeuronModel(NeuronHost):
             self.datacollector.collect(self)
 
     def _days_pass(self) -> None:
-        it, read = self.parameters, dict(zip(COLUMNS, self.latest.tolist(), strict=True))
-        inputs = slow_inputs(it, self.simulation.baseline, read)
+        parameters, read = self.parameters, dict(zip(COLUMNS, self.latest.tolist(), strict=True))
+        inputs = slow_inputs(parameters, self.simulation.baseline, read)
         slow = np.array(list(self.slow.values()))
-        moved = advanced(it, slow, inputs, self.simulation.dt_s * self.speed)
+        moved = advanced(parameters, slow, inputs, self.simulation.dt_s * self.speed)
         self.slow = dict(zip(SLOW, moved.tolist(), strict=True))
 
     def run(self, steps: int, collector: Any = None) -> NeuronSeries:
@@ -553,7 +556,7 @@ def _number(name: str, value: Any, least: float) -> list[InputError]:
 
 
 def class_faults(
-    engine: object, agent_classes: object, drug: str, rival: str | None
+    engine: object, agent_classes: object, drug: str, antagonist: str | None
 ) -> list[InputError]:
     """What is wrong with ``engine`` and ``agent_classes``."""
     faults, changes = list[InputError](), list[str]()
@@ -563,7 +566,7 @@ def class_faults(
         "neuron": Neuron, "serotonin": NeuronSerotonin, "SERT": NeuronTransporter,
         "5-HT1A": NeuronReceptor, drug: NeuronDrug,
     }  # fmt: skip
-    stock |= {rival: NeuronDrug} if rival else {}
+    stock |= {antagonist: NeuronDrug} if antagonist else {}
     if agent_classes is not None and not isinstance(agent_classes, Mapping):
         allowed = "classes by name, {'SERT': Cooperative}"
         return [*faults, InputError("agent_classes", agent_classes, allowed)]

@@ -33,31 +33,31 @@ class Event(NamedTuple):
 
     kind: int
     actors: int
-    own: bool = True  # serotonin's; otherwise the drug's or the rival's
+    own: bool = True  # serotonin's; otherwise the drug's or the antagonist's
 
 
 EVENTS = {
-    lay.C_UNBIND: Event(UNBIND, lay.L_CARRYING),
-    lay.C_TRANSPORT: Event(TRANSPORT, lay.L_CARRYING),
+    lay.C_UNBIND: Event(UNBIND, lay.L_BOUND),
+    lay.C_TRANSPORT: Event(TRANSPORT, lay.L_BOUND),
     lay.C_UNBLOCK: Event(UNBIND, lay.L_BLOCKED, own=False),
     lay.C_BIND: Event(BIND, lay.L_OPEN),
     lay.C_BLOCK: Event(BIND, lay.L_OPEN, own=False),
     lay.C_LOSE: Event(EXIT, lay.L_FREE),
-    lay.C_DEGRADE: Event(METABOLISE, lay.L_INSIDE),
+    lay.C_DEGRADE: Event(METABOLISE, lay.L_POOL),
     lay.C_R_UNBIND: Event(UNBIND, lay.L_R_SEROTONIN),
-    lay.C_R_UNBLOCK: Event(UNBIND, lay.L_R_RIVAL, own=False),
+    lay.C_R_UNBLOCK: Event(UNBIND, lay.L_R_ANTAGONIST, own=False),
     lay.C_R_BIND: Event(BIND, lay.L_R_OPEN),
     lay.C_R_BLOCK: Event(BIND, lay.L_R_OPEN, own=False),
 }
 STOCK = (NeuronSerotonin, NeuronDrug, NeuronTransporter, NeuronReceptor)
 
 
-class OpenPlace:
+class PlaceStepper:
     """Terminal or soma while the clock runs."""
 
-    def __init__(self, engine: ReadableNeuron, at: int) -> None:
+    def __init__(self, engine: NeuronStepper, at: int) -> None:
         self.engine, self.model, self.at = engine, engine.model, at
-        self.register, self.state = engine.model.register, engine.model.simulation.state
+        self.index, self.state = engine.model.index, engine.model.simulation.state
         self.since = 0.0
         self.propensities = [self.propensity(c) for c in range(lay.CHANNELS)]
 
@@ -70,17 +70,17 @@ class OpenPlace:
     def agent(self, kind: int, m: int) -> Any:
         """Member ``m`` of a list as an agent."""
         number = int(self.state.members[self.at, kind, m])
-        if kind in (lay.L_FREE, lay.L_INSIDE):
+        if kind in (lay.L_FREE, lay.L_POOL):
             return self.model.molecule("serotonin", number)
         return self.model.site(self.at, number)
 
     def put(self, kind: int, member: int) -> None:
         """Append to a list."""
-        self.register.put(self.at, kind, member)
+        self.index.put(self.at, kind, member)
 
     def take(self, kind: int, m: int) -> int:
         """Remove a member of a list: the last one takes its place."""
-        return self.register.take(self.at, kind, m)
+        return self.index.take(self.at, kind, m)
 
     @property
     def vesicular(self) -> int:
@@ -89,7 +89,7 @@ class OpenPlace:
 
     # How fast.
 
-    def weigh(self) -> None:
+    def update_propensities(self) -> None:
         """Ask everybody anew."""
         self.propensities = [self.propensity(c) for c in range(lay.CHANNELS)]
 
@@ -104,7 +104,7 @@ class OpenPlace:
     def rate(self, c: int, actor: Any) -> float:
         """What an agent answers when asked how fast a channel happens to it."""
         event = EVENTS[c]
-        if event.actors in (lay.L_FREE, lay.L_INSIDE):
+        if event.actors in (lay.L_FREE, lay.L_POOL):
             rate = actor.propensity(event.kind)
         else:
             rate = actor.propensity(event.kind, self.ligand(c))
@@ -114,7 +114,7 @@ class OpenPlace:
         """Name of the ligand of a channel."""
         if EVENTS[c].own:
             return "serotonin"
-        return self.model.drug if c < lay.C_R_UNBIND else self.model.rival or ""
+        return self.model.drug if c < lay.C_R_UNBIND else self.model.antagonist or ""
 
     def partners(self, c: int) -> int:
         """Molecules that each actor of a channel can choose from."""
@@ -126,8 +126,8 @@ class OpenPlace:
         return range(first, self.count(EVENTS[c].actors))
 
     def crowd(self, c: int) -> float:
-        """By how much each actor counts for more, so that all of the stock counts."""
-        n = self.count(lay.L_INSIDE)
+        """By how much each actor counts for more, so that all of the pool counts."""
+        n = self.count(lay.L_POOL)
         return n / len(self.actors(c)) if c == lay.C_DEGRADE else 1.0
 
     def propensity(self, c: int) -> float:
@@ -135,7 +135,7 @@ class OpenPlace:
         if c == lay.C_SYNTHESISE:
             return float(self.state.rates[self.at, c])
         if c == lay.C_LEAK:
-            return float(self.state.rates[self.at, c]) if self.count(lay.L_INSIDE) else 0.0
+            return float(self.state.rates[self.at, c]) if self.count(lay.L_POOL) else 0.0
         kind, n = EVENTS[c].actors, self.partners(c)
         if not self.count(kind) or not n or self.state.rates[self.at, c] == 0.0:
             return 0.0
@@ -165,67 +165,65 @@ class OpenPlace:
     def fire(self, c: int, rest: float) -> None:
         """Carry out a channel; what is left of the draw selects the member."""
         if c == lay.C_SYNTHESISE:
-            self.put(lay.L_INSIDE, self.engine.new_number(lay.M_NEXT_ID))
+            self.put(lay.L_POOL, self.engine.new_number(lay.M_NEXT_ID))
         elif c == lay.C_LEAK:
-            self.expel()
+            self.release_one()
         elif c in (lay.C_LOSE, lay.C_DEGRADE):
             number = self.take(EVENTS[c].actors, self.member(c, rest))
             self.model.forget("serotonin", number)
         elif c == lay.C_BIND:
-            self.bind(c, lay.L_CARRYING, self.member(c, rest))
+            self.bind(c, lay.L_BOUND, self.member(c, rest))
         elif c == lay.C_R_BIND:
             self.bind(c, lay.L_R_SEROTONIN, self.member(c, rest))
         elif c in (lay.C_BLOCK, lay.C_R_BLOCK):
             site = self.take(EVENTS[c].actors, self.member(c, rest))
-            self.state.holds[self.at, site] = self.engine.new_number(lay.M_NEXT_DRUG)
-            self.put(lay.L_BLOCKED if c == lay.C_BLOCK else lay.L_R_RIVAL, site)
+            self.state.occupants[self.at, site] = self.engine.new_number(lay.M_NEXT_DRUG)
+            self.put(lay.L_BLOCKED if c == lay.C_BLOCK else lay.L_R_ANTAGONIST, site)
         elif c in (lay.C_UNBLOCK, lay.C_R_UNBLOCK):
-            self.model.forget(self.ligand(c), self.let_go(c, rest))
+            self.model.forget(self.ligand(c), self.unbind(c, rest))
         else:
-            self.put(lay.L_INSIDE if c == lay.C_TRANSPORT else lay.L_FREE, self.let_go(c, rest))
+            self.put(lay.L_POOL if c == lay.C_TRANSPORT else lay.L_FREE, self.unbind(c, rest))
         self.state.events[self.at, c] += 1
-        self.weigh()
+        self.update_propensities()
 
     def bind(self, c: int, bound: int, member: int) -> None:
         """A free molecule takes an empty site."""
         n = self.count(EVENTS[c].actors)
         site = self.take(EVENTS[c].actors, member % n)
-        self.state.holds[self.at, site] = self.take(lay.L_FREE, member // n)
+        self.state.occupants[self.at, site] = self.take(lay.L_FREE, member // n)
         self.put(bound, site)
 
-    def let_go(self, c: int, rest: float) -> int:
+    def unbind(self, c: int, rest: float) -> int:
         """A site lets go; returns the number of the molecule it held."""
         site = self.take(EVENTS[c].actors, self.member(c, rest))
         self.put(lay.L_OPEN if c < lay.C_R_UNBIND else lay.L_R_OPEN, site)
-        return int(self.state.holds[self.at, site])
+        return int(self.state.occupants[self.at, site])
 
-    def expel(self) -> None:
+    def release_one(self) -> None:
         """A molecule in a vesicle, any, goes free."""
         n = max(self.vesicular, 1)
-        self.put(
-            lay.L_FREE, self.take(lay.L_INSIDE, min(int(self.engine.release_draw() * n), n - 1))
-        )
+        self.put(lay.L_FREE, self.take(lay.L_POOL, min(int(self.engine.release_draw() * n), n - 1)))
 
     def release(self) -> None:
         """The content of a spike leaves, rounded up or down at random."""
-        n, numbers = float(self.count(lay.L_INSIDE)), self.state.numbers
-        rest = float(numbers[lay.P_STOCK + self.at])
+        n, numbers = float(self.count(lay.L_POOL)), self.state.numbers
+        rest = float(numbers[lay.P_POOL + self.at])
         mean = float(numbers[lay.P_CONTENT + self.at]) * 2.0 * n / (rest + n)
-        size = min(int(mean + self.engine.release_draw()), self.count(lay.L_INSIDE))
+        size = min(int(mean + self.engine.release_draw()), self.count(lay.L_POOL))
         for _ in range(size):
-            self.expel()
+            self.release_one()
         self.state.events[self.at, lay.RELEASED] += size
-        self.weigh()
+        self.update_propensities()
 
-    def settle(self, record: list[float], time: float) -> None:
+    def integrate(self, record: list[float], time: float) -> None:
         """Bring the integrals of this place up to ``time``."""
         d, self.since = time - self.since, time
-        kinds = lay.L_FREE, lay.L_INSIDE, lay.L_CARRYING, lay.L_BLOCKED, lay.L_R_SEROTONIN
+        kinds = lay.L_FREE, lay.L_POOL, lay.L_BOUND, lay.L_BLOCKED, lay.L_R_SEROTONIN
         for i, kind in enumerate(kinds):
             record[lay.PER_PLACE * self.at + i] += d * float(self.count(kind))
 
 
-class ReadableNeuron:
+class NeuronStepper:
     """Steps a model's state with agents."""
 
     def __init__(self, model: NeuronHost) -> None:
@@ -253,8 +251,8 @@ class ReadableNeuron:
     def target(self) -> float:
         """Rate that firing relaxes to, Hz, as the neuron says."""
         neuron = self.model.neuron
-        rate = neuron.braked_rate()
-        return rate if type(neuron).braked_rate is Neuron.braked_rate else sound(rate, neuron)
+        rate = neuron.target_rate()
+        return rate if type(neuron).target_rate is Neuron.target_rate else sound(rate, neuron)
 
     def step(self) -> F64:
         """Exact stochastic simulation of neuron and places for one step; averages over it."""
@@ -265,26 +263,26 @@ class ReadableNeuron:
         self.released = 0
         self.since_drive = self.since_rate = 0.0
         self.record = [0.0] * lay.INTEGRALS
-        self.places = OpenPlace(self, 0), OpenPlace(self, 1)
-        spikes, trains = int(state.meta[lay.M_SPIKES]), self.model.parameters.trains
-        self.run_clock(dt, float(trains))
+        self.places = PlaceStepper(self, 0), PlaceStepper(self, 1)
+        spikes, spike_trains = int(state.meta[lay.M_SPIKES]), self.model.parameters.spike_trains
+        self.run_clock(dt, float(spike_trains))
         self.record[lay.I_SPIKES] += float(int(state.meta[lay.M_SPIKES]) - spikes)
         state.meta[lay.M_STEP] += 1
         means = np.array(self.record)
         means[: lay.I_SPIKES] /= dt
         return means
 
-    def run_clock(self, dt: float, trains: float) -> None:
+    def run_clock(self, dt: float, spike_trains: float) -> None:
         """Gillespie's clock at an upper bound of the rate of spikes; spikes are thinned."""
         rate, (terminal, soma) = self.model.simulation.state.rate, self.places
-        bound, time, k = trains * max(float(rate[0]), self.target()), 0.0, 0
+        bound, time, k = spike_trains * max(float(rate[0]), self.target()), 0.0, 0
         while True:
             first, second = terminal.total, soma.total
             total = first + second + bound
             u = self.draws.number(Stream.SPIKE, int(lay.CLOCK), 2 * k)
             wait = exponential(u) / total if total > 0.0 else math.inf
             if time + wait >= dt:
-                self.settle(dt)
+                self.integrate(dt)
                 return
             time += wait
             x = self.draws.number(Stream.SPIKE, int(lay.CLOCK), 2 * k + 1) * total
@@ -292,53 +290,53 @@ class ReadableNeuron:
             if x < first + second:
                 place = terminal if x < first else soma
                 c, rest = choose(place.propensities, x if x < first else x - first)
-                self.settle_before(place, c, time)
+                self.integrate_before(place, c, time)
                 place.fire(c, rest)
                 if c >= lay.C_R_UNBIND:
-                    bound = trains * max(float(rate[0]), self.target())
+                    bound = spike_trains * max(float(rate[0]), self.target())
             else:
-                self.settle_rate(time)
-                if x - first - second < trains * float(rate[0]):
+                self.integrate_rate(time)
+                if x - first - second < spike_trains * float(rate[0]):
                     self.spike(time)
-                bound = trains * max(float(rate[0]), self.target())
+                bound = spike_trains * max(float(rate[0]), self.target())
 
     def spike(self, time: float) -> None:
         """One train spikes, and releases at both places."""
         for place in self.places:
-            place.settle(self.record, time)
-        self.settle_drive(time)
+            place.integrate(self.record, time)
+        self.integrate_terminal(time)
         for place in self.places:
             place.release()
         self.model.simulation.state.meta[lay.M_SPIKES] += 1
 
     # Integrals are brought up to a time before what they depend on changes.
 
-    def settle(self, time: float) -> None:
+    def integrate(self, time: float) -> None:
         """All of them."""
         for place in self.places:
-            place.settle(self.record, time)
-        self.settle_drive(time)
-        self.settle_rate(time)
+            place.integrate(self.record, time)
+        self.integrate_terminal(time)
+        self.integrate_rate(time)
 
-    def settle_before(self, place: OpenPlace, c: int, time: float) -> None:
+    def integrate_before(self, place: PlaceStepper, c: int, time: float) -> None:
         """Those that channel ``c`` of a place will change."""
-        place.settle(self.record, time)
+        place.integrate(self.record, time)
         if place.at == 0 and c not in (lay.C_DEGRADE, lay.C_SYNTHESISE):
-            self.settle_drive(time)
+            self.integrate_terminal(time)
         if c >= lay.C_R_UNBIND:
-            self.settle_rate(time)
+            self.integrate_rate(time)
 
-    def settle_drive(self, time: float) -> None:
+    def integrate_terminal(self, time: float) -> None:
         """What depends on free serotonin at the terminal."""
         d, self.since_drive = time - self.since_drive, time
         p = self.model.simulation.state.numbers.tolist()
         fold = p[lay.P_FOLD] * float(self.places[0].count(lay.L_FREE))
-        powered = raised(p[lay.P_SENSITIVITY] * fold, p[lay.P_POWER])
+        powered = raised(p[lay.P_POSTSYNAPTIC] * fold, p[lay.P_POWER])
         self.record[lay.I_HILL] += d * powered / (powered + p[lay.P_THRESHOLD_POWER])
         k = p[lay.P_POSTSYNAPTIC_STRENGTH]
-        self.record[lay.I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
+        self.record[lay.I_POSTSYNAPTIC] += d * (1.0 + k) / (1.0 + k * fold)
 
-    def settle_rate(self, time: float) -> None:
+    def integrate_rate(self, time: float) -> None:
         """Relax the rate of firing, with the integrals of rate and activation."""
         d, self.since_rate = time - self.since_rate, time
         state, aim = self.model.simulation.state, self.target()
@@ -348,7 +346,7 @@ class ReadableNeuron:
         self.record[lay.I_RATE] += aim * d + away * p[lay.P_RELAXATION] * gone
         state.rate[0] -= away * gone
         self.record[lay.I_ACTIVATION] += d * bound
-        k = p[lay.P_COUPLING_STRENGTH]
-        self.record[lay.I_COUPLING] += (
+        k = p[lay.P_DESENSITISATION]
+        self.record[lay.I_SENSITIVITY] += (
             d * (1.0 + k) / (1.0 + k * max(bound / p[lay.P_RESTING], 1.0))
         )

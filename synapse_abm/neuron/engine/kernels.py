@@ -14,7 +14,7 @@ cytosol: what transporters carry in and what is made joins the end of the list, 
 vesicles, monoamine oxidase from the cytosol, and the last one in the cytosol takes a place that
 falls empty. Propensities are rate x count x count, added up in one order, never a
 running sum. Draw 2k of entity 0 is the k-th waiting time, draw 2k + 1 selects event and member;
-entity 1 rounds the contents of spikes and chooses who leaves the stock.
+entity 1 rounds the contents of spikes and chooses who leaves the pool.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from synapse_abm.neuron.engine.layout import (  # isort: skip
     C_BIND, C_BLOCK, C_DEGRADE, C_LEAK, C_LOSE, C_R_BIND, C_R_BLOCK, C_R_UNBIND, C_R_UNBLOCK,
     C_SYNTHESISE, C_TRANSPORT, C_UNBIND, C_UNBLOCK, CHANNELS, CLOCK, CLOCK_BUFFER, RELEASE,
     I_ACTIVATION, I_BLOCKED,
-    I_CARRYING, I_COUPLING, I_FREE, I_HILL, I_INSIDE, I_RATE, I_RECEPTORS, I_SENSITIVITY,
-    I_SPIKES, L_BLOCKED, L_CARRYING, L_FREE, L_INSIDE, L_OPEN, L_R_OPEN, L_R_RIVAL,
+    I_BOUND, I_SENSITIVITY, I_FREE, I_HILL, I_POOL, I_RATE, I_RECEPTORS, I_POSTSYNAPTIC,
+    I_SPIKES, L_BLOCKED, L_BOUND, L_FREE, L_POOL, L_OPEN, L_R_OPEN, L_R_ANTAGONIST,
     L_R_SEROTONIN, M_FULL, M_NEXT_DRUG, M_NEXT_ID, M_SPIKES, M_STEP, P_CONTENT,
-    P_COUPLING_STRENGTH, P_EFFICACY, P_FOLD, P_GRIP, P_POSTSYNAPTIC_STRENGTH, P_POWER,
-    P_RELAXATION, P_RESTING, P_SENSITIVITY, P_STOCK, P_THRESHOLD_POWER, P_TOP, P_TRAINS,
+    P_DESENSITISATION, P_EFFICACY, P_FOLD, P_FEEDBACK, P_POSTSYNAPTIC_STRENGTH, P_POWER,
+    P_RELAXATION, P_RESTING, P_POSTSYNAPTIC, P_POOL, P_THRESHOLD_POWER, P_TOP, P_TRAINS,
     PER_PLACE, RELEASED,
 )  # fmt: skip
 
@@ -49,36 +49,36 @@ relaxed, raised = compiled(arithmetic.relaxed), compiled(arithmetic.raised)
 
 
 @compiled
-def put_in(it, place, r, member):
+def put_in(state, place, r, member):
     """Append to a list of a place."""
-    it.members[place, r, it.counts[place, r]] = member
-    it.counts[place, r] += 1
+    state.members[place, r, state.counts[place, r]] = member
+    state.counts[place, r] += 1
 
 
 @compiled
-def take_out(it, place, r, m):
+def take_out(state, place, r, m):
     """Remove member ``m`` of a list: the last one takes its place."""
-    it.counts[place, r] -= 1
-    member = it.members[place, r, m]
-    it.members[place, r, m] = it.members[place, r, it.counts[place, r]]
+    state.counts[place, r] -= 1
+    member = state.members[place, r, m]
+    state.members[place, r, m] = state.members[place, r, state.counts[place, r]]
     return member
 
 
 @compiled
-def weigh(it, bench, place):
+def update_propensities(state, scratch, place):
     """Propensities of a place, from its counts; returns nothing, the sum is the last column."""
-    n, k, a = it.counts[place], it.rates[place], bench.propensity[place]
-    a[C_UNBIND] = k[C_UNBIND] * float(n[L_CARRYING])
-    a[C_TRANSPORT] = k[C_TRANSPORT] * float(n[L_CARRYING])
+    n, k, a = state.counts[place], state.rates[place], scratch.propensity[place]
+    a[C_UNBIND] = k[C_UNBIND] * float(n[L_BOUND])
+    a[C_TRANSPORT] = k[C_TRANSPORT] * float(n[L_BOUND])
     a[C_UNBLOCK] = k[C_UNBLOCK] * float(n[L_BLOCKED])
     a[C_BIND] = k[C_BIND] * float(n[L_FREE] * n[L_OPEN])
     a[C_BLOCK] = k[C_BLOCK] * float(n[L_OPEN])
     a[C_LOSE] = k[C_LOSE] * float(n[L_FREE])
-    a[C_DEGRADE] = k[C_DEGRADE] * float(n[L_INSIDE])
+    a[C_DEGRADE] = k[C_DEGRADE] * float(n[L_POOL])
     a[C_SYNTHESISE] = k[C_SYNTHESISE]
-    a[C_LEAK] = k[C_LEAK] if n[L_INSIDE] > 0 else 0.0
+    a[C_LEAK] = k[C_LEAK] if n[L_POOL] > 0 else 0.0
     a[C_R_UNBIND] = k[C_R_UNBIND] * float(n[L_R_SEROTONIN])
-    a[C_R_UNBLOCK] = k[C_R_UNBLOCK] * float(n[L_R_RIVAL])
+    a[C_R_UNBLOCK] = k[C_R_UNBLOCK] * float(n[L_R_ANTAGONIST])
     a[C_R_BIND] = k[C_R_BIND] * float(n[L_FREE] * n[L_R_OPEN])
     a[C_R_BLOCK] = k[C_R_BLOCK] * float(n[L_R_OPEN])
     total = 0.0
@@ -88,172 +88,172 @@ def weigh(it, bench, place):
 
 
 @compiled
-def activation(it):
-    """Receptors bound, weighted by efficacy: the brake's input."""
-    own, rival = it.counts[1, L_R_SEROTONIN], it.counts[1, L_R_RIVAL]
-    return float(own) + it.numbers[P_EFFICACY] * float(rival)
+def activation(state):
+    """Receptors bound, weighted by efficacy: what feeds back on firing."""
+    own, antagonist = state.counts[1, L_R_SEROTONIN], state.counts[1, L_R_ANTAGONIST]
+    return float(own) + state.numbers[P_EFFICACY] * float(antagonist)
 
 
 @compiled
-def target(it):
-    """Rate that firing relaxes to, Hz (``neuron.braked_rate``)."""
-    return it.numbers[P_TOP] / (1.0 + it.numbers[P_GRIP] * activation(it))
+def target(state):
+    """Rate that firing relaxes to, Hz (``meanfield.target_rate``)."""
+    return state.numbers[P_TOP] / (1.0 + state.numbers[P_FEEDBACK] * activation(state))
 
 
 @compiled
-def settle_place(it, bench, record, place, time):
+def integrate_place(state, scratch, record, place, time):
     """Bring the integrals of a place up to ``time``."""
-    d = time - bench.since[place]
-    bench.since[place] = time
-    n, at = it.counts[place], PER_PLACE * place
+    d = time - scratch.since[place]
+    scratch.since[place] = time
+    n, at = state.counts[place], PER_PLACE * place
     record[at + I_FREE] += d * float(n[L_FREE])
-    record[at + I_INSIDE] += d * float(n[L_INSIDE])
-    record[at + I_CARRYING] += d * float(n[L_CARRYING])
+    record[at + I_POOL] += d * float(n[L_POOL])
+    record[at + I_BOUND] += d * float(n[L_BOUND])
     record[at + I_BLOCKED] += d * float(n[L_BLOCKED])
     record[at + I_RECEPTORS] += d * float(n[L_R_SEROTONIN])
 
 
 @compiled
-def settle_drive(it, bench, record, time):
+def integrate_terminal(state, scratch, record, time):
     """Bring the integrals that depend on free serotonin at the terminal up to ``time``."""
-    d, p = time - bench.since[2], it.numbers
-    bench.since[2] = time
-    fold = p[P_FOLD] * float(it.counts[0, L_FREE])
-    powered = raised(p[P_SENSITIVITY] * fold, p[P_POWER])
+    d, p = time - scratch.since[2], state.numbers
+    scratch.since[2] = time
+    fold = p[P_FOLD] * float(state.counts[0, L_FREE])
+    powered = raised(p[P_POSTSYNAPTIC] * fold, p[P_POWER])
     record[I_HILL] += d * powered / (powered + p[P_THRESHOLD_POWER])
     k = p[P_POSTSYNAPTIC_STRENGTH]
-    record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
+    record[I_POSTSYNAPTIC] += d * (1.0 + k) / (1.0 + k * fold)
 
 
 @compiled
-def settle_rate(it, bench, record, time):
+def integrate_rate(state, scratch, record, time):
     """Relax the rate of firing to ``time``, with the integrals of rate and activation."""
-    d, p = time - bench.since[3], it.numbers
-    bench.since[3] = time
-    aim, bound = target(it), activation(it)
+    d, p = time - scratch.since[3], state.numbers
+    scratch.since[3] = time
+    aim, bound = target(state), activation(state)
     gone = relaxed(d / p[P_RELAXATION])
-    away = it.rate[0] - aim
+    away = state.rate[0] - aim
     record[I_RATE] += aim * d + away * p[P_RELAXATION] * gone
-    it.rate[0] -= away * gone
+    state.rate[0] -= away * gone
     record[I_ACTIVATION] += d * bound
-    k = p[P_COUPLING_STRENGTH]
-    record[I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
+    k = p[P_DESENSITISATION]
+    record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
 
 
 @compiled
-def release_draw(plan, it, bench):
+def release_draw(plan, state, scratch):
     """Next uniform number of this step's releases."""
-    j = bench.at[0]
+    j = scratch.at[0]
     if j == 0:
-        c2, c3 = high_words(plan, SPIKE_STREAM, it.meta[M_STEP])
-        first = u32(bench.at[1] * CLOCK_BUFFER)
-        fill_draws(bench.release, CLOCK_BUFFER, RELEASE, first, c2, c3, plan.key0, plan.key1)
-        bench.at[1] += 1
-    bench.at[0] = j + 1 if j + 1 < 2 * CLOCK_BUFFER else 0
-    return uniform(bench.release[j])
+        c2, c3 = high_words(plan, SPIKE_STREAM, state.meta[M_STEP])
+        first = u32(scratch.at[1] * CLOCK_BUFFER)
+        fill_draws(scratch.release, CLOCK_BUFFER, RELEASE, first, c2, c3, plan.key0, plan.key1)
+        scratch.at[1] += 1
+    scratch.at[0] = j + 1 if j + 1 < 2 * CLOCK_BUFFER else 0
+    return uniform(scratch.release[j])
 
 
 @compiled
-def vesicular(it, place):
+def vesicular(state, place):
     """How many of those inside are in vesicles: N N0 / (N0 + N), rounded down.
 
     A spike releases a constant share of it, 2 P_CONTENT / N0: so saturating content per spike
     (``neuron.filling``) reads as vesicles that fill from the cytosol at once, and saturate.
     """
-    n, rest = float(it.counts[place, L_INSIDE]), it.numbers[P_STOCK + place]
+    n, rest = float(state.counts[place, L_POOL]), state.numbers[P_POOL + place]
     return int(n * rest / (rest + n))
 
 
 @compiled
-def expel(plan, it, bench, place):
+def release_one(plan, state, scratch, place):
     """A molecule in a vesicle, any, goes free."""
-    n = max(vesicular(it, place), 1)
-    member = min(int(release_draw(plan, it, bench) * n), n - 1)
-    put_in(it, place, L_FREE, take_out(it, place, L_INSIDE, member))
+    n = max(vesicular(state, place), 1)
+    member = min(int(release_draw(plan, state, scratch) * n), n - 1)
+    put_in(state, place, L_FREE, take_out(state, place, L_POOL, member))
 
 
 @compiled
-def spike(plan, it, bench):
-    """One train spikes: its content leaves both stocks, rounded up or down at random."""
+def spike(plan, state, scratch):
+    """One train spikes: its content leaves both pools, rounded up or down at random."""
     for place in range(2):
-        n, rest = float(it.counts[place, L_INSIDE]), it.numbers[P_STOCK + place]
-        mean = it.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
-        size = min(int(mean + release_draw(plan, it, bench)), it.counts[place, L_INSIDE])
+        n, rest = float(state.counts[place, L_POOL]), state.numbers[P_POOL + place]
+        mean = state.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
+        size = min(int(mean + release_draw(plan, state, scratch)), state.counts[place, L_POOL])
         for _ in range(size):
-            expel(plan, it, bench, place)
-        it.events[place, RELEASED] += size
-        weigh(it, bench, place)
-    it.meta[M_SPIKES] += 1
+            release_one(plan, state, scratch, place)
+        state.events[place, RELEASED] += size
+        update_propensities(state, scratch, place)
+    state.meta[M_SPIKES] += 1
 
 
 @compiled
-def destroy(it, place, m):
+def degrade(state, place, m):
     """Monoamine oxidase takes a molecule of the cytosol; ``m`` in [0, 1) says which."""
-    first = vesicular(it, place)
-    n = it.counts[place, L_INSIDE] - first
-    take_out(it, place, L_INSIDE, first + min(int(m * float(n)), n - 1))
+    first = vesicular(state, place)
+    n = state.counts[place, L_POOL] - first
+    take_out(state, place, L_POOL, first + min(int(m * float(n)), n - 1))
 
 
 @compiled
-def bind_drug(it, place, empty, bound, member):
+def bind_drug(state, place, empty, bound, member):
     """A drug molecule from the reservoir takes an empty site, and gets a number."""
-    site = take_out(it, place, empty, member)
-    it.holds[place, site] = u32(it.meta[M_NEXT_DRUG])
-    it.meta[M_NEXT_DRUG] += 1
-    put_in(it, place, bound, site)
+    site = take_out(state, place, empty, member)
+    state.occupants[place, site] = u32(state.meta[M_NEXT_DRUG])
+    state.meta[M_NEXT_DRUG] += 1
+    put_in(state, place, bound, site)
 
 
 @compiled
-def bind_serotonin(it, place, empty, bound, member):
+def bind_serotonin(state, place, empty, bound, member):
     """A free molecule takes an empty site."""
-    n = it.counts[place, empty]
-    site = take_out(it, place, empty, member % n)
-    it.holds[place, site] = take_out(it, place, L_FREE, member // n)
-    put_in(it, place, bound, site)
+    n = state.counts[place, empty]
+    site = take_out(state, place, empty, member % n)
+    state.occupants[place, site] = take_out(state, place, L_FREE, member // n)
+    put_in(state, place, bound, site)
 
 
 @compiled
-def free_site(it, place, bound, empty, member):
+def unbind(state, place, bound, empty, member):
     """A site lets go; returns the molecule it held."""
-    site = take_out(it, place, bound, member)
-    put_in(it, place, empty, site)
-    return it.holds[place, site]
+    site = take_out(state, place, bound, member)
+    put_in(state, place, empty, site)
+    return state.occupants[place, site]
 
 
 @compiled
-def happen(plan, it, bench, place, c, rest):
+def carry_out(plan, state, scratch, place, c, rest):
     """Carry out channel ``c`` of a place; what is left of the draw selects the member."""
-    n = it.counts[place]
-    m = int(rest / it.rates[place, c])
+    n = state.counts[place]
+    m = int(rest / state.rates[place, c])
     if c == C_DEGRADE:
-        destroy(it, place, rest / (it.rates[place, c] * float(n[L_INSIDE])))
+        degrade(state, place, rest / (state.rates[place, c] * float(n[L_POOL])))
     elif c == C_SYNTHESISE:
-        put_in(it, place, L_INSIDE, u32(it.meta[M_NEXT_ID]))
-        it.meta[M_NEXT_ID] += 1
+        put_in(state, place, L_POOL, u32(state.meta[M_NEXT_ID]))
+        state.meta[M_NEXT_ID] += 1
     elif c == C_BIND:
-        bind_serotonin(it, place, L_OPEN, L_CARRYING, min(m, n[L_FREE] * n[L_OPEN] - 1))
+        bind_serotonin(state, place, L_OPEN, L_BOUND, min(m, n[L_FREE] * n[L_OPEN] - 1))
     elif c == C_TRANSPORT or c == C_UNBIND:
-        molecule = free_site(it, place, L_CARRYING, L_OPEN, min(m, n[L_CARRYING] - 1))
-        put_in(it, place, L_INSIDE if c == C_TRANSPORT else L_FREE, molecule)
+        molecule = unbind(state, place, L_BOUND, L_OPEN, min(m, n[L_BOUND] - 1))
+        put_in(state, place, L_POOL if c == C_TRANSPORT else L_FREE, molecule)
     elif c == C_R_BIND:
-        bind_serotonin(it, place, L_R_OPEN, L_R_SEROTONIN, min(m, n[L_FREE] * n[L_R_OPEN] - 1))
+        bind_serotonin(state, place, L_R_OPEN, L_R_SEROTONIN, min(m, n[L_FREE] * n[L_R_OPEN] - 1))
     elif c == C_R_UNBIND:
-        molecule = free_site(it, place, L_R_SEROTONIN, L_R_OPEN, min(m, n[L_R_SEROTONIN] - 1))
-        put_in(it, place, L_FREE, molecule)
+        molecule = unbind(state, place, L_R_SEROTONIN, L_R_OPEN, min(m, n[L_R_SEROTONIN] - 1))
+        put_in(state, place, L_FREE, molecule)
     elif c == C_BLOCK:
-        bind_drug(it, place, L_OPEN, L_BLOCKED, min(m, n[L_OPEN] - 1))
+        bind_drug(state, place, L_OPEN, L_BLOCKED, min(m, n[L_OPEN] - 1))
     elif c == C_UNBLOCK:
-        free_site(it, place, L_BLOCKED, L_OPEN, min(m, n[L_BLOCKED] - 1))
+        unbind(state, place, L_BLOCKED, L_OPEN, min(m, n[L_BLOCKED] - 1))
     elif c == C_LOSE:
-        take_out(it, place, L_FREE, min(m, n[L_FREE] - 1))
+        take_out(state, place, L_FREE, min(m, n[L_FREE] - 1))
     elif c == C_LEAK:
-        expel(plan, it, bench, place)
+        release_one(plan, state, scratch, place)
     elif c == C_R_BLOCK:
-        bind_drug(it, place, L_R_OPEN, L_R_RIVAL, min(m, n[L_R_OPEN] - 1))
+        bind_drug(state, place, L_R_OPEN, L_R_ANTAGONIST, min(m, n[L_R_OPEN] - 1))
     else:
-        free_site(it, place, L_R_RIVAL, L_R_OPEN, min(m, n[L_R_RIVAL] - 1))
-    it.events[place, c] += 1
-    weigh(it, bench, place)
+        unbind(state, place, L_R_ANTAGONIST, L_R_OPEN, min(m, n[L_R_ANTAGONIST] - 1))
+    state.events[place, c] += 1
+    update_propensities(state, scratch, place)
 
 
 @compiled
@@ -271,94 +271,94 @@ def pick_channel(propensity, x):
 
 
 @compiled
-def draw_ahead(plan, it, bench, k):
+def draw_ahead(plan, state, scratch, k):
     """Waiting times at rate one and selections, from the ``k``-th on."""
-    c2, c3 = high_words(plan, SPIKE_STREAM, it.meta[M_STEP])
-    fill_draws(bench.draws, CLOCK_BUFFER, CLOCK, u32(k), c2, c3, plan.key0, plan.key1)
+    c2, c3 = high_words(plan, SPIKE_STREAM, state.meta[M_STEP])
+    fill_draws(scratch.draws, CLOCK_BUFFER, CLOCK, u32(k), c2, c3, plan.key0, plan.key1)
     for i in range(CLOCK_BUFFER):
-        bench.wait[i] = exponential(uniform(bench.draws[2 * i]))
-        bench.select[i] = uniform(bench.draws[2 * i + 1])
+        scratch.wait[i] = exponential(uniform(scratch.draws[2 * i]))
+        scratch.select[i] = uniform(scratch.draws[2 * i + 1])
 
 
 @compiled
-def molecules(it, place):
+def molecules(state, place):
     """Those in the lists of a place, either of which may have to hold them all."""
-    return it.counts[place, L_FREE] + it.counts[place, L_INSIDE]
+    return state.counts[place, L_FREE] + state.counts[place, L_POOL]
 
 
 @compiled
-def clock(plan, it, bench, record):
+def clock(plan, state, scratch, record):
     """Exact stochastic simulation of neuron and places for one step."""
-    time, k, trains = 0.0, 0, it.numbers[P_TRAINS]
-    bench.at[:] = 0
-    bench.since[:] = 0.0
-    spikes = it.meta[M_SPIKES]
-    weigh(it, bench, 0)
-    weigh(it, bench, 1)
-    bound = trains * max(it.rate[0], target(it))
-    room = it.members.shape[2]
-    while molecules(it, 0) < room and molecules(it, 1) < room:  # always; has_room saw to it
+    time, k, spike_trains = 0.0, 0, state.numbers[P_TRAINS]
+    scratch.at[:] = 0
+    scratch.since[:] = 0.0
+    spikes = state.meta[M_SPIKES]
+    update_propensities(state, scratch, 0)
+    update_propensities(state, scratch, 1)
+    bound = spike_trains * max(state.rate[0], target(state))
+    room = state.members.shape[2]
+    while molecules(state, 0) < room and molecules(state, 1) < room:  # always; has_room saw to it
         i = k % CLOCK_BUFFER
         if i == 0:
-            draw_ahead(plan, it, bench, k)
-        first, second = bench.propensity[0, CHANNELS], bench.propensity[1, CHANNELS]
+            draw_ahead(plan, state, scratch, k)
+        first, second = scratch.propensity[0, CHANNELS], scratch.propensity[1, CHANNELS]
         total = first + second + bound
-        wait = bench.wait[i] / total if total > 0.0 else math.inf
+        wait = scratch.wait[i] / total if total > 0.0 else math.inf
         if time + wait >= plan.dt:
-            settle_place(it, bench, record, 0, plan.dt)
-            settle_place(it, bench, record, 1, plan.dt)
-            settle_drive(it, bench, record, plan.dt)
-            settle_rate(it, bench, record, plan.dt)
-            record[I_SPIKES] += float(it.meta[M_SPIKES] - spikes)
+            integrate_place(state, scratch, record, 0, plan.dt)
+            integrate_place(state, scratch, record, 1, plan.dt)
+            integrate_terminal(state, scratch, record, plan.dt)
+            integrate_rate(state, scratch, record, plan.dt)
+            record[I_SPIKES] += float(state.meta[M_SPIKES] - spikes)
             return
         time += wait
         k += 1
-        x = bench.select[i] * total
+        x = scratch.select[i] * total
         if x < first + second:
             place = 0 if x < first else 1
-            c, rest = pick_channel(bench.propensity[place], x if place == 0 else x - first)
-            settle_place(it, bench, record, place, time)
+            c, rest = pick_channel(scratch.propensity[place], x if place == 0 else x - first)
+            integrate_place(state, scratch, record, place, time)
             if place == 0 and c != C_DEGRADE and c != C_SYNTHESISE:
-                settle_drive(it, bench, record, time)
+                integrate_terminal(state, scratch, record, time)
             if c >= C_R_UNBIND:
-                settle_rate(it, bench, record, time)
-            happen(plan, it, bench, place, c, rest)
+                integrate_rate(state, scratch, record, time)
+            carry_out(plan, state, scratch, place, c, rest)
             if c >= C_R_UNBIND:
-                bound = trains * max(it.rate[0], target(it))
+                bound = spike_trains * max(state.rate[0], target(state))
         else:
-            settle_rate(it, bench, record, time)
-            if x - first - second < trains * it.rate[0]:
-                settle_place(it, bench, record, 0, time)
-                settle_place(it, bench, record, 1, time)
-                settle_drive(it, bench, record, time)
-                spike(plan, it, bench)
-            bound = trains * max(it.rate[0], target(it))
-    it.meta[M_FULL] = 2
+            integrate_rate(state, scratch, record, time)
+            if x - first - second < spike_trains * state.rate[0]:
+                integrate_place(state, scratch, record, 0, time)
+                integrate_place(state, scratch, record, 1, time)
+                integrate_terminal(state, scratch, record, time)
+                spike(plan, state, scratch)
+            bound = spike_trains * max(state.rate[0], target(state))
+    state.meta[M_FULL] = 2
 
 
 @compiled
-def has_room(plan, it, place):
+def has_room(plan, state, place):
     """Whether the lists of a place will hold all that a step may bring: ten standard deviations
     above the mean of what is made, and all that sites hold.
     """
-    made = it.rates[place, C_SYNTHESISE] * plan.dt
-    held = it.counts[place, L_CARRYING] + it.counts[place, L_R_SEROTONIN]
-    most = float(molecules(it, place) + held) + made + 10.0 * math.sqrt(made) + 64.0
-    return most < float(it.members.shape[2])
+    made = state.rates[place, C_SYNTHESISE] * plan.dt
+    held = state.counts[place, L_BOUND] + state.counts[place, L_R_SEROTONIN]
+    most = float(molecules(state, place) + held) + made + 10.0 * math.sqrt(made) + 64.0
+    return most < float(state.members.shape[2])
 
 
 @compiled
-def advance(plan, it, bench, record, steps):
+def advance(plan, state, scratch, record, steps):
     """Run ``steps`` steps and record each; returns the number completed.
 
     Fewer than asked means that the lists want more room (``meta[M_FULL]``) before the next step.
     """
     for i in range(steps):
-        if not (has_room(plan, it, 0) and has_room(plan, it, 1)):
-            it.meta[M_FULL] = 1
+        if not (has_room(plan, state, 0) and has_room(plan, state, 1)):
+            state.meta[M_FULL] = 1
             return i
-        clock(plan, it, bench, record[i])
-        if it.meta[M_FULL]:
+        clock(plan, state, scratch, record[i])
+        if state.meta[M_FULL]:
             return i
-        it.meta[M_STEP] += 1
+        state.meta[M_STEP] += 1
     return steps

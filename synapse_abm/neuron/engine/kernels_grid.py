@@ -2,7 +2,7 @@
 
 One step of length dt: firing relaxes towards the rate that receptors ask for when the step begins,
 and the number of spikes is Poisson, with the exact integral of the rate for its mean. Each train
-has a cell of its own at each place, where its spikes release a batch. Molecules inside are a stock,
+has a cell of its own at each place, where its spikes release a batch. Molecules inside are a pool,
 a number: what is carried in leaves the grid, what is released is a new molecule. Then ``kernels``
 takes its step of the terminal, and of the soma. So spikes and releases wait for dt at most; all
 else is as in ``kernels``.
@@ -25,10 +25,10 @@ from synapse_abm.core.draws import exponential
 from synapse_abm.neuron.engine.kernels import raised, relaxed
 
 from synapse_abm.neuron.engine.layout import (  # isort: skip
-    C_DEGRADE, C_LEAK, C_SYNTHESISE, CHANNELS, I_ACTIVATION, I_COUPLING, I_HILL, I_RATE,
-    I_SENSITIVITY, I_SPIKES, M_FULL, M_SPIKES, M_STEP, P_CONTENT, P_COUPLING_STRENGTH,
-    P_EFFICACY, P_FOLD, P_GRIP, P_POSTSYNAPTIC_STRENGTH, P_POWER, P_RELAXATION, P_RESTING,
-    P_SENSITIVITY, P_STOCK, P_THRESHOLD_POWER, P_TOP, P_TRAINS, PER_PLACE,
+    C_DEGRADE, C_LEAK, C_SYNTHESISE, CHANNELS, I_ACTIVATION, I_SENSITIVITY, I_HILL, I_RATE,
+    I_POSTSYNAPTIC, I_SPIKES, M_FULL, M_SPIKES, M_STEP, P_CONTENT, P_DESENSITISATION,
+    P_EFFICACY, P_FOLD, P_FEEDBACK, P_POSTSYNAPTIC_STRENGTH, P_POWER, P_RELAXATION, P_RESTING,
+    P_POSTSYNAPTIC, P_POOL, P_THRESHOLD_POWER, P_TOP, P_TRAINS, PER_PLACE,
 )  # fmt: skip
 from synapse_abm.synapse.engine import kernels
 from synapse_abm.synapse.engine.kernels import arrival_draw, create, discard
@@ -39,14 +39,14 @@ RELEASED = CHANNELS
 ENTRY = kernels.advance
 
 # Pairs of a place, in the order of ``layout``: targets SERT, 5-HT1A; ligands serotonin, the drug,
-# the rival.
-PAIR_CARRIED, PAIR_BLOCKED, PAIR_R_SEROTONIN, PAIR_R_RIVAL = range(4)
+# the antagonist.
+PAIR_BOUND, PAIR_BLOCKED, PAIR_R_SEROTONIN, PAIR_R_ANTAGONIST = range(4)
 
 
 class GridState(NamedTuple):
     """State of the neuron beside its two places, and the numbers it runs by."""
 
-    stock: I64  # (2) molecules inside
+    pool: I64  # (2) molecules inside
     events: I64  # (2, CHANNELS + 1); of the channels only those that the places do not count
     meta: I64  # as in kernels_neuron
     rate: F64  # (1)
@@ -64,19 +64,19 @@ class GridScratch(NamedTuple):
 
 
 @compiled
-def draw(plan, it, bench):
+def draw(plan, state, scratch):
     """Next uniform number of this step."""
-    k = bench.at[0]
-    bench.at[0] = k + 1
-    return arrival_draw(plan, bench.draws, NEURON, it.meta[M_STEP], k)
+    k = scratch.at[0]
+    scratch.at[0] = k + 1
+    return arrival_draw(plan, scratch.draws, NEURON, state.meta[M_STEP], k)
 
 
 @compiled
-def poisson(plan, it, bench, mean):
+def poisson(plan, state, scratch, mean):
     """Poisson number by counting exponential gaps."""
     n, reached = 0, 0.0
     while mean > 0.0:
-        reached += exponential(draw(plan, it, bench))
+        reached += exponential(draw(plan, state, scratch))
         if reached > mean:
             break
         n += 1
@@ -84,126 +84,128 @@ def poisson(plan, it, bench, mean):
 
 
 @compiled
-def destroyed(plan, it, bench, n, hazard):
+def destroyed(plan, state, scratch, n, hazard):
     """How many of ``n`` are gone after a time of ``hazard``: binomial, by skipping survivors."""
     gone = 0
     if hazard > 0.0:
-        i = int(exponential(draw(plan, it, bench)) / hazard)
+        i = int(exponential(draw(plan, state, scratch)) / hazard)
         while i < n:
             gone += 1
-            i += 1 + int(exponential(draw(plan, it, bench)) / hazard)
+            i += 1 + int(exponential(draw(plan, state, scratch)) / hazard)
     return gone
 
 
 @compiled
-def emit(plan, store, it, place, cell, size):
-    """``size`` molecules of the stock go free in a cell."""
+def emit(plan, store, state, place, cell, size):
+    """``size`` molecules of the pool go free in a cell."""
     for _ in range(size):
         create(plan, store, 0, cell)
     store.totals[plan.pairs + plan.targets] += size
-    it.stock[place] -= size
+    state.pool[place] -= size
 
 
 @compiled
-def spike(nplan, it, bench, plan, store, place, train):
-    """A train's content leaves the stock, rounded up or down at random."""
-    n, rest = float(it.stock[place]), it.numbers[P_STOCK + place]
-    mean = it.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
-    size = min(int(mean + draw(nplan, it, bench)), it.stock[place])
-    emit(plan, store, it, place, it.cells[place, train], size)
-    it.events[place, RELEASED] += size
+def spike(nplan, state, scratch, plan, store, place, train):
+    """A train's content leaves the pool, rounded up or down at random."""
+    n, rest = float(state.pool[place]), state.numbers[P_POOL + place]
+    mean = state.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
+    size = min(int(mean + draw(nplan, state, scratch)), state.pool[place])
+    emit(plan, store, state, place, state.cells[place, train], size)
+    state.events[place, RELEASED] += size
 
 
 @compiled
-def turn_over(nplan, it, bench, plan, store, place):
+def turn_over(nplan, state, scratch, plan, store, place):
     """Release without spikes, synthesis and monoamine oxidase of a step."""
     for _ in range(
-        min(poisson(nplan, it, bench, it.rates[place, C_LEAK] * plan.dt), it.stock[place])
+        min(poisson(nplan, state, scratch, state.rates[place, C_LEAK] * plan.dt), state.pool[place])
     ):
-        train = int(draw(nplan, it, bench) * float(it.cells.shape[1]))
-        emit(plan, store, it, place, it.cells[place, train], 1)
-        it.events[place, C_LEAK] += 1
-    made = poisson(nplan, it, bench, it.rates[place, C_SYNTHESISE] * plan.dt)
-    gone = destroyed(nplan, it, bench, it.stock[place], it.rates[place, C_DEGRADE] * plan.dt)
-    it.stock[place] += made - gone
-    it.events[place, C_SYNTHESISE] += made
-    it.events[place, C_DEGRADE] += gone
+        train = int(draw(nplan, state, scratch) * float(state.cells.shape[1]))
+        emit(plan, store, state, place, state.cells[place, train], 1)
+        state.events[place, C_LEAK] += 1
+    made = poisson(nplan, state, scratch, state.rates[place, C_SYNTHESISE] * plan.dt)
+    gone = destroyed(
+        nplan, state, scratch, state.pool[place], state.rates[place, C_DEGRADE] * plan.dt
+    )
+    state.pool[place] += made - gone
+    state.events[place, C_SYNTHESISE] += made
+    state.events[place, C_DEGRADE] += gone
 
 
 @compiled
-def take_in(plan, store, it, place):
-    """What was carried in joins the stock."""
+def take_up(plan, store, state, place):
+    """What was carried in joins the pool."""
     seg, inside = store.segments, plan.pairs + plan.targets + plan.ligands
     if store.totals[inside] > 0:
         for row in range(seg[0, START], seg[0, END]):
             if store.molecules[COMPARTMENT, row] == INSIDE:
                 discard(plan, store, row, 0)
-                it.stock[place] += 1
+                state.pool[place] += 1
         store.totals[inside] = 0
 
 
 @compiled
-def activation(it, soma):
+def activation(state, soma):
     """Receptors bound, weighted by efficacy."""
-    rival = it.numbers[P_EFFICACY] * float(soma.totals[PAIR_R_RIVAL])
-    return float(soma.totals[PAIR_R_SEROTONIN]) + rival
+    antagonist = state.numbers[P_EFFICACY] * float(soma.totals[PAIR_R_ANTAGONIST])
+    return float(soma.totals[PAIR_R_SEROTONIN]) + antagonist
 
 
 @compiled
-def settle(plan, store, it, place, record, d):
+def integrate_place(plan, store, state, place, record, d):
     """Add ``d`` times what is here to the integrals of a place."""
     at = PER_PLACE * place
     record[at] += d * float(store.totals[plan.pairs + plan.targets])
-    record[at + 1] += d * float(it.stock[place])
-    record[at + 2] += d * float(store.totals[PAIR_CARRIED])
+    record[at + 1] += d * float(state.pool[place])
+    record[at + 2] += d * float(store.totals[PAIR_BOUND])
     record[at + 3] += d * float(store.totals[PAIR_BLOCKED])
     if place == 1:
         record[at + 4] += d * float(store.totals[PAIR_R_SEROTONIN])
 
 
 @compiled
-def settle_all(tplan, terminal, splan, soma, it, record):
+def integrate_all(tplan, terminal, splan, soma, state, record):
     """Add half a step of what is here now to all integrals."""
-    d, p = 0.5 * tplan.dt, it.numbers
-    settle(tplan, terminal, it, 0, record, d)
-    settle(splan, soma, it, 1, record, d)
+    d, p = 0.5 * tplan.dt, state.numbers
+    integrate_place(tplan, terminal, state, 0, record, d)
+    integrate_place(splan, soma, state, 1, record, d)
     fold = p[P_FOLD] * float(terminal.totals[tplan.pairs + tplan.targets])
-    powered = raised(p[P_SENSITIVITY] * fold, p[P_POWER])
+    powered = raised(p[P_POSTSYNAPTIC] * fold, p[P_POWER])
     record[I_HILL] += d * powered / (powered + p[P_THRESHOLD_POWER])
     k = p[P_POSTSYNAPTIC_STRENGTH]
-    record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * fold)
-    bound, k = activation(it, soma), p[P_COUPLING_STRENGTH]
+    record[I_POSTSYNAPTIC] += d * (1.0 + k) / (1.0 + k * fold)
+    bound, k = activation(state, soma), p[P_DESENSITISATION]
     record[I_ACTIVATION] += d * bound
-    record[I_COUPLING] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
+    record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
 
 
 @compiled
-def fire(tplan, terminal, splan, soma, it, bench, record):
+def fire(tplan, terminal, splan, soma, state, scratch, record):
     """Relax the rate over a step; its spikes release at both places."""
-    p = it.numbers
-    aim = p[P_TOP] / (1.0 + p[P_GRIP] * activation(it, soma))
+    p = state.numbers
+    aim = p[P_TOP] / (1.0 + p[P_FEEDBACK] * activation(state, soma))
     gone = relaxed(tplan.dt / p[P_RELAXATION])
-    away = it.rate[0] - aim
+    away = state.rate[0] - aim
     integral = aim * tplan.dt + away * p[P_RELAXATION] * gone
-    it.rate[0] -= away * gone
-    spikes = poisson(tplan, it, bench, p[P_TRAINS] * integral)
+    state.rate[0] -= away * gone
+    spikes = poisson(tplan, state, scratch, p[P_TRAINS] * integral)
     for _ in range(spikes):
-        train = int(draw(tplan, it, bench) * p[P_TRAINS])
-        spike(tplan, it, bench, tplan, terminal, 0, train)
-        spike(tplan, it, bench, splan, soma, 1, train)
-    it.meta[M_SPIKES] += spikes
+        train = int(draw(tplan, state, scratch) * p[P_TRAINS])
+        spike(tplan, state, scratch, tplan, terminal, 0, train)
+        spike(tplan, state, scratch, splan, soma, 1, train)
+    state.meta[M_SPIKES] += spikes
     record[I_RATE] += integral
     record[I_SPIKES] += float(spikes)
 
 
 @compiled
-def has_room(plan, store, it, place):
+def has_room(plan, store, state, place):
     """Whether the rows will hold what a step may release, ten standard deviations above the
     mean.
     """
-    p = it.numbers
-    spikes = p[P_TRAINS] * plan.dt * max(it.rate[0], p[P_TOP])
-    leak = it.rates[place, C_LEAK] * plan.dt
+    p = state.numbers
+    spikes = p[P_TRAINS] * plan.dt * max(state.rate[0], p[P_TOP])
+    leak = state.rates[place, C_LEAK] * plan.dt
     most = (spikes + 10.0 * math.sqrt(spikes) + 10.0) * (2.0 * p[P_CONTENT + place] + 1.0)
     most += leak + 10.0 * math.sqrt(leak) + 64.0
     return float(store.segments[0, END]) + most < float(store.segments[0, LIMIT])
@@ -211,33 +213,33 @@ def has_room(plan, store, it, place):
 
 @compiled
 def advance(
-    tplan, terminal, tspace, tchem, tlanding, tbench,
-    splan, soma, sspace, schem, slanding, sbench,
-    it, bench, record, inner, steps,
+    tplan, terminal, tspace, tchem, tlanding, tscratch,
+    splan, soma, sspace, schem, slanding, sscratch,
+    state, scratch, record, inner, steps,
 ):  # fmt: skip
     """Run up to ``steps`` records of ``inner`` steps, from where ``meta`` says; returns how many
     records are complete.
 
     Fewer than asked means that the rows want more room (``meta[M_FULL]``: 1 + place).
     """
-    first = it.meta[M_STEP] // inner
-    while it.meta[M_STEP] // inner - first < steps:
-        if not has_room(tplan, terminal, it, 0):
-            it.meta[M_FULL] = 1
+    first = state.meta[M_STEP] // inner
+    while state.meta[M_STEP] // inner - first < steps:
+        if not has_room(tplan, terminal, state, 0):
+            state.meta[M_FULL] = 1
             break
-        if not has_room(splan, soma, it, 1):
-            it.meta[M_FULL] = 2
+        if not has_room(splan, soma, state, 1):
+            state.meta[M_FULL] = 2
             break
-        row = record[it.meta[M_STEP] // inner - first]
-        bench.at[0] = 0
-        fire(tplan, terminal, splan, soma, it, bench, row)
-        turn_over(tplan, it, bench, tplan, terminal, 0)
-        turn_over(tplan, it, bench, splan, soma, 1)
-        settle_all(tplan, terminal, splan, soma, it, row)
-        ENTRY(tplan, terminal, tspace, tchem, tlanding, tbench, bench.blank, 1, 0, 0)
-        ENTRY(splan, soma, sspace, schem, slanding, sbench, bench.blank, 1, 0, 0)
-        take_in(tplan, terminal, it, 0)
-        take_in(splan, soma, it, 1)
-        settle_all(tplan, terminal, splan, soma, it, row)
-        it.meta[M_STEP] += 1
-    return it.meta[M_STEP] // inner - first
+        row = record[state.meta[M_STEP] // inner - first]
+        scratch.at[0] = 0
+        fire(tplan, terminal, splan, soma, state, scratch, row)
+        turn_over(tplan, state, scratch, tplan, terminal, 0)
+        turn_over(tplan, state, scratch, splan, soma, 1)
+        integrate_all(tplan, terminal, splan, soma, state, row)
+        ENTRY(tplan, terminal, tspace, tchem, tlanding, tscratch, scratch.blank, 1, 0, 0)
+        ENTRY(splan, soma, sspace, schem, slanding, sscratch, scratch.blank, 1, 0, 0)
+        take_up(tplan, terminal, state, 0)
+        take_up(splan, soma, state, 1)
+        integrate_all(tplan, terminal, splan, soma, state, row)
+        state.meta[M_STEP] += 1
+    return state.meta[M_STEP] // inner - first

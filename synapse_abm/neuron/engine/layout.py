@@ -13,7 +13,7 @@ import numpy as np
 from synapse_abm.synapse.engine.layout import F64, I64, U32, U64
 
 # Lists of a place: molecules that are free or inside; transporters and receptors by what they hold.
-L_FREE, L_INSIDE, L_OPEN, L_CARRYING, L_BLOCKED, L_R_OPEN, L_R_SEROTONIN, L_R_RIVAL = range(8)
+L_FREE, L_POOL, L_OPEN, L_BOUND, L_BLOCKED, L_R_OPEN, L_R_SEROTONIN, L_R_ANTAGONIST = range(8)
 LISTS = 8
 
 # Channels of a place, in the order in which propensities are added up.
@@ -39,17 +39,17 @@ RELEASED = CHANNELS  # one more counter: molecules released by spikes
 (
     P_TRAINS,
     P_RELAXATION,
-    P_TOP,  # rate without a brake, Hz
-    P_GRIP,  # brake per receptor fully activated
-    P_EFFICACY,  # of the rival ligand
-    P_CONTENT,  # molecules per spike of one train at the resting stock; terminal, then soma
+    P_TOP,  # rate without feedback, Hz
+    P_FEEDBACK,  # feedback per receptor fully activated
+    P_EFFICACY,  # of the antagonist
+    P_CONTENT,  # molecules per spike of one train at the resting pool; terminal, then soma
     _,
-    P_STOCK,  # resting stock; terminal, then soma
+    P_POOL,  # resting pool; terminal, then soma
     _,
-    P_COUPLING_STRENGTH,
+    P_DESENSITISATION,
     P_RESTING,  # receptors bound at rest (mean field)
     P_FOLD,  # baselines per free molecule at the terminal
-    P_SENSITIVITY,
+    P_POSTSYNAPTIC,
     P_THRESHOLD_POWER,
     P_POWER,
     P_POSTSYNAPTIC_STRENGTH,
@@ -60,13 +60,13 @@ NUMBERS = 16
 # variables, and the rate.
 (
     I_FREE,
-    I_INSIDE,
-    I_CARRYING,
+    I_POOL,
+    I_BOUND,
     I_BLOCKED,
     I_RECEPTORS,
 ) = range(5)
 PER_PLACE = 5
-I_ACTIVATION, I_COUPLING, I_HILL, I_SENSITIVITY, I_RATE, I_SPIKES = range(10, 16)
+I_ACTIVATION, I_SENSITIVITY, I_HILL, I_POSTSYNAPTIC, I_RATE, I_SPIKES = range(10, 16)
 INTEGRALS = 16
 
 # NeuronState.meta.
@@ -81,7 +81,9 @@ class NeuronState(NamedTuple):
 
     counts: I64  # (2, LISTS)
     members: U32  # (2, LISTS, room) ids of molecules, numbers of sites
-    holds: U32  # (2, sites) molecule that a site holds: of serotonin, or of a drug, each numbered
+    occupants: (
+        U32  # (2, sites) molecule that a site holds: of serotonin, or of a drug, each numbered
+    )
     events: I64  # (2, CHANNELS + 1)
     meta: I64  # (5)
     rate: F64  # (1) of firing, Hz

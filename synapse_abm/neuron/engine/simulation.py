@@ -38,18 +38,18 @@ from synapse_abm.neuron.scenario import (
 )
 from synapse_abm.synapse.engine.layout import F64
 
-#: What is recorded: means over a step of free serotonin (molecules), stock, transporters that carry
-#: and that are blocked, receptors with serotonin, at the terminal and at the soma; activated
+#: What is recorded: means over a step of free serotonin (molecules), pool, transporters with serotonin and
+#: with the drug, receptors with serotonin, at the terminal and at the soma; activated
 #: receptors; the slow right-hand sides; rate; and spikes, a number.
 COLUMNS = (
     *(f"{place}_{what}" for place in ("terminal", "soma")
-      for what in ("free", "stock", "carrying", "blocked", "receptors")),
-    "activated", "coupling_target", "hill", "sensitivity_target", "rate_Hz", "spikes",
+      for what in ("free", "pool", "bound", "blocked", "receptors")),
+    "activated", "sensitivity_target", "hill", "postsynaptic_target", "rate_Hz", "spikes",
 )  # fmt: skip
 
 
 def in_units(
-    it: NeuronParameters,
+    neuron: NeuronParameters,
     own: Mapping[str, float],
     excess: float,
     response: F64,
@@ -66,7 +66,7 @@ def in_units(
     excess
         Average of spikes less the integral of their rate, a martingale of mean zero.
     response : ndarray, shape (5,)
-        What one spike adds to rate, serotonin and stocks (``meanfield.response_at``); known before
+        What one spike adds to rate, serotonin and pools (``meanfield.response_at``); known before
         the record, so it brings no bias.
     transporters
         SERT number as a share of the wild type's.
@@ -74,18 +74,18 @@ def in_units(
     Returns
     -------
     dict
-        rate_Hz; serotonin (``_nM``), stock (molecules) and occupancy of SERT by the drug at both
+        rate_Hz; serotonin (``_nM``), pool (molecules) and occupancy of SERT by the drug at both
         places; and receptor_occupancy, of receptors with serotonin, as recorded.
     """
     rate, *serotonin, nt, ns = (response * excess).tolist()
     found = {"rate_Hz": own["rate_Hz"] - rate}
-    explained = zip(PLACES, it.places, serotonin, (nt, ns), strict=True)
-    for name, place, free, stock in explained:
+    explained = zip(PLACES, neuron.places, serotonin, (nt, ns), strict=True)
+    for name, place, free, pool in explained:
         sites = max(round(place.transporters * transporters), 1)
         found[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - free
-        found[f"{name}_stock"] = own[f"{name}_stock"] - stock
+        found[f"{name}_pool"] = own[f"{name}_pool"] - pool
         found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
-    return found | {"receptor_occupancy": own["soma_receptors"] / it.receptors}
+    return found | {"receptor_occupancy": own["soma_receptors"] / neuron.receptors}
 
 
 #: Largest constant that is read, in its own unit, and most events per second of simulated time (a
@@ -112,7 +112,7 @@ class NeuronEngine(ABC):
         Address of its random numbers (see ``rng``).
     baseline
         What was calibrated (``baseline.calibrate``); mean-field values unless given.
-    inhibitor, rival
+    inhibitor, antagonist
         The drug at SERT and the ligand at 5-HT1A whose concentrations an exposure sets.
     dt_s
         Length of a record; results do not depend on it in law.
@@ -120,24 +120,24 @@ class NeuronEngine(ABC):
 
     def __init__(
         self,
-        it: NeuronParameters,
+        neuron: NeuronParameters,
         seed: int = 0,
         replicate: int = 0,
         place: int = 0,
         *,
         baseline: Baseline | None = None,
         inhibitor: Drug | None = None,
-        rival: Drug | None = None,
+        antagonist: Drug | None = None,
         dt_s: float = 1.0,
         transporters: float = 1.0,
         kernels: ModuleType = compiled_kernels,
     ) -> None:
-        self.it, self.address, self.dt_s = it, Address(seed, replicate, place), dt_s
+        self.neuron, self.address, self.dt_s = neuron, Address(seed, replicate, place), dt_s
         self.baseline = baseline or Baseline()
-        self.inhibitor, self.rival = inhibitor, rival
+        self.inhibitor, self.antagonist = inhibitor, antagonist
         self.transporters = transporters
         self._kernels = kernels
-        self.free = [free_parameters(p, it.sert, it.rate_Hz) for p in it.places]
+        self.free = [free_parameters(p, neuron.sert, neuron.rate_Hz) for p in neuron.places]
         self.state: Any = self._first_state()
         self.born = int(self.state.meta[lay.M_NEXT_ID])
         self.set(NO_DRUG)
@@ -157,23 +157,23 @@ class NeuronEngine(ABC):
     def set(
         self,
         exposure: Exposure,
-        coupling: float = 1.0,
-        drive: float = 1.0,
         sensitivity: float = 1.0,
+        drive: float = 1.0,
+        postsynaptic: float = 1.0,
     ) -> None:
         """What acts from now on, and the slow variables: to eight digits (``core.arithmetic``)."""
-        it, b, exposure = self.it, self.baseline, exposure.rounded()
-        coupling, drive, sensitivity = map(rounded, (coupling, drive, sensitivity))
+        neuron, b, exposure = self.neuron, self.baseline, exposure.rounded()
+        sensitivity, drive, postsynaptic = map(rounded, (sensitivity, drive, postsynaptic))
         contents = b.terminal_content, b.soma_content
         syntheses = b.terminal_synthesis, b.soma_synthesis
         inhibitions = exposure.terminal, exposure.soma
         p = self.state.numbers
-        for at, place in enumerate(it.places):
+        for at, place in enumerate(neuron.places):
             free = self.free[at]
             r = self.state.rates[at]
             v = place.volume_um3
-            r[lay.C_UNBIND], r[lay.C_TRANSPORT] = it.sert.koff, it.sert.kcat_per_s
-            r[lay.C_BIND] = pair_rate_per_s(it.sert.kon, v)
+            r[lay.C_UNBIND], r[lay.C_TRANSPORT] = neuron.sert.koff, neuron.sert.kcat_per_s
+            r[lay.C_BIND] = pair_rate_per_s(neuron.sert.kon, v)
             if self.inhibitor is not None:
                 r[lay.C_UNBLOCK] = self.inhibitor.kinetics.koff
                 r[lay.C_BLOCK] = self.inhibitor.kinetics.koff * inhibitions[at]
@@ -182,23 +182,23 @@ class NeuronEngine(ABC):
             r[lay.C_SYNTHESISE] = free.synthesis_per_s * syntheses[at]
             r[lay.C_LEAK] = free.leak_per_s * contents[at]
             if at == 1:
-                r[lay.C_R_UNBIND] = it.receptor.koff
-                r[lay.C_R_BIND] = pair_rate_per_s(it.receptor.kon, v)
-                if self.rival is not None:
-                    r[lay.C_R_UNBLOCK] = self.rival.kinetics.koff
-                    r[lay.C_R_BLOCK] = self.rival.kinetics.koff * exposure.rival
-            p[lay.P_CONTENT + at] = free.content * contents[at] / it.trains
-            p[lay.P_STOCK + at] = free.stock
-        p[lay.P_TRAINS], p[lay.P_RELAXATION] = it.trains, it.relaxation_s
-        p[lay.P_TOP] = it.rate_Hz * (1 + it.brake) * b.drive * drive
-        p[lay.P_RESTING] = it.resting_occupancy * it.receptors
-        p[lay.P_GRIP] = it.brake * coupling / p[lay.P_RESTING]
+                r[lay.C_R_UNBIND] = neuron.receptor.koff
+                r[lay.C_R_BIND] = pair_rate_per_s(neuron.receptor.kon, v)
+                if self.antagonist is not None:
+                    r[lay.C_R_UNBLOCK] = self.antagonist.kinetics.koff
+                    r[lay.C_R_BLOCK] = self.antagonist.kinetics.koff * exposure.antagonist
+            p[lay.P_CONTENT + at] = free.quantal_content * contents[at] / neuron.spike_trains
+            p[lay.P_POOL + at] = free.pool
+        p[lay.P_TRAINS], p[lay.P_RELAXATION] = neuron.spike_trains, neuron.relaxation_s
+        p[lay.P_TOP] = neuron.rate_Hz * (1 + neuron.feedback_strength) * b.drive * drive
+        p[lay.P_RESTING] = neuron.resting_occupancy * neuron.receptors
+        p[lay.P_FEEDBACK] = neuron.feedback_strength * sensitivity / p[lay.P_RESTING]
         p[lay.P_EFFICACY] = exposure.efficacy
-        p[lay.P_COUPLING_STRENGTH] = it.coupling_strength
-        p[lay.P_FOLD] = 1 / (it.terminal.serotonin_nM * it.terminal.molecules_per_nM)
-        p[lay.P_SENSITIVITY], p[lay.P_POWER] = sensitivity, it.power
-        p[lay.P_THRESHOLD_POWER] = raised(it.threshold, it.power)
-        p[lay.P_POSTSYNAPTIC_STRENGTH] = it.postsynaptic_strength
+        p[lay.P_DESENSITISATION] = neuron.desensitisation_strength
+        p[lay.P_FOLD] = 1 / (neuron.terminal.serotonin_nM * neuron.terminal.molecules_per_nM)
+        p[lay.P_POSTSYNAPTIC], p[lay.P_POWER] = postsynaptic, neuron.power
+        p[lay.P_THRESHOLD_POWER] = raised(neuron.threshold, neuron.power)
+        p[lay.P_POSTSYNAPTIC_STRENGTH] = neuron.postsynaptic_strength
 
     @abstractmethod
     def block(self, exposure: Exposure) -> None:
@@ -281,43 +281,45 @@ class NeuronSimulation(NeuronEngine):
 
     def _first_state(self) -> lay.NeuronState:
         """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
-        it = self.it
+        neuron = self.neuron
         counts = np.zeros((2, lay.LISTS), dtype=np.int64)
-        sites = [round(p.transporters * self.transporters) for p in it.places]
-        receptors = [0, it.receptors]
-        for at, place in enumerate(it.places):
+        sites = [round(p.transporters * self.transporters) for p in neuron.places]
+        receptors = [0, neuron.receptors]
+        for at, place in enumerate(neuron.places):
             s = place.serotonin_nM
-            share = s / (s + (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon)
-            theta = receptor_occupancy(s, it.receptor.koff / it.receptor.kon)
+            share = s / (s + (neuron.sert.koff + neuron.sert.kcat_per_s) / neuron.sert.kon)
+            theta = receptor_occupancy(s, neuron.receptor.koff / neuron.receptor.kon)
             carrying, bound = round(sites[at] * share), round(receptors[at] * theta)
             counts[at] = (
-                round(s * place.molecules_per_nM), round(self.free[at].stock),
+                round(s * place.molecules_per_nM), round(self.free[at].pool),
                 sites[at] - carrying, carrying, 0, receptors[at] - bound, bound, 0,
             )  # fmt: skip
-        room = int(2 * counts[:, [lay.L_FREE, lay.L_INSIDE]].sum(axis=1).max() + 1024)
+        room = int(2 * counts[:, [lay.L_FREE, lay.L_POOL]].sum(axis=1).max() + 1024)
         room = max(room, *(s + r for s, r in zip(sites, receptors, strict=True)))
         members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
-        holds = np.zeros((2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32)
+        occupants = np.zeros(
+            (2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32
+        )
         number = 0
         for at in range(2):
             n = counts[at]
-            for kind in (lay.L_FREE, lay.L_INSIDE):
+            for kind in (lay.L_FREE, lay.L_POOL):
                 members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
                 number += int(n[kind])
             first = 0
-            for kind in (lay.L_CARRYING, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
+            for kind in (lay.L_BOUND, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
                 members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
-                if kind in (lay.L_CARRYING, lay.L_R_SEROTONIN):
-                    holds[at, first : first + n[kind]] = np.arange(number, number + n[kind])
+                if kind in (lay.L_BOUND, lay.L_R_SEROTONIN):
+                    occupants[at, first : first + n[kind]] = np.arange(number, number + n[kind])
                     number += int(n[kind])
                 first += int(n[kind])
         return lay.NeuronState(
             counts=counts,
             members=members,
-            holds=holds,
+            occupants=occupants,
             events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
             meta=np.array([0, number, 0, 0, 0], dtype=np.int64),
-            rate=np.array([it.rate_Hz]),
+            rate=np.array([neuron.rate_Hz]),
             rates=np.zeros((2, lay.CHANNELS)),
             numbers=np.zeros(lay.NUMBERS),
         )
@@ -332,8 +334,8 @@ class NeuronSimulation(NeuronEngine):
         exposure = exposure.rounded()
         for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
             self._spread(at, at, lay.L_OPEN, lay.L_BLOCKED, inhibition)
-        if self.rival is not None:
-            self._spread(2, 1, lay.L_R_OPEN, lay.L_R_RIVAL, exposure.rival)
+        if self.antagonist is not None:
+            self._spread(2, 1, lay.L_R_OPEN, lay.L_R_ANTAGONIST, exposure.antagonist)
 
     def _spread(self, entity: int, at: int, empty: int, held: int, ratio: float) -> None:
         """Draw which of a place's sites without serotonin hold a ligand; ``ratio`` is c / Kd."""
@@ -347,7 +349,7 @@ class NeuronSimulation(NeuronEngine):
             m[kind, : group.size] = group
             n[kind] = group.size
         first = int(self.state.meta[lay.M_NEXT_DRUG])
-        self.state.holds[at, sites[taken]] = np.arange(first, first + n[held])
+        self.state.occupants[at, sites[taken]] = np.arange(first, first + n[held])
         self.state.meta[lay.M_NEXT_DRUG] += n[held]
 
     # --- running ----------------------------------------------------------------------------------
@@ -404,14 +406,14 @@ class NeuronSimulation(NeuronEngine):
 
     def vesicular(self, at: int) -> int:
         """How many of the molecules inside place ``at`` are in vesicles: the first in the list."""
-        n = float(self.state.counts[at, lay.L_INSIDE])
-        rest = float(self.state.numbers[lay.P_STOCK + at])
+        n = float(self.state.counts[at, lay.L_POOL])
+        rest = float(self.state.numbers[lay.P_POOL + at])
         return int(n * rest / (rest + n))
 
     def make_room(self) -> None:
         """Room in the lists for all that one step may bring, as ``advance`` asks for it."""
         n, made = self.state.counts, self.state.rates[:, lay.C_SYNTHESISE] * self.dt_s
-        kinds = [lay.L_FREE, lay.L_INSIDE, lay.L_CARRYING, lay.L_R_SEROTONIN]
+        kinds = [lay.L_FREE, lay.L_POOL, lay.L_BOUND, lay.L_R_SEROTONIN]
         self.room_for(float((n[:, kinds].sum(axis=1) + made + 10 * np.sqrt(made) + 64).max()))
 
     def room_for(self, most: float) -> None:
@@ -466,17 +468,17 @@ class NeuronSimulation(NeuronEngine):
         for at, sites in enumerate(s.counts[:, lay.L_OPEN :].sum(axis=1)):
             n, m = s.counts[at], s.members[at]
             _require((n >= 0).all(), "counts", n)
-            _require(sites <= s.holds.shape[1], "sites", sites)
+            _require(sites <= s.occupants.shape[1], "sites", sites)
             listed = np.concatenate([m[r, : n[r]] for r in range(lay.L_OPEN, lay.LISTS)])
             _require(np.array_equal(np.sort(listed), np.arange(sites)), "sites", listed)
-            holding = np.concatenate([m[r, : n[r]] for r in (lay.L_CARRYING, lay.L_R_SEROTONIN)])
+            holding = np.concatenate([m[r, : n[r]] for r in (lay.L_BOUND, lay.L_R_SEROTONIN)])
             ids += [
                 m[lay.L_FREE, : n[lay.L_FREE]],
-                m[lay.L_INSIDE, : n[lay.L_INSIDE]],
-                s.holds[at, holding],
+                m[lay.L_POOL, : n[lay.L_POOL]],
+                s.occupants[at, holding],
             ]
-            blocked = np.concatenate([m[r, : n[r]] for r in (lay.L_BLOCKED, lay.L_R_RIVAL)])
-            drugs.append(s.holds[at, blocked])
+            blocked = np.concatenate([m[r, : n[r]] for r in (lay.L_BLOCKED, lay.L_R_ANTAGONIST)])
+            drugs.append(s.occupants[at, blocked])
         every = np.concatenate(ids)
         _require(np.unique(every).size == every.size, "molecules in two places", every.size)
         bound = np.concatenate(drugs)

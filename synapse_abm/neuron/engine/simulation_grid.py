@@ -78,23 +78,25 @@ _PAIR_CHANNELS = {
 }
 _OWN = (lay.C_BIND, lay.C_R_BIND)  # of molecules in a cell; the others are of concentrations
 _RELEASE_CELLS, _BLOCK = 8, 9  # entities of random numbers for placing; targets have 0 and 1
-_DRUGS = {"SERT": "drug", "5-HT1A": "rival"}
+_DRUGS = {"SERT": "drug", "5-HT1A": "antagonist"}
 PROBE_STEPS, PROBES = 20, 8  # of the grid, for cost_s
 _DUMMY = Kinetics(kd_nM=1.0, koff_per_s=1.0)  # its rates are set to those of the neuron
 
 
 def scenario_of(
-    it: NeuronParameters, at: int, grid: PlaceGrid, transporters: float = 1.0
+    neuron: NeuronParameters, at: int, grid: PlaceGrid, transporters: float = 1.0
 ) -> Scenario:
     """A place of the neuron as a scenario, its serotonin's losses included, without releases."""
-    place = it.places[at]
-    free = free_parameters(place, it.sert, it.rate_Hz)
-    count = round(place.serotonin_nM * place.molecules_per_nM) + sum(_held(it, at, transporters))
+    place = neuron.places[at]
+    free = free_parameters(place, neuron.sert, neuron.rate_Hz)
+    count = round(place.serotonin_nM * place.molecules_per_nM) + sum(
+        _held(neuron, at, transporters)
+    )
     targets = {"SERT": Target(sites=round(place.transporters * transporters))}
-    binding = {"SERT": it.sert}
+    binding = {"SERT": neuron.sert}
     if at == 1:
-        targets["5-HT1A"] = Target(kind="receptor", sites=it.receptors)
-        binding["5-HT1A"] = it.receptor
+        targets["5-HT1A"] = Target(kind="receptor", sites=neuron.receptors)
+        binding["5-HT1A"] = neuron.receptor
     ligands = {
         "serotonin": Ligand(
             role="serotonin", count=count, diffusion_um2_per_s=grid.diffusion_um2_per_s,
@@ -103,7 +105,7 @@ def scenario_of(
         "drug": Ligand(clamped_nM=1.0, binding={"SERT": _DUMMY}),
     }  # fmt: skip
     if at == 1:
-        ligands["rival"] = Ligand(clamped_nM=1.0, binding={"5-HT1A": _DUMMY})
+        ligands["antagonist"] = Ligand(clamped_nM=1.0, binding={"5-HT1A": _DUMMY})
     given: dict[str, Any] = {} if grid.dt_s is None else {"dt_s": grid.dt_s}
     return Scenario(
         name=PLACES[at], grid=grid.of(place.volume_um3), targets=targets, ligands=ligands, **given
@@ -111,61 +113,61 @@ def scenario_of(
 
 
 def inner_steps(
-    it: NeuronParameters, grid: PlaceGrid, dt_s: float = 1.0, transporters: float = 1.0
+    neuron: NeuronParameters, grid: PlaceGrid, dt_s: float = 1.0, transporters: float = 1.0
 ) -> int:
     """Steps of the grid in ``dt_s``: as many as the stricter place needs."""
-    longest = min(scenario_of(it, at, grid, transporters).dt_s for at in range(2))
+    longest = min(scenario_of(neuron, at, grid, transporters).dt_s for at in range(2))
     return max(1, math.ceil(dt_s / longest * (1 - 1e-9)))
 
 
 class SpatialSimulation(NeuronEngine):
     """One neuron on two grids; otherwise as ``simulation.NeuronSimulation``.
 
-    Molecules are numbered anew when they are released: inside they are a stock, a number.
+    Molecules are numbered anew when they are released: inside they are a pool, a number.
     """
 
     state: compiled_kernels.GridState
 
     def __init__(
         self,
-        it: NeuronParameters,
+        neuron: NeuronParameters,
         seed: int = 0,
         replicate: int = 0,
         *,
         grid: PlaceGrid | None = None,
         baseline: Baseline | None = None,
         inhibitor: Drug | None = None,
-        rival: Drug | None = None,
+        antagonist: Drug | None = None,
         dt_s: float = 1.0,
         transporters: float = 1.0,
         kernels: ModuleType = compiled_kernels,
     ) -> None:
         self.grid = grid or PlaceGrid()
-        self.inner = inner_steps(it, self.grid, dt_s, transporters)
+        self.inner = inner_steps(neuron, self.grid, dt_s, transporters)
         step = self.grid.model_copy(update={"dt_s": dt_s / self.inner})
         self.places = [
-            Simulation(scenario_of(it, at, step, transporters), seed, replicate, ADDRESSES[at])
+            Simulation(scenario_of(neuron, at, step, transporters), seed, replicate, ADDRESSES[at])
             for at in range(2)
         ]
         super().__init__(
-            it, seed, replicate, ADDRESSES[0], baseline=baseline, inhibitor=inhibitor, rival=rival,
-            dt_s=dt_s, transporters=transporters, kernels=kernels,
+            neuron, seed, replicate, ADDRESSES[0], baseline=baseline, inhibitor=inhibitor,
+            antagonist=antagonist, dt_s=dt_s, transporters=transporters, kernels=kernels,
         )  # fmt: skip
 
     # --- building ---------------------------------------------------------------------------------
 
     def _first_state(self) -> compiled_kernels.GridState:
         """The mean-field baseline, rounded: free molecules anywhere, some sites hold one."""
-        stock = np.array([round(free.stock) for free in self.free], dtype=np.int64)
+        pool = np.array([round(free.pool) for free in self.free], dtype=np.int64)
         for simulation, held in zip(self.places, map(self._held, range(2)), strict=True):
             _seat(simulation.state.store, held, self.grid.cells)
         self._scratch = [scratch(p.state, p.network) for p in self.places]
         there = sum(p.state.live() for p in self.places)
         return compiled_kernels.GridState(
-            stock=stock,
+            pool=pool,
             events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
-            meta=np.array([0, there + int(stock.sum()), 0, 0, 0], dtype=np.int64),
-            rate=np.array([self.it.rate_Hz]),
+            meta=np.array([0, there + int(pool.sum()), 0, 0, 0], dtype=np.int64),
+            rate=np.array([self.neuron.rate_Hz]),
             rates=np.zeros((2, lay.CHANNELS)),
             numbers=np.zeros(lay.NUMBERS),
             cells=np.stack([self._release_cells(at) for at in range(2)]),
@@ -173,26 +175,26 @@ class SpatialSimulation(NeuronEngine):
 
     def _held(self, at: int) -> list[int]:
         """Transporters and receptors that hold serotonin at the start."""
-        return _held(self.it, at, self.transporters)
+        return _held(self.neuron, at, self.transporters)
 
     def _release_cells(self, at: int) -> I64:
         """A cell for each spike train: uniform, independent."""
         a, cells = self.address, self.places[at].scenario.grid.cells
         words = entity_words(
             a.seed, a.replicate, ADDRESSES[at], Stream.PLACE_SITES, 0, _RELEASE_CELLS,
-            self.it.trains,
+            self.neuron.spike_trains,
         )  # fmt: skip
         return np.minimum((uniforms(words) * cells).astype(np.int64), cells - 1)
 
     def set(
         self,
         exposure: Exposure,
-        coupling: float = 1.0,
-        drive: float = 1.0,
         sensitivity: float = 1.0,
+        drive: float = 1.0,
+        postsynaptic: float = 1.0,
     ) -> None:
         """What acts from now on, and the slow variables."""
-        super().set(exposure, coupling, drive, sensitivity)
+        super().set(exposure, sensitivity, drive, postsynaptic)
         for at, place in enumerate(self.places):
             chemistry, cells = place.network.chemistry, place.scenario.grid.cells
             for c, (kind, pair) in enumerate(chemistry.channels[:, [KIND, INDEX]].tolist()):
@@ -209,8 +211,8 @@ class SpatialSimulation(NeuronEngine):
         exposure = exposure.rounded()
         for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
             self._spread_drug(at, "SERT", inhibition)
-        if self.rival is not None:
-            self._spread_drug(1, "5-HT1A", exposure.rival)
+        if self.antagonist is not None:
+            self._spread_drug(1, "5-HT1A", exposure.antagonist)
 
     def _spread_drug(self, at: int, target: str, ratio: float) -> None:
         """Draw which of a place's sites without serotonin hold their drug; ``ratio`` is c / Kd."""
@@ -310,7 +312,7 @@ class SpatialSimulation(NeuronEngine):
         InvariantError, ValueError
             If an invariant is broken.
         """
-        there, lost = int(self.state.stock.sum()), 0
+        there, lost = int(self.state.pool.sum()), 0
         for place in self.places:
             check_arrays(place.state, place.scenario)
             names, store = place.names, place.state.store
@@ -319,17 +321,17 @@ class SpatialSimulation(NeuronEngine):
             lost += int(store.events[at])
         made, gone = (int(self.state.events[:, c].sum()) for c in (lay.C_SYNTHESISE, lay.C_DEGRADE))
         expected = self.born + made - gone - lost
-        if there != expected or (self.state.stock < 0).any():
+        if there != expected or (self.state.pool < 0).any():
             raise ValueError(f"molecules of the neuron do not agree: {there}, {expected} expected")
 
     def vesicular(self, at: int) -> int:
         """How many of the molecules inside place ``at`` are in vesicles."""
-        n, rest = float(self.state.stock[at]), float(self.state.numbers[lay.P_STOCK + at])
+        n, rest = float(self.state.pool[at]), float(self.state.numbers[lay.P_POOL + at])
         return int(n * rest / (rest + n))
 
 
 def neuron_simulation(
-    it: NeuronParameters,
+    neuron: NeuronParameters,
     seed: int,
     replicate: int,
     place: int = 0,
@@ -342,18 +344,18 @@ def neuron_simulation(
     ``place`` is part of the random address of well-mixed ones; grids have places of their own.
     """
     if grid is None:
-        return NeuronSimulation(it, seed, replicate, place, **given)
-    return SpatialSimulation(it, seed, replicate, grid=grid, **given)
+        return NeuronSimulation(neuron, seed, replicate, place, **given)
+    return SpatialSimulation(neuron, seed, replicate, grid=grid, **given)
 
 
-def _held(it: NeuronParameters, at: int, transporters: float) -> list[int]:
+def _held(neuron: NeuronParameters, at: int, transporters: float) -> list[int]:
     """Transporters and receptors of a place that hold serotonin at baseline."""
-    place = it.places[at]
+    place = neuron.places[at]
     s = place.serotonin_nM
-    share = s / (s + (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon)
+    share = s / (s + (neuron.sert.koff + neuron.sert.kcat_per_s) / neuron.sert.kon)
     held = [round(share * round(place.transporters * transporters))]
     if at == 1:
-        held.append(round(it.receptors * it.resting_occupancy))
+        held.append(round(neuron.receptors * neuron.resting_occupancy))
     return held
 
 
@@ -385,11 +387,11 @@ def _bench() -> GridScratch:
 
 
 @functools.lru_cache(maxsize=16)
-def cost_s(it: NeuronParameters, grid: PlaceGrid) -> float:
+def cost_s(neuron: NeuronParameters, grid: PlaceGrid) -> float:
     """Time of one core for one simulated second on this machine, s: a probe of some steps at rest,
     measured once in a process.
     """
-    probe = SpatialSimulation(it, grid=grid, dt_s=PROBE_STEPS / inner_steps(it, grid))
+    probe = SpatialSimulation(neuron, grid=grid, dt_s=PROBE_STEPS / inner_steps(neuron, grid))
     probe.run(1)
     begun = time.process_time()
     probe.run(PROBES)

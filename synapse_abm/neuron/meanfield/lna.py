@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from synapse_abm.core.units import pair_rate_per_s
 from synapse_abm.neuron.meanfield.equations import (
-    braked_rate,
-    coupling_target,
     filling,
     hill,
+    postsynaptic_target,
     sensitivity_target,
+    target_rate,
 )
 from synapse_abm.neuron.meanfield.ode import Modes, settled
 from synapse_abm.neuron.scenario import (
@@ -47,12 +47,12 @@ from synapse_abm.neuron.scenario import (
 F64 = npt.NDArray[np.float64]
 
 # The state: four numbers of the terminal, four of the soma; receptors with serotonin and with the
-# rival ligand; the rate of firing (Hz).
-FREE, STOCK, CARRYING, BLOCKED = range(4)
+# antagonist; the rate of firing (Hz).
+FREE, POOL, BOUND, BLOCKED = range(4)
 PER_PLACE = 4
-BOUND, RIVAL, RATE = range(2 * PER_PLACE, 2 * PER_PLACE + 3)
+R_BOUND, ANTAGONIST, RATE = range(2 * PER_PLACE, 2 * PER_PLACE + 3)
 SIZE = RATE + 1
-_FAST_ROWS = (RATE, FREE, PER_PLACE + FREE, STOCK, PER_PLACE + STOCK)
+_FAST_ROWS = (RATE, FREE, PER_PLACE + FREE, POOL, PER_PLACE + POOL)
 
 
 class Factors(NamedTuple):
@@ -66,10 +66,10 @@ class Factors(NamedTuple):
 
 
 class Unbinding(NamedTuple):
-    """1/s, of the drug at SERT and of the rival ligand at 5-HT1A: how long noise remembers."""
+    """1/s, of the drug at SERT and of the antagonist at 5-HT1A: how long noise remembers."""
 
     drug_per_s: float = 1.0
-    rival_per_s: float = 1.0
+    antagonist_per_s: float = 1.0
 
 
 MEAN_FIELD = Factors()
@@ -84,7 +84,7 @@ class Setting:
     ----------
     it, exposure
         The neuron, and drugs beside it.
-    coupling, drive
+    sensitivity, drive
         Slow variables.
     factors
         On contents, drive and syntheses.
@@ -92,9 +92,9 @@ class Setting:
         Rate constants of the drugs.
     """
 
-    it: NeuronParameters
+    neuron: NeuronParameters
     exposure: Exposure = NO_DRUG
-    coupling: float = 1.0
+    sensitivity: float = 1.0
     drive: float = 1.0
     factors: Factors = MEAN_FIELD
     unbinding: Unbinding = SLOW_UNBINDING
@@ -127,40 +127,40 @@ class Moments:
     @property
     def fast(self) -> F64:
         """Means in the units and order of ``meanfield.FAST``: Hz, nM, nM, molecules, molecules."""
-        volumes = [p.molecules_per_nM for p in self.setting.it.places]
+        volumes = [p.molecules_per_nM for p in self.setting.neuron.places]
         found: F64 = self.mean[list(_FAST_ROWS)] / np.array([1.0, *volumes, 1.0, 1.0])
         return found
 
     @property
-    def coupling_target(self) -> float:
-        """Average of what coupling relaxes to, with activation normally distributed."""
-        it, weight = self.setting.it, self._activating
+    def sensitivity_target(self) -> float:
+        """Average of what sensitivity relaxes to, with activation normally distributed."""
+        neuron, weight = self.setting.neuron, self._activating
         spread = math.sqrt(weight @ self.covariance @ weight)
         return normal_average(
-            lambda bound: coupling_target(it, bound / it.receptors),
+            lambda bound: sensitivity_target(neuron, bound / neuron.receptors),
             float(weight @ self.mean),
             spread,
         )
 
-    def hill(self, sensitivity: float = 1.0) -> float:
+    def hill(self, postsynaptic: float = 1.0) -> float:
         """Average of h(sensitivity x fold of terminal serotonin)."""
-        it = self.setting.it
-        return self._of_terminal(lambda fold: hill(it, sensitivity * fold))
+        neuron = self.setting.neuron
+        return self._of_terminal(lambda fold: hill(neuron, postsynaptic * fold))
 
     @property
-    def sensitivity_target(self) -> float:
+    def postsynaptic_target(self) -> float:
         """Average of what the target cell's sensitivity relaxes to."""
-        it = self.setting.it
-        return self._of_terminal(lambda fold: sensitivity_target(it, fold))
+        neuron = self.setting.neuron
+        return self._of_terminal(lambda fold: postsynaptic_target(neuron, fold))
 
     @property
     def _activating(self) -> F64:
         weight = np.zeros(SIZE)
-        weight[BOUND], weight[RIVAL] = 1.0, self.setting.exposure.efficacy
+        weight[R_BOUND], weight[ANTAGONIST] = 1.0, self.setting.exposure.efficacy
         return weight
 
     def _of_terminal(self, function: Callable[[float], float]) -> float:
-        place = self.setting.it.terminal
+        place = self.setting.neuron.terminal
         one = place.serotonin_nM * place.molecules_per_nM
         return normal_average(
             lambda free: function(max(free, 0.0) / one), self.mean[FREE], self.sd(FREE)
@@ -185,13 +185,13 @@ def _changes() -> F64:
     """What each event adds to the state, shape (11, events), in the order of :func:`_rates`."""
     events: list[dict[int, int]] = []
     for at in range(2):
-        free, stock, carrying, blocked = range(PER_PLACE * at, PER_PLACE * (at + 1))
+        free, pool, bound, blocked = range(PER_PLACE * at, PER_PLACE * (at + 1))
         events += [
-            {free: 1, carrying: -1}, {stock: 1, carrying: -1}, {free: -1, carrying: 1},
-            {blocked: 1}, {blocked: -1}, {free: -1}, {stock: -1}, {stock: 1}, {free: 1, stock: -1},
+            {free: 1, bound: -1}, {pool: 1, bound: -1}, {free: -1, bound: 1},
+            {blocked: 1}, {blocked: -1}, {free: -1}, {pool: -1}, {pool: 1}, {free: 1, pool: -1},
         ]  # fmt: skip
     free = PER_PLACE + FREE
-    events += [{BOUND: 1, free: -1}, {BOUND: -1, free: 1}, {RIVAL: 1}, {RIVAL: -1}]
+    events += [{R_BOUND: 1, free: -1}, {R_BOUND: -1, free: 1}, {ANTAGONIST: 1}, {ANTAGONIST: -1}]
     changes = np.zeros((SIZE, len(events)))
     for column, event in enumerate(events):
         changes[list(event), column] = list(event.values())
@@ -205,58 +205,62 @@ class _Equations:
     """Drift and diffusion of a setting."""
 
     def __init__(self, setting: Setting) -> None:
-        it, factors = setting.it, setting.factors
+        neuron, factors = setting.neuron, setting.factors
         self.s = setting
-        free = [free_parameters(p, it.sert, it.rate_Hz) for p in it.places]
-        self.content = np.array([f.content * x for f, x in zip(free, factors[:2], strict=True)])
+        free = [free_parameters(p, neuron.sert, neuron.rate_Hz) for p in neuron.places]
+        self.quantal_content = np.array(
+            [f.quantal_content * x for f, x in zip(free, factors[:2], strict=True)]
+        )
         self.leak = [f.leak_per_s * x for f, x in zip(free, factors[:2], strict=True)]
         self.made = [f.synthesis_per_s * x for f, x in zip(free, factors[3:], strict=True)]
-        self.resting, self.loss = [f.stock for f in free], [f.loss_per_s for f in free]
-        self.sites = [round(p.transporters * setting.exposure.transporters) for p in it.places]
+        self.resting, self.loss = [f.pool for f in free], [f.loss_per_s for f in free]
+        self.sites = [round(p.transporters * setting.exposure.transporters) for p in neuron.places]
 
     def events_per_s(self, x: F64) -> float:
         """All events, spikes and the molecules that they release among them."""
-        spikes = self.s.it.trains * x[RATE] * (1 + self._spike(x).sum())
+        spikes = self.s.neuron.spike_trains * x[RATE] * (1 + self._spike(x).sum())
         return float(self._rates(x).sum() + spikes)
 
     def _rates(self, x: F64) -> F64:
         """Events per second, all but spikes."""
-        it, e, off = self.s.it, self.s.exposure, self.s.unbinding
+        neuron, e, off = self.s.neuron, self.s.exposure, self.s.unbinding
         rates: list[float] = []
-        for at, (place, inhibition) in enumerate(zip(it.places, (e.terminal, e.soma), strict=True)):
-            free, stock, carrying, blocked = x[PER_PLACE * at : PER_PLACE * (at + 1)].tolist()
-            empty = self.sites[at] - carrying - blocked
+        for at, (place, inhibition) in enumerate(
+            zip(neuron.places, (e.terminal, e.soma), strict=True)
+        ):
+            free, pool, bound, blocked = x[PER_PLACE * at : PER_PLACE * (at + 1)].tolist()
+            empty = self.sites[at] - bound - blocked
             rates += [
-                it.sert.koff * carrying, it.sert.kcat_per_s * carrying,
-                pair_rate_per_s(it.sert.kon, place.volume_um3) * free * empty,
+                neuron.sert.koff * bound, neuron.sert.kcat_per_s * bound,
+                pair_rate_per_s(neuron.sert.kon, place.volume_um3) * free * empty,
                 off.drug_per_s * inhibition * empty, off.drug_per_s * blocked,
-                self.loss[at] * free, place.mao_per_s * e.mao * stock, self.made[at],
+                self.loss[at] * free, place.mao_per_s * e.mao * pool, self.made[at],
                 self.leak[at],
             ]  # fmt: skip
-        empty = it.receptors - x[BOUND] - x[RIVAL]
-        pair = pair_rate_per_s(it.receptor.kon, it.soma.volume_um3)
+        empty = neuron.receptors - x[R_BOUND] - x[ANTAGONIST]
+        pair = pair_rate_per_s(neuron.receptor.kon, neuron.soma.volume_um3)
         rates += [
-            pair * x[PER_PLACE + FREE] * empty, it.receptor.koff * x[BOUND],
-            off.rival_per_s * e.rival * empty, off.rival_per_s * x[RIVAL],
+            pair * x[PER_PLACE + FREE] * empty, neuron.receptor.koff * x[R_BOUND],
+            off.antagonist_per_s * e.antagonist * empty, off.antagonist_per_s * x[ANTAGONIST],
         ]  # fmt: skip
         return np.array(rates)
 
     def _spike(self, x: F64) -> F64:
         """Molecules that one spike of one train releases, terminal and soma."""
-        full = [filling(x[PER_PLACE * at + STOCK], rest) for at, rest in enumerate(self.resting)]
-        size: F64 = self.content / self.s.it.trains * np.array(full)
+        full = [filling(x[PER_PLACE * at + POOL], rest) for at, rest in enumerate(self.resting)]
+        size: F64 = self.quantal_content / self.s.neuron.spike_trains * np.array(full)
         return size
 
     def drift(self, x: F64) -> F64:
         """Dx/dt of the equations for means."""
-        it = self.s.it
+        neuron = self.s.neuron
         slope: F64 = CHANGES @ self._rates(x)
-        released = it.trains * x[RATE] * self._spike(x)
+        released = neuron.spike_trains * x[RATE] * self._spike(x)
         slope[[FREE, PER_PLACE + FREE]] += released
-        slope[[STOCK, PER_PLACE + STOCK]] -= released
-        theta = (x[BOUND] + self.s.exposure.efficacy * x[RIVAL]) / it.receptors
-        aim = braked_rate(it, theta, self.s.coupling, self.s.drive * self.s.factors.drive)
-        slope[RATE] += (aim - x[RATE]) / it.relaxation_s
+        slope[[POOL, PER_PLACE + POOL]] -= released
+        theta = (x[R_BOUND] + self.s.exposure.efficacy * x[ANTAGONIST]) / neuron.receptors
+        aim = target_rate(neuron, theta, self.s.sensitivity, self.s.drive * self.s.factors.drive)
+        slope[RATE] += (aim - x[RATE]) / neuron.relaxation_s
         return slope
 
     def diffusion(self, x: F64) -> F64:
@@ -264,11 +268,11 @@ class _Equations:
         down at random.
         """
         found: F64 = (CHANGES * self._rates(x)) @ CHANGES.T
-        size, spikes_per_s = self._spike(x), self.s.it.trains * x[RATE]
+        size, spikes_per_s = self._spike(x), self.s.neuron.spike_trains * x[RATE]
         part = size % 1
         for jump in (size, *np.diag(np.sqrt(part * (1 - part)))):
             change = np.zeros(SIZE)
-            change[[FREE, PER_PLACE + FREE]], change[[STOCK, PER_PLACE + STOCK]] = jump, -jump
+            change[[FREE, PER_PLACE + FREE]], change[[POOL, PER_PLACE + POOL]] = jump, -jump
             found += spikes_per_s * np.outer(change, change)
         return found
 
@@ -288,17 +292,20 @@ class _Equations:
 
     def start(self) -> F64:
         """The settled state, with mean-field values of what the baseline fixes."""
-        it, e = self.s.it, self.s.exposure
-        level = settled(it, e, self.s.coupling, self.s.drive)
-        km, kd = (it.sert.koff + it.sert.kcat_per_s) / it.sert.kon, receptor_kd_nM(it)
+        neuron, e = self.s.neuron, self.s.exposure
+        level = settled(neuron, e, self.s.sensitivity, self.s.drive)
+        km, kd = (
+            (neuron.sert.koff + neuron.sert.kcat_per_s) / neuron.sert.kon,
+            receptor_kd_nM(neuron),
+        )
         x: list[float] = []
         for at, name in enumerate(PLACES):
-            s, stock = getattr(level, f"{name}_nM"), getattr(level, f"{name}_stock")
+            s, pool = getattr(level, f"{name}_nM"), getattr(level, f"{name}_pool")
             inhibition = getattr(e, name)
             share = self.sites[at] / (1 + inhibition + s / km)
-            x += [s * it.places[at].molecules_per_nM, stock, share * s / km, share * inhibition]
-        share = it.receptors / (1 + e.rival + level.soma_nM / kd)
-        return np.array([*x, share * level.soma_nM / kd, share * e.rival, level.rate_Hz])
+            x += [s * neuron.places[at].molecules_per_nM, pool, share * s / km, share * inhibition]
+        share = neuron.receptors / (1 + e.antagonist + level.soma_nM / kd)
+        return np.array([*x, share * level.soma_nM / kd, share * e.antagonist, level.rate_Hz])
 
 
 def events_per_s(setting: Setting) -> float:
@@ -307,10 +314,10 @@ def events_per_s(setting: Setting) -> float:
     return equations.events_per_s(equations.start())
 
 
-def settling_s(before: Setting, after: Setting, unsettled: float, longest: float) -> float:
+def settling_s(before: Setting, after: Setting, residual_transient: float, longest: float) -> float:
     """Time (s) that the fast loop takes to settle in a new setting, ``longest`` at most.
 
-    Settled is it when rate, serotonin and stocks are within a share ``unsettled`` of their averages
+    Settled is it when rate, serotonin and pools are within a share ``unsettled`` of their averages
     for good, and occupancy of SERT within as much of all sites. By the modes of the equations for
     means about the new settled state, ligands' exchange at their sites included. Ligands come to
     sites without serotonin at once (``NeuronSimulation.block``), so a slow ligand makes waiting
@@ -318,16 +325,16 @@ def settling_s(before: Setting, after: Setting, unsettled: float, longest: float
     """
     equations, e = _Equations(after), after.exposure
     end, away = equations.start(), _Equations(before).start()
-    least = unsettled * np.maximum(np.abs(end), 1e-9)
+    least = residual_transient * np.maximum(np.abs(end), 1e-9)
     for first, inhibition, sites, own in zip(
-        (0, PER_PLACE), (e.terminal, e.soma), equations.sites, after.it.places, strict=True
+        (0, PER_PLACE), (e.terminal, e.soma), equations.sites, after.neuron.places, strict=True
     ):
-        carrying, blocked = first + CARRYING, first + BLOCKED
-        away[carrying] *= sites / max(own.transporters * before.exposure.transporters, 1.0)
-        away[blocked] = (sites - away[carrying]) * inhibition / (1 + inhibition)
-        least[[carrying, blocked]] = unsettled * max(sites, 1)
-    away[RIVAL] = (after.it.receptors - away[BOUND]) * e.rival / (1 + e.rival)
-    least[[BOUND, RIVAL]] = np.inf  # they act by way of the rate
+        bound, blocked = first + BOUND, first + BLOCKED
+        away[bound] *= sites / max(own.transporters * before.exposure.transporters, 1.0)
+        away[blocked] = (sites - away[bound]) * inhibition / (1 + inhibition)
+        least[[bound, blocked]] = residual_transient * max(sites, 1)
+    away[ANTAGONIST] = (after.neuron.receptors - away[R_BOUND]) * e.antagonist / (1 + e.antagonist)
+    least[[R_BOUND, ANTAGONIST]] = np.inf  # they act by way of the rate
     modes = Modes(equations.jacobian(end))
     return float(modes.settling_s((away - end)[None], least, longest)[0])
 
@@ -360,13 +367,13 @@ def moments(setting: Setting) -> Moments:
 
 
 def noisy_course(
-    it: NeuronParameters,
+    neuron: NeuronParameters,
     exposure: Callable[[float], Exposure],
     times_s: npt.ArrayLike,
     breaks_s: tuple[float, ...] = (),
     factors: Factors = MEAN_FIELD,
     unbinding: Unbinding = SLOW_UNBINDING,
-    brake_works: bool = True,
+    feedback: bool = True,
 ) -> Mapping[str, F64]:
     """A course of weeks with the effect of noise, to second order.
 
@@ -382,24 +389,25 @@ def noisy_course(
     from scipy.integrate import solve_ivp
 
     times = np.asarray(times_s, dtype=np.float64)
-    rest = moments(Setting(it, factors=factors, unbinding=unbinding))
-    by_coupling, h0 = it.recovery == "coupling", rest.hill()
-    per_day = np.array([1 / it.creb_days, 1 / it.bdnf_days, 1 / it.plasticity_days])
+    rest = moments(Setting(neuron, factors=factors, unbinding=unbinding))
+    by_desensitisation, h0 = neuron.recovery == "sensitivity", rest.hill()
+    per_day = np.array([1 / neuron.creb_days, 1 / neuron.bdnf_days, 1 / neuron.plasticity_days])
 
     def at(t: float, slow: F64) -> Moments:
-        coupling = slow[0] if brake_works else 0.0
-        return moments(Setting(it, exposure(t), coupling, slow[1], factors, unbinding))
+        sensitivity = slow[0] if feedback else 0.0
+        return moments(Setting(neuron, exposure(t), sensitivity, slow[1], factors, unbinding))
 
     def slope(t: float, slow: F64) -> F64:
         now = at(t, slow)
         u = (now.hill(slow[2]) - h0) / (1 - h0)
-        coupling = now.coupling_target / rest.coupling_target - slow[0]
-        feels = now.sensitivity_target / rest.sensitivity_target - slow[2]
+        sensitivity = now.sensitivity_target / rest.sensitivity_target - slow[0]
+        feels = now.postsynaptic_target / rest.postsynaptic_target - slow[2]
         stages = (np.array([u, *slow[3:5]]) - slow[3:]) * per_day
         return np.array([
-            coupling / it.coupling_days if by_coupling else 0.0,
-            0.0 if by_coupling else (1 - now.mean[RATE] / rest.mean[RATE]) / it.coupling_days,
-            feels / it.postsynaptic_days, *stages,
+            sensitivity / neuron.desensitisation_days if by_desensitisation else 0.0,
+            0.0 if by_desensitisation
+            else (1 - now.mean[RATE] / rest.mean[RATE]) / neuron.desensitisation_days,
+            feels / neuron.postsynaptic_days, *stages,
         ]) / DAY_S  # fmt: skip
 
     y, found = AT_REST, np.empty((len(FAST) + len(SLOW), times.size))

@@ -1,7 +1,7 @@
-"""The mean-field twin of the neuron: its equations for means, solved with SciPy.
+"""The mean-field solution of the neuron: its equations for means, solved with SciPy.
 
 Binding is taken as settled and noise as absent, so that a curve of the stochastic neuron departs
-from its twin by what noise and copy numbers do; by how much is printed beside it.
+from its mean field by what noise and copy numbers do; by how much is printed beside it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from synapse_abm.core.arithmetic import SOLVED, all_rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.meanfield.equations import (
-    braked_rate,
-    coupling_target,
     creb_drive,
     filling,
     hill,
+    postsynaptic_target,
     sensitivity_target,
+    target_rate,
 )
 from synapse_abm.neuron.scenario import (
     AT_REST,
@@ -43,20 +43,20 @@ F64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A state of the fast loop: rate (Hz), serotonin (nM) and stock (molecules) at both places."""
+    """A state of the fast loop: rate (Hz), serotonin (nM) and pool (molecules) at both places."""
 
     rate_Hz: float
     terminal_nM: float
     soma_nM: float
-    terminal_stock: float
-    soma_stock: float
+    terminal_pool: float
+    soma_pool: float
 
 
-def activation(it: NeuronParameters, soma_nM: float, exposure: Exposure) -> float:
-    """theta: receptors bound by serotonin, plus those of the rival ligand times its efficacy."""
-    kd = receptor_kd_nM(it)
-    own = receptor_occupancy(soma_nM, kd, exposure.rival)
-    other = exposure.rival / (1 + exposure.rival + soma_nM / kd)
+def activation(neuron: NeuronParameters, soma_nM: float, exposure: Exposure) -> float:
+    """theta: receptors with serotonin, plus those with the antagonist times its efficacy."""
+    kd = receptor_kd_nM(neuron)
+    own = receptor_occupancy(soma_nM, kd, exposure.antagonist)
+    other = exposure.antagonist / (1 + exposure.antagonist + soma_nM / kd)
     return own + exposure.efficacy * other
 
 
@@ -68,7 +68,7 @@ def _with_genotype(place: Place, exposure: Exposure) -> Place:
 
 
 def flows(
-    it: NeuronParameters,
+    neuron: NeuronParameters,
     place: Place,
     inhibition: float,
     exposure: Exposure,
@@ -81,44 +81,47 @@ def flows(
     dS/dt = q F Q(n) + leak - uptake - k_loss S;
     dN/dt = synthesis + uptake - release - k_MAO N.
     """
-    free, v = free_parameters(place, it.sert, it.rate_Hz), place.molecules_per_nM
+    free, v = free_parameters(place, neuron.sert, neuron.rate_Hz), place.molecules_per_nM
     here = _with_genotype(place, exposure)
-    uptake = uptake_nM_per_s(s, inhibition, here, it.sert)
-    release = (free.content * rate * filling(n, free.stock) + free.leak_per_s) / v
+    uptake = uptake_nM_per_s(s, inhibition, here, neuron.sert)
+    release = (free.quantal_content * rate * filling(n, free.pool) + free.leak_per_s) / v
     mao = exposure.mao * place.mao_per_s * n
     ds = release - uptake - free.loss_per_s * s
     return ds, free.synthesis_per_s + v * (uptake - release) - mao
 
 
 def _settled_place(
-    it: NeuronParameters, place: Place, inhibition: float, exposure: Exposure, rate: float
+    neuron: NeuronParameters, place: Place, inhibition: float, exposure: Exposure, rate: float
 ) -> tuple[float, float]:
-    """Serotonin and stock at which both flows vanish; their sum leaves one unknown, S."""
+    """Serotonin and pool at which both flows vanish; their sum leaves one unknown, S."""
     from scipy.optimize import brentq
 
-    free, v = free_parameters(place, it.sert, it.rate_Hz), place.molecules_per_nM
+    free, v = free_parameters(place, neuron.sert, neuron.rate_Hz), place.molecules_per_nM
 
-    def stock(s: float) -> float:
+    def pool(s: float) -> float:
         made = free.synthesis_per_s - v * free.loss_per_s * s
         return max(made, 0.0) / (exposure.mao * place.mao_per_s)
 
     def excess(s: float) -> float:
-        return flows(it, place, inhibition, exposure, rate, s, stock(s))[0]
+        return flows(neuron, place, inhibition, exposure, rate, s, pool(s))[0]
 
     most = free.synthesis_per_s / (v * free.loss_per_s) if free.loss_per_s > 0 else 1e9
     s = float(brentq(excess, 0.0, most, xtol=1e-12, rtol=1e-13))
-    return s, stock(s)
+    return s, pool(s)
 
 
 def settled(
-    it: NeuronParameters, exposure: Exposure = NO_DRUG, coupling: float = 1.0, drive: float = 1.0
+    neuron: NeuronParameters,
+    exposure: Exposure = NO_DRUG,
+    sensitivity: float = 1.0,
+    drive: float = 1.0,
 ) -> Level:
-    """The stationary state of the fast loop at a given coupling and drive.
+    """The stationary state of the fast loop at a given sensitivity and drive.
 
     Raises
     ------
     InputError
-        If monoamine oxidase is blocked altogether: the stock would grow for ever.
+        If monoamine oxidase is blocked altogether: the pool would grow for ever.
     """
     from scipy.optimize import brentq
 
@@ -126,45 +129,47 @@ def settled(
         raise InputError("mao", exposure.mao, "a share > 0", "use 0.1 for 90 % inhibition")
 
     def excess(rate: float) -> float:
-        s = _settled_place(it, it.soma, exposure.soma, exposure, rate)[0]
-        return rate - braked_rate(it, activation(it, s, exposure), coupling, drive)
+        s = _settled_place(neuron, neuron.soma, exposure.soma, exposure, rate)[0]
+        return rate - target_rate(neuron, activation(neuron, s, exposure), sensitivity, drive)
 
-    most = 1.01 * drive * it.rate_Hz * (1 + it.brake)
+    most = 1.01 * drive * neuron.rate_Hz * (1 + neuron.feedback_strength)
     rate = float(brentq(excess, 0.0, most, xtol=1e-13, rtol=1e-13))
-    st, nt = _settled_place(it, it.terminal, exposure.terminal, exposure, rate)
-    ss, ns = _settled_place(it, it.soma, exposure.soma, exposure, rate)
+    st, nt = _settled_place(neuron, neuron.terminal, exposure.terminal, exposure, rate)
+    ss, ns = _settled_place(neuron, neuron.soma, exposure.soma, exposure, rate)
     return Level(rate, st, ss, nt, ns)
 
 
 def fast_rates(
-    it: NeuronParameters, exposure: Exposure, coupling: float, drive: float, y: F64
+    neuron: NeuronParameters, exposure: Exposure, sensitivity: float, drive: float, y: F64
 ) -> F64:
-    """d/dt (1/s) of :data:`FAST`: rate, serotonin at both places, stock at both places."""
-    aim = braked_rate(it, activation(it, y[2], exposure), coupling, drive)
-    terminal = flows(it, it.terminal, exposure.terminal, exposure, y[0], y[1], y[3])
-    soma = flows(it, it.soma, exposure.soma, exposure, y[0], y[2], y[4])
-    return np.array([(aim - y[0]) / it.relaxation_s, terminal[0], soma[0], terminal[1], soma[1]])
+    """d/dt (1/s) of :data:`FAST`: rate, serotonin at both places, pool at both places."""
+    aim = target_rate(neuron, activation(neuron, y[2], exposure), sensitivity, drive)
+    terminal = flows(neuron, neuron.terminal, exposure.terminal, exposure, y[0], y[1], y[3])
+    soma = flows(neuron, neuron.soma, exposure.soma, exposure, y[0], y[2], y[4])
+    return np.array(
+        [(aim - y[0]) / neuron.relaxation_s, terminal[0], soma[0], terminal[1], soma[1]]
+    )
 
 
 def jacobian(
-    it: NeuronParameters, exposure: Exposure, coupling: float, drive: float, y: F64
+    neuron: NeuronParameters, exposure: Exposure, sensitivity: float, drive: float, y: F64
 ) -> F64:
     """D fast_rates / d y, shape (5, 5), by central differences."""
     columns = []
     for i, size in enumerate(1e-5 * np.abs(y)):
         step = np.zeros(5)
         step[i] = size
-        up, down = (fast_rates(it, exposure, coupling, drive, y + k * step) for k in (1, -1))
+        up, down = (fast_rates(neuron, exposure, sensitivity, drive, y + k * step) for k in (1, -1))
         columns.append((up - down) / (2 * size))
     return np.column_stack(columns)
 
 
-def relaxations_s(it: NeuronParameters) -> F64:
+def relaxations_s(neuron: NeuronParameters) -> F64:
     """Relaxation times of the fast loop at the baseline, ascending, s; the last ones are those of
-    the stocks, about 1 / k_MAO.
+    the pools, about 1 / k_MAO.
     """
-    y = np.array([getattr(settled(it), name) for name in FAST])
-    times = np.sort(-1 / np.linalg.eigvals(jacobian(it, NO_DRUG, 1.0, 1.0, y)).real)
+    y = np.array([getattr(settled(neuron), name) for name in FAST])
+    times = np.sort(-1 / np.linalg.eigvals(jacobian(neuron, NO_DRUG, 1.0, 1.0, y)).real)
     return np.array(all_rounded(times, SOLVED))
 
 
@@ -199,13 +204,13 @@ class Modes:
         return found
 
 
-def spike_response(it: NeuronParameters) -> F64:
+def spike_response(neuron: NeuronParameters) -> F64:
     """:func:`response_at` of the baseline."""
-    return response_at(it, NO_DRUG, 1.0, 1.0, settled(it))
+    return response_at(neuron, NO_DRUG, 1.0, 1.0, settled(neuron))
 
 
 def response_at(
-    it: NeuronParameters, exposure: Exposure, coupling: float, drive: float, level: Level
+    neuron: NeuronParameters, exposure: Exposure, sensitivity: float, drive: float, level: Level
 ) -> F64:
     """What one more spike of one train adds to the time integral of each of :data:`FAST`.
 
@@ -214,37 +219,37 @@ def response_at(
     """
     y = np.array([getattr(level, name) for name in FAST])
     jump = np.zeros(5)
-    for at, (place, stock) in enumerate(zip(it.places, y[3:], strict=True)):
-        free = free_parameters(place, it.sert, it.rate_Hz)
-        size = free.content * filling(stock, free.stock) / it.trains
+    for at, (place, pool) in enumerate(zip(neuron.places, y[3:], strict=True)):
+        free = free_parameters(place, neuron.sert, neuron.rate_Hz)
+        size = free.quantal_content * filling(pool, free.pool) / neuron.spike_trains
         jump[1 + at], jump[3 + at] = size / place.molecules_per_nM, -size
-    response = -np.linalg.solve(jacobian(it, exposure, coupling, drive, y), jump)
+    response = -np.linalg.solve(jacobian(neuron, exposure, sensitivity, drive, y), jump)
     return np.array(all_rounded(response, SOLVED))
 
 
-def slow_rates(it: NeuronParameters, level: Level, theta: float, slow: F64) -> F64:
-    """d/dt (1/s) of coupling, drive, sensitivity, CREB, BDNF and plasticity."""
-    coupling, _, sensitivity, creb, bdnf, plasticity = slow
-    fold = level.terminal_nM / it.terminal.serotonin_nM
-    u = creb_drive(it, hill(it, sensitivity * fold))
-    days = it.coupling_days * DAY_S
-    by_coupling = it.recovery == "coupling"
+def slow_rates(neuron: NeuronParameters, level: Level, theta: float, slow: F64) -> F64:
+    """d/dt (1/s) of sensitivity, drive, sensitivity, CREB, BDNF and plasticity."""
+    sensitivity, _, postsynaptic, creb, bdnf, plasticity = slow
+    fold = level.terminal_nM / neuron.terminal.serotonin_nM
+    u = creb_drive(neuron, hill(neuron, postsynaptic * fold))
+    days = neuron.desensitisation_days * DAY_S
+    by_desensitisation = neuron.recovery == "sensitivity"
     return np.array([
-        (coupling_target(it, theta) - coupling) / days if by_coupling else 0.0,
-        0.0 if by_coupling else (1 - level.rate_Hz / it.rate_Hz) / days,
-        (sensitivity_target(it, fold) - sensitivity) / (it.postsynaptic_days * DAY_S),
-        (u - creb) / (it.creb_days * DAY_S),
-        (creb - bdnf) / (it.bdnf_days * DAY_S),
-        (bdnf - plasticity) / (it.plasticity_days * DAY_S),
+        (sensitivity_target(neuron, theta) - sensitivity) / days if by_desensitisation else 0.0,
+        0.0 if by_desensitisation else (1 - level.rate_Hz / neuron.rate_Hz) / days,
+        (postsynaptic_target(neuron, fold) - postsynaptic) / (neuron.postsynaptic_days * DAY_S),
+        (u - creb) / (neuron.creb_days * DAY_S),
+        (creb - bdnf) / (neuron.bdnf_days * DAY_S),
+        (bdnf - plasticity) / (neuron.plasticity_days * DAY_S),
     ])  # fmt: skip
 
 
 def course(
-    it: NeuronParameters,
+    neuron: NeuronParameters,
     exposure: Callable[[float], Exposure],
     times_s: npt.ArrayLike,
     breaks_s: tuple[float, ...] = (),
-    brake_works: bool = True,
+    feedback: bool = True,
     rtol: float = 1e-8,
 ) -> dict[str, F64]:
     """The neuron's course from its baseline at time 0 under an exposure that may change in time.
@@ -259,8 +264,8 @@ def course(
         Times at which to report, ascending, >= 0.
     breaks_s
         Times at which the exposure jumps; the solver starts anew there.
-    brake_works
-        Whether receptors slow the spikes at all (False: complete removal of the brake).
+    feedback
+        Whether receptors slow the spikes at all (False: none do).
     rtol
         Relative tolerance of the solver; the absolute one is a tenth of it.
 
@@ -275,12 +280,12 @@ def course(
 
     def slope(t: float, y: F64, now: Callable[[float], Exposure]) -> F64:
         acts, level, slow = now(t), Level(*y[:5]), y[5:]
-        coupling = slow[0] if brake_works else 0.0
-        fast = fast_rates(it, acts, coupling, slow[1], y[:5])
-        theta = activation(it, level.soma_nM, acts)
-        return np.concatenate([fast, slow_rates(it, level, theta, slow)])
+        sensitivity = slow[0] if feedback else 0.0
+        fast = fast_rates(neuron, acts, sensitivity, slow[1], y[:5])
+        theta = activation(neuron, level.soma_nM, acts)
+        return np.concatenate([fast, slow_rates(neuron, level, theta, slow)])
 
-    start = settled(it)
+    start = settled(neuron)
     y = np.concatenate([[getattr(start, name) for name in FAST], AT_REST])
     edges = [0.0, *(b for b in sorted({*breaks_s}) if 0 < b < times[-1]), float(times[-1])]
     found, at = np.empty((11, times.size)), 0
