@@ -38,8 +38,8 @@ from synapse_abm.neuron.scenario import (
 )
 from synapse_abm.synapse.engine.layout import F64
 
-#: What is recorded: means over a step of free serotonin (molecules), pool, transporters with serotonin and
-#: with the drug, receptors with serotonin, at the terminal and at the soma; activated
+#: What is recorded: means over a step of free serotonin (molecules), pool, transporters with
+#: serotonin and with the drug, receptors with serotonin, at the terminal and at the soma; activated
 #: receptors; the slow right-hand sides; rate; and spikes, a number.
 COLUMNS = (
     *(f"{place}_{what}" for place in ("terminal", "soma")
