@@ -167,7 +167,7 @@ def test_spread_of_the_simulation_is_that_of_theory(case: str) -> None:
 
 def test_factors_of_theory_bring_the_means_back() -> None:
     for it in (IT, neuron(spike_trains=1, terminal={"leak_share": 0.4})):
-        fast = moments(Setting(it, factors=factors_of_theory(it))).fast
+        fast = moments(Setting(it, baseline=factors_of_theory(it))).fast
         level = settled(it)
         assert fast == pytest.approx([getattr(level, name) for name in FAST], rel=1e-6)
 
@@ -175,13 +175,13 @@ def test_factors_of_theory_bring_the_means_back() -> None:
 def test_over_the_weeks_coupling_ends_three_points_above_its_twin() -> None:
     """Fluctuations shift sensitivity's target at rest to 0.95, and less once receptors are full."""
     days = np.array([7.0, 21.0, 42.0]) * DAY_S
-    noisy = noisy_course(IT, lambda t: DRUG_85, days, factors=factors_of_theory(IT))
+    noisy = noisy_course(IT, lambda t: DRUG_85, days, baseline=factors_of_theory(IT))
     solution = course(IT, lambda t: DRUG_85, days)
     assert noisy["sensitivity"] - solution["sensitivity"] == pytest.approx(
         [0.019, 0.027, 0.028], abs=0.004
     )
     assert (noisy["plasticity"] < solution["plasticity"]).all()
-    nothing = noisy_course(IT, lambda t: NO_DRUG, days, factors=factors_of_theory(IT))
+    nothing = noisy_course(IT, lambda t: NO_DRUG, days, baseline=factors_of_theory(IT))
     assert nothing["sensitivity"] == pytest.approx(1.0, abs=1e-6)
     assert nothing["plasticity"] == pytest.approx(0.0, abs=1e-6)
 

@@ -18,9 +18,22 @@ import numpy as np
 from synapse_abm.core.arithmetic import SOLVED, all_rounded, rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
-from synapse_abm.neuron.meanfield.lna import MEAN_FIELD, Factors, Setting, moments
-from synapse_abm.neuron.meanfield.ode import jacobian, relaxations_s, settled, spike_response
-from synapse_abm.neuron.scenario import FAST, NO_DRUG, Baseline, NeuronParameters, free_parameters
+from synapse_abm.neuron.meanfield.lna import Moments, Setting, moments
+from synapse_abm.neuron.meanfield.ode import (
+    derivatives,
+    jacobian,
+    relaxations_s,
+    settled,
+    spike_response,
+)
+from synapse_abm.neuron.scenario import (
+    FACTORS,
+    FAST,
+    MEAN_FIELD,
+    NO_DRUG,
+    Baseline,
+    NeuronParameters,
+)
 from synapse_abm.statistics import Estimate, from_replicates
 from synapse_abm.synapse.engine.layout import F64
 
@@ -31,13 +44,12 @@ MOST_STAGES = 4
 NEAR = 0.02  # what Newton's rule may have to correct: its own error is then some 1e-4
 CALIBRATION_PLACE = 15  # of the random address: no course uses it
 
-FACTORS = Factors._fields
 AVERAGES = ("sensitivity", "hill", "postsynaptic")
-_TARGETS = tuple(map(COLUMNS.index, ("sensitivity_target", "hill", "postsynaptic_target")))
+#: What their averages are of: columns of a record, and keys of ``Moments.slow_means``.
+TARGETS = ("sensitivity_target", "hill", "postsynaptic_target")
+_TARGETS = tuple(map(COLUMNS.index, TARGETS))
 _SPIKES, _RATE = COLUMNS.index("spikes"), COLUMNS.index("rate_Hz")
-_READ = tuple(
-    map(COLUMNS.index, ("rate_Hz", "terminal_free", "soma_free", "terminal_pool", "soma_pool"))
-)
+_READ = [COLUMNS.index(name.replace("_nM", "_free")) for name in FAST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +107,12 @@ class Calibration:
     @property
     def fixed(self) -> list[tuple[float, str]]:
         """Value and unit of each free parameter, in the order of ``FACTORS``."""
-        free = [
-            free_parameters(p, self.neuron.sert, self.neuron.rate_Hz) for p in self.neuron.places
-        ]
+        free = self.neuron.free
+        top = self.neuron.rate_Hz * (1 + self.neuron.feedback_strength)
         values = [
-            *((each.quantal_content, "molecules per spike") for each in free),
-            (self.neuron.rate_Hz * (1 + self.neuron.feedback_strength), "Hz without feedback"),
-            *((each.synthesis_per_s, "molecules/s") for each in free),
+            *((place.quantal_content, "molecules per spike") for place in free),
+            (top, "Hz without feedback"),
+            *((place.synthesis_per_s, "molecules/s") for place in free),
         ]
         return [
             (value * getattr(self.baseline, name), unit)
@@ -129,11 +140,11 @@ def relative(neuron: NeuronParameters, record: F64) -> F64:
     """Rate, serotonin and pools of each record as shares of the baseline, shape (n, 5), with the
     excess of spikes taken out.
     """
-    asked = asked_for(neuron)
     scale = np.array([1.0, *(1 / p.molecules_per_nM for p in neuron.places), 1.0, 1.0])
     excess = record[:, _SPIKES] - neuron.spike_trains * record[:, _RATE]
     read: F64 = record[:, _READ] * scale - np.outer(excess, spike_response(neuron))
-    return read / asked
+    shares: F64 = read / np.array(settled(neuron))
+    return shares
 
 
 def seconds_of_stage(neuron: NeuronParameters, stage_s: int = STAGE_S) -> tuple[int, int]:
@@ -157,40 +168,37 @@ def averaged(series: F64, batch_s: int = 100) -> Estimate:
     return from_replicates(batches.mean(axis=1))
 
 
-def asked_for(neuron: NeuronParameters) -> F64:
-    """The user's rate and serotonin, and the pools that go with them, in the order of FAST."""
-    level = settled(neuron)
-    return np.array([getattr(level, name) for name in FAST])
-
-
 def gain(neuron: NeuronParameters) -> F64:
-    """D log(FAST) / d log(factors) of the mean-field baseline, shape (5, 5)."""
-    y = asked_for(neuron)
-    push = np.zeros((5, 5))
+    """D log(FAST) / d log(FACTORS) of the mean-field baseline, shape (5, 5)."""
+    y = np.array(settled(neuron))
+    push = np.zeros((5, 5))  # what a relative change of a factor adds to the rates of change
     push[0, 2] = neuron.rate_Hz / neuron.relaxation_s
-    for at, place in enumerate(neuron.places):
-        free = free_parameters(place, neuron.sert, neuron.rate_Hz)
+    for at, (place, free) in enumerate(zip(neuron.places, neuron.free, strict=True)):
         release = free.quantal_content * neuron.rate_Hz + free.leak_per_s
         push[1 + at, at], push[3 + at, at] = release / place.molecules_per_nM, -release
         push[3 + at, 3 + at] = free.synthesis_per_s
     moved: F64 = -np.linalg.solve(jacobian(neuron, NO_DRUG, 1.0, 1.0, y), push)
-    return moved / y[:, None]
+    relative_gain: F64 = moved / y[:, None]
+    return relative_gain
 
 
-def factors_of_theory(neuron: NeuronParameters) -> Factors:
+def factors_of_theory(neuron: NeuronParameters) -> Baseline:
     """Factors that bring the means to second order to those asked for; mean-field ones where the
     noise is beyond that theory.
     """
-    solve, asked, factors = np.linalg.inv(gain(neuron)), asked_for(neuron), MEAN_FIELD
-    for _ in range(4):
-        fast = moments(Setting(neuron, factors=factors)).fast
+    solve, asked, factors = np.linalg.inv(gain(neuron)), np.array(settled(neuron)), np.ones(5)
+    for _ in range(4):  # Newton's rule: the error squares, and starts at some percent
+        fast = _theory(neuron, factors).fast
         if not (fast > 0).all():
             return MEAN_FIELD
-        step = np.exp(-solve @ np.log(fast / asked))
-        factors = Factors(*(np.array(factors) * step).tolist())
-    factors = Factors(*all_rounded(factors, SOLVED))
-    sound = all(0.5 < factor < 2.0 for factor in factors)
-    return factors if sound else MEAN_FIELD
+        factors = factors * np.exp(-solve @ np.log(fast / asked))
+    sound = (factors > 0.5).all() and (factors < 2.0).all()
+    return Baseline(*all_rounded(factors, SOLVED)) if sound else MEAN_FIELD
+
+
+def _theory(neuron: NeuronParameters, factors: F64) -> Moments:
+    """Means and noise at rest with these factors, to second order."""
+    return moments(Setting(neuron, baseline=Baseline(*factors.tolist())))
 
 
 @functools.lru_cache(maxsize=64)
@@ -199,7 +207,7 @@ def calibrate(neuron: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -
 
     Parameters
     ----------
-    it
+    neuron
         The neuron, with the rate and serotonin that are wanted at rest.
     seed
         Of its random numbers; the same seed gives the same factors.
@@ -213,29 +221,32 @@ def calibrate(neuron: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -
         If no factors bring the averages to those that are asked for.
     """
     slopes, batch = gain(neuron), batch_of(neuron)
-    solve, factors = np.linalg.inv(slopes), np.array(factors_of_theory(neuron))
+    solve, factors = np.linalg.inv(slopes), factors_of_theory(neuron).factors
     for number in range(MOST_STAGES):
         record = _at_rest(neuron, seed, number, factors, stage_s)
-        found = [averaged(column, batch) for column in relative(neuron, record).T]
-        off = np.log(np.maximum([each.value for each in found], 1e-3))
-        used = factors
-        factors = np.array(all_rounded(factors * np.exp(-solve @ off), SOLVED))
-        noise = np.array([each.se for each in found])
+        shares = [averaged(column, batch) for column in relative(neuron, record).T]
+        # The factors act on logarithms nearly linearly; a share below 1e-3 is hopeless anyway.
+        off = np.log(np.maximum([share.value for share in shares], 1e-3))
+        used, factors = factors, np.array(all_rounded(factors * np.exp(-solve @ off), SOLVED))
+        noise = np.array([share.se for share in shares])
+        # 4 standard errors: near by all that this run can tell, were it not for noise.
         if (np.abs(off) < np.minimum(NEAR + 4 * noise, FAR)).all():
             break
     else:
-        _give_up(neuron, found)
+        _give_up(neuron, shares)
     moved = np.exp(-slopes @ np.log(used))  # to where mean-field values would have led
     before = tuple(
-        Estimate(each.value * by, each.se * by, each.dof)
-        for each, by in zip(found, moved.tolist(), strict=True)
+        Estimate(share.value * by, share.se * by, share.dof)
+        for share, by in zip(shares, moved.tolist(), strict=True)
     )
-    theory = moments(Setting(neuron)).fast / asked_for(neuron)
-    each = [averaged(column, batch).se for column in (relative(neuron, record) @ solve.T).T]
-    error = dict(zip(FACTORS, (np.array(each) * factors).tolist(), strict=True))
+    theory = moments(Setting(neuron)).fast / np.array(settled(neuron))
+    # Errors of factors from the series of their own combination: errors of rate and serotonin of
+    # the same seconds are correlated, and would not add up in squares.
+    errors = [averaged(column, batch).se for column in (relative(neuron, record) @ solve.T).T]
     baseline = Baseline(*factors.tolist(), **_averages(neuron, record, used, factors))
     return Calibration(
-        neuron, baseline, before, tuple(theory.tolist()), tuple(each.se for each in found), error,
+        neuron, baseline, before, tuple(theory.tolist()), tuple(noise.tolist()),
+        dict(zip(FACTORS, (np.array(errors) * factors).tolist(), strict=True)),
         _scatter(neuron, record, batch, solve, factors),
     )  # fmt: skip
 
@@ -253,52 +264,39 @@ def _averages(neuron: NeuronParameters, record: F64, used: F64, factors: F64) ->
     """Averages at rest of the slow right-hand sides: measured with the factors ``used``, and moved
     to the last ones as theory says.
     """
-    before, after = (
-        moments(Setting(neuron, factors=Factors(*f.tolist()))) for f in (used, factors)
-    )
-    moved = {
-        "sensitivity": ("sensitivity_target", after.sensitivity_target / before.sensitivity_target),
-        "hill": ("hill", after.hill() / before.hill()),
-        "postsynaptic": (
-            "postsynaptic_target",
-            after.postsynaptic_target / before.postsynaptic_target,
-        ),
-    }
+    before, after = (_theory(neuron, f).slow_means() for f in (used, factors))
+    measured = record[:, _TARGETS].mean(axis=0)
     return {
-        name: rounded(record[:, COLUMNS.index(column)].mean() * by, SOLVED)
-        for name, (column, by) in moved.items()
+        name: rounded(mean * after[target] / before[target], SOLVED)
+        for name, target, mean in zip(AVERAGES, TARGETS, measured.tolist(), strict=True)
     }
-
-
-def _resting(neuron: NeuronParameters, factors: F64) -> F64:
-    """Logarithms of :data:`AVERAGES` by theory."""
-    there = moments(Setting(neuron, factors=Factors(*factors.tolist())))
-    return np.log([there.sensitivity_target, there.hill(), there.postsynaptic_target])
 
 
 def _scatter(
     neuron: NeuronParameters, record: F64, batch: int, solve: F64, factors: F64
 ) -> tuple[tuple[float, ...], ...]:
     """What each batch alone would say of factors and averages, to first order, less the whole."""
+
+    def resting(push: F64) -> F64:
+        means = _theory(neuron, factors * np.exp(push)).slow_means()
+        return np.log([means[name] for name in TARGETS])
+
     read = np.column_stack([relative(neuron, record), record[:, _TARGETS]])
     means = read[len(read) % batch :].reshape(-1, batch, read.shape[1]).mean(axis=1)
     off = means / means.mean(axis=0) - 1
-    own, step = -off[:, :5] @ solve.T, 1e-3
-    slopes = np.column_stack([
-        (_resting(neuron, factors * np.exp(push)) - _resting(neuron, factors * np.exp(-push)))
-        / (2 * step)
-        for push in step * np.eye(5)
-    ])  # fmt: skip
+    own = -off[:, :5] @ solve.T
+    # An average moves with what a batch itself measured, and with the factors it would have chosen.
+    slopes = derivatives(resting, np.zeros(5), np.full(5, 1e-3))
     rows = np.column_stack([own, off[:, 5:] + own @ slopes.T])
     return tuple(map(tuple, rows.tolist()))
 
 
-def _give_up(neuron: NeuronParameters, found: list[Estimate]) -> None:
+def _give_up(neuron: NeuronParameters, shares: list[Estimate]) -> None:
     """Say which baseline was missed."""
-    worst = max(range(len(FAST)), key=lambda k: abs(found[k].value - 1))
+    worst = max(range(len(FAST)), key=lambda k: abs(shares[k].value - 1))
     raise InputError(
-        f"baseline {FAST[worst]}", float(asked_for(neuron)[worst]),
+        f"baseline {FAST[worst]}", float(settled(neuron)[worst]),
         f"a value that noise leaves within reach; {MOST_STAGES} corrections led to"
-        f" {found[worst].value:.3g} of it",
-        "use more trains or receptors",
+        f" {shares[worst].value:.3g} of it",
+        "use more spike trains or receptors",
     )  # fmt: skip

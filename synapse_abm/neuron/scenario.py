@@ -136,6 +136,12 @@ class NeuronParameters(Frozen):
         return self.terminal, self.soma
 
     @property
+    def free(self) -> tuple[FreeParameters, FreeParameters]:
+        """What the baseline fixes at the terminal and at the soma."""
+        terminal, soma = (free_parameters(p, self.sert, self.rate_Hz) for p in self.places)
+        return terminal, soma
+
+    @property
     def resting_occupancy(self) -> float:
         """theta0: share of autoreceptors that baseline serotonin binds."""
         return receptor_occupancy(self.soma.serotonin_nM, receptor_kd_nM(self))
@@ -338,6 +344,10 @@ SLOW = ("sensitivity", "drive", "postsynaptic", "creb", "bdnf", "plasticity")
 AT_REST: npt.NDArray[np.float64] = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 
 
+#: As many as there are averages to be met: rate, serotonin at both places, pools at both places.
+FACTORS = ("terminal_content", "soma_content", "drive", "terminal_synthesis", "soma_synthesis")
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """Factors on the mean-field values of what the baseline fixes, and averages at rest.
@@ -360,6 +370,24 @@ class Baseline:
     sensitivity: float = 1.0
     hill: float = math.nan
     postsynaptic: float = 1.0
+
+    @property
+    def factors(self) -> npt.NDArray[np.float64]:
+        """Those that the calibration looks for, in the order of :data:`FACTORS`."""
+        return np.array([getattr(self, name) for name in FACTORS])
+
+    @property
+    def contents(self) -> tuple[float, float]:
+        """Factors on the content of a spike at the terminal and at the soma."""
+        return self.terminal_content, self.soma_content
+
+    @property
+    def syntheses(self) -> tuple[float, float]:
+        """Factors on synthesis at the terminal and at the soma."""
+        return self.terminal_synthesis, self.soma_synthesis
+
+
+MEAN_FIELD = Baseline()
 
 
 @dataclass(frozen=True, slots=True)

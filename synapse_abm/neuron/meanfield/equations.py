@@ -32,8 +32,9 @@ def sensitivity_target(neuron: NeuronParameters, activation: float) -> float:
 
     One at baseline, less under sustained activation, never zero.
     """
-    raised = max(activation / neuron.resting_occupancy, 1.0)
-    return (1 + neuron.desensitisation_strength) / (1 + neuron.desensitisation_strength * raised)
+    # Below baseline sensitivity stays at one: nothing published says that it rises above.
+    fold = max(activation / neuron.resting_occupancy, 1.0)
+    return (1 + neuron.desensitisation_strength) / (1 + neuron.desensitisation_strength * fold)
 
 
 def postsynaptic_target(neuron: NeuronParameters, fold: float) -> float:
@@ -43,13 +44,6 @@ def postsynaptic_target(neuron: NeuronParameters, fold: float) -> float:
 
 def hill(neuron: NeuronParameters, fold: float) -> float:
     """h(x) = x^m / (x^m + x_half^m) of serotonin in baselines."""
+    # Powers by our own arithmetic: a library rounds them by the processor it finds.
     powered = raised(fold, neuron.power)
     return powered / (powered + raised(neuron.threshold, neuron.power))
-
-
-def creb_drive(neuron: NeuronParameters, h: float, at_rest: float | None = None) -> float:
-    """U = (h - h0)/(1 - h0): zero at baseline, one at saturation; ``at_rest`` is h0, h(1) unless
-    given.
-    """
-    h0 = hill(neuron, 1.0) if at_rest is None else at_rest
-    return (h - h0) / (1 - h0)

@@ -13,7 +13,6 @@ with one train it gives the shift's sign and size, not its second digit.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,19 +29,20 @@ from synapse_abm.neuron.meanfield.equations import (
     sensitivity_target,
     target_rate,
 )
-from synapse_abm.neuron.meanfield.ode import Modes, settled
+from synapse_abm.neuron.meanfield.ode import Modes, derivatives, integrated, settled
 from synapse_abm.neuron.scenario import (
     AT_REST,
-    DAY_S,
     FAST,
+    MEAN_FIELD,
     NO_DRUG,
     PLACES,
     SLOW,
+    Baseline,
     Exposure,
     NeuronParameters,
-    free_parameters,
     receptor_kd_nM,
 )
+from synapse_abm.neuron.slow import slow_inputs, slow_slope
 
 F64 = npt.NDArray[np.float64]
 
@@ -55,16 +55,6 @@ SIZE = RATE + 1
 _FAST_ROWS = (RATE, FREE, PER_PLACE + FREE, POOL, PER_PLACE + POOL)
 
 
-class Factors(NamedTuple):
-    """On the mean-field values of what a baseline fixes (see ``baseline``)."""
-
-    terminal_content: float = 1.0
-    soma_content: float = 1.0
-    drive: float = 1.0
-    terminal_synthesis: float = 1.0
-    soma_synthesis: float = 1.0
-
-
 class Unbinding(NamedTuple):
     """1/s, of the drug at SERT and of the antagonist at 5-HT1A: how long noise remembers."""
 
@@ -72,7 +62,6 @@ class Unbinding(NamedTuple):
     antagonist_per_s: float = 1.0
 
 
-MEAN_FIELD = Factors()
 SLOW_UNBINDING = Unbinding()
 
 
@@ -86,8 +75,8 @@ class Setting:
         The neuron, and drugs beside it.
     sensitivity, drive
         Slow variables.
-    factors
-        On contents, drive and syntheses.
+    baseline
+        Factors on contents, drive and syntheses.
     unbinding
         Rate constants of the drugs.
     """
@@ -96,7 +85,7 @@ class Setting:
     exposure: Exposure = NO_DRUG
     sensitivity: float = 1.0
     drive: float = 1.0
-    factors: Factors = MEAN_FIELD
+    baseline: Baseline = MEAN_FIELD
     unbinding: Unbinding = SLOW_UNBINDING
 
 
@@ -153,6 +142,13 @@ class Moments:
         neuron = self.setting.neuron
         return self._of_terminal(lambda fold: postsynaptic_target(neuron, fold))
 
+    def slow_means(self, postsynaptic: float = 1.0) -> dict[str, float]:
+        """What drives the slow variables (``slow.slow_inputs``), on average."""
+        return {
+            "sensitivity_target": self.sensitivity_target, "hill": self.hill(postsynaptic),
+            "postsynaptic_target": self.postsynaptic_target, "rate_Hz": float(self.mean[RATE]),
+        }  # fmt: skip
+
     @property
     def _activating(self) -> F64:
         weight = np.zeros(SIZE)
@@ -205,14 +201,12 @@ class _Equations:
     """Drift and diffusion of a setting."""
 
     def __init__(self, setting: Setting) -> None:
-        neuron, factors = setting.neuron, setting.factors
-        self.s = setting
-        free = [free_parameters(p, neuron.sert, neuron.rate_Hz) for p in neuron.places]
-        self.quantal_content = np.array(
-            [f.quantal_content * x for f, x in zip(free, factors[:2], strict=True)]
-        )
-        self.leak = [f.leak_per_s * x for f, x in zip(free, factors[:2], strict=True)]
-        self.made = [f.synthesis_per_s * x for f, x in zip(free, factors[3:], strict=True)]
+        neuron, rest = setting.neuron, setting.baseline
+        self.s, free = setting, neuron.free
+        contents = list(zip(free, rest.contents, strict=True))
+        self.quantal_content = np.array([f.quantal_content * x for f, x in contents])
+        self.leak = [f.leak_per_s * x for f, x in contents]
+        self.made = [f.synthesis_per_s * x for f, x in zip(free, rest.syntheses, strict=True)]
         self.resting, self.loss = [f.pool for f in free], [f.loss_per_s for f in free]
         self.sites = [round(p.transporters * setting.exposure.transporters) for p in neuron.places]
 
@@ -259,7 +253,7 @@ class _Equations:
         slope[[FREE, PER_PLACE + FREE]] += released
         slope[[POOL, PER_PLACE + POOL]] -= released
         theta = (x[R_BOUND] + self.s.exposure.efficacy * x[ANTAGONIST]) / neuron.receptors
-        aim = target_rate(neuron, theta, self.s.sensitivity, self.s.drive * self.s.factors.drive)
+        aim = target_rate(neuron, theta, self.s.sensitivity, self.s.drive * self.s.baseline.drive)
         slope[RATE] += (aim - x[RATE]) / neuron.relaxation_s
         return slope
 
@@ -278,9 +272,7 @@ class _Equations:
 
     def jacobian(self, x: F64) -> F64:
         """D drift / d x by central differences."""
-        steps = np.diag(1e-5 * np.maximum(np.abs(x), 1.0))
-        columns = [(self.drift(x + h) - self.drift(x - h)) / (2 * h.sum()) for h in steps]
-        return np.column_stack(columns)
+        return derivatives(self.drift, x, 1e-5 * np.maximum(np.abs(x), 1.0))
 
     def curvature(self, x: F64, covariance: F64) -> F64:
         """H : C, as second differences along the covariance's axes."""
@@ -371,7 +363,7 @@ def noisy_course(
     exposure: Callable[[float], Exposure],
     times_s: npt.ArrayLike,
     breaks_s: tuple[float, ...] = (),
-    factors: Factors = MEAN_FIELD,
+    baseline: Baseline = MEAN_FIELD,
     unbinding: Unbinding = SLOW_UNBINDING,
     feedback: bool = True,
 ) -> Mapping[str, F64]:
@@ -386,40 +378,26 @@ def noisy_course(
     dict
         For every name in ``meanfield.FAST`` and ``meanfield.SLOW`` the values at ``times_s``.
     """
-    from scipy.integrate import solve_ivp
-
     times = np.asarray(times_s, dtype=np.float64)
-    rest = moments(Setting(neuron, factors=factors, unbinding=unbinding))
-    by_desensitisation, h0 = neuron.recovery == "sensitivity", rest.hill()
-    per_day = np.array([1 / neuron.creb_days, 1 / neuron.bdnf_days, 1 / neuron.plasticity_days])
+    rest = moments(Setting(neuron, baseline=baseline, unbinding=unbinding))
+    averages = rest.slow_means()
+    at_rest = Baseline(
+        hill=averages["hill"], sensitivity=averages["sensitivity_target"],
+        postsynaptic=averages["postsynaptic_target"],
+    )  # fmt: skip
 
-    def at(t: float, slow: F64) -> Moments:
+    def at(slow: F64, acts: Exposure) -> Moments:
         sensitivity = slow[0] if feedback else 0.0
-        return moments(Setting(neuron, exposure(t), sensitivity, slow[1], factors, unbinding))
+        return moments(Setting(neuron, acts, sensitivity, slow[1], baseline, unbinding))
 
-    def slope(t: float, slow: F64) -> F64:
-        now = at(t, slow)
-        u = (now.hill(slow[2]) - h0) / (1 - h0)
-        sensitivity = now.sensitivity_target / rest.sensitivity_target - slow[0]
-        feels = now.postsynaptic_target / rest.postsynaptic_target - slow[2]
-        stages = (np.array([u, *slow[3:5]]) - slow[3:]) * per_day
-        return np.array([
-            sensitivity / neuron.desensitisation_days if by_desensitisation else 0.0,
-            0.0 if by_desensitisation
-            else (1 - now.mean[RATE] / rest.mean[RATE]) / neuron.desensitisation_days,
-            feels / neuron.postsynaptic_days, *stages,
-        ]) / DAY_S  # fmt: skip
+    def slope(slow: F64, acts: Exposure) -> F64:
+        means = at(slow, acts).slow_means(slow[2])
+        means["rate_Hz"] *= neuron.rate_Hz / averages["rate_Hz"]  # of its own mean at rest
+        return slow_slope(neuron, slow, slow_inputs(neuron, at_rest, means))
 
-    y, found = AT_REST, np.empty((len(FAST) + len(SLOW), times.size))
-    inside = [b for b in sorted({*breaks_s}) if 0 < b < times[-1]]
-    for begin, end in itertools.pairwise([0.0, *inside, float(np.nextafter(times[-1], np.inf))]):
-        here = (times >= begin) & (times < end)
-        last = float(np.nextafter(end, 0.0))
-        solution = solve_ivp(
-            lambda t, z, last=last: slope(min(t, last), z), (begin, end), y,
-            t_eval=np.append(times[here], end), rtol=1e-5, atol=1e-7, max_step=times[-1] / 10,
-        )  # fmt: skip
-        found[len(FAST) :, here], y = solution.y[:, :-1], solution.y[:, -1]
-    for k, t in enumerate(times.tolist()):
-        found[: len(FAST), k] = at(t, found[len(FAST) :, k]).fast
-    return dict(zip((*FAST, *SLOW), found, strict=True))
+    slow = integrated(
+        slope, AT_REST, exposure, times, breaks_s, lambda begin, end: times[-1] / 10,
+        rtol=1e-5, atol=1e-7,
+    )  # fmt: skip
+    fast = [at(x, exposure(t)).fast for t, x in zip(times.tolist(), slow.T, strict=True)]
+    return dict(zip((*FAST, *SLOW), [*np.array(fast).T, *slow], strict=True))

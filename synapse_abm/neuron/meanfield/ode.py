@@ -6,9 +6,10 @@ from its mean field by what noise and copy numbers do; by how much is printed be
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,6 @@ import numpy.typing as npt
 from synapse_abm.core.arithmetic import SOLVED, all_rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.meanfield.equations import (
-    creb_drive,
     filling,
     hill,
     postsynaptic_target,
@@ -25,10 +25,10 @@ from synapse_abm.neuron.meanfield.equations import (
 )
 from synapse_abm.neuron.scenario import (
     AT_REST,
-    DAY_S,
     FAST,
     NO_DRUG,
     SLOW,
+    Baseline,
     Exposure,
     NeuronParameters,
     Place,
@@ -37,13 +37,15 @@ from synapse_abm.neuron.scenario import (
     receptor_occupancy,
     uptake_nM_per_s,
 )
+from synapse_abm.neuron.slow import slow_inputs, slow_slope
 
 F64 = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A state of the fast loop: rate (Hz), serotonin (nM) and pool (molecules) at both places."""
+class Level(NamedTuple):
+    """A state of the fast loop, in the order of :data:`FAST`: rate (Hz), serotonin (nM) and pool
+    (molecules) at both places.
+    """
 
     rate_Hz: float
     terminal_nM: float
@@ -155,20 +157,22 @@ def jacobian(
     neuron: NeuronParameters, exposure: Exposure, sensitivity: float, drive: float, y: F64
 ) -> F64:
     """D fast_rates / d y, shape (5, 5), by central differences."""
-    columns = []
-    for i, size in enumerate(1e-5 * np.abs(y)):
-        step = np.zeros(5)
-        step[i] = size
-        up, down = (fast_rates(neuron, exposure, sensitivity, drive, y + k * step) for k in (1, -1))
-        columns.append((up - down) / (2 * size))
-    return np.column_stack(columns)
+    rates = functools.partial(fast_rates, neuron, exposure, sensitivity, drive)
+    return derivatives(rates, y, 1e-5 * np.abs(y))
+
+
+def derivatives(function: Callable[[F64], F64], at: F64, sizes: F64) -> F64:
+    """D function / d ``at``, shape (n, n), by central differences over steps of ``sizes``."""
+    return np.column_stack([
+        (function(at + step) - function(at - step)) / (2 * step.sum()) for step in np.diag(sizes)
+    ])  # fmt: skip
 
 
 def relaxations_s(neuron: NeuronParameters) -> F64:
     """Relaxation times of the fast loop at the baseline, ascending, s; the last ones are those of
     the pools, about 1 / k_MAO.
     """
-    y = np.array([getattr(settled(neuron), name) for name in FAST])
+    y = np.array(settled(neuron))
     times = np.sort(-1 / np.linalg.eigvals(jacobian(neuron, NO_DRUG, 1.0, 1.0, y)).real)
     return np.array(all_rounded(times, SOLVED))
 
@@ -217,10 +221,9 @@ def response_at(
     To first order: - J^-1 b, with J the Jacobian at ``level`` and b the jump. It is the coefficient
     with which spikes in excess of their expectation explain an average.
     """
-    y = np.array([getattr(level, name) for name in FAST])
+    y = np.array(level)
     jump = np.zeros(5)
-    for at, (place, pool) in enumerate(zip(neuron.places, y[3:], strict=True)):
-        free = free_parameters(place, neuron.sert, neuron.rate_Hz)
+    for at, (place, free, pool) in enumerate(zip(neuron.places, neuron.free, y[3:], strict=True)):
         size = free.quantal_content * filling(pool, free.pool) / neuron.spike_trains
         jump[1 + at], jump[3 + at] = size / place.molecules_per_nM, -size
     response = -np.linalg.solve(jacobian(neuron, exposure, sensitivity, drive, y), jump)
@@ -228,20 +231,16 @@ def response_at(
 
 
 def slow_rates(neuron: NeuronParameters, level: Level, theta: float, slow: F64) -> F64:
-    """d/dt (1/s) of sensitivity, drive, sensitivity, CREB, BDNF and plasticity."""
-    sensitivity, _, postsynaptic, creb, bdnf, plasticity = slow
+    """d/dt (1/s) of :data:`SLOW` in mean field."""
     fold = level.terminal_nM / neuron.terminal.serotonin_nM
-    u = creb_drive(neuron, hill(neuron, postsynaptic * fold))
-    days = neuron.desensitisation_days * DAY_S
-    by_desensitisation = neuron.recovery == "sensitivity"
-    return np.array([
-        (sensitivity_target(neuron, theta) - sensitivity) / days if by_desensitisation else 0.0,
-        0.0 if by_desensitisation else (1 - level.rate_Hz / neuron.rate_Hz) / days,
-        (postsynaptic_target(neuron, fold) - postsynaptic) / (neuron.postsynaptic_days * DAY_S),
-        (u - creb) / (neuron.creb_days * DAY_S),
-        (creb - bdnf) / (neuron.bdnf_days * DAY_S),
-        (bdnf - plasticity) / (neuron.plasticity_days * DAY_S),
-    ])  # fmt: skip
+    means = {
+        "sensitivity_target": sensitivity_target(neuron, theta),
+        "hill": hill(neuron, float(slow[2]) * fold),
+        "postsynaptic_target": postsynaptic_target(neuron, fold),
+        "rate_Hz": level.rate_Hz,
+    }
+    rest = Baseline(hill=hill(neuron, 1.0))  # without noise, the other averages at rest are 1
+    return slow_slope(neuron, slow, slow_inputs(neuron, rest, means))
 
 
 def course(
@@ -256,7 +255,7 @@ def course(
 
     Parameters
     ----------
-    it
+    neuron
         The neuron.
     exposure
         What acts on it, as a function of time in s.
@@ -274,50 +273,60 @@ def course(
     dict
         For every name in :data:`FAST` and :data:`SLOW` the values at ``times_s``, shape (n,).
     """
-    from scipy.integrate import solve_ivp
-
     times = np.asarray(times_s, dtype=np.float64)
 
-    def slope(t: float, y: F64, now: Callable[[float], Exposure]) -> F64:
-        acts, level, slow = now(t), Level(*y[:5]), y[5:]
-        sensitivity = slow[0] if feedback else 0.0
-        fast = fast_rates(neuron, acts, sensitivity, slow[1], y[:5])
+    def slope(y: F64, acts: Exposure) -> F64:
+        level, slow = Level(*y[:5]), y[5:]
+        fast = fast_rates(neuron, acts, slow[0] if feedback else 0.0, slow[1], y[:5])
         theta = activation(neuron, level.soma_nM, acts)
         return np.concatenate([fast, slow_rates(neuron, level, theta, slow)])
 
-    start = settled(neuron)
-    y = np.concatenate([[getattr(start, name) for name in FAST], AT_REST])
+    found = integrated(
+        slope, np.concatenate([settled(neuron), AT_REST]), exposure, times, breaks_s,
+        lambda begin, end: _longest_step(exposure, begin, end, times[-1] / 100),
+        # The fast loop is a million times faster than plasticity: a stiff solver.
+        method="LSODA", rtol=rtol, atol=rtol / 10,
+    )  # fmt: skip
+    return dict(zip((*FAST, *SLOW), found, strict=True))
+
+
+def integrated(
+    slope: Callable[[F64, Exposure], F64],
+    y: F64,
+    exposure: Callable[[float], Exposure],
+    times: F64,
+    breaks_s: tuple[float, ...],
+    longest_step: Callable[[float, float], float],
+    **options: Any,
+) -> F64:
+    """Solution of y' = slope(y, exposure(t)) from ``y`` at time 0, at ``times``; shape (y.size, n).
+
+    The solver starts anew at each of ``breaks_s``: it has no way to see a jump coming, and would
+    shrink its step to nothing, or pass over it.
+    """
+    from scipy.integrate import solve_ivp
+
+    found, at = np.empty((y.size, times.size)), 0
     edges = [0.0, *(b for b in sorted({*breaks_s}) if 0 < b < times[-1]), float(times[-1])]
-    found, at = np.empty((11, times.size)), 0
     for begin, end in itertools.pairwise(edges):
+        last = float(np.nextafter(end, 0.0))  # the exposure before the jump holds up to it
         upto = int(np.searchsorted(times, end))  # what lies at a jump comes after it
         solution = solve_ivp(
-            _before(slope, exposure, end), (begin, end), y, method="LSODA",
-            t_eval=np.append(times[at:upto], end), rtol=rtol, atol=rtol / 10,
-            max_step=_longest_step(exposure, begin, end, times[-1] / 100),
+            lambda t, y, last=last: slope(y, exposure(min(t, last))), (begin, end), y,
+            t_eval=np.append(times[at:upto], end), max_step=longest_step(begin, end), **options,
         )  # fmt: skip
         assert solution.success, solution.message
         found[:, at:upto] = solution.y[:, : upto - at]
         at, y = upto, solution.y[:, -1]
     found[:, at:] = y[:, None]
-    return dict(zip((*FAST, *SLOW), found, strict=True))
+    return found
 
 
 def _longest_step(
     exposure: Callable[[float], Exposure], begin: float, end: float, usual: float
 ) -> float:
     """An hour at most where the exposure changes, lest the solver steps over a short dose."""
+    # 1009 is a prime: no schedule by the hour or the day is always met at the same phase.
     tried = np.linspace(begin, end, 1009, endpoint=False).tolist()
     first = exposure(tried[0])
-    constant = all(exposure(t) == first for t in tried)
-    return usual if constant else min(usual, 3600.0)
-
-
-def _before(
-    slope: Callable[[float, F64, Callable[[float], Exposure]], F64],
-    exposure: Callable[[float], Exposure],
-    end: float,
-) -> Callable[[float, F64], F64]:
-    """``slope`` with the exposure as it is before ``end``, where it may jump."""
-    last = float(np.nextafter(end, 0.0))
-    return lambda t, y: slope(t, y, lambda u: exposure(min(u, last)))
+    return usual if all(exposure(t) == first for t in tried) else min(usual, 3600.0)
