@@ -129,7 +129,7 @@ def test_a_window_that_is_not_undone_would_show(
     course, stop = Course(plan(), rest()), _Stopped(8, NeuronSimulation.run)
     with monkeypatch.context() as patch:
         patch.setattr(NeuronSimulation, "run", lambda self, steps: stop(self, steps))
-        patch.setattr(NeuronSimulation, "go_back", lambda self, kept: None)
+        patch.setattr(NeuronSimulation, "restore", lambda self, arrays: None)
         with pytest.raises(KeyboardInterrupt):
             course.run(save_to=tmp_path / "course")
     resumed = Course.resume(plan(), tmp_path / "course", rest()).run()

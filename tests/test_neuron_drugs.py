@@ -21,8 +21,8 @@ from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield.equations import filling
 from synapse_abm.neuron.meanfield.lna import (
     ANTAGONIST,
-    BOUND,
     FREE,
+    R_BOUND,
     RATE,
     Setting,
     Unbinding,
@@ -78,7 +78,7 @@ def test_a_ligand_competes_for_receptors_and_slows_firing_by_its_efficacy(
     assert abs(np.mean(held) / 300 - law) < LIMIT * se / 300
     theory = moments(Setting(IT, exposure, unbinding=Unbinding(1.0, ligand.kinetics.koff)))
     assert abs(np.mean(held) - theory.mean[ANTAGONIST]) < LIMIT * se
-    for column, row in (("soma_receptors", BOUND), ("rate_Hz", RATE)):
+    for column, row in (("soma_receptors", R_BOUND), ("rate_Hz", RATE)):
         found = mean[column]
         assert abs(found.value - theory.mean[row]) < LIMIT * found.se, column
     # The control: with the other's efficacy, 0 for 0.203, firing would be this far off.

@@ -78,7 +78,7 @@ def test_rates_are_those_of_an_independent_account() -> None:
     sim.run(5)
     bench = lay.Scratch(np.zeros((2, lay.CHANNELS + 1)), np.zeros(4), *(np.zeros(1),) * 5)  # type: ignore[arg-type]
     for at, place in enumerate(LEAKY.places):
-        compiled_kernels.weigh(sim.state, bench, at)
+        compiled_kernels.update_propensities(sim.state, bench, at)
         n, v = sim.state.counts[at], place.volume_um3 * 0.602214076
         nM = n[lay.L_FREE] / v
         flux = 3 * place.transporters * place.serotonin_nM / (170 + place.serotonin_nM)

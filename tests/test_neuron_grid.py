@@ -96,7 +96,7 @@ def test_pieces_are_the_whole_and_growing_rows_change_nothing() -> None:
     for place in pieces.places:  # no room to spare
         room = [int(place.state.rows()[0].size) + 150, *[1] * (len(place.names.ligands) - 1)]
         place.state = place.state.resized(room)
-    pieces.restore(pieces.arrays())
+    pieces.restore(pieces.checkpoint())
     expected = whole.run(9)
     found = np.concatenate([pieces.run(n) for n in (1, 3, 5)])
     assert (found == expected).all()

@@ -297,6 +297,18 @@ def receptor_occupancy(serotonin_nM: float, kd_nM: float, other: float = 0.0) ->
     return serotonin_nM / (serotonin_nM + kd_nM * (1 + other))
 
 
+def bound_at_rest(neuron: NeuronParameters, at: int, transporters: float = 1.0) -> tuple[int, int]:
+    """Transporters and receptors of a place that hold serotonin at baseline, in mean field.
+
+    ``transporters`` is their number as a share of the wild type's.
+    """
+    place, sert = neuron.places[at], neuron.sert
+    s = place.serotonin_nM
+    share = s / (s + (sert.koff + sert.kcat_per_s) / sert.kon)
+    receptors = round(neuron.receptors * neuron.resting_occupancy) if at == 1 else 0
+    return round(share * round(place.transporters * transporters)), receptors
+
+
 # --- what acts on a neuron, and what it was made to rest at ---------------------------------------
 
 
@@ -325,6 +337,11 @@ class Exposure:
     efficacy: float = 0.0
     mao: float = 1.0
     transporters: float = 1.0
+
+    @property
+    def inhibitions(self) -> tuple[float, float]:
+        """Of uptake at the terminal and at the soma."""
+        return self.terminal, self.soma
 
     @classmethod
     def of_occupancy(cls, share: float) -> Exposure:

@@ -271,7 +271,7 @@ class Course:
 
     def _whole_window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
         """One window, or none of it if it is interrupted: a course can be saved at any time."""
-        before = [simulation.kept() for simulation in self.simulations]
+        before = [simulation.checkpoint() for simulation in self.simulations]
         slow, inputs = self.slow.copy(), self._inputs.copy()
         try:
             self._window(w, waits)
@@ -280,8 +280,8 @@ class Course:
             if self.done == w:
                 self.slow, self._inputs = slow, inputs
                 self.values[w] = np.nan
-                for simulation, kept in zip(self.simulations, before, strict=True):
-                    simulation.go_back(kept)
+                for simulation, before_it in zip(self.simulations, before, strict=True):
+                    simulation.restore(before_it)
 
     def _window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
         neuron, t = self.treatment.neuron, self.treatment
@@ -420,7 +420,7 @@ class Course:
         """All that changes."""
         arrays = {"values": self.values, "slow": self.slow, "inputs": self._inputs}
         for r, simulation in enumerate(self.simulations):
-            arrays |= {f"{name}:{r}": a for name, a in simulation.arrays().items()}
+            arrays |= {f"{name}:{r}": a for name, a in simulation.checkpoint().items()}
         return arrays
 
     def _identity(self) -> list[Any]:
@@ -462,10 +462,9 @@ class Course:
 
     def _restore(self, done: int, arrays: dict[str, np.ndarray]) -> None:
         """Take up the arrays of a file, which may be anybody's: compiled code trusts them."""
-        axes = {"members": 2, "terminal_molecules": 1, "soma_molecules": 1}  # of growing lists
-        free = {
-            f"{name}:{r}": at for name, at in axes.items() for r in range(len(self.simulations))
-        }
+        axes = {"listed": 0, "terminal_molecules": 1, "soma_molecules": 1}  # of growing lists
+        replicates = range(len(self.simulations))
+        free = {f"{name}:{r}": at for name, at in axes.items() for r in replicates}
         check_arrays(arrays, before := self._arrays(), free)
         moved = [n for n in arrays if "_sites:" in n and (arrays[n][:2] != before[n][:2]).any()]
         if done > self.treatment.windows or moved:

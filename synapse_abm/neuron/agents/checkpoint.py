@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from synapse_abm.core.rng import MAX_STEP
 from synapse_abm.core.sealed import (
     CheckpointError,
     Header,
@@ -59,30 +58,22 @@ class _Header(Header):
 
 def to_bytes(model: NeuronHost) -> bytes:
     """The contents of a checkpoint: equal states of equal models give equal bytes."""
-    simulation = model.simulation
+    simulation, address = model.simulation, model.simulation.address
     own = {
+        "rng": address.seed, "replicate": address.replicate,
+        "transporters": simulation.transporters, "dt_s": simulation.dt_s,
+    }  # fmt: skip
+    names = _Keywords.model_fields
+    header = {
+        "parameters": model.parameters.model_dump(mode="json"),
+        "keywords": {name: own[name] if name in own else getattr(model, name) for name in names},
+    }
+    arrays = {
         "baseline": np.array(astuple(simulation.baseline)),  # may be nan, so not in the header
         "latest": model.latest,
         "slow": np.array([model.slow[name] for name in SLOW]),
     }
-    header = {
-        "parameters": model.parameters.model_dump(mode="json"),
-        "keywords": {
-            "rng": int(simulation.address.seed),
-            "replicate": int(simulation.address.replicate),
-            "drug": model.drug,
-            "drug_nM": float(model.drug_nM),
-            "antagonist": model.antagonist,
-            "antagonist_nM": float(model.antagonist_nM),
-            "mao": float(model.mao),
-            "reach": model.reach,
-            "transporters": float(simulation.transporters),
-            "feedback": bool(model.feedback),
-            "dt_s": float(simulation.dt_s),
-            "speed": float(model.speed),
-        },
-    }
-    return sealed(MAGIC, header, own | _filled(simulation))
+    return sealed(MAGIC, header, arrays | simulation.checkpoint())
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -1,18 +1,34 @@
-"""What a neuron's agents, its reference stepper and its checkpoints ask of their model.
+"""A model whose agents are views of a neuron's state: molecules and sites, made when asked for.
 
-``model.NeuronModel`` is the one that answers; knowing only this, they need not know it.
+``model.NeuronModel`` adds what acts on the neuron, and time. The agents, their reference stepper
+and the checkpoints need to know only this.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import mesa
+
 from synapse_abm.core.lazy_model import LazyModel
+from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron.agents.index import Index
+from synapse_abm.neuron.engine.layout import C_LOSE, L_BLOCKED, L_FREE
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.scenario import NeuronParameters
 from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.engine.layout import F64
+from synapse_abm.synapse.engine.network import Names
+
+
+class ByType(dict[type, Any]):
+    """Agents by class; asked for one of a synapse (Serotonin), those derived from it."""
+
+    def __missing__(self, kind: type) -> mesa.agent.AgentSet:
+        sets = [agents for own, agents in self.items() if issubclass(own, kind)]
+        if not sets:
+            raise KeyError(kind)
+        return mesa.agent.AgentSet([a for agents in sets for a in agents], sets[0].random)
 
 
 class NeuronHost(LazyModel):
@@ -25,39 +41,107 @@ class NeuronHost(LazyModel):
     latest: F64
     drug: str
     antagonist: str | None
-    reach: str
-    feedback: bool
-    speed: float
-    drug_nM: Any  # numbers, checked when they are set
-    antagonist_nM: Any
-    mao: Any
-    n_sites: int
-
-    @property
-    def index(self) -> Index:
-        """Who is where."""
-        raise NotImplementedError
-
-    def place_of_site(self, number: int) -> tuple[int, int]:
-        """Place of a site, and its number there."""
-        raise NotImplementedError
-
-    def site(self, at: int, number: int) -> Site:
-        """A site by its place and number there."""
-        raise NotImplementedError
-
-    def sites_of(self, at: int) -> list[Site]:
-        """Sites of a place."""
-        raise NotImplementedError
-
-    def molecule(self, ligand: str, number: int) -> Molecule:
-        """The view of a molecule that is there."""
-        raise NotImplementedError
-
-    def forget(self, ligand: str, number: int) -> None:
-        """Take a molecule that has left out of Mesa's books."""
-        raise NotImplementedError
 
     def set_slow(self, name: str, value: float) -> None:
         """Set a slow variable; it acts from the next step on."""
         raise NotImplementedError
+
+    def _start_views(self, classes: dict[str, type[mesa.Agent]]) -> None:
+        """Nothing is made yet but the neuron; ``classes`` are those of agents, by name."""
+        self._classes = classes
+        ligands = tuple(dict.fromkeys(n for n in ("serotonin", self.drug, self.antagonist) if n))
+        pairs = [("SERT", "serotonin"), ("SERT", self.drug), ("5-HT1A", "serotonin")]
+        pairs += [("5-HT1A", self.antagonist)] if self.antagonist else []
+        self.names = Names(("SERT", "5-HT1A"), ligands, tuple(pairs))
+        self.site_numbers = self.simulation.site_numbers
+        self.n_sites = sum(map(sum, self.site_numbers))
+        self.agent_id_counter = self.n_sites + 2 * (MAX_ENTITY + 2)  # of agents of the user's own
+        # Views and index hold for one epoch: the state between two steps.
+        self.epoch, self._synced, self._indexed = 0, -1, -1
+        self._molecules: dict[str, dict[int, Molecule]] = {name: {} for name in ligands}
+        self._sites: list[Site] = []
+        self.neuron = self._made("neuron")
+
+    def _made(self, name: str, *arguments: Any) -> Any:
+        """An agent of the class for ``name``."""
+        self.making = True
+        agent = self._classes[name](self, *arguments)
+        self.making = False
+        return agent
+
+    @property
+    def agents_by_type(self) -> dict[type, mesa.agent.AgentSet]:
+        """Agents by class, our own or that of a synapse: ``agents_by_type[Serotonin]``."""
+        return ByType(super().agents_by_type)
+
+    @property
+    def index(self) -> Index:
+        """Who is where."""
+        if self._indexed != self.epoch:
+            self._index, self._indexed = Index(self.simulation.state), self.epoch
+        return self._index
+
+    @property
+    def _first_of_soma(self) -> int:
+        return sum(self.site_numbers[0])
+
+    def place_of_site(self, number: int) -> tuple[int, int]:
+        """Place of a site, and its number there."""
+        first = self._first_of_soma
+        return (0, number) if number < first else (1, number - first)
+
+    @property
+    def sites(self) -> list[Site]:
+        """All transporters and receptors: those of the terminal, then those of the soma."""
+        if not self._sites:
+            for numbers in self.site_numbers:
+                for target, n in zip(self.names.targets, numbers, strict=True):
+                    for _ in range(n):
+                        self._sites.append(self._made(target, target, len(self._sites)))
+        return self._sites
+
+    def sites_of(self, at: int) -> list[Site]:
+        """Sites of a place."""
+        return self.sites[self._first_of_soma :] if at else self.sites[: self._first_of_soma]
+
+    def site(self, at: int, number: int) -> Site:
+        """A site by its place and number there."""
+        return self.sites[number + (self._first_of_soma if at else 0)]
+
+    def molecule(self, ligand: str, number: int) -> Molecule:
+        """The view of a molecule that is there."""
+        views = self._molecules[ligand]
+        if number not in views:
+            views[number] = self._made(ligand, ligand, number)
+        return views[number]
+
+    def forget(self, ligand: str, number: int) -> None:
+        """Take a molecule that has left out of Mesa's books."""
+        view = self._molecules[ligand].pop(number, None)
+        if view is not None:
+            mesa.Agent.remove(view)
+
+    def take_out(self, molecule: Molecule) -> None:
+        """A free serotonin molecule leaves because a user says so; it counts as lost."""
+        place, _, m = self.index.serotonin[molecule.id]
+        self.index.take(place, L_FREE, m)
+        self.simulation.state.events[place, C_LOSE] += 1
+        self.forget("serotonin", molecule.id)
+
+    def _sync(self) -> None:
+        """Bring the views up to date with the state."""
+        if self._synced == self.epoch:
+            return
+        self._synced = self.epoch
+        _ = self.sites
+        # One name for both: a ligand of SERT and of the autoreceptor is one kind of agent.
+        there: dict[str | None, set[int]] = {name: set() for name in self.names.ligands}
+        there["serotonin"] = set(self.index.serotonin)
+        for number, (_, kind, _) in self.index.drugs.items():
+            there[self.drug if kind == L_BLOCKED else self.antagonist].add(number)
+        for name in self.names.ligands:
+            views = self._molecules[name]
+            for number in views.keys() - there[name]:
+                self.forget(name, number)
+            for number in sorted(there[name] - views.keys()):
+                self.molecule(name, number)

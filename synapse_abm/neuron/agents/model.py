@@ -19,7 +19,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,12 +27,11 @@ import mesa
 import numpy as np
 
 from synapse_abm.core import mesa_clock as clock
-from synapse_abm.core.address import Address, address_of
-from synapse_abm.core.arguments import choice, whole_number
+from synapse_abm.core.address import address_of
+from synapse_abm.core.arguments import choice, instance, number, whole_number
 from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
 from synapse_abm.core.files import write_atomic
-from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron import scenario as par
 from synapse_abm.neuron.agents import checkpoint as checkpoint
 from synapse_abm.neuron.agents.agents import (
@@ -43,22 +42,20 @@ from synapse_abm.neuron.agents.agents import (
     NeuronTransporter,
 )
 from synapse_abm.neuron.agents.host import NeuronHost
-from synapse_abm.neuron.agents.index import Index
 from synapse_abm.neuron.agents.stepper import NeuronStepper
 from synapse_abm.neuron.calibration import calibrate
-from synapse_abm.neuron.engine.layout import C_LOSE, L_BLOCKED, L_FREE
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
 from synapse_abm.neuron.meanfield.equations import hill
-from synapse_abm.neuron.scenario import PLACES, REACHES, SLOW, Baseline, Exposure
+from synapse_abm.neuron.scenario import AT_REST, PLACES, REACHES, SLOW, Baseline, Exposure
 from synapse_abm.neuron.slow import advanced, slow_inputs
-from synapse_abm.synapse.agents.agents import Molecule, Site
-from synapse_abm.synapse.agents.rules import overridden
+from synapse_abm.synapse.agents.rules import ENGINES, overridden
 from synapse_abm.synapse.engine.layout import F64
-from synapse_abm.synapse.engine.network import Names
 
 type AgentClasses = Mapping[str, type[mesa.Agent]]
 
+#: Least values that are not 0: without any monoamine oxidase the pool would grow for ever.
+LEAST = {"mao": 1e-6, "dt_s": 1e-9}
 #: What the agents engine asks of each kind of agent.
 RULES: dict[type, tuple[str, ...]] = {
     Neuron: ("target_rate",),
@@ -67,16 +64,6 @@ RULES: dict[type, tuple[str, ...]] = {
     NeuronReceptor: ("propensity",),
     NeuronDrug: (),
 }
-
-
-class ByType(dict[type, Any]):
-    """Agents by class; asked for one of a synapse (Serotonin), those derived from it."""
-
-    def __missing__(self, kind: type) -> mesa.agent.AgentSet:
-        found = [agents for each, agents in self.items() if issubclass(each, kind)]
-        if not found:
-            raise KeyError(kind)
-        return mesa.agent.AgentSet([a for agents in found for a in agents], found[0].random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +108,25 @@ def _place(name: str) -> int:
     if name not in PLACES:
         raise UnknownName("place", name, PLACES)
     return PLACES.index(name)
+
+
+class _Acting:
+    """A number that acts on the neuron from the next step on; checked whenever it is set."""
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Any, owner: type) -> Any:
+        return self if model is None else model.__dict__[self.name]
+
+    def __set__(self, model: NeuronModel, value: float) -> None:
+        value = number(self.name, value, least=LEAST.get(self.name, 0.0))
+        if self.name == "antagonist_nM" and model.antagonist is None and value:
+            raise InputError(self.name, value, "0, as the model has no antagonist")
+        model.__dict__[self.name] = value
 
 
 class NeuronModel(NeuronHost):
@@ -210,51 +216,48 @@ class NeuronModel(NeuronHost):
         if antagonist is not None:
             faults += ligand_faults("antagonist", antagonist, "5-HT1A")
         elif antagonist_nM:
-            faults.append(
-                InputError("antagonist_nM", antagonist_nM, "0, as no antagonist is given")
-            )
+            allowed = "0, as no antagonist is given"
+            faults.append(InputError("antagonist_nM", antagonist_nM, allowed))
         with collected(faults):
             choice("reach", reach, REACHES)
-        for name, value in (("drug_nM", drug_nM), ("antagonist_nM", antagonist_nM),
-                            ("transporters", transporters), ("speed", speed)):  # fmt: skip
-            faults += _number(name, value, 0.0)
-        faults += [*_number("mao", mao, 1e-6), *_number("dt_s", dt_s, 1e-9)]
+        with collected(faults):
+            instance("feedback", feedback, bool)
+        acting = {"drug_nM": drug_nM, "antagonist_nM": antagonist_nM, "transporters": transporters,
+                  "speed": speed, "mao": mao, "dt_s": dt_s}  # fmt: skip
+        for name, value in acting.items():
+            with collected(faults):
+                acting[name] = number(name, value, least=LEAST.get(name, 0.0))
         with collected(faults):
             whole_number("collect_every", collect_every, of="steps")
-        faults += class_faults(engine, agent_classes, drug, antagonist)
+        faults += class_faults(engine, agent_classes, default_classes(drug, antagonist))
         raise_faults(faults)
         assert made is not None and address is not None
         super().__init__(rng=address.seed)
         self.parameters, self.engine = made, engine
         self.drug, self.antagonist, self.reach, self.feedback = drug, antagonist, reach, feedback
-        self.speed, self.collect_every = speed, collect_every
+        self.speed, self.collect_every = acting["speed"], collect_every
         self.check_every_step = check_every_step
-        self._drug_nM, self._antagonist_nM, self._mao = drug_nM, antagonist_nM, mao
-        self.simulation = self._simulation(address, baseline, dt_s, transporters)
-        ligands = tuple(dict.fromkeys(("serotonin", drug, *([antagonist] if antagonist else []))))
-        pairs = [("SERT", "serotonin"), ("SERT", drug), ("5-HT1A", "serotonin")]
-        pairs += [("5-HT1A", antagonist)] if antagonist else []
-        self.names = Names(("SERT", "5-HT1A"), ligands, tuple(pairs))
-        self.slow = dict(zip(SLOW, (1.0, 1.0, 1.0, 0.0, 0.0, 0.0), strict=True))
+        for name in ("drug_nM", "antagonist_nM", "mao"):
+            setattr(self, name, acting[name])
+        self.simulation = NeuronSimulation(
+            made, address.seed, address.replicate, address.place,
+            baseline=self._baseline(baseline), inhibitor=at_sert(drug),
+            antagonist=at_autoreceptor(antagonist), dt_s=acting["dt_s"],
+            transporters=acting["transporters"],
+        )  # fmt: skip
+        self.slow = dict(zip(SLOW, AT_REST.tolist(), strict=True))
         self.latest: F64 = np.full(len(COLUMNS), math.nan)
-        self._classes = dict(agent_classes or {})
-        self._start_views()
+        self._start_views({**default_classes(drug, antagonist), **(agent_classes or {})})
         self.act()
         self._stepper = NeuronStepper(self) if engine == "agents" else None
 
-    def _simulation(
-        self, address: Address, baseline: Baseline | None, dt_s: float, transporters: float
-    ) -> NeuronSimulation:
-        parameters = self.parameters
+    def _baseline(self, baseline: Baseline | None) -> Baseline:
+        """That which was given; what it leaves open is calibrated, or has its mean-field value."""
         if baseline is None:
-            baseline = calibrate(parameters).baseline
+            return calibrate(self.parameters).baseline
         if math.isnan(baseline.hill):
-            baseline = replace(baseline, hill=hill(parameters, 1.0))
-        return NeuronSimulation(
-            parameters, address.seed, address.replicate, address.place, baseline=baseline,
-            inhibitor=at_sert(self.drug), antagonist=at_autoreceptor(self.antagonist),
-            dt_s=dt_s, transporters=transporters,
-        )  # fmt: skip
+            return replace(baseline, hill=hill(self.parameters, 1.0))
+        return baseline
 
     # --- saving -----------------------------------------------------------------------------------
 
@@ -296,38 +299,9 @@ class NeuronModel(NeuronHost):
 
     # --- what acts --------------------------------------------------------------------------------
 
-    @property
-    def drug_nM(self) -> float:
-        """Free concentration of the drug beside the transporters, nM."""
-        return self._drug_nM
-
-    @drug_nM.setter
-    def drug_nM(self, value: float) -> None:
-        raise_faults(_number("drug_nM", value, 0.0))
-        self._drug_nM = float(value)
-
-    @property
-    def antagonist_nM(self) -> float:
-        """Concentration of the autoreceptors' other ligand, nM."""
-        return self._antagonist_nM
-
-    @antagonist_nM.setter
-    def antagonist_nM(self, value: float) -> None:
-        faults = _number("antagonist_nM", value, 0.0)
-        if self.antagonist is None and value:
-            faults.append(InputError("antagonist_nM", value, "0, as the model has no antagonist"))
-        raise_faults(faults)
-        self._antagonist_nM = float(value)
-
-    @property
-    def mao(self) -> float:
-        """Share of monoamine oxidase that works."""
-        return self._mao
-
-    @mao.setter
-    def mao(self, value: float) -> None:
-        raise_faults(_number("mao", value, 1e-6))
-        self._mao = float(value)
+    drug_nM = _Acting("Free concentration of the drug beside the transporters, nM.")
+    antagonist_nM = _Acting("Concentration of the autoreceptors' other ligand, nM.")
+    mao = _Acting("Share of monoamine oxidase that works.")
 
     @property
     def exposure(self) -> Exposure:
@@ -341,8 +315,7 @@ class NeuronModel(NeuronHost):
 
     def set_slow(self, name: str, value: float) -> None:
         """Set a slow variable; it acts from the next step on."""
-        raise_faults(_number(f"neuron.{name}", value, -math.inf))
-        self.slow[name] = float(value)
+        self.slow[name] = number(f"neuron.{name}", value)
 
     def act(self) -> None:
         """Bring exposure and slow variables to the molecules."""
@@ -364,101 +337,6 @@ class NeuronModel(NeuronHost):
     def days(self) -> float:
         """Time of the slow variables, days."""
         return self.seconds * self.speed / par.DAY_S
-
-    # --- agents, made when asked for --------------------------------------------------------------
-
-    def _start_views(self) -> None:
-        self.site_numbers = self.simulation.site_numbers
-        self.n_sites = sum(map(sum, self.site_numbers))
-        self.agent_id_counter = self.n_sites + 2 * (MAX_ENTITY + 2)  # of agents of the user's own
-        self.epoch, self._synced, self._registered = 0, -1, -1
-        self._molecules: dict[str, dict[int, Molecule]] = {n: {} for n in self.names.ligands}
-        self._sites: list[Site] = []
-        self.neuron = self._made("neuron", Neuron)
-
-    def _made(self, name: str, stock: type, *given: Any) -> Any:
-        """An agent of the user's class for ``name``, or of the pool one."""
-        self.making = True
-        agent = self._classes.get(name, stock)(self, *given)
-        self.making = False
-        return agent
-
-    @property
-    def agents_by_type(self) -> dict[type, mesa.agent.AgentSet]:
-        """Agents by class, our own or that of a synapse: ``agents_by_type[Serotonin]``."""
-        return ByType(super().agents_by_type)
-
-    @property
-    def index(self) -> Index:
-        """Who is where."""
-        if self._registered != self.epoch:
-            self._index, self._registered = Index(self.simulation.state), self.epoch
-        return self._index
-
-    def place_of_site(self, number: int) -> tuple[int, int]:
-        """Place of a site, and its number there."""
-        first = sum(self.site_numbers[0])
-        return (0, number) if number < first else (1, number - first)
-
-    @property
-    def sites(self) -> list[Site]:
-        """All transporters and receptors: those of the terminal, then those of the soma."""
-        if not self._sites:
-            stock = {"SERT": NeuronTransporter, "5-HT1A": NeuronReceptor}
-            for numbers in self.site_numbers:
-                for target, n in zip(stock, numbers, strict=True):
-                    for _ in range(n):
-                        number = len(self._sites)
-                        self._sites.append(self._made(target, stock[target], target, number))
-        return self._sites
-
-    def sites_of(self, at: int) -> list[Site]:
-        """Sites of a place."""
-        first = sum(self.site_numbers[0])
-        return self.sites[first:] if at else self.sites[:first]
-
-    def site(self, at: int, number: int) -> Site:
-        """A site by its place and number there."""
-        return self.sites[number + (sum(self.site_numbers[0]) if at else 0)]
-
-    def molecule(self, ligand: str, number: int) -> Molecule:
-        """The view of a molecule that is there."""
-        views = self._molecules[ligand]
-        if number not in views:
-            stock = NeuronSerotonin if ligand == "serotonin" else NeuronDrug
-            views[number] = self._made(ligand, stock, ligand, number)
-        return views[number]
-
-    def forget(self, ligand: str, number: int) -> None:
-        """Take a molecule that has left out of Mesa's books."""
-        view = self._molecules[ligand].pop(number, None)
-        if view is not None:
-            mesa.Agent.remove(view)
-
-    def take_out(self, molecule: Molecule) -> None:
-        """A free serotonin molecule leaves because a user says so; it counts as lost."""
-        place, _, m = self.index.serotonin[molecule.id]
-        self.index.take(place, L_FREE, m)
-        self.simulation.state.events[place, C_LOSE] += 1
-        self.forget("serotonin", molecule.id)
-
-    def _sync(self) -> None:
-        """Bring the views up to date with the state."""
-        if self._synced == self.epoch:
-            return
-        self._synced = self.epoch
-        _ = self.sites
-        index = self.index
-        drugs = {self.drug: dict[int, Any](), self.antagonist: dict[int, Any]()}
-        for number, at in index.drugs.items():
-            drugs[self.drug if at[1] == L_BLOCKED else self.antagonist][number] = at
-        for name in self.names.ligands:
-            there = index.serotonin if name == "serotonin" else drugs[name]
-            views = self._molecules[name]
-            for number in views.keys() - there.keys():
-                self.forget(name, number)
-            for number in sorted(there.keys() - views.keys()):
-                self.molecule(name, number)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -505,23 +383,13 @@ class NeuronModel(NeuronHost):
 
     def _standard_collector(self) -> StandardCollector:
         """Time, rate, serotonin, occupancies, and the slow variables."""
-        found = {name: partial(_read, name=name) for name in ("seconds", "days", "rate_Hz")}
+        columns = {"seconds": "seconds", "days": "days", "rate_Hz": "neuron.rate_Hz"}
         for place in PLACES:
             for what in ("serotonin_nM", "occupancy"):
-                found[f"{place}_{what}"] = partial(_read_place, place=place, what=what)
-        found["receptor_occupancy"] = partial(_read_place, place="soma", what="receptor_occupancy")
-        found |= {name: partial(_read, name=name) for name in SLOW}
-        return StandardCollector(found)
-
-
-def _read(model: NeuronModel, name: str) -> float:
-    found: float = getattr(model if name in ("seconds", "days") else model.neuron, name)
-    return found
-
-
-def _read_place(model: NeuronModel, place: str, what: str) -> float:
-    found: float = getattr(getattr(model.neuron, place), what)
-    return found
+                columns[f"{place}_{what}"] = f"neuron.{place}.{what}"
+        columns["receptor_occupancy"] = "neuron.soma.receptor_occupancy"
+        columns |= {name: f"neuron.{name}" for name in SLOW}
+        return StandardCollector({name: attrgetter(path) for name, path in columns.items()})
 
 
 def changed(
@@ -546,39 +414,34 @@ def changed(
     return par.neuron(**given)
 
 
-def _number(name: str, value: Any, least: float) -> list[InputError]:
-    """That a value is no number, or too small."""
-    real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if real and math.isfinite(value) and value >= least:
-        return []
-    limit = f" >= {least:g}" if math.isfinite(least) else ""
-    return [InputError(name, value, f"a number{limit}")]
+def default_classes(drug: Any, antagonist: Any) -> dict[str, type[mesa.Agent]]:
+    """Classes of agents by name, unless the user gives others."""
+    drugs = {name: NeuronDrug for name in (drug, antagonist) if isinstance(name, str)}
+    return {
+        "neuron": Neuron, "serotonin": NeuronSerotonin, "SERT": NeuronTransporter,
+        "5-HT1A": NeuronReceptor, **drugs,
+    }  # fmt: skip
 
 
 def class_faults(
-    engine: object, agent_classes: object, drug: str, antagonist: str | None
+    engine: object, agent_classes: object, known: Mapping[str, type]
 ) -> list[InputError]:
     """What is wrong with ``engine`` and ``agent_classes``."""
     faults, changes = list[InputError](), list[str]()
-    if engine not in ("compiled", "agents"):
+    if engine not in ENGINES:
         faults.append(InputError("engine", engine, "'compiled' or 'agents'"))
-    stock = {
-        "neuron": Neuron, "serotonin": NeuronSerotonin, "SERT": NeuronTransporter,
-        "5-HT1A": NeuronReceptor, drug: NeuronDrug,
-    }  # fmt: skip
-    stock |= {antagonist: NeuronDrug} if antagonist else {}
     if agent_classes is not None and not isinstance(agent_classes, Mapping):
         allowed = "classes by name, {'SERT': Cooperative}"
         return [*faults, InputError("agent_classes", agent_classes, allowed)]
     for name, kind in dict(agent_classes or {}).items():
-        if name not in stock:
-            faults.append(UnknownName("a name in agent_classes", str(name), list(stock)))
-        elif not isinstance(kind, type) or not issubclass(kind, stock[name]):
-            allowed = f"a class derived from {stock[name].__name__}"
+        if name not in known:
+            faults.append(UnknownName("a name in agent_classes", str(name), list(known)))
+        elif not isinstance(kind, type) or not issubclass(kind, known[name]):
+            allowed = f"a class derived from {known[name].__name__}"
             faults.append(InputError(f"agent_classes[{name!r}]", kind, allowed))
         else:
-            rules = RULES[stock[name]]
-            changes += [f"{kind.__name__}.{x}()" for x in overridden(kind, stock[name], rules)]
+            rules = RULES[known[name]]
+            changes += [f"{kind.__name__}.{x}()" for x in overridden(kind, known[name], rules)]
     if changes and engine == "compiled":
         allowed = f"'agents', the only engine that asks {', '.join(changes)}"
         faults.append(InputError("engine", engine, allowed, "give engine='agents'"))

@@ -15,6 +15,7 @@ from synapse_abm.synapse.engine.layout import F64, I64, U32, U64
 # Lists of a place: molecules that are free or inside; transporters and receptors by what they hold.
 L_FREE, L_POOL, L_OPEN, L_BOUND, L_BLOCKED, L_R_OPEN, L_R_SEROTONIN, L_R_ANTAGONIST = range(8)
 LISTS = 8
+WITH_SEROTONIN, WITH_DRUG = (L_BOUND, L_R_SEROTONIN), (L_BLOCKED, L_R_ANTAGONIST)  # sites
 
 # Channels of a place, in the order in which propensities are added up.
 (

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +26,14 @@ from synapse_abm.core.units import pair_rate_per_s
 from synapse_abm.neuron.engine import kernels as compiled_kernels
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.scenario import (
+    MEAN_FIELD,
     NO_DRUG,
     PLACES,
     Baseline,
     Drug,
     Exposure,
     NeuronParameters,
-    free_parameters,
-    receptor_occupancy,
+    bound_at_rest,
 )
 from synapse_abm.synapse.engine.layout import F64
 
@@ -104,6 +103,9 @@ class Kept(NamedTuple):
 class NeuronEngine(ABC):
     """One neuron, from its baseline at time 0: what well-mixed places and grids have in common.
 
+    Well-mixed places are exact; grids add where molecules are. Rates, drugs, records and slow
+    variables are the same, so that a difference between the two is one of space.
+
     Parameters
     ----------
     it
@@ -116,7 +118,12 @@ class NeuronEngine(ABC):
         The drug at SERT and the ligand at 5-HT1A whose concentrations an exposure sets.
     dt_s
         Length of a record; results do not depend on it in law.
+    transporters
+        SERT number as a share of the wild type's.
     """
+
+    _kernels: ModuleType
+    inner = 1  # steps of a record
 
     def __init__(
         self,
@@ -125,30 +132,22 @@ class NeuronEngine(ABC):
         replicate: int = 0,
         place: int = 0,
         *,
-        baseline: Baseline | None = None,
+        baseline: Baseline = MEAN_FIELD,
         inhibitor: Drug | None = None,
         antagonist: Drug | None = None,
         dt_s: float = 1.0,
         transporters: float = 1.0,
-        kernels: ModuleType = compiled_kernels,
+        kernels: ModuleType | None = None,
     ) -> None:
         self.neuron, self.address, self.dt_s = neuron, Address(seed, replicate, place), dt_s
-        self.baseline = baseline or Baseline()
+        self.baseline, self.transporters = baseline, transporters
         self.inhibitor, self.antagonist = inhibitor, antagonist
-        self.transporters = transporters
-        self._kernels = kernels
-        self.free = [free_parameters(p, neuron.sert, neuron.rate_Hz) for p in neuron.places]
+        if kernels is not None:  # a planted bug; modules cannot be pickled, so not by default
+            self._kernels = kernels
+        self.free = neuron.free
         self.state: Any = self._first_state()
         self.born = int(self.state.meta[lay.M_NEXT_ID])
         self.set(NO_DRUG)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles name the kernels."""
-        return self.__dict__ | {"_kernels": self._kernels.__name__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """The inverse."""
-        self.__dict__.update(state, _kernels=sys.modules[state["_kernels"]])
 
     @abstractmethod
     def _first_state(self) -> Any:
@@ -162,33 +161,31 @@ class NeuronEngine(ABC):
         postsynaptic: float = 1.0,
     ) -> None:
         """What acts from now on, and the slow variables: to eight digits (``core.arithmetic``)."""
+        # Eight digits: beyond them the exponentials that led here depend on the processor, and a
+        # trajectory would amplify any difference.
         neuron, b, exposure = self.neuron, self.baseline, exposure.rounded()
         sensitivity, drive, postsynaptic = map(rounded, (sensitivity, drive, postsynaptic))
-        contents = b.terminal_content, b.soma_content
-        syntheses = b.terminal_synthesis, b.soma_synthesis
-        inhibitions = exposure.terminal, exposure.soma
+        inhibitions, contents, syntheses = exposure.inhibitions, b.contents, b.syntheses
         p = self.state.numbers
         for at, place in enumerate(neuron.places):
-            free = self.free[at]
-            r = self.state.rates[at]
-            v = place.volume_um3
+            r, free, v = self.state.rates[at], self.free[at], place.volume_um3
             r[lay.C_UNBIND], r[lay.C_TRANSPORT] = neuron.sert.koff, neuron.sert.kcat_per_s
             r[lay.C_BIND] = pair_rate_per_s(neuron.sert.kon, v)
-            if self.inhibitor is not None:
+            if self.inhibitor is not None:  # k_on C = k_off C/Kd: an exposure is in units of Kd
                 r[lay.C_UNBLOCK] = self.inhibitor.kinetics.koff
                 r[lay.C_BLOCK] = self.inhibitor.kinetics.koff * inhibitions[at]
             r[lay.C_LOSE] = free.loss_per_s
             r[lay.C_DEGRADE] = place.mao_per_s * exposure.mao
             r[lay.C_SYNTHESISE] = free.synthesis_per_s * syntheses[at]
             r[lay.C_LEAK] = free.leak_per_s * contents[at]
-            if at == 1:
-                r[lay.C_R_UNBIND] = neuron.receptor.koff
-                r[lay.C_R_BIND] = pair_rate_per_s(neuron.receptor.kon, v)
-                if self.antagonist is not None:
-                    r[lay.C_R_UNBLOCK] = self.antagonist.kinetics.koff
-                    r[lay.C_R_BLOCK] = self.antagonist.kinetics.koff * exposure.antagonist
             p[lay.P_CONTENT + at] = free.quantal_content * contents[at] / neuron.spike_trains
             p[lay.P_POOL + at] = free.pool
+        soma = self.state.rates[1]  # where the autoreceptors are
+        soma[lay.C_R_UNBIND] = neuron.receptor.koff
+        soma[lay.C_R_BIND] = pair_rate_per_s(neuron.receptor.kon, neuron.soma.volume_um3)
+        if self.antagonist is not None:
+            soma[lay.C_R_UNBLOCK] = self.antagonist.kinetics.koff
+            soma[lay.C_R_BLOCK] = self.antagonist.kinetics.koff * exposure.antagonist
         p[lay.P_TRAINS], p[lay.P_RELAXATION] = neuron.spike_trains, neuron.relaxation_s
         p[lay.P_TOP] = neuron.rate_Hz * (1 + neuron.feedback_strength) * b.drive * drive
         p[lay.P_RESTING] = neuron.resting_occupancy * neuron.receptors
@@ -332,83 +329,172 @@ class NeuronSimulation(NeuronEngine):
         start of a window only.
         """
         exposure = exposure.rounded()
-        for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
-            self._spread(at, at, lay.L_OPEN, lay.L_BLOCKED, inhibition)
+        for at, inhibition in enumerate(exposure.inhibitions):
+            self._block(at, 0, inhibition)
         if self.antagonist is not None:
-            self._spread(2, 1, lay.L_R_OPEN, lay.L_R_ANTAGONIST, exposure.antagonist)
+            self._block(1, 1, exposure.antagonist)
 
-    def _spread(self, entity: int, at: int, empty: int, held: int, ratio: float) -> None:
-        """Draw which of a place's sites without serotonin hold a ligand; ``ratio`` is c / Kd."""
-        n, m, a = self.state.counts[at], self.state.members[at], self.address
-        sites = np.concatenate([m[empty, : n[empty]], m[held, : n[held]]])
-        words = entity_words(
-            a.seed, a.replicate, a.place, Stream.PLACE_SITES, self.steps, entity, sites.size
-        )
-        taken = uniforms(words) < ratio / (1 + ratio)
-        for kind, group in ((held, sites[taken]), (empty, sites[~taken])):
-            m[kind, : group.size] = group
-            n[kind] = group.size
-        first = int(self.state.meta[lay.M_NEXT_DRUG])
-        self.state.occupants[at, sites[taken]] = np.arange(first, first + n[held])
-        self.state.meta[lay.M_NEXT_DRUG] += n[held]
+    @abstractmethod
+    def _block(self, at: int, target: int, ratio: float) -> None:
+        """Draw which of a place's sites without serotonin (``target`` 0: SERT, 1: 5-HT1A) hold
+        their drug; ``ratio`` is its concentration over Kd.
+        """
 
-    # --- running ----------------------------------------------------------------------------------
+    def _draws(self, place: int, step: int, entity: int, n: int) -> F64:
+        """``n`` uniform numbers for where things are, of an address that no step uses."""
+        a = self.address
+        words = entity_words(a.seed, a.replicate, place, Stream.PLACE_SITES, step, entity, n)
+        return uniforms(words)
 
     @property
     def steps(self) -> int:
-        """Steps completed."""
-        return int(self.state.meta[lay.M_STEP])
+        """Records completed."""
+        return int(self.state.meta[lay.M_STEP]) // self.inner
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, s."""
+        return self.steps * self.dt_s
 
     def run(self, steps: int) -> F64:
-        """Advance by ``steps`` steps; means over each, shape (steps, len(COLUMNS)).
+        """Advance by ``steps`` records of ``dt_s``; means over each, shape (steps, len(COLUMNS)).
 
         Raises
         ------
         AddressError
             If there are no more numbers for new molecules.
         """
-        a = self.address
-        if self.state.meta[[lay.M_NEXT_ID, lay.M_NEXT_DRUG]].max() > MAX_ENTITY - 2**24:
+        # A number in 2**24 is left: no run that is given in one call makes as many molecules.
+        if self._numbers_used() > MAX_ENTITY - 2**24:
             raise AddressError("molecule numbers are used up; start a new run with another seed")
-        key0, key1 = key_words(a.seed)
-        plan = lay.Plan(
-            np.uint32(key0), np.uint32(key1),
-            np.uint32(counter_high(a.replicate, a.place, 0, 0)[1]), self.dt_s,
-        )  # fmt: skip
         record, done = np.zeros((steps, lay.INTEGRALS)), 0
         while done < steps:
             with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
-                done += self._kernels.advance(
-                    plan, self.state, _bench(), record[done:], steps - done
-                )
-            if self.state.meta[lay.M_FULL] > 1:  # pragma: no cover - twenty-three orders unlikely
-                raise MemoryError("a step brought more molecules than can be")
+                done += self._advance(record[done:])
             if self.state.meta[lay.M_FULL]:
-                self.state = _roomier(self.state)
-        record[:, : lay.I_SPIKES] /= self.dt_s
+                self._make_room()
+        record[:, : lay.I_SPIKES] /= self.dt_s  # integrals; spikes are counted
         return record
 
-    def kept(self) -> Kept:
-        """What :meth:`go_back` needs to undo all that happens from now on."""
-        s = self.state
-        lists = [
-            [s.members[at, kind, : s.counts[at, kind]].copy() for kind in range(lay.LISTS)]
-            for at in range(2)
-        ]
-        return Kept(lists, {n: a.copy() for n, a in s._asdict().items() if n != "members"})
+    @abstractmethod
+    def _numbers_used(self) -> int:
+        """How many numbers of molecules have been given."""
 
-    def go_back(self, kept: Kept) -> None:
-        """To the state at which ``kept`` was made."""
-        for at, lists in enumerate(kept.lists):
-            for kind, members in enumerate(lists):
-                self.state.members[at, kind, : members.size] = members
-        self.state = self.state._replace(**{n: a.copy() for n, a in kept.arrays.items()})
+    @abstractmethod
+    def _advance(self, record: F64) -> int:
+        """Fill a record as far as there is room for molecules; how many rows are complete."""
+
+    @abstractmethod
+    def _make_room(self) -> None:
+        """More room for molecules, where the kernels asked for it."""
+
+    @abstractmethod
+    def checkpoint(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all that changes, by name, for :meth:`restore`."""
+
+    @abstractmethod
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up what :meth:`checkpoint` gave, and own it from now on."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """That nothing was created or lost, and that every array agrees; ValueError otherwise."""
+
+    @property
+    @abstractmethod
+    def pools(self) -> npt.NDArray[np.int64]:
+        """Molecules inside the terminal and the soma."""
 
     def vesicular(self, at: int) -> int:
-        """How many of the molecules inside place ``at`` are in vesicles: the first in the list."""
-        n = float(self.state.counts[at, lay.L_POOL])
-        rest = float(self.state.numbers[lay.P_POOL + at])
+        """How many of the molecules inside place ``at`` are in vesicles (``kernels.vesicular``)."""
+        n, rest = float(self.pools[at]), float(self.state.numbers[lay.P_POOL + at])
         return int(n * rest / (rest + n))
+
+
+def unused(neuron: NeuronParameters, molecules: int) -> dict[str, Any]:
+    """The parts of a new state that count from nothing, and what :meth:`NeuronEngine.set` fills."""
+    return {
+        "events": np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
+        "meta": np.array([0, molecules, 0, 0, 0], dtype=np.int64),
+        "rate": np.array([neuron.rate_Hz]),
+        "rates": np.zeros((2, lay.CHANNELS)),
+        "numbers": np.zeros(lay.NUMBERS),
+    }
+
+
+class NeuronSimulation(NeuronEngine):
+    """One neuron with well-mixed places: see :class:`NeuronEngine`."""
+
+    state: lay.NeuronState
+    _kernels = compiled_kernels
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def _first_state(self) -> lay.NeuronState:
+        """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
+        neuron = self.neuron
+        counts = np.zeros((2, lay.LISTS), dtype=np.int64)
+        for at, place in enumerate(neuron.places):
+            sites = round(place.transporters * self.transporters), (0, neuron.receptors)[at]
+            bound = bound_at_rest(neuron, at, self.transporters)
+            counts[at] = (
+                round(place.serotonin_nM * place.molecules_per_nM), round(self.free[at].pool),
+                sites[0] - bound[0], bound[0], 0, sites[1] - bound[1], bound[1], 0,
+            )  # fmt: skip
+        sites_of = int(counts[:, lay.L_OPEN :].sum(axis=1).max())
+        # Serotonin may double before a list must grow; a list of sites never grows.
+        room = max(int(2 * counts[:, [lay.L_FREE, lay.L_POOL]].sum(axis=1).max() + 1024), sites_of)
+        members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
+        occupants = np.zeros((2, sites_of), np.uint32)
+        number = 0
+        for at, n in enumerate(counts.tolist()):
+            for kind in (lay.L_FREE, lay.L_POOL):
+                members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
+                number += n[kind]
+            first = 0
+            for kind in (lay.L_BOUND, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
+                members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
+                if kind in lay.WITH_SEROTONIN:
+                    occupants[at, first : first + n[kind]] = np.arange(number, number + n[kind])
+                    number += n[kind]
+                first += n[kind]
+        return lay.NeuronState(counts, members, occupants, **unused(neuron, number))
+
+    def _block(self, at: int, target: int, ratio: float) -> None:
+        lists = ((lay.L_OPEN, lay.L_BLOCKED), (lay.L_R_OPEN, lay.L_R_ANTAGONIST))
+        (empty, full), n, m = lists[target], self.state.counts[at], self.state.members[at]
+        sites = np.concatenate([m[empty, : n[empty]], m[full, : n[full]]])
+        draws = self._draws(self.address.place, self.steps, at + target, sites.size)
+        taken = draws < ratio / (1 + ratio)
+        for kind, group in ((full, sites[taken]), (empty, sites[~taken])):
+            m[kind, : group.size] = group
+            n[kind] = group.size
+        first = int(self.state.meta[lay.M_NEXT_DRUG])
+        self.state.occupants[at, sites[taken]] = np.arange(first, first + n[full])
+        self.state.meta[lay.M_NEXT_DRUG] += n[full]
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def _numbers_used(self) -> int:
+        return int(self.state.meta[[lay.M_NEXT_ID, lay.M_NEXT_DRUG]].max())
+
+    def _advance(self, record: F64) -> int:
+        a = self.address
+        key0, key1 = key_words(a.seed)
+        origin = np.uint32(counter_high(a.replicate, a.place, 0, 0)[1])
+        plan = lay.Plan(np.uint32(key0), np.uint32(key1), origin, self.dt_s)
+        done: int = self._kernels.advance(plan, self.state, _scratch(), record, len(record))
+        return done
+
+    def _make_room(self) -> None:
+        if self.state.meta[lay.M_FULL] > 1:  # pragma: no cover - twenty-three orders unlikely
+            raise MemoryError("a step brought more molecules than can be")
+        self.room_for(self.state.members.shape[2])
+
+    @property
+    def pools(self) -> npt.NDArray[np.int64]:
+        """Molecules inside the terminal and the soma."""
+        return self.state.counts[:, lay.L_POOL]
 
     def make_room(self) -> None:
         """Room in the lists for all that one step may bring, as ``advance`` asks for it."""
@@ -417,9 +503,11 @@ class NeuronSimulation(NeuronEngine):
         self.room_for(float((n[:, kinds].sum(axis=1) + made + 10 * np.sqrt(made) + 64).max()))
 
     def room_for(self, most: float) -> None:
-        """Room for lists of so many."""
-        while most >= self.state.members.shape[2]:
-            self.state = _roomier(self.state)
+        """Room for lists of more than ``most``: doubled, so that growing takes few copies."""
+        while most >= (room := self.state.members.shape[2]):
+            members = np.pad(self.state.members, ((0, 0), (0, 0), (0, room)))
+            self.state = self.state._replace(members=members)
+        self.state.meta[lay.M_FULL] = 0
 
     @property
     def site_numbers(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -430,13 +518,38 @@ class NeuronSimulation(NeuronEngine):
 
     # --- saving -----------------------------------------------------------------------------------
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that changes, by name."""
-        return self.state._asdict()
+    def checkpoint(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all that changes; of the lists, ``listed``, no more than is filled: a window
+        of a course puts its state aside before it begins, and the room is mostly empty.
+        """
+        s = self.state
+        listed = [
+            m[: int(n)] for m, n in zip(s.members.reshape(-1, s.members.shape[2]),
+                                        s.counts.ravel(), strict=True)
+        ]  # fmt: skip
+        arrays = {name: a.copy() for name, a in s._asdict().items() if name != "members"}
+        return arrays | {"listed": np.concatenate(listed)}
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what :meth:`arrays` gave."""
-        self.state = lay.NeuronState(*(arrays[name] for name in lay.NeuronState._fields))
+        """Take up what :meth:`checkpoint` gave; it may come from a file, which may be anybody's.
+
+        Raises
+        ------
+        ValueError
+            If it is no state that a neuron can be in (with :meth:`check`).
+        """
+        counts, meta = arrays["counts"], arrays["meta"]
+        if (counts < 0).any() or counts.sum() != arrays["listed"].size:
+            raise ValueError("its lists are not as long as it says")
+        if (meta < 0).any() or meta[lay.M_STEP] > MAX_STEP or meta[lay.M_FULL]:
+            raise ValueError(f"counters {meta.tolist()}")
+        if not all(np.isfinite(arrays[name]).all() for name in ("rate", "rates", "numbers")):
+            raise ValueError("a rate that is not finite")
+        self.room_for(counts.max())
+        for i, members in enumerate(np.split(arrays["listed"], np.cumsum(counts.ravel())[:-1])):
+            self.state.members[*divmod(i, lay.LISTS), : members.size] = members
+        own = {name: array for name, array in arrays.items() if name != "listed"}
+        self.state = self.state._replace(**own)
 
     # --- checking ---------------------------------------------------------------------------------
 
@@ -464,24 +577,19 @@ class NeuronSimulation(NeuronEngine):
         ValueError
             If an invariant is broken.
         """
-        s, ids, drugs = self.state, [], []
+        s, ids, drugs = self.state, list[npt.NDArray[Any]](), list[npt.NDArray[Any]]()
         for at, sites in enumerate(s.counts[:, lay.L_OPEN :].sum(axis=1)):
-            n, m = s.counts[at], s.members[at]
+            n = s.counts[at]
             _require((n >= 0).all(), "counts", n)
             _require(sites <= s.occupants.shape[1], "sites", sites)
-            listed = np.concatenate([m[r, : n[r]] for r in range(lay.L_OPEN, lay.LISTS)])
+            lists = [m[:k] for m, k in zip(s.members[at], n, strict=True)]
+            listed = np.concatenate(lists[lay.L_OPEN :])
             _require(np.array_equal(np.sort(listed), np.arange(sites)), "sites", listed)
-            holding = np.concatenate([m[r, : n[r]] for r in (lay.L_BOUND, lay.L_R_SEROTONIN)])
-            ids += [
-                m[lay.L_FREE, : n[lay.L_FREE]],
-                m[lay.L_POOL, : n[lay.L_POOL]],
-                s.occupants[at, holding],
-            ]
-            blocked = np.concatenate([m[r, : n[r]] for r in (lay.L_BLOCKED, lay.L_R_ANTAGONIST)])
-            drugs.append(s.occupants[at, blocked])
-        every = np.concatenate(ids)
+            ids += [lists[lay.L_FREE], lists[lay.L_POOL]]
+            ids += [s.occupants[at, lists[kind]] for kind in lay.WITH_SEROTONIN]
+            drugs += [s.occupants[at, lists[kind]] for kind in lay.WITH_DRUG]
+        every, bound = np.concatenate(ids), np.concatenate(drugs)
         _require(np.unique(every).size == every.size, "molecules in two places", every.size)
-        bound = np.concatenate(drugs)
         _require(np.unique(bound).size == bound.size, "drug molecules in two sites", bound.size)
         _require((bound < s.meta[lay.M_NEXT_DRUG]).all(), "numbers of drug molecules", bound)
         made = int(s.events[:, lay.C_SYNTHESISE].sum())
@@ -495,7 +603,7 @@ def _require(good: object, what: str, found: object) -> None:
         raise ValueError(f"{what} of the neuron do not agree: {found}")
 
 
-def _bench() -> lay.Scratch:
+def _scratch() -> lay.Scratch:
     return lay.Scratch(
         propensity=np.zeros((2, lay.CHANNELS + 1)),
         since=np.zeros(4),
@@ -505,12 +613,3 @@ def _bench() -> lay.Scratch:
         release=np.zeros(2 * lay.CLOCK_BUFFER, dtype=np.uint64),
         at=np.zeros(2, dtype=np.int64),
     )
-
-
-def _roomier(state: lay.NeuronState) -> lay.NeuronState:
-    """The state with twice the room for molecules."""
-    old = state.members
-    members = np.zeros((*old.shape[:2], 2 * old.shape[2]), dtype=np.uint32)
-    members[:, :, : old.shape[2]] = old
-    state.meta[lay.M_FULL] = 0
-    return state._replace(members=members)

@@ -16,25 +16,21 @@ import functools
 import math
 import time
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from synapse_abm.core.rng import MAX_ENTITY, AddressError, Stream, entity_words, uniforms
 from synapse_abm.neuron.engine import kernels_grid as compiled_kernels
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.kernels_grid import GridScratch
-from synapse_abm.neuron.engine.simulation import NeuronEngine, NeuronSimulation
+from synapse_abm.neuron.engine.simulation import NeuronEngine, NeuronSimulation, unused
 from synapse_abm.neuron.scenario import (
     PLACES,
-    Baseline,
-    Drug,
     Exposure,
     NeuronParameters,
     PlaceGrid,
-    free_parameters,
+    bound_at_rest,
 )
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.engine.invariants import check_arrays
@@ -78,7 +74,6 @@ _PAIR_CHANNELS = {
 }
 _OWN = (lay.C_BIND, lay.C_R_BIND)  # of molecules in a cell; the others are of concentrations
 _RELEASE_CELLS, _BLOCK = 8, 9  # entities of random numbers for placing; targets have 0 and 1
-_DRUGS = {"SERT": "drug", "5-HT1A": "antagonist"}
 PROBE_STEPS, PROBES = 20, 8  # of the grid, for cost_s
 _DUMMY = Kinetics(kd_nM=1.0, koff_per_s=1.0)  # its rates are set to those of the neuron
 
@@ -88,9 +83,8 @@ def scenario_of(
 ) -> Scenario:
     """A place of the neuron as a scenario, its serotonin's losses included, without releases."""
     place = neuron.places[at]
-    free = free_parameters(place, neuron.sert, neuron.rate_Hz)
     count = round(place.serotonin_nM * place.molecules_per_nM) + sum(
-        _held(neuron, at, transporters)
+        bound_at_rest(neuron, at, transporters)
     )
     targets = {"SERT": Target(sites=round(place.transporters * transporters))}
     binding = {"SERT": neuron.sert}
@@ -100,15 +94,15 @@ def scenario_of(
     ligands = {
         "serotonin": Ligand(
             role="serotonin", count=count, diffusion_um2_per_s=grid.diffusion_um2_per_s,
-            binding=binding, degradation_per_s=free.loss_per_s,
+            binding=binding, degradation_per_s=neuron.free[at].loss_per_s,
         ),
         "drug": Ligand(clamped_nM=1.0, binding={"SERT": _DUMMY}),
     }  # fmt: skip
     if at == 1:
         ligands["antagonist"] = Ligand(clamped_nM=1.0, binding={"5-HT1A": _DUMMY})
-    given: dict[str, Any] = {} if grid.dt_s is None else {"dt_s": grid.dt_s}
+    step: dict[str, Any] = {} if grid.dt_s is None else {"dt_s": grid.dt_s}
     return Scenario(
-        name=PLACES[at], grid=grid.of(place.volume_um3), targets=targets, ligands=ligands, **given
+        name=PLACES[at], grid=grid.of(place.volume_um3), targets=targets, ligands=ligands, **step
     )
 
 
@@ -128,73 +122,44 @@ class SpatialSimulation(NeuronEngine):
 
     state: compiled_kernels.GridState
 
+    _kernels = compiled_kernels
+
     def __init__(
-        self,
-        neuron: NeuronParameters,
-        seed: int = 0,
-        replicate: int = 0,
-        *,
-        grid: PlaceGrid | None = None,
-        baseline: Baseline | None = None,
-        inhibitor: Drug | None = None,
-        antagonist: Drug | None = None,
-        dt_s: float = 1.0,
-        transporters: float = 1.0,
-        kernels: ModuleType = compiled_kernels,
-    ) -> None:
+        self, neuron: NeuronParameters, seed: int = 0, replicate: int = 0, *,
+        grid: PlaceGrid | None = None, dt_s: float = 1.0, transporters: float = 1.0, **options: Any,
+    ) -> None:  # fmt: skip
         self.grid = grid or PlaceGrid()
         self.inner = inner_steps(neuron, self.grid, dt_s, transporters)
         step = self.grid.model_copy(update={"dt_s": dt_s / self.inner})
         self.places = [
-            Simulation(scenario_of(neuron, at, step, transporters), seed, replicate, ADDRESSES[at])
-            for at in range(2)
+            Simulation(scenario_of(neuron, at, step, transporters), seed, replicate, address)
+            for at, address in enumerate(ADDRESSES)
         ]
         super().__init__(
-            neuron, seed, replicate, ADDRESSES[0], baseline=baseline, inhibitor=inhibitor,
-            antagonist=antagonist, dt_s=dt_s, transporters=transporters, kernels=kernels,
-        )  # fmt: skip
+            neuron, seed, replicate, ADDRESSES[0], dt_s=dt_s, transporters=transporters, **options
+        )
 
     # --- building ---------------------------------------------------------------------------------
 
     def _first_state(self) -> compiled_kernels.GridState:
         """The mean-field baseline, rounded: free molecules anywhere, some sites hold one."""
         pool = np.array([round(free.pool) for free in self.free], dtype=np.int64)
-        for simulation, held in zip(self.places, map(self._held, range(2)), strict=True):
-            _seat(simulation.state.store, held, self.grid.cells)
+        for at, place in enumerate(self.places):
+            bound = bound_at_rest(self.neuron, at, self.transporters)
+            _bind(place.state.store, bound[: 1 + at], self.grid.cells)
         self._scratch = [scratch(p.state, p.network) for p in self.places]
-        there = sum(p.state.live() for p in self.places)
+        molecules = sum(p.state.live() for p in self.places) + int(pool.sum())
+        # Each train releases in a cell of its own, the same for all its spikes.
+        cells, trains = self.places[0].scenario.grid.cells, self.neuron.spike_trains
+        draws = np.stack([self._draws(a, 0, _RELEASE_CELLS, trains) for a in ADDRESSES])
         return compiled_kernels.GridState(
-            pool=pool,
-            events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
-            meta=np.array([0, there + int(pool.sum()), 0, 0, 0], dtype=np.int64),
-            rate=np.array([self.neuron.rate_Hz]),
-            rates=np.zeros((2, lay.CHANNELS)),
-            numbers=np.zeros(lay.NUMBERS),
-            cells=np.stack([self._release_cells(at) for at in range(2)]),
-        )
-
-    def _held(self, at: int) -> list[int]:
-        """Transporters and receptors that hold serotonin at the start."""
-        return _held(self.neuron, at, self.transporters)
-
-    def _release_cells(self, at: int) -> I64:
-        """A cell for each spike train: uniform, independent."""
-        a, cells = self.address, self.places[at].scenario.grid.cells
-        words = entity_words(
-            a.seed, a.replicate, ADDRESSES[at], Stream.PLACE_SITES, 0, _RELEASE_CELLS,
-            self.neuron.spike_trains,
+            pool=pool, cells=np.minimum((draws * cells).astype(np.int64), cells - 1),
+            **unused(self.neuron, molecules),
         )  # fmt: skip
-        return np.minimum((uniforms(words) * cells).astype(np.int64), cells - 1)
 
-    def set(
-        self,
-        exposure: Exposure,
-        sensitivity: float = 1.0,
-        drive: float = 1.0,
-        postsynaptic: float = 1.0,
-    ) -> None:
+    def set(self, exposure: Exposure, *slow: float, **by_name: float) -> None:
         """What acts from now on, and the slow variables."""
-        super().set(exposure, sensitivity, drive, postsynaptic)
+        super().set(exposure, *slow, **by_name)
         for at, place in enumerate(self.places):
             chemistry, cells = place.network.chemistry, place.scenario.grid.cells
             for c, (kind, pair) in enumerate(chemistry.channels[:, [KIND, INDEX]].tolist()):
@@ -206,83 +171,57 @@ class SpatialSimulation(NeuronEngine):
                     rate *= factor(place.scenario, *place.names.pairs[pair])
                 chemistry.rate[c] = rate * cells if channel in _OWN else rate
 
-    def block(self, exposure: Exposure) -> None:
-        """Bring drugs to their sites at once (see ``NeuronSimulation.block``)."""
-        exposure = exposure.rounded()
-        for at, inhibition in enumerate((exposure.terminal, exposure.soma)):
-            self._spread_drug(at, "SERT", inhibition)
-        if self.antagonist is not None:
-            self._spread_drug(1, "5-HT1A", exposure.antagonist)
-
-    def _spread_drug(self, at: int, target: str, ratio: float) -> None:
-        """Draw which of a place's sites without serotonin hold their drug; ``ratio`` is c / Kd."""
-        a, names, store = self.address, self.places[at].names, self.places[at].state.store
-        number = names.targets.index(target)
-        ours = np.flatnonzero((store.sites[TARGET] == number) & (store.sites[LIGAND] != 0))
-        words = entity_words(
-            a.seed, a.replicate, ADDRESSES[at], Stream.PLACE_SITES, self.steps, _BLOCK + number,
-            ours.size,
-        )  # fmt: skip
-        taken = uniforms(words) < ratio / (1 + ratio)
-        pair = 2 * number + 1
-        store.sites[LIGAND, ours] = np.where(taken, names.ligands.index(_DRUGS[target]), -1)
+    def _block(self, at: int, target: int, ratio: float) -> None:
+        names, store = self.places[at].names, self.places[at].state.store
+        ours = np.flatnonzero((store.sites[TARGET] == target) & (store.sites[LIGAND] != 0))
+        draws = self._draws(ADDRESSES[at], self.steps, _BLOCK + target, ours.size)
+        taken = draws < ratio / (1 + ratio)
+        # Targets are SERT, 5-HT1A; ligands serotonin, then the drug of each target in that order.
+        store.sites[LIGAND, ours] = np.where(taken, 1 + target, -1)
+        pair = 2 * target + 1
         more = int(taken.sum()) - int(store.totals[pair])
         store.totals[pair] += more
-        store.totals[len(names.pairs) + number] -= more
+        store.totals[len(names.pairs) + target] -= more
+        # Events are booked as if the drug had come or gone one by one: the invariants count them.
         store.events[pair_event(len(names.pairs), BIND if more > 0 else UNBIND, pair)] += abs(more)
 
     # --- running ----------------------------------------------------------------------------------
 
-    @property
-    def steps(self) -> int:
-        """Records completed."""
-        return int(self.state.meta[lay.M_STEP]) // self.inner
+    def _numbers_used(self) -> int:
+        return max(int(p.state.store.meta[NEXT_ID]) for p in self.places)
 
-    def run(self, steps: int) -> F64:
-        """Advance by ``steps`` records of ``dt_s``; means over each, shape (steps, len(COLUMNS)).
+    def _advance(self, record: F64) -> int:
+        arguments = [
+            part
+            for p, own in zip(self.places, self._scratch, strict=True)
+            for part in (p.network.plan, p.state.store, p.network.space, p.network.chemistry, *own)
+        ]
+        done: int = self._kernels.advance(
+            *arguments, self.state, _grid_scratch(), record, self.inner, len(record)
+        )
+        return done
 
-        Raises
-        ------
-        AddressError
-            If there are no more numbers for new molecules.
-        """
-        if max(int(p.state.store.meta[NEXT_ID]) for p in self.places) > MAX_ENTITY - 2**24:
-            raise AddressError("molecule numbers are used up; start a new run with another seed")
-        record, done = np.zeros((steps, lay.INTEGRALS)), 0
-        while done < steps:
-            arguments = [
-                each
-                for p, own in zip(self.places, self._scratch, strict=True)
-                for each in (p.network.plan, p.state.store, p.network.space, p.network.chemistry,
-                             *own)
-            ]  # fmt: skip
-            with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
-                done += self._kernels.advance(
-                    *arguments, self.state, _bench(), record[done:], self.inner, steps - done
-                )
-            if self.state.meta[lay.M_FULL]:
-                self._make_room(int(self.state.meta[lay.M_FULL]) - 1)
-        record[:, : lay.I_SPIKES] /= self.dt_s
-        return record
-
-    def _make_room(self, at: int) -> None:
-        """Twice the rows for a place."""
-        place = self.places[at]
-        place.make_room(0)
-        self._scratch[at] = scratch(place.state, place.network)
+    def _make_room(self) -> None:
+        at = int(self.state.meta[lay.M_FULL]) - 1
+        self.places[at].make_room(0)  # twice the rows of serotonin
+        self._scratch[at] = scratch(self.places[at].state, self.places[at].network)
         self.state.meta[lay.M_FULL] = 0
+
+    @property
+    def pools(self) -> I64:
+        """Molecules inside the terminal and the soma."""
+        return self.state.pool
 
     # --- saving and checking ----------------------------------------------------------------------
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that changes, by name."""
-        found = {f"neuron_{name}": a for name, a in self.state._asdict().items()}
-        for name, place in zip(PLACES, self.places, strict=True):
-            found |= {f"{name}_{field}": a for field, a in place.state.store._asdict().items()}
-        return found
+    def checkpoint(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all that changes, by name."""
+        parts = {"neuron": self.state._asdict()}
+        parts |= {n: p.state.store._asdict() for n, p in zip(PLACES, self.places, strict=True)}
+        return {f"{part}_{n}": a.copy() for part, own in parts.items() for n, a in own.items()}
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what :meth:`arrays` gave."""
+        """Take up what :meth:`checkpoint` gave."""
         own = compiled_kernels.GridState
         self.state = own(*(arrays[f"neuron_{name}"] for name in own._fields))
         for name, place in zip(PLACES, self.places, strict=True):
@@ -324,11 +263,6 @@ class SpatialSimulation(NeuronEngine):
         if there != expected or (self.state.pool < 0).any():
             raise ValueError(f"molecules of the neuron do not agree: {there}, {expected} expected")
 
-    def vesicular(self, at: int) -> int:
-        """How many of the molecules inside place ``at`` are in vesicles."""
-        n, rest = float(self.state.pool[at]), float(self.state.numbers[lay.P_POOL + at])
-        return int(n * rest / (rest + n))
-
 
 def neuron_simulation(
     neuron: NeuronParameters,
@@ -337,33 +271,22 @@ def neuron_simulation(
     place: int = 0,
     *,
     grid: PlaceGrid | None,
-    **given: Any,
+    **options: Any,
 ) -> NeuronEngine:
-    """A neuron whose places are grids, or well mixed if ``grid`` is None; ``given`` as for both.
+    """A neuron whose places are grids, or well mixed if ``grid`` is None; ``options`` as for both.
 
     ``place`` is part of the random address of well-mixed ones; grids have places of their own.
     """
     if grid is None:
-        return NeuronSimulation(neuron, seed, replicate, place, **given)
-    return SpatialSimulation(neuron, seed, replicate, grid=grid, **given)
+        return NeuronSimulation(neuron, seed, replicate, place, **options)
+    return SpatialSimulation(neuron, seed, replicate, grid=grid, **options)
 
 
-def _held(neuron: NeuronParameters, at: int, transporters: float) -> list[int]:
-    """Transporters and receptors of a place that hold serotonin at baseline."""
-    place = neuron.places[at]
-    s = place.serotonin_nM
-    share = s / (s + (neuron.sert.koff + neuron.sert.kcat_per_s) / neuron.sert.kon)
-    held = [round(share * round(place.transporters * transporters))]
-    if at == 1:
-        held.append(round(neuron.receptors * neuron.resting_occupancy))
-    return held
-
-
-def _seat(store: Store, held: list[int], width: int) -> None:
+def _bind(store: Store, bound: tuple[int, ...], width: int) -> None:
     """Put the first molecules into sites spread over each target's."""
     mol, sites, row = store.molecules, store.sites, 0
-    pairs, targets = (2, 1) if len(held) == 1 else (4, 2)
-    for target, n in enumerate(held):
+    pairs, targets = (2, 1) if len(bound) == 1 else (4, 2)
+    for target, n in enumerate(bound):
         mine = np.flatnonzero(sites[TARGET] == target)
         chosen = mine[(np.arange(n) * mine.size) // max(n, 1)]
         rows = np.arange(row, row + n)
@@ -378,7 +301,7 @@ def _seat(store: Store, held: list[int], width: int) -> None:
         store.events[pair_event(pairs, BIND, pair)] += n
 
 
-def _bench() -> GridScratch:
+def _grid_scratch() -> GridScratch:
     return GridScratch(
         draws=np.zeros(2 * BUFFER, dtype=np.uint64),
         at=np.zeros(1, dtype=np.int64),
