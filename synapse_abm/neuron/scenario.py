@@ -46,7 +46,6 @@ Share = Annotated[
 Part = Annotated[
     float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number >= 0, below 1")
 ]
-SpikeTrains = Annotated[int, whole(1, 10_000), FROM_NUMPY]
 
 
 class Parameter(Frozen):
@@ -113,7 +112,7 @@ class NeuronParameters(Frozen):
     rate_Hz: Positive = _default("neuron", "rate_Hz")
     feedback_strength: Positive = _default("neuron", "feedback_strength")
     relaxation_s: Positive = _default("neuron", "relaxation_s")
-    spike_trains: SpikeTrains = _default("neuron", "spike_trains")
+    spike_trains: Annotated[int, whole(1, 10_000), FROM_NUMPY] = _default("neuron", "spike_trains")
     receptors: Annotated[Count, Field(ge=1)] = _default("neuron", "receptors")
     desensitisation_strength: NonNegative = _default("neuron", "desensitisation_strength")
     desensitisation_days: Positive = _default("neuron", "desensitisation_days")

@@ -53,6 +53,7 @@ from synapse_abm.neuron.meanfield.ode import (
     settled,
 )
 from synapse_abm.neuron.scenario import (
+    AT_REST,
     DAY_S,
     FAST,
     SLOW,
@@ -155,7 +156,7 @@ class Course:
         self.edges_s = step_edges_s(t)
         self.done = 0
         self.values = np.full((t.windows, t.replicates, len(QUANTITIES)), np.nan)
-        self.slow = np.tile([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], (t.replicates, 1))
+        self.slow = np.tile(AT_REST, (t.replicates, 1))
         self._inputs = np.tile([1.0, 0.0, 1.0, 0.0], (t.replicates, 1))
         self.simulations = [self._neuron(r) for r in range(t.replicates)]
         self._exposure = acting(t)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,18 +150,16 @@ class Treatment:
     def _checks(self) -> dict[str, Callable[[str, Any], Any]]:
         """What each argument has to pass by itself."""
         return {
-            "neuron": lambda name, value: instance(
-                name, value, NeuronParameters, fix="use neuron(...)"
-            ),
-            "windows": lambda name, value: whole_number(name, value, 2, 100_000),
-            "window_s": lambda name, value: whole_number(name, value, 1, 1_000_000),
-            "replicates": lambda name, value: whole_number(name, value, 2, 10_000),
-            "transporters": lambda name, value: number(name, value, least=0.0, most=1000.0),
+            "neuron": partial(instance, kind=NeuronParameters, fix="use neuron(...)"),
+            "windows": partial(whole_number, least=2, most=100_000),
+            "window_s": partial(whole_number, least=1, most=1_000_000),
+            "replicates": partial(whole_number, least=2, most=10_000),
+            "transporters": partial(number, least=0.0, most=1000.0),
             "grid": lambda name, value: None if value is None else instance(name, value, PlaceGrid),
-            "reach": lambda name, value: choice(name, value, REACHES),
+            "reach": partial(choice, known=REACHES),
             "seed": lambda name, value: check_seed(value, name),
-            "feedback": lambda name, value: instance(name, value, bool),
-            "days": lambda name, value: number(name, value, above=0.0, most=MOST_DAYS),
+            "feedback": partial(instance, kind=bool),
+            "days": partial(number, above=0.0, most=MOST_DAYS),
             "breaks_days": self._jumps,
         }
 

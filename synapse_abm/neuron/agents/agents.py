@@ -15,7 +15,7 @@ What a student may override (agents engine only):
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import mesa
 
@@ -36,39 +36,75 @@ from synapse_abm.synapse.agents.agents import (
 )
 from synapse_abm.synapse.engine.layout import BIND, EXIT, METABOLISE, TRANSPORT, UNBIND
 
-#: What a list says of its members: the compartment, and where serotonin is on its way round.
-_COMPARTMENT = {
-    lay.L_FREE: "free", lay.L_POOL: "inside", lay.L_BOUND: "bound", lay.L_BLOCKED: "bound",
-    lay.L_R_SEROTONIN: "bound", lay.L_R_ANTAGONIST: "bound",
-}  # fmt: skip
 STATES = ("vesicle", "cleft", "transporter", "receptor", "cytosol", "outside")
+#: Who holds the molecules of a list of sites.
 _HOLDER = {
     lay.L_BOUND: "transporter", lay.L_BLOCKED: "transporter",
     lay.L_R_SEROTONIN: "receptor", lay.L_R_ANTAGONIST: "receptor",
 }  # fmt: skip
 
-#: Channel of the engine for an event of a site, with serotonin or not; for one of a molecule.
-SITE_CHANNEL = {
-    "SERT": {
-        (UNBIND, True): lay.C_UNBIND, (TRANSPORT, True): lay.C_TRANSPORT, (BIND, True): lay.C_BIND,
-        (UNBIND, False): lay.C_UNBLOCK, (BIND, False): lay.C_BLOCK,
-    },
-    "5-HT1A": {
-        (UNBIND, True): lay.C_R_UNBIND, (BIND, True): lay.C_R_BIND,
-        (UNBIND, False): lay.C_R_UNBLOCK, (BIND, False): lay.C_R_BLOCK,
-    },
-}  # fmt: skip
-MOLECULE_CHANNEL = {EXIT: lay.C_LOSE, METABOLISE: lay.C_DEGRADE}
+
+class Event(NamedTuple):
+    """What a channel is: an event of the members of one list, of serotonin or not."""
+
+    kind: int
+    actors: int
+    own: bool = True  # serotonin's; otherwise the drug's or the antagonist's
 
 
-class _InNeuron(Molecule):
+#: Every channel that an agent is asked about. Synthesis and leak belong to a place.
+EVENTS = {
+    lay.C_UNBIND: Event(UNBIND, lay.L_BOUND),
+    lay.C_TRANSPORT: Event(TRANSPORT, lay.L_BOUND),
+    lay.C_UNBLOCK: Event(UNBIND, lay.L_BLOCKED, own=False),
+    lay.C_BIND: Event(BIND, lay.L_OPEN),
+    lay.C_BLOCK: Event(BIND, lay.L_OPEN, own=False),
+    lay.C_LOSE: Event(EXIT, lay.L_FREE),
+    lay.C_DEGRADE: Event(METABOLISE, lay.L_POOL),
+    lay.C_R_UNBIND: Event(UNBIND, lay.L_R_SEROTONIN),
+    lay.C_R_UNBLOCK: Event(UNBIND, lay.L_R_ANTAGONIST, own=False),
+    lay.C_R_BIND: Event(BIND, lay.L_R_OPEN),
+    lay.C_R_BLOCK: Event(BIND, lay.L_R_OPEN, own=False),
+}
+#: Channels by what they are: at the autoreceptor or not, event, of serotonin or not.
+_CHANNELS = {(c >= lay.C_R_UNBIND, event.kind, event.own): c for c, event in EVENTS.items()}
+
+
+class _WellMixed:
+    """Whatever is in a place without cells."""
+
+    @property
+    def coordinate(self) -> None:
+        """None: places are well mixed."""
+        return None
+
+    @property
+    def cell(self) -> None:
+        """None: places are well mixed."""
+        return None
+
+    @cell.setter
+    def cell(self, cell: object) -> None:
+        raise InputError("cell", cell, "none: the places of a neuron are well mixed")
+
+
+class _InNeuron(_WellMixed, Molecule):
     """A molecule in one of two well-mixed places."""
 
     model: NeuronHost
 
+    listed = "serotonin"  # where in the index its kind is found
+    first_number = 0  # ids of serotonin and of drugs each count from 0; Mesa wants them unique
+
+    def __init__(self, model: NeuronHost, ligand: str, id: int) -> None:
+        super().__init__(model, ligand, id)
+        self.unique_id = 2 + model.n_sites + self.first_number + id
+
     @property
     def _location(self) -> Location | None:
-        raise NotImplementedError
+        """Place, list, and position or site; None once it is gone."""
+        location: Location | None = getattr(self.model.index, self.listed).get(self.id)
+        return location
 
     @property
     def place(self) -> str | None:
@@ -80,7 +116,11 @@ class _InNeuron(Molecule):
     def compartment(self) -> str:
         """``free``, ``bound``, ``inside`` or ``outside``."""
         at = self._location
-        return "outside" if at is None else _COMPARTMENT[at[1]]
+        return (
+            "outside"
+            if at is None
+            else {lay.L_FREE: "free", lay.L_POOL: "inside"}.get(at[1], "bound")
+        )
 
     @property
     def state(self) -> str:
@@ -111,20 +151,6 @@ class _InNeuron(Molecule):
         at = self._location
         return None if at is None or at[1] not in _HOLDER else self.model.site(at[0], at[2])
 
-    @property
-    def coordinate(self) -> tuple[int, int] | None:
-        """None: places are well mixed."""
-        return None
-
-    @property
-    def cell(self) -> None:
-        """None: places are well mixed."""
-        return None
-
-    @cell.setter
-    def cell(self, cell: object) -> None:
-        raise InputError("cell", cell, "none: the places of a neuron are well mixed")
-
     def displacement(self) -> tuple[int, int]:
         """Nowhere: places are well mixed."""
         return 0, 0
@@ -141,18 +167,10 @@ class _InNeuron(Molecule):
 class NeuronSerotonin(_InNeuron, Serotonin):
     """A serotonin molecule of the terminal or the soma."""
 
-    def __init__(self, model: NeuronHost, ligand: str, id: int) -> None:
-        super().__init__(model, ligand, id)
-        self.unique_id = 2 + model.n_sites + id
-
-    @property
-    def _location(self) -> Location | None:
-        return self.model.index.serotonin.get(self.id)
-
     def propensity(self, event: int) -> float:
         """Rate (1/s) of EXIT, if free (diffusion away and other loss), or METABOLISE, inside."""
         at = self._location
-        channel = MOLECULE_CHANNEL.get(event)
+        channel = _CHANNELS.get((False, event, True)) if event in (EXIT, METABOLISE) else None
         if at is None or channel is None:
             return 0.0
         return float(self.model.simulation.state.rates[at[0], channel])
@@ -161,20 +179,14 @@ class NeuronSerotonin(_InNeuron, Serotonin):
 class NeuronDrug(_InNeuron, Drug):
     """A drug molecule in a site. It comes from a fixed concentration and goes back there."""
 
-    def __init__(self, model: NeuronHost, ligand: str, id: int) -> None:
-        super().__init__(model, ligand, id)
-        self.unique_id = 2 + model.n_sites + MAX_ENTITY + 1 + id
-
-    @property
-    def _location(self) -> Location | None:
-        return self.model.index.drugs.get(self.id)
+    listed, first_number = "drugs", MAX_ENTITY + 1
 
     def propensity(self, event: int) -> float:
         """None: its site is asked."""
         return 0.0
 
 
-class _NeuronSite(Site):
+class _NeuronSite(_WellMixed, Site):  # type: ignore[misc]
     """A site at the terminal or the soma."""
 
     model: NeuronHost
@@ -220,33 +232,24 @@ class _NeuronSite(Site):
         return self.model.molecule(self.ligand or "", number)
 
     @property
-    def coordinate(self) -> None:  # type: ignore[override]
-        """None: places are well mixed."""
-        return None
-
-    @property
-    def cell(self) -> None:
-        """None: places are well mixed."""
-        return None
-
-    @property
     def neighbours(self) -> list[Site]:
         """The other sites of its place."""
         return [site for site in self.model.sites_of(self.at) if site is not self]
 
     def propensity(self, event: int, ligand: str) -> float:
         """Rate (1/s) of BIND (serotonin's for each free molecule), UNBIND or TRANSPORT."""
-        channel = SITE_CHANNEL[self.target].get((event, ligand == "serotonin"))
+        own = ligand == "serotonin"
+        channel = _CHANNELS.get((self.target == "5-HT1A", event, own))
         if channel is None:
             return 0.0
         return float(self.model.simulation.state.rates[self.at, channel])
 
 
-class NeuronTransporter(_NeuronSite, Transporter):
+class NeuronTransporter(_NeuronSite, Transporter):  # type: ignore[misc]
     """A serotonin transporter."""
 
 
-class NeuronReceptor(_NeuronSite, Receptor):
+class NeuronReceptor(_NeuronSite, Receptor):  # type: ignore[misc]
     """A 5-HT1A autoreceptor."""
 
 

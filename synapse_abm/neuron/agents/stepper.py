@@ -8,13 +8,14 @@ asked for the rate that its firing relaxes to.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from synapse_abm.core.arithmetic import raised, relaxed
 from synapse_abm.core.rng import Stream, exponential
 from synapse_abm.neuron.agents.agents import (
+    EVENTS,
     Neuron,
     NeuronDrug,
     NeuronReceptor,
@@ -25,30 +26,8 @@ from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.synapse.agents.place import Draws
 from synapse_abm.synapse.agents.stepper import choose, sound
-from synapse_abm.synapse.engine.layout import BIND, EXIT, F64, METABOLISE, TRANSPORT, UNBIND
+from synapse_abm.synapse.engine.layout import F64
 
-
-class Event(NamedTuple):
-    """What a channel is: an event of the members of one list, of serotonin or not."""
-
-    kind: int
-    actors: int
-    own: bool = True  # serotonin's; otherwise the drug's or the antagonist's
-
-
-EVENTS = {
-    lay.C_UNBIND: Event(UNBIND, lay.L_BOUND),
-    lay.C_TRANSPORT: Event(TRANSPORT, lay.L_BOUND),
-    lay.C_UNBLOCK: Event(UNBIND, lay.L_BLOCKED, own=False),
-    lay.C_BIND: Event(BIND, lay.L_OPEN),
-    lay.C_BLOCK: Event(BIND, lay.L_OPEN, own=False),
-    lay.C_LOSE: Event(EXIT, lay.L_FREE),
-    lay.C_DEGRADE: Event(METABOLISE, lay.L_POOL),
-    lay.C_R_UNBIND: Event(UNBIND, lay.L_R_SEROTONIN),
-    lay.C_R_UNBLOCK: Event(UNBIND, lay.L_R_ANTAGONIST, own=False),
-    lay.C_R_BIND: Event(BIND, lay.L_R_OPEN),
-    lay.C_R_BLOCK: Event(BIND, lay.L_R_OPEN, own=False),
-}
 STOCK = (NeuronSerotonin, NeuronDrug, NeuronTransporter, NeuronReceptor)
 
 

@@ -95,9 +95,44 @@ def activation(state):
 
 
 @compiled
-def target(state):
-    """Rate that firing relaxes to, Hz (``meanfield.target_rate``)."""
-    return state.numbers[P_TOP] / (1.0 + state.numbers[P_FEEDBACK] * activation(state))
+def target(numbers, bound):
+    """Rate (Hz) that firing relaxes to with ``bound`` activated receptors."""
+    return numbers[P_TOP] / (1.0 + numbers[P_FEEDBACK] * bound)
+
+
+@compiled
+def add_terminal(numbers, record, free, d):
+    """What drives CREB and postsynaptic sensitivity, with ``free`` molecules at the terminal for a
+    time ``d``.
+    """
+    fold, k = numbers[P_FOLD] * float(free), numbers[P_POSTSYNAPTIC_STRENGTH]
+    powered = raised(numbers[P_POSTSYNAPTIC] * fold, numbers[P_POWER])
+    record[I_HILL] += d * powered / (powered + numbers[P_THRESHOLD_POWER])
+    record[I_POSTSYNAPTIC] += d * (1.0 + k) / (1.0 + k * fold)
+
+
+@compiled
+def add_activation(numbers, record, bound, d):
+    """What drives the autoreceptors' sensitivity, with ``bound`` activated for a time ``d``."""
+    k = numbers[P_DESENSITISATION]
+    record[I_ACTIVATION] += d * bound
+    record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * max(bound / numbers[P_RESTING], 1.0))
+
+
+@compiled
+def relax_rate(state, bound, d):
+    """Relax the rate of firing for a time ``d``; returns its integral, which is exact."""
+    aim, tau = target(state.numbers, bound), state.numbers[P_RELAXATION]
+    gone = relaxed(d / tau)
+    away = state.rate[0] - aim
+    state.rate[0] -= away * gone
+    return aim * d + away * tau * gone
+
+
+@compiled
+def mean_release(state, place, n):
+    """Mean content of a spike of one train, molecules, with ``n`` in the pool."""
+    return state.numbers[P_CONTENT + place] * 2.0 * n / (state.numbers[P_POOL + place] + n)
 
 
 @compiled
@@ -116,28 +151,18 @@ def integrate_place(state, scratch, record, place, time):
 @compiled
 def integrate_terminal(state, scratch, record, time):
     """Bring the integrals that depend on free serotonin at the terminal up to ``time``."""
-    d, p = time - scratch.since[2], state.numbers
+    d = time - scratch.since[2]
     scratch.since[2] = time
-    fold = p[P_FOLD] * float(state.counts[0, L_FREE])
-    powered = raised(p[P_POSTSYNAPTIC] * fold, p[P_POWER])
-    record[I_HILL] += d * powered / (powered + p[P_THRESHOLD_POWER])
-    k = p[P_POSTSYNAPTIC_STRENGTH]
-    record[I_POSTSYNAPTIC] += d * (1.0 + k) / (1.0 + k * fold)
+    add_terminal(state.numbers, record, state.counts[0, L_FREE], d)
 
 
 @compiled
 def integrate_rate(state, scratch, record, time):
     """Relax the rate of firing to ``time``, with the integrals of rate and activation."""
-    d, p = time - scratch.since[3], state.numbers
+    d, bound = time - scratch.since[3], activation(state)
     scratch.since[3] = time
-    aim, bound = target(state), activation(state)
-    gone = relaxed(d / p[P_RELAXATION])
-    away = state.rate[0] - aim
-    record[I_RATE] += aim * d + away * p[P_RELAXATION] * gone
-    state.rate[0] -= away * gone
-    record[I_ACTIVATION] += d * bound
-    k = p[P_DESENSITISATION]
-    record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
+    record[I_RATE] += relax_rate(state, bound, d)
+    add_activation(state.numbers, record, bound, d)
 
 
 @compiled
@@ -176,8 +201,7 @@ def release_one(plan, state, scratch, place):
 def spike(plan, state, scratch):
     """One train spikes: its content leaves both pools, rounded up or down at random."""
     for place in range(2):
-        n, rest = float(state.counts[place, L_POOL]), state.numbers[P_POOL + place]
-        mean = state.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
+        mean = mean_release(state, place, float(state.counts[place, L_POOL]))
         size = min(int(mean + release_draw(plan, state, scratch)), state.counts[place, L_POOL])
         for _ in range(size):
             release_one(plan, state, scratch, place)
@@ -295,7 +319,7 @@ def clock(plan, state, scratch, record):
     spikes = state.meta[M_SPIKES]
     update_propensities(state, scratch, 0)
     update_propensities(state, scratch, 1)
-    bound = spike_trains * max(state.rate[0], target(state))
+    bound = spike_trains * max(state.rate[0], target(state.numbers, activation(state)))
     room = state.members.shape[2]
     while molecules(state, 0) < room and molecules(state, 1) < room:  # always; has_room saw to it
         i = k % CLOCK_BUFFER
@@ -324,7 +348,7 @@ def clock(plan, state, scratch, record):
                 integrate_rate(state, scratch, record, time)
             carry_out(plan, state, scratch, place, c, rest)
             if c >= C_R_UNBIND:
-                bound = spike_trains * max(state.rate[0], target(state))
+                bound = spike_trains * max(state.rate[0], target(state.numbers, activation(state)))
         else:
             integrate_rate(state, scratch, record, time)
             if x - first - second < spike_trains * state.rate[0]:
@@ -332,7 +356,7 @@ def clock(plan, state, scratch, record):
                 integrate_place(state, scratch, record, 1, time)
                 integrate_terminal(state, scratch, record, time)
                 spike(plan, state, scratch)
-            bound = spike_trains * max(state.rate[0], target(state))
+            bound = spike_trains * max(state.rate[0], target(state.numbers, activation(state)))
     state.meta[M_FULL] = 2
 
 

@@ -22,13 +22,16 @@ import numpy as np
 
 from synapse_abm.core.compiling import compiled
 from synapse_abm.core.draws import exponential
-from synapse_abm.neuron.engine.kernels import raised, relaxed
+from synapse_abm.neuron.engine.kernels import (
+    add_activation,
+    add_terminal,
+    mean_release,
+    relax_rate,
+)
 
 from synapse_abm.neuron.engine.layout import (  # isort: skip
-    C_DEGRADE, C_LEAK, C_SYNTHESISE, CHANNELS, I_ACTIVATION, I_SENSITIVITY, I_HILL, I_RATE,
-    I_POSTSYNAPTIC, I_SPIKES, M_FULL, M_SPIKES, M_STEP, P_CONTENT, P_DESENSITISATION,
-    P_EFFICACY, P_FOLD, P_FEEDBACK, P_POSTSYNAPTIC_STRENGTH, P_POWER, P_RELAXATION, P_RESTING,
-    P_POSTSYNAPTIC, P_POOL, P_THRESHOLD_POWER, P_TOP, P_TRAINS, PER_PLACE,
+    C_DEGRADE, C_LEAK, C_SYNTHESISE, CHANNELS, I_RATE, I_SPIKES, M_FULL, M_SPIKES, M_STEP,
+    P_CONTENT, P_EFFICACY, P_TOP, P_TRAINS, PER_PLACE,
 )  # fmt: skip
 from synapse_abm.synapse.engine import kernels
 from synapse_abm.synapse.engine.kernels import arrival_draw, create, discard
@@ -107,8 +110,7 @@ def emit(plan, store, state, place, cell, size):
 @compiled
 def spike(nplan, state, scratch, plan, store, place, train):
     """A train's content leaves the pool, rounded up or down at random."""
-    n, rest = float(state.pool[place]), state.numbers[P_POOL + place]
-    mean = state.numbers[P_CONTENT + place] * 2.0 * n / (rest + n)
+    mean = mean_release(state, place, float(state.pool[place]))
     size = min(int(mean + draw(nplan, state, scratch)), state.pool[place])
     emit(plan, store, state, place, state.cells[place, train], size)
     state.events[place, RELEASED] += size
@@ -166,28 +168,18 @@ def integrate_place(plan, store, state, place, record, d):
 @compiled
 def integrate_all(tplan, terminal, splan, soma, state, record):
     """Add half a step of what is here now to all integrals."""
-    d, p = 0.5 * tplan.dt, state.numbers
+    d, bound = 0.5 * tplan.dt, activation(state, soma)
     integrate_place(tplan, terminal, state, 0, record, d)
     integrate_place(splan, soma, state, 1, record, d)
-    fold = p[P_FOLD] * float(terminal.totals[tplan.pairs + tplan.targets])
-    powered = raised(p[P_POSTSYNAPTIC] * fold, p[P_POWER])
-    record[I_HILL] += d * powered / (powered + p[P_THRESHOLD_POWER])
-    k = p[P_POSTSYNAPTIC_STRENGTH]
-    record[I_POSTSYNAPTIC] += d * (1.0 + k) / (1.0 + k * fold)
-    bound, k = activation(state, soma), p[P_DESENSITISATION]
-    record[I_ACTIVATION] += d * bound
-    record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * max(bound / p[P_RESTING], 1.0))
+    add_terminal(state.numbers, record, terminal.totals[tplan.pairs + tplan.targets], d)
+    add_activation(state.numbers, record, bound, d)
 
 
 @compiled
 def fire(tplan, terminal, splan, soma, state, scratch, record):
     """Relax the rate over a step; its spikes release at both places."""
     p = state.numbers
-    aim = p[P_TOP] / (1.0 + p[P_FEEDBACK] * activation(state, soma))
-    gone = relaxed(tplan.dt / p[P_RELAXATION])
-    away = state.rate[0] - aim
-    integral = aim * tplan.dt + away * p[P_RELAXATION] * gone
-    state.rate[0] -= away * gone
+    integral = relax_rate(state, activation(state, soma), tplan.dt)
     spikes = poisson(tplan, state, scratch, p[P_TRAINS] * integral)
     for _ in range(spikes):
         train = int(draw(tplan, state, scratch) * p[P_TRAINS])
