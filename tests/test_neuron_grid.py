@@ -180,9 +180,9 @@ def batches(blocks: int, kernels: ModuleType = grid_kernels) -> float:
 def test_batches_that_are_lost_one_by_one_have_the_exact_mean() -> None:
     """And reading a step at its end alone, 10 % less, is caught."""
     assert batches(80) < LIMIT
-    end = "take_in(splan, soma, it, 1)\n        settle_all(tplan, terminal, splan, soma, it, row)"
-    settle = "\n        settle_all(tplan, terminal, splan, soma, it, row)"
-    start = f"turn_over(tplan, it, bench, splan, soma, 1){settle}"
+    settle = "\n        integrate_all(tplan, terminal, splan, soma, state, row)"
+    end = f"take_up(splan, soma, state, 1){settle}"
+    start = f"turn_over(tplan, state, scratch, splan, soma, 1){settle}"
     bug = plant(start, start.replace(settle, ""), (end, end + settle),
                 file="neuron/engine/kernels_grid.py", interpreted=True)  # fmt: skip
     assert batches(30, bug) > LIMIT

@@ -146,7 +146,7 @@ class NeuronParameters(Frozen):
         return receptor_occupancy(self.soma.serotonin_nM, receptor_kd_nM(self))
 
 
-def neuron(**given: Any) -> NeuronParameters:
+def neuron(**values: Any) -> NeuronParameters:
     """A neuron with the given parameters, everything that is wrong with them told at once.
 
     ``terminal`` and ``soma`` may be given as mappings of what differs from the default place.
@@ -159,22 +159,22 @@ def neuron(**given: Any) -> NeuronParameters:
         If there are more. A baseline that no free parameter can produce is among them.
     """
     for place in PLACES:
-        if isinstance(given.get(place), Mapping):
-            given[place] = _complete(place, given[place])
+        if isinstance(values.get(place), Mapping):
+            values[place] = _complete(place, values[place])
     try:
-        made = NeuronParameters.model_validate(given)
+        parameters = NeuronParameters.model_validate(values)
     except ValidationError as error:
-        raise_faults([*field_faults(error, NeuronParameters), *_faults_beside(error, given)])
+        raise_faults([*field_faults(error, NeuronParameters), *_faults_beside(error, values)])
         raise  # pragma: no cover - a validation error always has a fault
-    raise_faults(list(baseline_faults(made)))
-    return made
+    raise_faults(list(baseline_faults(parameters)))
+    return parameters
 
 
-def _faults_beside(error: ValidationError, given: Mapping[str, Any]) -> list[InputError]:
+def _faults_beside(error: ValidationError, values: Mapping[str, Any]) -> list[InputError]:
     """What is wrong with the baseline besides single values: found with defaults for those."""
-    sound = dict(given)
-    for each in error.errors(include_url=False):
-        name, *rest = each["loc"]
+    sound = dict(values)
+    for fault in error.errors(include_url=False):
+        name, *rest = fault["loc"]
         if name in PLACES and rest and isinstance(sound.get(name), Mapping):
             place = {key: value for key, value in sound[name].items() if key != rest[0]}
             sound[name] = _complete(str(name), place)
@@ -188,7 +188,7 @@ def _faults_beside(error: ValidationError, given: Mapping[str, Any]) -> list[Inp
 
 def _complete(name: str, place: Mapping[str, Any]) -> dict[str, Any]:
     """A place's values with defaults for those that are not given."""
-    known: dict[str, Any] = {each: entry.value for each, entry in provenance()[name].items()}
+    known: dict[str, Any] = {field: entry.value for field, entry in provenance()[name].items()}
     known["transporters"] = int(known["transporters"])
     return known | dict(place)
 

@@ -190,10 +190,10 @@ class Course:
         )
         both = np.stack([self.window_times_s, middles])
         flat, back = np.unique(both, return_inverse=True)
-        found = mean_field(self.treatment, flat)
+        values = mean_field(self.treatment, flat)
         return {
             name: column[back].reshape(both.shape)[1 if name in SLOW else 0]
-            for name, column in found.items()
+            for name, column in values.items()
         }
 
     @functools.cached_property
@@ -281,8 +281,8 @@ class Course:
             if self.done == w:
                 self.slow, self._inputs = slow, inputs
                 self.values[w] = np.nan
-                for simulation, before_it in zip(self.simulations, before, strict=True):
-                    simulation.restore(before_it)
+                for simulation, state in zip(self.simulations, before, strict=True):
+                    simulation.restore(state)
 
     def _window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
         neuron, t = self.treatment.neuron, self.treatment
@@ -332,14 +332,14 @@ class Course:
         def bound(nM: float) -> float:
             return receptor_occupancy(nM, kd, exposure.antagonist)
 
-        found = in_units(neuron, own, excess, response, self.treatment.transporters)
+        values = in_units(neuron, own, excess, response, self.treatment.transporters)
         at = level.soma_nM
-        found["receptor_occupancy"] -= _slope(bound, at) * soma
-        found["sensitivity_target"] = own["sensitivity_target"] - _slope(activated, at) * soma
+        values["receptor_occupancy"] -= _slope(bound, at) * soma
+        values["sensitivity_target"] = own["sensitivity_target"] - _slope(activated, at) * soma
         steep = _slope(lambda nM: hill(neuron, postsynaptic * nM), level.terminal_nM)
-        found["hill"] = own["hill"] - steep * terminal
-        found["postsynaptic_target"] = own["postsynaptic_target"]
-        return found
+        values["hill"] = own["hill"] - steep * terminal
+        values["postsynaptic_target"] = own["postsynaptic_target"]
+        return values
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -352,14 +352,14 @@ class Course:
 
     def mean(self, quantity: str) -> F64:
         """Mean over replicates, by window."""
-        found: F64 = self.values[: self.done, :, QUANTITIES.index(quantity)].mean(axis=1)
-        return found
+        values: F64 = self.values[: self.done, :, QUANTITIES.index(quantity)].mean(axis=1)
+        return values
 
     def se(self, quantity: str) -> F64:
         """Standard error of that mean, by window."""
-        values = self.values[: self.done, :, QUANTITIES.index(quantity)]
-        found: F64 = values.std(axis=1, ddof=1) / math.sqrt(values.shape[1])
-        return found
+        windows = self.values[: self.done, :, QUANTITIES.index(quantity)]
+        error: F64 = windows.std(axis=1, ddof=1) / math.sqrt(windows.shape[1])
+        return error
 
     def half_band(self, quantity: str, level: float = 0.95) -> F64:
         """Half width of the pointwise confidence band (Student's t)."""
@@ -367,8 +367,8 @@ class Course:
 
     def expected(self, quantity: str) -> F64 | None:
         """The mean-field solution, by window; None for what it does not hold."""
-        found = self.mean_field.get(quantity)
-        return None if found is None else found[: self.done].mean(axis=1)
+        values = self.mean_field.get(quantity)
+        return None if values is None else values[: self.done].mean(axis=1)
 
     @functools.cached_property
     def theory(self) -> Mapping[str, F64]:
@@ -430,7 +430,7 @@ class Course:
         times = self.window_times_s.ravel().tolist()
         tried = [[f(x) for x in times] for f in (t.concentration_nM, t.antagonist_nM, t.mao)]
         plain = [t.neuron.model_dump(mode="json"), t.drug, t.antagonist, t.reach, t.transporters]
-        baseline = [repr(astuple(each)) for each in self.baselines]  # may be nan
+        baseline = [repr(astuple(baseline)) for baseline in self.baselines]  # may be nan
         grid = None if t.grid is None else t.grid.model_dump(mode="json")
         size = [t.windows, t.window_s, t.replicates, t.seed]
         return [*plain, t.feedback, grid, *size, tried, baseline]

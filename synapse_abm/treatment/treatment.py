@@ -246,7 +246,7 @@ class Treatment:
         )
 
 
-def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any) -> Treatment:
+def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **options: Any) -> Treatment:
     """A treatment of the neuron that ``values`` describe (see ``parameters.neuron``).
 
     Raises
@@ -260,7 +260,7 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **given: Any)
     with collected(faults):
         neuron = parameters.neuron(**values)
     with collected(faults):
-        made = Treatment(neuron, concentration_nM, **given)
+        made = Treatment(neuron, concentration_nM, **options)
     raise_faults(faults)
     return made
 

@@ -197,8 +197,8 @@ class _NeuronSite(_WellMixed, Site):  # type: ignore[misc]
         self.at, self.number = model.place_of_site(id)
 
     def __repr__(self) -> str:
-        held = f"holds {self.ligand}" if self.is_bound else "empty"
-        return f"<{type(self).__name__} {self.target} {self.id}: {held} at the {self.place}>"
+        content = f"holds {self.ligand}" if self.is_bound else "empty"
+        return f"<{type(self).__name__} {self.target} {self.id}: {content} at the {self.place}>"
 
     @property
     def place(self) -> str:
@@ -331,8 +331,8 @@ class _Slow:
     def __get__(self, neuron: Any, owner: type) -> float:
         if neuron is None:
             return math.nan
-        found: float = neuron.model.slow[self.name]
-        return found
+        value: float = neuron.model.slow[self.name]
+        return value
 
     def __set__(self, neuron: Neuron, value: float) -> None:
         neuron.model.set_slow(self.name, value)

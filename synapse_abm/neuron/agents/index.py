@@ -39,11 +39,11 @@ class Index:
                     self.serotonin[number] = place, kind, at
                 continue
             kinds[members] = kind
-            held = self.bound_in(kind)
-            if held is not None:
+            bound = self.bound_in(kind)
+            if bound is not None:
                 numbers = self.state.occupants[place, members].tolist()
                 for site, number in zip(members.tolist(), numbers, strict=True):
-                    held[number] = place, kind, site
+                    bound[number] = place, kind, site
         self.sites.append(kinds.tolist())
 
     def bound_in(self, kind: int) -> dict[int, Location] | None:
@@ -64,9 +64,9 @@ class Index:
             self.serotonin[member] = place, kind, at
             return
         self.sites[place][member] = kind
-        held = self.bound_in(kind)
-        if held is not None:
-            held[int(self.state.occupants[place, member])] = place, kind, member
+        bound = self.bound_in(kind)
+        if bound is not None:
+            bound[int(self.state.occupants[place, member])] = place, kind, member
 
     def take(self, place: int, kind: int, m: int) -> int:
         """Remove member ``m`` of a list: the last one takes its place."""
@@ -79,7 +79,7 @@ class Index:
             self.serotonin[moved] = place, kind, m
             del self.serotonin[member]
             return member
-        held = self.bound_in(kind)
-        if held is not None:
-            del held[int(self.state.occupants[place, member])]
+        bound = self.bound_in(kind)
+        if bound is not None:
+            del bound[int(self.state.occupants[place, member])]
         return member

@@ -89,19 +89,19 @@ class NeuronSeries:
         """A column by its name, such as ``rate_Hz`` or ``sensitivity``."""
         if name not in self.names:
             raise UnknownName("column", name, self.names)
-        found: F64 = self.values[:, self.names.index(name)]
-        return found
+        column: F64 = self.values[:, self.names.index(name)]
+        return column
 
     def serotonin_nM(self, place: str) -> F64:
         """Free serotonin at ``terminal`` or ``soma``, nM."""
-        found: F64 = self[f"{place}_free"] / self.parameters.places[_place(place)].molecules_per_nM
-        return found
+        column: F64 = self[f"{place}_free"] / self.parameters.places[_place(place)].molecules_per_nM
+        return column
 
     def occupancy(self, place: str) -> F64:
         """Share of transporters there that the drug holds, 0 to 1; nan without transporters."""
         sites = self.sites[_place(place)]
-        found: F64 = self[f"{place}_blocked"] / (sites or math.nan)
-        return found
+        column: F64 = self[f"{place}_blocked"] / (sites or math.nan)
+        return column
 
 
 def _place(name: str) -> int:
@@ -402,16 +402,16 @@ def changed(
     InputError, InputErrors
         For whatever is wrong with them, at once.
     """
-    given: dict[str, Any] = {} if parameters is None else parameters.model_dump()
+    values: dict[str, Any] = {} if parameters is None else parameters.model_dump()
     for name, value in changes.items():
         place, dot, field = name.partition(".")
         if dot and place in PLACES:
-            given[place] = {**(given.get(place) or {}), field: value}
+            values[place] = {**(values.get(place) or {}), field: value}
         elif name in PLACES and isinstance(value, Mapping):
-            given[name] = {**(given.get(name) or {}), **value}
+            values[name] = {**(values.get(name) or {}), **value}
         else:
-            given[name] = value
-    return par.neuron(**given)
+            values[name] = value
+    return par.neuron(**values)
 
 
 def default_classes(drug: Any, antagonist: Any) -> dict[str, type[mesa.Agent]]:

@@ -366,8 +366,8 @@ def has_room(plan, state, place):
     above the mean of what is made, and all that sites hold.
     """
     made = state.rates[place, C_SYNTHESISE] * plan.dt
-    held = state.counts[place, L_BOUND] + state.counts[place, L_R_SEROTONIN]
-    most = float(molecules(state, place) + held) + made + 10.0 * math.sqrt(made) + 64.0
+    bound = state.counts[place, L_BOUND] + state.counts[place, L_R_SEROTONIN]
+    most = float(molecules(state, place) + bound) + made + 10.0 * math.sqrt(made) + 64.0
     return most < float(state.members.shape[2])
 
 

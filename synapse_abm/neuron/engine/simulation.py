@@ -77,14 +77,14 @@ def in_units(
         places; and receptor_occupancy, of receptors with serotonin, as recorded.
     """
     rate, *serotonin, nt, ns = (response * excess).tolist()
-    found = {"rate_Hz": own["rate_Hz"] - rate}
+    averages = {"rate_Hz": own["rate_Hz"] - rate}
     explained = zip(PLACES, neuron.places, serotonin, (nt, ns), strict=True)
     for name, place, free, pool in explained:
         sites = max(round(place.transporters * transporters), 1)
-        found[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - free
-        found[f"{name}_pool"] = own[f"{name}_pool"] - pool
-        found[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
-    return found | {"receptor_occupancy": own["soma_receptors"] / neuron.receptors}
+        averages[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - free
+        averages[f"{name}_pool"] = own[f"{name}_pool"] - pool
+        averages[f"{name}_occupancy"] = own[f"{name}_blocked"] / sites
+    return averages | {"receptor_occupancy": own["soma_receptors"] / neuron.receptors}
 
 
 #: Largest constant that is read, in its own unit, and most events per second of simulated time (a
@@ -598,9 +598,9 @@ class NeuronSimulation(NeuronEngine):
         _require(int(s.meta[lay.M_NEXT_ID]) == self.born + made, "ids", s.meta[lay.M_NEXT_ID])
 
 
-def _require(good: object, what: str, found: object) -> None:
+def _require(good: object, what: str, counted: object) -> None:
     if not good:
-        raise ValueError(f"{what} of the neuron do not agree: {found}")
+        raise ValueError(f"{what} of the neuron do not agree: {counted}")
 
 
 def _scratch() -> lay.Scratch:

@@ -117,8 +117,8 @@ class Moments:
     def fast(self) -> F64:
         """Means in the units and order of ``meanfield.FAST``: Hz, nM, nM, molecules, molecules."""
         volumes = [p.molecules_per_nM for p in self.setting.neuron.places]
-        found: F64 = self.mean[list(_FAST_ROWS)] / np.array([1.0, *volumes, 1.0, 1.0])
-        return found
+        values: F64 = self.mean[list(_FAST_ROWS)] / np.array([1.0, *volumes, 1.0, 1.0])
+        return values
 
     @property
     def sensitivity_target(self) -> float:
@@ -261,14 +261,14 @@ class _Equations:
         """Squares of jumps per second; a spike jumps at both places, its content rounded up or
         down at random.
         """
-        found: F64 = (CHANGES * self._rates(x)) @ CHANGES.T
+        values: F64 = (CHANGES * self._rates(x)) @ CHANGES.T
         size, spikes_per_s = self._spike(x), self.s.neuron.spike_trains * x[RATE]
         part = size % 1
         for jump in (size, *np.diag(np.sqrt(part * (1 - part)))):
             change = np.zeros(SIZE)
             change[[FREE, PER_PLACE + FREE]], change[[POOL, PER_PLACE + POOL]] = jump, -jump
-            found += spikes_per_s * np.outer(change, change)
-        return found
+            values += spikes_per_s * np.outer(change, change)
+        return values
 
     def jacobian(self, x: F64) -> F64:
         """D drift / d x by central differences."""

@@ -204,8 +204,8 @@ class Modes:
         left = np.abs(np.einsum("nm,tm,mk->tkn", self.shapes, fading, parts).real)
         open_ = (left > least).any(axis=2)
         last = np.where(open_.any(axis=0), times.size - 1 - np.argmax(open_[::-1], axis=0), -1)
-        found: F64 = times[np.minimum(last + 1, times.size - 1)]
-        return found
+        values: F64 = times[np.minimum(last + 1, times.size - 1)]
+        return values
 
 
 def spike_response(neuron: NeuronParameters) -> F64:
@@ -281,13 +281,13 @@ def course(
         theta = activation(neuron, level.soma_nM, acts)
         return np.concatenate([fast, slow_rates(neuron, level, theta, slow)])
 
-    found = integrated(
+    values = integrated(
         slope, np.concatenate([settled(neuron), AT_REST]), exposure, times, breaks_s,
         lambda begin, end: _longest_step(exposure, begin, end, times[-1] / 100),
         # The fast loop is a million times faster than plasticity: a stiff solver.
         method="LSODA", rtol=rtol, atol=rtol / 10,
     )  # fmt: skip
-    return dict(zip((*FAST, *SLOW), found, strict=True))
+    return dict(zip((*FAST, *SLOW), values, strict=True))
 
 
 def integrated(
@@ -306,7 +306,7 @@ def integrated(
     """
     from scipy.integrate import solve_ivp
 
-    found, at = np.empty((y.size, times.size)), 0
+    values, at = np.empty((y.size, times.size)), 0
     edges = [0.0, *(b for b in sorted({*breaks_s}) if 0 < b < times[-1]), float(times[-1])]
     for begin, end in itertools.pairwise(edges):
         last = float(np.nextafter(end, 0.0))  # the exposure before the jump holds up to it
@@ -316,10 +316,10 @@ def integrated(
             t_eval=np.append(times[at:upto], end), max_step=longest_step(begin, end), **options,
         )  # fmt: skip
         assert solution.success, solution.message
-        found[:, at:upto] = solution.y[:, : upto - at]
+        values[:, at:upto] = solution.y[:, : upto - at]
         at, y = upto, solution.y[:, -1]
-    found[:, at:] = y[:, None]
-    return found
+    values[:, at:] = y[:, None]
+    return values
 
 
 def _longest_step(
