@@ -40,8 +40,8 @@ def daily(t_s: float) -> float:
 @functools.cache
 def plan() -> Treatment:
     return Treatment(
-        neuron(), stopped(7.0, 4), breaks_days=(4.0,), antagonist="WAY-100635", antagonist_nM=constant(2.0),
-        days=8.0, windows=12, replicates=2, window_s=5,
+        neuron(), stopped(7.0, 4), breaks_days=(4.0,), antagonist="WAY-100635",
+        antagonist_nM=constant(2.0), days=8.0, windows=12, replicates=2, window_s=5,
     )  # fmt: skip
 
 
