@@ -475,9 +475,10 @@ class Course:
                 raise ValueError(f"{name} hold a number beyond {MOST_RATE:g}, or none")
         self.done, self.values, self.slow = done, arrays["values"], arrays["slow"]
         self._inputs = arrays["inputs"]
-        for r, neuron in enumerate(self.neurons):
-            neuron.restore({name: arrays[f"{name}:{r}"] for name in neuron.arrays()})
-            neuron.check_read()
+        for r, simulation in enumerate(self.simulations):
+            own = {n.rpartition(":")[0]: a for n, a in arrays.items() if n.endswith(f":{r}")}
+            simulation.restore(own)
+            simulation.check_read()
 
 
 class _Header(Header):

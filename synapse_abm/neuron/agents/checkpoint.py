@@ -25,8 +25,7 @@ from synapse_abm.core.sealed import (
     sealed,
 )
 from synapse_abm.neuron.agents.host import NeuronHost
-from synapse_abm.neuron.engine import layout as lay
-from synapse_abm.neuron.engine.simulation import MOST_RATE, Kept, NeuronSimulation
+from synapse_abm.neuron.engine.simulation import MOST_RATE
 from synapse_abm.neuron.scenario import SLOW, Baseline, NeuronParameters
 
 MAGIC = b"synapse_abm neuron checkpoint 1\n"
@@ -122,23 +121,10 @@ def restore(model: NeuronHost, arrays: Mapping[str, np.ndarray]) -> None:
         If it is none: compiled code trusts its arrays, so all is checked first.
     """
     arrays, own = dict(arrays), {"latest": model.latest, "slow": np.zeros(len(SLOW))}
-    check_arrays(arrays, own | _filled(model.simulation), {"listed": 0})
-    counts, meta, listed = arrays["counts"], arrays["meta"], arrays.pop("listed")
-    if (counts < 0).any() or counts.sum() != listed.size:
-        raise ValueError("its lists are not as long as it says")
-    if (meta < 0).any() or meta[lay.M_STEP] > MAX_STEP or meta[lay.M_FULL]:
-        raise ValueError(f"counters {meta.tolist()}")
-    if not (np.abs(arrays["slow"]) <= MOST_RATE).all():  # not (nan <= x) either
+    check_arrays(arrays, own | model.simulation.checkpoint(), {"listed": 0})
+    latest, slow = arrays.pop("latest"), arrays.pop("slow")
+    if not (np.abs(slow) <= MOST_RATE).all():  # not (nan <= x) either
         raise ValueError(f"slow holds a number beyond {MOST_RATE:g}, or none")
-    model.latest = arrays.pop("latest")
-    model.slow = dict(zip(SLOW, arrays.pop("slow").tolist(), strict=True))
-    parts = np.split(listed, np.cumsum(counts.ravel())[:-1])
-    model.simulation.room_for(counts.max())
-    model.simulation.go_back(Kept([parts[: lay.LISTS], parts[lay.LISTS :]], arrays))
+    model.latest, model.slow = latest, dict(zip(SLOW, slow.tolist(), strict=True))
+    model.simulation.restore(arrays)
     model.simulation.check_read()
-
-
-def _filled(simulation: NeuronSimulation) -> dict[str, np.ndarray]:
-    """All that changes; of the lists of members only as much as is filled."""
-    kept = simulation.kept()
-    return kept.arrays | {"listed": np.concatenate([m for place in kept.lists for m in place])}

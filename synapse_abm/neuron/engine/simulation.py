@@ -93,13 +93,6 @@ def in_units(
 MOST_RATE, MOST_EVENTS_PER_S = 1e12, 1e8
 
 
-class Kept(NamedTuple):
-    """A state put aside: its lists as far as they are filled, and its other arrays."""
-
-    lists: list[list[np.ndarray]]
-    arrays: dict[str, np.ndarray]
-
-
 class NeuronEngine(ABC):
     """One neuron, from its baseline at time 0: what well-mixed places and grids have in common.
 
@@ -197,130 +190,6 @@ class NeuronEngine(ABC):
         p[lay.P_THRESHOLD_POWER] = raised(neuron.threshold, neuron.power)
         p[lay.P_POSTSYNAPTIC_STRENGTH] = neuron.postsynaptic_strength
 
-    @abstractmethod
-    def block(self, exposure: Exposure) -> None:
-        """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
-        long.
-
-        Exact for sites that hold no serotonin; the rest settles within seconds. A shortcut for the
-        start of a window only.
-        """
-
-    @property
-    @abstractmethod
-    def steps(self) -> int:
-        """Records completed."""
-
-    @property
-    def seconds(self) -> float:
-        """Time since the start, s."""
-        return self.steps * self.dt_s
-
-    @abstractmethod
-    def run(self, steps: int) -> F64:
-        """Advance by ``steps`` records of ``dt_s``; means over each, shape (steps, len(COLUMNS)).
-
-        Raises
-        ------
-        AddressError
-            If there are no more numbers for new molecules.
-        """
-
-    @abstractmethod
-    def kept(self) -> Any:
-        """What :meth:`go_back` needs to undo all that happens from now on."""
-
-    @abstractmethod
-    def go_back(self, kept: Any) -> None:
-        """To the state at which ``kept`` was made."""
-
-    @abstractmethod
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that changes, by name."""
-
-    @abstractmethod
-    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take up what :meth:`arrays` gave."""
-
-    @abstractmethod
-    def check(self) -> None:
-        """That nothing was created or lost, and that every array agrees; ValueError otherwise."""
-
-    def check_read(self) -> None:
-        """The same of a state from a file, which may be anybody's; and that a step of it ends.
-
-        Raises
-        ------
-        InvariantError, ValueError
-            Says what cannot be.
-        """
-        for name in {"rate", "rates", "numbers", "stock"} & set(self.state._fields):
-            array = getattr(self.state, name)
-            if not (np.abs(array) <= MOST_RATE).all():  # not (nan <= x) either
-                raise ValueError(f"{name} holds a number beyond {MOST_RATE:g}, or none")
-            if name != "numbers" and (array < 0).any():
-                raise ValueError(f"{name} is below 0")
-        if (self.state.meta < 0).any() or self.steps > MAX_STEP:
-            raise ValueError(f"counters {self.state.meta.tolist()}")
-        self.check()
-
-    @abstractmethod
-    def vesicular(self, at: int) -> int:
-        """How many of the molecules inside place ``at`` are in vesicles."""
-
-
-class NeuronSimulation(NeuronEngine):
-    """One neuron with well-mixed places: see :class:`NeuronEngine`."""
-
-    state: lay.NeuronState
-
-    # --- building ---------------------------------------------------------------------------------
-
-    def _first_state(self) -> lay.NeuronState:
-        """The mean-field baseline, rounded; sites that hold serotonin are the first ones."""
-        neuron = self.neuron
-        counts = np.zeros((2, lay.LISTS), dtype=np.int64)
-        sites = [round(p.transporters * self.transporters) for p in neuron.places]
-        receptors = [0, neuron.receptors]
-        for at, place in enumerate(neuron.places):
-            s = place.serotonin_nM
-            share = s / (s + (neuron.sert.koff + neuron.sert.kcat_per_s) / neuron.sert.kon)
-            theta = receptor_occupancy(s, neuron.receptor.koff / neuron.receptor.kon)
-            carrying, bound = round(sites[at] * share), round(receptors[at] * theta)
-            counts[at] = (
-                round(s * place.molecules_per_nM), round(self.free[at].pool),
-                sites[at] - carrying, carrying, 0, receptors[at] - bound, bound, 0,
-            )  # fmt: skip
-        room = int(2 * counts[:, [lay.L_FREE, lay.L_POOL]].sum(axis=1).max() + 1024)
-        room = max(room, *(s + r for s, r in zip(sites, receptors, strict=True)))
-        members = np.zeros((2, lay.LISTS, room), dtype=np.uint32)
-        occupants = np.zeros(
-            (2, max(s + r for s, r in zip(sites, receptors, strict=True))), np.uint32
-        )
-        number = 0
-        for at in range(2):
-            n = counts[at]
-            for kind in (lay.L_FREE, lay.L_POOL):
-                members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
-                number += int(n[kind])
-            first = 0
-            for kind in (lay.L_BOUND, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
-                members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
-                if kind in (lay.L_BOUND, lay.L_R_SEROTONIN):
-                    occupants[at, first : first + n[kind]] = np.arange(number, number + n[kind])
-                    number += int(n[kind])
-                first += int(n[kind])
-        return lay.NeuronState(
-            counts=counts,
-            members=members,
-            occupants=occupants,
-            events=np.zeros((2, lay.CHANNELS + 1), dtype=np.int64),
-            meta=np.array([0, number, 0, 0, 0], dtype=np.int64),
-            rate=np.array([neuron.rate_Hz]),
-            rates=np.zeros((2, lay.CHANNELS)),
-            numbers=np.zeros(lay.NUMBERS),
-        )
-
     def block(self, exposure: Exposure) -> None:
         """Bring drugs to their sites at once, each drawn on its own, as if they had been there for
         long.
@@ -399,6 +268,24 @@ class NeuronSimulation(NeuronEngine):
     @abstractmethod
     def check(self) -> None:
         """That nothing was created or lost, and that every array agrees; ValueError otherwise."""
+
+    def check_read(self) -> None:
+        """The same of a state from a file, which may be anybody's; and that a step of it ends.
+
+        Raises
+        ------
+        InvariantError, ValueError
+            Says what cannot be.
+        """
+        for name in {"rate", "rates", "numbers", "pool"} & set(self.state._fields):
+            array = getattr(self.state, name)
+            if not (np.abs(array) <= MOST_RATE).all():  # not (nan <= x) either
+                raise ValueError(f"{name} holds a number beyond {MOST_RATE:g}, or none")
+            if name != "numbers" and (array < 0).any():
+                raise ValueError(f"{name} is below 0")
+        if (self.state.meta < 0).any() or self.steps > MAX_STEP or self.state.meta[lay.M_FULL]:
+            raise ValueError(f"counters {self.state.meta.tolist()}")
+        self.check()
 
     @property
     @abstractmethod
@@ -536,15 +423,11 @@ class NeuronSimulation(NeuronEngine):
         Raises
         ------
         ValueError
-            If it is no state that a neuron can be in (with :meth:`check`).
+            If its lists are not as long as it says; :meth:`check_read` looks at the rest.
         """
-        counts, meta = arrays["counts"], arrays["meta"]
+        counts = arrays["counts"]
         if (counts < 0).any() or counts.sum() != arrays["listed"].size:
             raise ValueError("its lists are not as long as it says")
-        if (meta < 0).any() or meta[lay.M_STEP] > MAX_STEP or meta[lay.M_FULL]:
-            raise ValueError(f"counters {meta.tolist()}")
-        if not all(np.isfinite(arrays[name]).all() for name in ("rate", "rates", "numbers")):
-            raise ValueError("a rate that is not finite")
         self.room_for(counts.max())
         for i, members in enumerate(np.split(arrays["listed"], np.cumsum(counts.ravel())[:-1])):
             self.state.members[*divmod(i, lay.LISTS), : members.size] = members
@@ -555,10 +438,11 @@ class NeuronSimulation(NeuronEngine):
 
     def events_per_s(self) -> float:
         """Rate of all events in the present state, spikes among them, per s."""
-        scratch, state = _bench(), self.state
+        scratch, state, kernels = _scratch(), self.state, self._kernels
         for place in range(2):
-            self._kernels.weigh(state, scratch, place)
-        spikes = max(state.rate[0], self._kernels.target(state)) * state.numbers[lay.P_TRAINS]
+            kernels.update_propensities(state, scratch, place)
+        target = kernels.target(state.numbers, kernels.activation(state))
+        spikes = max(state.rate[0], target) * state.numbers[lay.P_TRAINS]
         return float(scratch.propensity[:, lay.CHANNELS].sum() + spikes)
 
     def check_read(self) -> None:

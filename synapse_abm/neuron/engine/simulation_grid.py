@@ -228,14 +228,6 @@ class SpatialSimulation(NeuronEngine):
             place.state = State(Store(*(arrays[f"{name}_{field}"] for field in Store._fields)))
         self._scratch = [scratch(p.state, p.network) for p in self.places]
 
-    def kept(self) -> dict[str, npt.NDArray[Any]]:
-        """What :meth:`go_back` needs to undo all that happens from now on."""
-        return {name: array.copy() for name, array in self.arrays().items()}
-
-    def go_back(self, kept: Mapping[str, npt.NDArray[Any]]) -> None:
-        """To the state at which ``kept`` was made."""
-        self.restore({name: array.copy() for name, array in kept.items()})
-
     def check_read(self) -> None:
         """The same of a state from a file, which may be anybody's; and that a step of it ends."""
         for cells, place in zip(self.state.cells, self.places, strict=True):
