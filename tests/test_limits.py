@@ -47,15 +47,15 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert limits.time_course(0.3, 50, 3, 10) == limits.time_course(0.3, 50, 3, 10)
 
 
-def test_pieces_are_the_same_on_any_number_of_workers() -> None:
-    pieces = [
+def test_tasks_are_the_same_on_any_number_of_workers() -> None:
+    tasks = [
         ("course", 0.3, 50, 3, 10), ("noise", 10.0, True, 3, 2), ("map", "b", True),
         ("average", limits.closed_place(5, 7, 1.0), 1.0, 60.0, 3, 1),
     ]  # fmt: skip
     found = []
     for workers in (1, 3):
         with sweep.using(workers):
-            course, noise, table, average = sweep.map_tasks(limits.piece, pieces)
+            course, noise, table, average = sweep.map_tasks(limits.computed, tasks)
         found.append((course, noise, table.csv(), average))
     assert found[0] == found[1]
 
