@@ -247,8 +247,12 @@ def test_a_full_disk_leaves_nothing_half_written(
 @pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
 def test_a_real_limit_of_size_is_explained(tmp_path: Path) -> None:
     program = (
-        "import resource, sys; from synapse_abm.runs import simulate;"
+        "import resource, sys; sys.dont_write_bytecode = True;"  # it would be cut short for good
+        "from synapse_abm.runs import simulate;"
         "from synapse_abm.cli import main;"
+        "from synapse_abm.synapse.engine.simulation import Simulation;"
+        "from synapse_abm.synapse.scenario import Scenario;"
+        "Simulation(Scenario(dt_s=1.0), 1).run(1);"  # compiled kernels are kept: larger than that
         "simulate.CHECKPOINT_S = -1.0;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); sys.exit(main(sys.argv[1:]))"
     )
