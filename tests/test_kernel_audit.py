@@ -121,8 +121,8 @@ def chosen(side: int, engine: ModuleType) -> tuple[np.ndarray, np.ndarray]:
         (bound & (seats_r == 0))[:, 0].sum(), (bound & (seats_r == 0))[:, 1].sum(),
         (bound & (seats_r == 1))[:, 0].sum(), (bound & (seats_r == 1))[:, 1].sum(),
         (where == lay.GONE)[:, 0].sum(), (where == lay.GONE)[:, 1].sum(),
-        events[lay.pair_event(3, lay.UNBIND, 0)], events[lay.pair_event(3, lay.TRANSPORT, 0)],
-        events[lay.ligand_event(3, 2, lay.EXIT, 1)], events[lay.ligand_event(3, 2, lay.DEGRADE, 1)],
+        *events[[found.names.counter(kind, 0) for kind in (lay.UNBIND, lay.TRANSPORT)]],
+        *events[[found.names.counter(kind, 1) for kind in (lay.EXIT, lay.DEGRADE)]],
     ]  # fmt: skip
     assert cell.size == (first == 0).sum() + (second < 0).sum() + (where != lay.FREE).sum()
     per_nM = 0.00602214076
@@ -185,7 +185,7 @@ def arrivals(steps: int, engine: ModuleType, *at: int, at_once: tuple[int, ...] 
         found.run(steps)
     events = found.state.store.events
     kinds = (lay.ARRIVE, lay.EXIT, lay.DEGRADE)
-    return np.array([*(events[lay.ligand_event(0, 1, kind, 0)] for kind in kinds), *cells])
+    return np.array([*(events[found.names.counter(kind, 0)] for kind in kinds), *cells])
 
 
 STAY = 12 * 0.9 * -math.expm1(-5.0) / 50

@@ -20,7 +20,7 @@ from synapse_abm.core import mesa_clock as clock
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.synapse.agents import BIND, EXIT, Drug, Molecule, Serotonin, Site, Transporter
 from synapse_abm.synapse.agents.model import SynapseModel
-from synapse_abm.synapse.agents.stepper import Readable
+from synapse_abm.synapse.agents.stepper import ReferenceStepper
 from synapse_abm.synapse.engine.checkpoint import to_bytes
 from synapse_abm.synapse.engine.invariants import check
 from synapse_abm.synapse.scenario import Grid, Kinetics, Ligand, Reservoir, Scenario, Target
@@ -420,7 +420,7 @@ def test_who_does_not_ask_for_the_grid_has_none() -> None:
     model.agents.get("coordinate")
     repr(model.agents.to_list())
     assert model._grid is None
-    assert model._whereabouts is None
+    assert model._cell_index is None
 
 
 class Shy(Drug):
@@ -693,7 +693,7 @@ def test_cooperative_transporters_follow_their_exact_law(monkeypatch: pytest.Mon
     assert fit(visits(Transporter, 1000), law_of_dimers(3, 1.0)) > FALSE_ALARM
     assert fit(counts, law_of_dimers(3, 1.0)) < 1e-12  # the control: no cooperation
     with monkeypatch.context() as bug:  # planted: as if all were as fast as the first in the list
-        bug.setattr(Readable, "overridden", lambda self, agent: False)
+        bug.setattr(ReferenceStepper, "overridden", lambda self, agent: False)
         assert fit(visits(Cooperative, 1000), law) < 1e-9
 
 
@@ -738,7 +738,7 @@ def test_a_rule_of_leaving_holds_in_every_cell(monkeypatch: pytest.MonkeyPatch) 
     assert fits(Drug, 1.5) == [True, True]
     assert fits(Drug, 3.5) == [False, False]
     # planted: the rule is forgotten where no clock runs
-    monkeypatch.setattr(Readable, "ruled", lambda self, ligand: False)
+    monkeypatch.setattr(ReferenceStepper, "ruled", lambda self, ligand: False)
     assert fits(Hasty, 3.5) == [True, False]
 
 

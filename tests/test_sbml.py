@@ -24,7 +24,7 @@ from synapse_abm import statistics, theory
 from synapse_abm.cli import main
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.scenarios import scenarios as ready_made
-from synapse_abm.synapse.engine.network import CountRows, Names, channels
+from synapse_abm.synapse.engine.network import Names, channels
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import (
     Batch,
@@ -257,13 +257,12 @@ def ours(scenario: Scenario, t: float, runs: int, seed: int) -> np.ndarray:
     steps, found = round(t / scenario.dt_s), []
     for replicate in range(runs):
         series = Simulation(scenario, seed, replicate).run(steps, every=steps)
-        rows = CountRows.of(names)
         totals = series.totals[-1]
         found.append(
             [
-                *(totals[rows.bound(n)] for n in range(len(names.pairs))),
-                *(totals[rows.empty(n)] for n in range(len(names.targets))),
-                *(totals[rows.free(names.ligands.index(name))] for name in real),
+                *totals[: len(names.pairs)],
+                *(totals[names.empty(n)] for n in range(len(names.targets))),
+                *(totals[names.free(names.ligands.index(name))] for name in real),
             ]
         )
     return np.array(found, dtype=float)
@@ -276,19 +275,21 @@ def test_every_propensity_is_the_engines(name: str) -> None:
     libRoadRunner evaluates them, against the engine's channels. No chance is involved.
     """
     scenario = SCENARIOS[name][0]
-    names, rows = Names.of(scenario), CountRows.of(Names.of(scenario))
+    names = Names.of(scenario)
     rr = runner(sbml.to_sbml(scenario))
     rng = np.random.default_rng(4)
     ids = {
-        **{rows.bound(n): sbml.species_id("bound", *pair) for n, pair in enumerate(names.pairs)},
-        **{rows.empty(n): sbml.species_id("empty", each) for n, each in enumerate(names.targets)},
-        **{rows.free(n): sbml.species_id("free", each) for n, each in enumerate(names.ligands)},
-        **{rows.inside(n): sbml.species_id("inside", each) for n, each in enumerate(names.ligands)},
+        **{n: sbml.species_id("bound", *pair) for n, pair in enumerate(names.pairs)},
+        **{names.empty(n): sbml.species_id("empty", each) for n, each in enumerate(names.targets)},
+        **{names.free(n): sbml.species_id("free", each) for n, each in enumerate(names.ligands)},
+        **{
+            names.inside(n): sbml.species_id("inside", each) for n, each in enumerate(names.ligands)
+        },
     }
     floating = set(rr.model.getFloatingSpeciesIds())
     for _ in range(20):
-        counts = np.zeros(rows.size)
-        counts[rows.one] = 1
+        counts = np.zeros(names.ones + 1)
+        counts[names.ones] = 1
         for row, sid in ids.items():
             if sid in floating:
                 counts[row] = rng.integers(0, 30)

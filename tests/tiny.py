@@ -19,7 +19,7 @@ from synapse_abm.synapse.agents.model import SynapseModel
 from synapse_abm.synapse.agents.stepper import OpenCell
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.layout import Store
-from synapse_abm.synapse.engine.network import CountRows, Names
+from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.planting import extended
 from synapse_abm.synapse.engine.simulation import Simulation, scratch
 from synapse_abm.synapse.engine.state import State, point_sites_back
@@ -147,18 +147,18 @@ class Tiny:
     def _filled(
         self, molecules: np.ndarray, sites: np.ndarray, segments: np.ndarray, next_id: int
     ) -> Store:
-        base, table, names = self.simulation.state.store, CountRows.of(self.names), self.names
+        base, names = self.simulation.state.store, self.names
         totals = np.zeros_like(base.totals)
         for p, (target, ligand) in enumerate(names.pairs):
             at = sites[lay.TARGET] == names.targets.index(target)
             totals[p] = (at & (sites[lay.LIGAND] == names.ligands.index(ligand))).sum()
         for t in range(len(names.targets)):
             empty = (sites[lay.TARGET] == t) & (sites[lay.LIGAND] < 0)
-            totals[table.empty(t)] = empty.sum()
+            totals[names.empty(t)] = empty.sum()
         for i, (start, end, _, _) in enumerate(segments):
             compartment = molecules[lay.COMPARTMENT, start:end]
-            totals[table.free(i)] = (compartment == lay.FREE).sum()
-            totals[table.inside(i)] = (compartment == lay.INSIDE).sum()
+            totals[names.free(i)] = (compartment == lay.FREE).sum()
+            totals[names.inside(i)] = (compartment == lay.INSIDE).sum()
         return Store(
             molecules, sites, segments, np.array([0, next_id, 0, 0]), totals,
             np.zeros_like(base.events), base.last_s.copy(),
@@ -216,11 +216,11 @@ class Tiny:
         return dict(found)
 
     def readable_rates(self, model: SynapseModel, store: Store) -> np.ndarray:
-        """Readable engine: the same table, by asking its cells (``OpenCell.propensity``)."""
+        """Agents engine: the same table, by asking its cells (``OpenCell.propensity``)."""
         model.simulation.state = State(store)
         model.epoch += 1
         model._synced = -1
-        engine = model._readable
+        engine = model._stepper
         assert engine is not None
         cells = [OpenCell(engine, at, found) for at, found in enumerate(engine.landed())]
         channels = range(self.network.chemistry.rate.size)

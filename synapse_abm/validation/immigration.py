@@ -20,7 +20,7 @@ import numpy as np
 
 from synapse_abm.core.address import Address
 from synapse_abm.statistics import Estimate
-from synapse_abm.synapse.engine.network import CountRows, Names
+from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.simulation import Series, Simulation, event_index
 from synapse_abm.synapse.scenario import Batch, Ligand, Reservoir, Scenario
 from synapse_abm.theory import exit_count, immigration_death
@@ -275,7 +275,7 @@ class _Part:
         scenario = Scenario(grid=ONE_CELL, ligands={"X": _ligand(process, start, clock)}, dt_s=step)
         scenario = side_by_side(scenario, CLOCKED if clock else UNCLOCKED)
         names, copies = Names.of(scenario), range(len(scenario.ligands))
-        self._present = [CountRows.of(names).free(i) for i in copies]
+        self._present = [names.free(i) for i in copies]
         self._gone = [event_index(names, "exited", name, None) for name in names.ligands]
         steps = int(self._records[-1])
         self.sample = Replicates(scenario, address, kernels, steps=steps, read=self._read)

@@ -56,8 +56,6 @@ from synapse_abm.synapse.engine.layout import (
     Store,
     X,
     Y,
-    ligand_event,
-    pair_event,
 )
 from synapse_abm.synapse.engine.network import factor
 from synapse_abm.synapse.engine.simulation import Simulation, scratch
@@ -183,7 +181,7 @@ class SpatialSimulation(NeuronEngine):
         store.totals[pair] += more
         store.totals[len(names.pairs) + target] -= more
         # Events are booked as if the drug had come or gone one by one: the invariants count them.
-        store.events[pair_event(len(names.pairs), BIND if more > 0 else UNBIND, pair)] += abs(more)
+        store.events[names.counter(BIND if more > 0 else UNBIND, pair)] += abs(more)
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -248,8 +246,7 @@ class SpatialSimulation(NeuronEngine):
             check_arrays(place.state, place.scenario)
             names, store = place.names, place.state.store
             there += place.state.live()
-            at = ligand_event(len(names.pairs), len(names.ligands), DEGRADE, 0)
-            lost += int(store.events[at])
+            lost += int(store.events[names.counter(DEGRADE, 0)])
         made, gone = (int(self.state.events[:, c].sum()) for c in (lay.C_SYNTHESISE, lay.C_DEGRADE))
         expected = self.born + made - gone - lost
         if there != expected or (self.state.pool < 0).any():
@@ -290,7 +287,7 @@ def _bind(store: Store, bound: tuple[int, ...], width: int) -> None:
         store.totals[pair] += n
         store.totals[pairs + target] -= n
         store.totals[pairs + targets] -= n
-        store.events[pair_event(pairs, BIND, pair)] += n
+        store.events[BIND * pairs + pair] += n
 
 
 def _grid_scratch() -> GridScratch:

@@ -23,29 +23,8 @@ from mesa.discrete_space import Cell
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.synapse.agents.place import PlaceModel
+from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.heat import offset
-from synapse_abm.synapse.engine.layout import (
-    BIND,
-    BOUND,
-    CELL,
-    COMPARTMENT,
-    COMPARTMENTS,
-    DEGRADE,
-    EXIT,
-    FREE,
-    GONE,
-    LIGAND,
-    METABOLISE,
-    NO_SITE,
-    RETURN,
-    ROW,
-    SITE,
-    SITE_CELL,
-    TRANSPORT,
-    UNBIND,
-    X,
-    Y,
-)
 
 
 def demand_made_by_model(model: Any, kind: type, name: str) -> None:
@@ -98,38 +77,38 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     def _field(self, field: int) -> int:
         row = self.row
         if row < 0:
-            return GONE if field == COMPARTMENT else NO_SITE
+            return lay.GONE if field == lay.COMPARTMENT else lay.NO_SITE
         return int(self.model.store.molecules[field, row])
 
     @property
     def compartment(self) -> str:
         """``free``, ``bound``, ``inside`` or ``outside``."""
-        return COMPARTMENTS[self._field(COMPARTMENT)]
+        return lay.COMPARTMENTS[self._field(lay.COMPARTMENT)]
 
     @property
     def is_free(self) -> bool:
         """Whether it is in the open."""
-        return self._field(COMPARTMENT) == FREE
+        return self._field(lay.COMPARTMENT) == lay.FREE
 
     @property
     def is_bound(self) -> bool:
         """Whether it sits in a site."""
-        return self._field(COMPARTMENT) == BOUND
+        return self._field(lay.COMPARTMENT) == lay.BOUND
 
     @property
     def site(self) -> Site | None:
         """The site it is bound to, if any."""
-        number = self._field(SITE)
-        return None if number == NO_SITE else self.model.sites[number]
+        number = self._field(lay.SITE)
+        return None if number == lay.NO_SITE else self.model.sites[number]
 
     @property
     def coordinate(self) -> tuple[int, int] | None:
         """Column and row of the cell it is in; None once it is gone. Needs no grid."""
-        kind = self._field(COMPARTMENT)
-        if kind == GONE:
+        kind = self._field(lay.COMPARTMENT)
+        if kind == lay.GONE:
             return None
         site = self.site
-        return site.coordinate if site is not None else self.model.coordinate(self._field(CELL))
+        return site.coordinate if site is not None else self.model.coordinate(self._field(lay.CELL))
 
     @property
     def cell(self) -> Cell | None:
@@ -171,7 +150,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     def _hop(self, dx: int, dy: int) -> None:
         mol, row = self.model.store.molecules, self.row
-        x, y = int(mol[X, row]) + operator.index(dx), int(mol[Y, row]) + operator.index(dy)
+        x, y = int(mol[lay.X, row]) + operator.index(dx), int(mol[lay.Y, row]) + operator.index(dy)
         self._put(row, x, y)
 
     def _put(self, row: int, x: int, y: int) -> None:
@@ -179,12 +158,12 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         model = self.model
         plan, mol = model.plan, model.store.molecules
         x, y = x % plan.ring_x, y % plan.ring_y
-        mol[X, row], mol[Y, row] = x, y
+        mol[lay.X, row], mol[lay.Y, row] = x, y
         if plan.fold:
             x, y = min(x, plan.ring_x - 1 - x), min(y, plan.ring_y - 1 - y)
         cell = y * plan.width + x
-        model.moved(row, int(mol[CELL, row]), cell)
-        mol[CELL, row] = cell
+        model.moved(row, int(mol[lay.CELL, row]), cell)
+        mol[lay.CELL, row] = cell
 
     def propensity(self, event: int) -> float:
         """Rate (1/s) of RETURN, METABOLISE, EXIT or DEGRADE of this molecule."""
@@ -242,7 +221,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
     @property
     def coordinate(self) -> tuple[int, int]:
         """Column and row of its cell. Needs no grid."""
-        return self.model.coordinate(int(self.model.store.sites[SITE_CELL, self.id]))
+        return self.model.coordinate(int(self.model.store.sites[lay.SITE_CELL, self.id]))
 
     @property
     def cell(self) -> Cell:
@@ -252,30 +231,30 @@ class Site(mesa.Agent):  # type: ignore[misc]
     @property
     def neighbours(self) -> list[Site]:
         """The other sites of its cell."""
-        cell = int(self.model.store.sites[SITE_CELL, self.id])
-        numbers = self.model.whereabouts.sites[cell]
+        cell = int(self.model.store.sites[lay.SITE_CELL, self.id])
+        numbers = self.model.cell_index.sites[cell]
         return [self.model.sites[n] for n in numbers if n != self.id]
 
     @property
     def is_bound(self) -> bool:
         """Whether it is occupied."""
-        return bool(self.model.store.sites[LIGAND, self.id] >= 0)
+        return bool(self.model.store.sites[lay.LIGAND, self.id] >= 0)
 
     @property
     def ligand(self) -> str | None:
         """Name of the ligand that occupies it, if any."""
-        number = int(self.model.store.sites[LIGAND, self.id])
+        number = int(self.model.store.sites[lay.LIGAND, self.id])
         return None if number < 0 else self.model.names.ligands[number]
 
     @property
     def molecule(self) -> Molecule | None:
         """The molecule it holds; None if it is empty or held by a clamped ligand."""
-        row = int(self.model.store.sites[ROW, self.id])
+        row = int(self.model.store.sites[lay.ROW, self.id])
         return None if row < 0 else self.model.molecule_at(row)
 
     def propensity(self, event: int, ligand: str) -> float:
         """Rate (1/s) of BIND (per free molecule of its cell), UNBIND or TRANSPORT of a ligand."""
-        assert event in (BIND, UNBIND, TRANSPORT)
+        assert event in (lay.BIND, lay.UNBIND, lay.TRANSPORT)
         return self.model.rates.get((event, self.model.names.pair_number(self.target, ligand)), 0.0)
 
     def remove(self) -> None:
@@ -298,22 +277,3 @@ MOLECULES: dict[str, type[Molecule]] = {
     "drug": Drug,
 }
 SITES: dict[str, type[Site]] = {"transporter": Transporter, "receptor": Receptor}
-
-__all__ = [
-    "BIND",
-    "DEGRADE",
-    "EXIT",
-    "METABOLISE",
-    "MOLECULES",
-    "RETURN",
-    "SITES",
-    "TRANSPORT",
-    "UNBIND",
-    "Drug",
-    "Molecule",
-    "Norepinephrine",
-    "Receptor",
-    "Serotonin",
-    "Site",
-    "Transporter",
-]

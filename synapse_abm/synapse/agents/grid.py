@@ -20,7 +20,7 @@ from mesa.discrete_space import Cell, OrthogonalVonNeumannGrid, PropertyLayer
 
 from synapse_abm.core.errors import InputError
 from synapse_abm.synapse.agents.agents import Molecule, Site
-from synapse_abm.synapse.agents.place import PlaceModel, Whereabouts
+from synapse_abm.synapse.agents.place import CellIndex, PlaceModel
 
 type Belongings = tuple[list[Any], list[tuple[Any, tuple[int, int]]]]
 
@@ -31,17 +31,17 @@ class Occupants(Sequence[Any]):
     Guests are agents of the user's own, which enter and leave as in any Mesa grid.
     """
 
-    __slots__ = ("guests", "number", "where")
+    __slots__ = ("guests", "index", "number")
 
-    where: Whereabouts
+    cell_index: CellIndex
     number: int
 
     def __init__(self) -> None:
         self.guests: list[Any] = []
 
     def __len__(self) -> int:
-        sites = self.where.sites.get(self.number, ())
-        return len(sites) + len(self.where.rows(self.number)) + len(self.guests)
+        sites = self.cell_index.sites.get(self.number, ())
+        return len(sites) + len(self.cell_index.rows(self.number)) + len(self.guests)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.copy())
@@ -54,9 +54,9 @@ class Occupants(Sequence[Any]):
 
     def copy(self) -> list[Any]:
         """The agents as a list."""
-        model = self.where.model
-        sites = [model.sites[n] for n in self.where.sites.get(self.number, ())]
-        rows = sorted(self.where.rows(self.number))
+        model = self.cell_index.model
+        sites = [model.sites[n] for n in self.cell_index.sites.get(self.number, ())]
+        rows = sorted(self.cell_index.rows(self.number))
         return [*sites, *map(model.molecule_at, rows), *self.guests]
 
     def append(self, agent: Any) -> None:
@@ -109,7 +109,7 @@ class EmptyLayer(PropertyLayer):  # type: ignore[misc]
         """Whether each cell is empty, by column and row."""
         width, height = self.grid.dimensions
         empty = np.ones(width * height, dtype=bool)
-        empty[self.grid.where.occupied()] = False
+        empty[self.grid.cell_index.occupied()] = False
         self._data[:] = empty.reshape(height, width).T
         for cell, _ in self.grid.guests():
             self._data[cell.coordinate] = False
@@ -122,7 +122,7 @@ class SynapseGrid(OrthogonalVonNeumannGrid):  # type: ignore[misc]
     It is a torus where the walls are periodic. Making it costs about 5 us a cell.
     """
 
-    where: Whereabouts
+    cell_index: CellIndex
 
     def __init__(self, model: PlaceModel) -> None:
         place = model.synapse.grid
@@ -133,9 +133,9 @@ class SynapseGrid(OrthogonalVonNeumannGrid):  # type: ignore[misc]
             random=model.random,
             cell_klass=SynapseCell,
         )
-        self.where = model.whereabouts
+        self.cell_index = model.cell_index
         for (x, y), cell in self._cells.items():
-            cell.occupants.where, cell.occupants.number = self.where, y * place.width + x
+            cell.occupants.cell_index, cell.occupants.number = self.cell_index, y * place.width + x
         empty = EmptyLayer("empty", self.dimensions, default_value=True, dtype=bool)
         empty.grid = self
         self._mesa_property_layers["empty"] = empty
@@ -178,6 +178,3 @@ def _is_empty(cell: SynapseCell) -> bool:
 
 def _is_told_whether_empty(cell: SynapseCell, empty: bool) -> None:
     """Mesa tells a cell when an agent enters or leaves; it looks for itself."""
-
-
-__all__ = ["Occupants", "SynapseCell", "SynapseGrid"]

@@ -8,7 +8,6 @@ from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import mesa
 import numpy as np
 
 from synapse_abm.core import mesa_clock as clock
@@ -20,20 +19,9 @@ from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
 from synapse_abm.synapse.agents.place import PlaceModel
 from synapse_abm.synapse.agents.rules import rule_faults
-from synapse_abm.synapse.agents.stepper import Readable
+from synapse_abm.synapse.agents.stepper import ReferenceStepper
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.invariants import check
-from synapse_abm.synapse.engine.layout import (
-    CELL,
-    COMPARTMENT,
-    DEAD,
-    END,
-    EXIT,
-    GONE,
-    ID,
-    ligand_event,
-)
-from synapse_abm.synapse.engine.network import CountRows
 from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation, check_steps
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.variants import scenario_of
@@ -109,7 +97,7 @@ class SynapseModel(PlaceModel):
         check_every_step: bool = False,
         **changes: Any,
     ) -> None:
-        found, address = self._checked(
+        checked, address = self._checked(
             scenario, rng, replicate, engine, agent_classes, collect_every, changes
         )
         super().__init__(rng=address.seed)
@@ -117,20 +105,24 @@ class SynapseModel(PlaceModel):
         self.collect_every = collect_every
         self.check_every_step = check_every_step
         self.simulation = Simulation(
-            found, address.seed, address.replicate, check_every_step=check_every_step
+            checked, address.seed, address.replicate, check_every_step=check_every_step
         )
         self.n_sites = int(self.store.sites.shape[1])
         self.agent_id_counter = self.n_sites + MAX_ENTITY + 2  # numbers of agents of the user's own
         self.epoch = 0
         classes = dict(agent_classes or {})
-        self._molecule_classes = {n: c for n, c in classes.items() if issubclass(c, Molecule)}
-        self._site_classes = {n: c for n, c in classes.items() if issubclass(c, Site)}
-        self._views: list[dict[int, Molecule]] = [{} for _ in found.ligands]
-        self._sites: list[Site] = []
-        self._synced = -1
+        self.molecule_classes = [
+            _own(classes.get(name), Molecule, MOLECULES[ligand.role])
+            for name, ligand in checked.ligands.items()
+        ]
+        self.site_classes = [
+            _own(classes.get(name), Site, SITES[target.kind])
+            for name, target in checked.targets.items()
+        ]
+        self._molecules, self._sites, self._synced = [{} for _ in checked.ligands], [], -1
         self._grid: SynapseGrid | None = None
         self.rates = self._rates()
-        self._readable = Readable(self) if engine == "agents" else None
+        self._stepper = ReferenceStepper(self) if engine == "agents" else None
 
     def _checked(
         self, given: Any, rng: Any, replicate: Any, engine: Any, classes: Any, every: Any,
@@ -151,7 +143,7 @@ class SynapseModel(PlaceModel):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles make their own grid; agents of the user's own find their cells."""
-        state = self.__dict__ | {"_grid": None, "_whereabouts": None}
+        state = self.__dict__ | {"_grid": None, "_cell_index": None}
         if self._grid is not None:
             state["_on_grid"] = self._grid.belongings()
         return state
@@ -188,22 +180,20 @@ class SynapseModel(PlaceModel):
         CheckpointError
             If the file is not a whole checkpoint of this version.
         """
-        found = checkpoint.load(path, check_every_step=check_every_step)
+        simulation = checkpoint.load(path, check_every_step=check_every_step)
         model = cls(
-            found.scenario,
-            rng=found.address.seed,
-            replicate=found.address.replicate,
+            simulation.scenario,
+            rng=simulation.address.seed,
+            replicate=simulation.address.replicate,
             engine=engine,
             agent_classes=agent_classes,
             check_every_step=check_every_step,
         )
-        model.simulation = found
+        model.simulation = simulation
         model.epoch += 1
-        clock.skip(model, found.step_number)
+        clock.skip(model, simulation.step_number)
         model._note_end()
         return model
-
-    # --- what the arrays say ---------------------------------------------------------------------
 
     # --- agents and cells, made when asked for ----------------------------------------------------
 
@@ -236,97 +226,15 @@ class SynapseModel(PlaceModel):
                 reporters[f"free_{ligand}"] = methodcaller("free", ligand)
         return StandardCollector(reporters)
 
-    @property
-    def sites(self) -> list[Site]:
-        """All binding sites, in the order of their ids."""
-        if not self._sites:
-            for number, target in enumerate(self.store.sites[1]):
-                name = self.names.targets[target]
-                kind = self._site_classes.get(name, SITES[self.synapse.targets[name].kind])
-                self.making = True
-                self._sites.append(kind(self, name, number))
-                self.making = False
-        return self._sites
-
-    def molecule_class(self, ligand: int) -> type[Molecule]:
-        """Class of the molecules of a ligand: the user's own, or that of the ligand's role."""
-        name = self.names.ligands[ligand]
-        return self._molecule_classes.get(name, MOLECULES[self.synapse.ligands[name].role])
-
-    def molecules(self) -> list[list[Molecule]]:
-        """Molecules by ligand, ascending in id."""
-        self._sync()
-        return [list(views.values()) for views in self._views]
-
-    def new_molecule(self, ligand: int, number: int, row: int) -> Molecule:
-        """The view of a molecule that has just been made."""
-        self.making = True
-        view = self.molecule_class(ligand)(self, self.names.ligands[ligand], number)
-        self.making = False
-        view._row, view._epoch = row, self.epoch
-        self._views[ligand][number] = view
-        return view
-
-    def forget(self, molecule: Molecule) -> None:
-        """Take a molecule that has left out of Mesa's books."""
-        self._views[molecule.number].pop(molecule.id, None)
-        mesa.Agent.remove(molecule)
-
-    def lose(self, molecule: Molecule) -> None:
-        """A molecule leaves the place for good, from a cell in which it is free or inside."""
-        store, row = self.store, molecule.row
-        self.moved(row, int(store.molecules[CELL, row]), None)
-        store.molecules[COMPARTMENT, row] = GONE
-        store.molecules[CELL, row] = self.plan.cells
-        store.segments[molecule.number, DEAD] += 1
-        self.forget(molecule)
-
-    def take_out(self, molecule: Molecule) -> None:
-        """A free molecule leaves because a user says so; it counts as exited."""
-        self.lose(molecule)
-        names, number = self.names, molecule.number
-        self.store.totals[CountRows.of(names).free(number)] -= 1
-        counter = ligand_event(len(names.pairs), len(names.ligands), EXIT, number)
-        self.store.events[counter] += 1
-        self.store.last_s[counter] = self.seconds
-
-    def molecule_at(self, row: int) -> Molecule:
-        """The view of the molecule in a row."""
-        ligand = int(np.searchsorted(self.store.segments[:, END], row, side="right"))
-        number = int(self.store.molecules[ID, row])
-        view = self._views[ligand].get(number)
-        return view if view is not None else self.new_molecule(ligand, number, row)
-
-    def make_room(self, ligand: int) -> None:
-        """Double the rows of a ligand (agents engine)."""
-        self.simulation.make_room(ligand)
-        self.epoch += 1
-
-    def _sync(self) -> None:
-        """Bring the views up to date with the arrays."""
-        if self._synced == self.simulation.step_number:
-            return
-        _ = self.sites
-        self._synced = self.simulation.step_number
-        for ligand, rows in enumerate(self.simulation.state.rows()):
-            views = self._views[ligand]
-            ids = self.store.molecules[ID, rows]
-            known = np.fromiter(views, dtype=np.uint32, count=len(views))
-            for gone in np.setdiff1d(known, ids).tolist():
-                self.forget(views[gone])
-            fresh = ~np.isin(ids, known)
-            for new, row in zip(ids[fresh].tolist(), rows[fresh].tolist(), strict=True):
-                self.new_molecule(ligand, new, row)
-
     # --- time ------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """One step: hop, then react."""
-        if self._readable is None:
+        if self._stepper is None:
             self.simulation.run(1)
             self.epoch += 1
         else:
-            self._readable.step()
+            self._stepper.step()
             self._synced = self.simulation.step_number
             if self.check_every_step:
                 check(self.simulation.state, self.synapse)
@@ -399,7 +307,7 @@ class SynapseModel(PlaceModel):
     def _in_one_call(self) -> bool:
         """Whether nobody wants to see single steps."""
         own_step = type(self).step is not SynapseModel.step
-        if self._readable is not None or own_step or self.collect_every:
+        if self._stepper is not None or own_step or self.collect_every:
             return False
         return clock.only_steps_are_due(self)
 
@@ -408,3 +316,10 @@ class SynapseModel(PlaceModel):
         run = self.synapse.run
         if run is not None and self.seconds >= run.duration_s * (1 - 1e-9):
             self.running = False
+
+
+def _own(
+    own: type[Molecule] | type[Site] | None, base: type, usual: type[Molecule] | type[Site]
+) -> type[Any]:
+    """The user's class, if there is one of this kind: a ligand may be called like a target."""
+    return own if own is not None and issubclass(own, base) else usual

@@ -1,7 +1,7 @@
 """A model as its agents, its grid and its stepper see it: arrays, random numbers, who is where.
 
-It knows no class of agents, or the modules would import each other in a circle; what makes agents
-is declared here and defined in ``model``.
+It imports no class of agents, or the modules would import each other in a circle; ``model`` hands
+it the classes it makes agents of.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+import mesa
 import numpy as np
 
 from synapse_abm.core.address import Address
@@ -24,21 +25,9 @@ from synapse_abm.core.rng import (
     philox4x32,
     uniform,
 )
-from synapse_abm.synapse.engine.layout import (
-    COMPARTMENT,
-    END,
-    GONE,
-    ID,
-    INDEX,
-    KIND,
-    SITE_CELL,
-    START,
-    Chemistry,
-    Plan,
-    Space,
-    Store,
-)
-from synapse_abm.synapse.engine.network import CountRows, Names
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.layout import Chemistry, Plan, Space, Store
+from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import Scenario
 
@@ -87,9 +76,18 @@ class PlaceModel(LazyModel):
     n_sites: int
     #: Grows whenever the arrays have changed without the agents' knowledge.
     epoch: int
+    #: Rate (1/s) of each kind of event, by number of its pair or ligand.
     rates: dict[tuple[int, int], float]
+    #: What molecules are made of, by number of the ligand, and sites, by number of the target.
+    molecule_classes: list[type[Any]]
+    site_classes: list[type[Any]]
+    #: The cells as a grid of Mesa.
+    grid: Any
+    _molecules: list[dict[int, Any]]  # by ligand and id
+    _sites: list[Any]
+    _synced: int  # the step that agents were last brought up to date at
     _draws: Draws | None = None
-    _whereabouts: Whereabouts | None = None
+    _cell_index: CellIndex | None = None
 
     @property
     def store(self) -> Store:
@@ -146,7 +144,7 @@ class PlaceModel(LazyModel):
 
     def _rates(self) -> dict[tuple[int, int], float]:
         table = zip(self.chemistry.channels, self.chemistry.rate, strict=True)
-        return {(int(c[KIND]), int(c[INDEX])): float(rate) for c, rate in table}
+        return {(int(c[lay.KIND]), int(c[lay.INDEX])): float(rate) for c, rate in table}
 
     def occupancy(self, target: str, ligand: str) -> float:
         """Share of the sites of ``target`` that hold ``ligand`` now, 0 to 1; nan if it has none."""
@@ -156,7 +154,7 @@ class PlaceModel(LazyModel):
 
     def free(self, ligand: str) -> int:
         """Free molecules of ``ligand`` now."""
-        row = CountRows.of(self.names).free(self.names.ligand_number(ligand))
+        row = self.names.free(self.names.ligand_number(ligand))
         return int(self.store.totals[row])
 
     def coordinate(self, cell: int) -> tuple[int, int]:
@@ -165,70 +163,107 @@ class PlaceModel(LazyModel):
 
     def row_of(self, ligand: int, number: int) -> int:
         """Row of a molecule by its id; -1 if it is gone."""
-        start, end = self.store.segments[ligand, START], self.store.segments[ligand, END]
-        ids = self.store.molecules[ID, start:end]
+        start, end = self.store.segments[ligand, lay.START], self.store.segments[ligand, lay.END]
+        ids = self.store.molecules[lay.ID, start:end]
         row = int(start + np.searchsorted(ids, np.uint32(number)))
         if row == end or ids[row - start] != number:
             return -1
-        return -1 if self.store.molecules[COMPARTMENT, row] == GONE else row
+        return -1 if self.store.molecules[lay.COMPARTMENT, row] == lay.GONE else row
 
     @property
-    def whereabouts(self) -> Whereabouts:
-        """Who is in which cell: what the grid looks up."""
-        if self._whereabouts is None:
-            self._whereabouts = Whereabouts(self)
-        return self._whereabouts
+    def cell_index(self) -> CellIndex:
+        """Molecules and sites by cell: what the grid looks up."""
+        if self._cell_index is None:
+            self._cell_index = CellIndex(self)
+        return self._cell_index
 
     def moved(self, row: int, old: int | None, new: int | None) -> None:
         """Keep who is in which cell up to date, if anybody asked (agents engine)."""
-        if self._whereabouts is not None:
-            self._whereabouts.move(row, old, new)
+        if self._cell_index is not None:
+            self._cell_index.move(row, old, new)
 
-    # --- what has classes of agents in it, defined in ``model`` --------------------------------
+    # --- agents, made when asked for -------------------------------------------------------------
 
     @property
     def sites(self) -> list[Any]:
         """All binding sites, in the order of their ids."""
-        raise NotImplementedError
-
-    @property
-    def grid(self) -> Any:
-        """The cells as a grid of Mesa."""
-        raise NotImplementedError
+        if not self._sites:
+            self.making = True
+            for number, target in enumerate(self.store.sites[lay.TARGET].tolist()):
+                site = self.site_classes[target](self, self.names.targets[target], number)
+                self._sites.append(site)
+            self.making = False
+        return self._sites
 
     def molecules(self) -> list[list[Any]]:
         """Molecules by ligand, ascending in id."""
-        raise NotImplementedError
-
-    def molecule_at(self, row: int) -> Any:
-        """The molecule in a row."""
-        raise NotImplementedError
-
-    def molecule_class(self, ligand: int) -> type[Any]:
-        """Class of the molecules of a ligand."""
-        raise NotImplementedError
+        self._sync()
+        return [list(by_id.values()) for by_id in self._molecules]
 
     def new_molecule(self, ligand: int, number: int, row: int) -> Any:
         """The agent of a molecule that has just been made."""
-        raise NotImplementedError
+        self.making = True
+        molecule = self.molecule_classes[ligand](self, self.names.ligands[ligand], number)
+        self.making = False
+        molecule._row, molecule._epoch = row, self.epoch
+        self._molecules[ligand][number] = molecule
+        return molecule
+
+    def forget(self, molecule: Any) -> None:
+        """Take a molecule that has left out of Mesa's books."""
+        self._molecules[molecule.number].pop(molecule.id, None)
+        mesa.Agent.remove(molecule)
 
     def lose(self, molecule: Any) -> None:
-        """A molecule leaves the place for good."""
-        raise NotImplementedError
+        """A molecule leaves the place for good, from a cell in which it is free or inside."""
+        store, row = self.store, molecule.row
+        self.moved(row, int(store.molecules[lay.CELL, row]), None)
+        store.molecules[lay.COMPARTMENT, row] = lay.GONE
+        store.molecules[lay.CELL, row] = self.plan.cells
+        store.segments[molecule.number, lay.DEAD] += 1
+        self.forget(molecule)
 
     def take_out(self, molecule: Any) -> None:
-        """A free molecule leaves because a user says so."""
-        raise NotImplementedError
+        """A free molecule leaves because a user says so; it counts as exited."""
+        self.lose(molecule)
+        self.store.totals[self.names.free(molecule.number)] -= 1
+        counter = self.names.counter(lay.EXIT, molecule.number)
+        self.store.events[counter] += 1
+        self.store.last_s[counter] = self.seconds
+
+    def molecule_at(self, row: int) -> Any:
+        """The agent of the molecule in a row."""
+        ligand = int(np.searchsorted(self.store.segments[:, lay.END], row, side="right"))
+        number = int(self.store.molecules[lay.ID, row])
+        molecule = self._molecules[ligand].get(number)
+        return molecule if molecule is not None else self.new_molecule(ligand, number, row)
 
     def make_room(self, ligand: int) -> None:
-        """Double the rows of a ligand."""
-        raise NotImplementedError
+        """Double the rows of a ligand (agents engine)."""
+        self.simulation.make_room(ligand)
+        self.epoch += 1  # every molecule may be in another row now
+
+    def _sync(self) -> None:
+        """Make agents for molecules that have come since the last time, forget those that left."""
+        if self._synced == self.simulation.step_number:
+            return
+        _ = self.sites
+        self._synced = self.simulation.step_number
+        for ligand, rows in enumerate(self.simulation.state.rows()):
+            # Only what differs costs: most molecules were there at the step before.
+            by_id, ids = self._molecules[ligand], self.store.molecules[lay.ID, rows]
+            known = np.fromiter(by_id, dtype=np.uint32, count=len(by_id))
+            for left in np.setdiff1d(known, ids).tolist():
+                self.forget(by_id[left])
+            fresh = ~np.isin(ids, known)
+            for new, row in zip(ids[fresh].tolist(), rows[fresh].tolist(), strict=True):
+                self.new_molecule(ligand, new, row)
 
 
 _NOBODY: dict[int, None] = {}
 
 
-class Whereabouts:
+class CellIndex:
     """Rows of molecules and numbers of sites by cell.
 
     Making the index costs about 1 us a molecule; keeping it up costs 0.3 us a move.
@@ -237,7 +272,7 @@ class Whereabouts:
     def __init__(self, model: PlaceModel) -> None:
         self.model = model
         self.sites: dict[int, list[int]] = {}
-        for number, cell in enumerate(model.store.sites[SITE_CELL].tolist()):
+        for number, cell in enumerate(model.store.sites[lay.SITE_CELL].tolist()):
             self.sites.setdefault(cell, []).append(number)
         self._rows: dict[int, dict[int, None]] = {}
         self._epoch = -1

@@ -19,54 +19,19 @@ from synapse_abm.core.rng import (
 from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.agents.place import Draws, PlaceModel
 from synapse_abm.synapse.engine import layout as lay
-from synapse_abm.synapse.engine.layout import (
-    ARRIVE,
-    BIND,
-    BOUND,
-    CELL,
-    COMPARTMENT,
-    COUNTER,
-    DEGRADE,
-    END,
-    EXIT,
-    EXIT_SHARE,
-    FREE,
-    ID,
-    INSIDE,
-    LEAVE,
-    LIGAND,
-    LIMIT,
-    NEXT_ID,
-    NO_SITE,
-    PASS_MEAN,
-    RELEASE,
-    RETURN,
-    ROW,
-    SCHEDULED,
-    SITE,
-    SITE_CELL,
-    SITES_TO,
-    START,
-    STAY_MEAN,
-    STEP,
-    TRANSPORT,
-    X,
-    Y,
-)
-from synapse_abm.synapse.engine.network import CountRows
 
 
 class OpenCell:
     """A cell while its clock runs: its agents, listed by state, ascending in id at the start."""
 
-    def __init__(self, engine: Readable, at: int, free: list[list[Molecule]]) -> None:
+    def __init__(self, engine: ReferenceStepper, at: int, free: list[list[Molecule]]) -> None:
         model = engine.model
         self.engine, self.model, self.at = engine, model, at
         self.number = int(model.space.active[at])
-        self.table = CountRows.of(model.names)
-        self.lists: list[list[Molecule] | list[Site]] = [[] for _ in range(self.table.one)]
+        self.names = model.names
+        self.lists: list[list[Molecule] | list[Site]] = [[] for _ in range(self.names.ones)]
         for r, members in enumerate(free):
-            self.lists[self.table.free(0) + r] = members
+            self.lists[self.names.free(0) + r] = members
         first, last = model.space.first_site[at], model.space.first_site[at + 1]
         for number in model.space.site_order[first:last]:
             site = model.sites[int(number)]
@@ -74,12 +39,12 @@ class OpenCell:
 
     def _list_of(self, site: Site) -> int:
         if site.ligand is None:
-            return self.table.empty(self.model.names.targets.index(site.target))
-        return self.table.bound(self.model.names.pair_number(site.target, site.ligand))
+            return self.names.empty(self.names.targets.index(site.target))
+        return self.names.pair_number(site.target, site.ligand)
 
     def count(self, r: int) -> int:
         """Number in list ``r``; one for the row of ones."""
-        return 1 if r == self.table.one else len(self.lists[r])
+        return 1 if r == self.names.ones else len(self.lists[r])
 
     def put(self, r: int, member: Molecule | Site) -> None:
         """Append to a list."""
@@ -96,17 +61,17 @@ class OpenCell:
 
     def actors(self, channel: int) -> tuple[list[Molecule] | list[Site], int]:
         """Agents whose propensity drives a channel, and the number of partners each can choose."""
-        kind, _, first, second = self.model.chemistry.channels[channel, :COUNTER]
-        if kind == BIND:
+        kind, _, first, second = self.model.chemistry.channels[channel, : lay.COUNTER]
+        if kind == lay.BIND:
             return self.lists[second], self.count(first)
         return self.lists[first], 1
 
     def propensity(self, channel: int) -> float:
         """Rate of the first, times how many; a sum if a rule was overridden."""
-        kind, index, first, second = self.model.chemistry.channels[channel, :COUNTER].tolist()
-        if kind == RELEASE:
+        kind, index, first, second = self.model.chemistry.channels[channel, : lay.COUNTER].tolist()
+        if kind == lay.RELEASE:
             return float(self.model.chemistry.release_rate[index, self.at])
-        if kind == ARRIVE:
+        if kind == lay.ARRIVE:
             return float(self.model.chemistry.rate[channel])
         actors, partners = self.actors(channel)
         if not actors or not partners:
@@ -152,33 +117,39 @@ class OpenCell:
                 u = self.model.draws.number(Stream.REACT, self.number, 2 * k + 1)
                 c, rest = choose(a, u * total)
                 self.fire(c, rest)
-                self.model.store.last_s[self.model.chemistry.channels[c, COUNTER]] = start + time
+                self.model.store.last_s[self.model.chemistry.channels[c, lay.COUNTER]] = (
+                    start + time
+                )
             elif due:
                 time, ligand, size = due.pop(0)
                 self.enter(ligand, size)
-                self.engine.note(RELEASE, ligand, size, start + time)
+                self.engine.note(lay.RELEASE, ligand, size, start + time)
             else:
                 return
             k += 1
 
     def fire(self, c: int, rest: float) -> None:
         """Carry out the event of channel ``c``."""
-        kind, index, first, second, counter = self.model.chemistry.channels[c, :SITES_TO].tolist()
+        kind, index, first, second, counter = self.model.chemistry.channels[
+            c, : lay.SITES_TO
+        ].tolist()
         size = 1
-        if kind in (RELEASE, ARRIVE):
-            if kind == RELEASE:
+        if kind in (lay.RELEASE, lay.ARRIVE):
+            if kind == lay.RELEASE:
                 size = int(self.model.chemistry.release_size[index, self.at])
             self.enter(index, size)
-        elif kind == BIND:
+        elif kind == lay.BIND:
             self.seat(index, first, second, self.member(c, rest))
-        elif kind <= TRANSPORT:
-            self.unseat(index, self.member(c, rest), INSIDE if kind == TRANSPORT else FREE)
+        elif kind <= lay.TRANSPORT:
+            self.unseat(
+                index, self.member(c, rest), lay.INSIDE if kind == lay.TRANSPORT else lay.FREE
+            )
         else:
             molecule = self.take(first, self.member(c, rest))
             assert isinstance(molecule, Molecule)
-            if kind == RETURN:
-                self.model.store.molecules[COMPARTMENT, molecule.row] = FREE
-                self.put(self.table.free(index), molecule)
+            if kind == lay.RETURN:
+                self.model.store.molecules[lay.COMPARTMENT, molecule.row] = lay.FREE
+                self.put(self.names.free(index), molecule)
             else:
                 self.model.lose(molecule)
         self.model.store.events[counter] += size
@@ -186,7 +157,7 @@ class OpenCell:
     def enter(self, ligand: int, size: int) -> None:
         """New molecules in this cell."""
         for _ in range(size):
-            self.put(self.table.free(ligand), self.engine.create(ligand, self.number))
+            self.put(self.names.free(ligand), self.engine.create(ligand, self.number))
 
     def seat(self, pair: int, free_row: int, empty_row: int, member: int) -> None:
         """A free molecule (none of a clamped ligand) takes an empty site."""
@@ -194,14 +165,14 @@ class OpenCell:
         n_empty = self.count(empty_row)
         site = self.take(empty_row, member % n_empty)
         self.put(pair, site)
-        sites[LIGAND, site.id] = self.model.names.ligands.index(self.model.names.pairs[pair][1])
-        if free_row != self.table.one:
+        sites[lay.LIGAND, site.id] = self.model.names.ligands.index(self.model.names.pairs[pair][1])
+        if free_row != self.names.ones:
             molecule = self.take(free_row, member // n_empty)
             assert isinstance(molecule, Molecule)
             row = molecule.row
-            sites[ROW, site.id] = row
-            mol[SITE, row], mol[CELL, row] = site.id, self.model.plan.cells
-            mol[COMPARTMENT, row] = BOUND
+            sites[lay.ROW, site.id] = row
+            mol[lay.SITE, row], mol[lay.CELL, row] = site.id, self.model.plan.cells
+            mol[lay.COMPARTMENT, row] = lay.BOUND
 
     def unseat(self, pair: int, member: int, compartment: int) -> None:
         """A site lets its molecule go, back out or inside."""
@@ -209,14 +180,14 @@ class OpenCell:
         target, ligand = (int(v) for v in self.model.chemistry.pairs[pair])
         site = self.take(pair, member)
         assert isinstance(site, Site)
-        self.put(self.table.empty(target), site)
+        self.put(self.names.empty(target), site)
         molecule = site.molecule
-        sites[LIGAND, site.id] = sites[ROW, site.id] = -1
+        sites[lay.LIGAND, site.id] = sites[lay.ROW, site.id] = -1
         if molecule is not None:
             row = molecule.row
-            mol[SITE, row], mol[CELL, row] = NO_SITE, sites[SITE_CELL, site.id]
-            mol[COMPARTMENT, row] = compartment
-            where = self.table.free if compartment == FREE else self.table.inside
+            mol[lay.SITE, row], mol[lay.CELL, row] = lay.NO_SITE, sites[lay.SITE_CELL, site.id]
+            mol[lay.COMPARTMENT, row] = compartment
+            where = self.names.free if compartment == lay.FREE else self.names.inside
             self.put(where(ligand), molecule)
 
 
@@ -240,7 +211,7 @@ def sound(rate: object, agent: Molecule | Site) -> float:
     raise InputError(name, rate, "a number >= 0, in 1/s, and not infinite")
 
 
-class Readable:
+class ReferenceStepper:
     """Steps a model's state with agents."""
 
     def __init__(self, model: PlaceModel) -> None:
@@ -264,13 +235,15 @@ class Readable:
         """Hop, then react."""
         model = self.model
         model.draws = Draws(
-            model.simulation.address, int(model.store.meta[STEP]), int(model.store.meta[NEXT_ID])
+            model.simulation.address,
+            int(model.store.meta[lay.STEP]),
+            int(model.store.meta[lay.NEXT_ID]),
         )
         for molecules in model.molecules():
             for molecule in molecules:
                 molecule.step()
         self.react()
-        model.store.meta[STEP] += 1
+        model.store.meta[lay.STEP] += 1
         model.draws = None
 
     def react(self) -> None:
@@ -280,15 +253,15 @@ class Readable:
         for at, members in enumerate(self.landed()):
             OpenCell(self, at, members).run_clock(due.get(at, []))
         for ligand in range(len(self.model.names.ligands)):
-            if space.exchange[ligand, LEAVE] > 0.0:
+            if space.exchange[ligand, lay.LEAVE] > 0.0:
                 self.leave(ligand)
-            if space.exchange[ligand, STAY_MEAN] > 0.0:
+            if space.exchange[ligand, lay.STAY_MEAN] > 0.0:
                 self.arrive(ligand)
-        store.meta[SCHEDULED] += sum(1 for s in space.schedule if s[0] == store.meta[STEP])
+        store.meta[lay.SCHEDULED] += sum(1 for s in space.schedule if s[0] == store.meta[lay.STEP])
 
     def due_releases(self) -> dict[int, list[tuple[float, int, int]]]:
         """Releases at given times within this step, by active cell."""
-        space, step = self.model.space, self.model.store.meta[STEP]
+        space, step = self.model.space, self.model.store.meta[lay.STEP]
         due: dict[int, list[tuple[float, int, int]]] = {}
         for (at_step, slot, ligand, size), time in zip(
             space.schedule.tolist(), space.schedule_offset.tolist(), strict=True
@@ -307,31 +280,31 @@ class Readable:
         for ligand, molecules in enumerate(self.model.molecules()):
             for molecule in molecules:
                 row = molecule.row
-                at = self.slot.get(int(mol[CELL, row]))
+                at = self.slot.get(int(mol[lay.CELL, row]))
                 if at is not None:
-                    inside = mol[COMPARTMENT, row] == INSIDE
+                    inside = mol[lay.COMPARTMENT, row] == lay.INSIDE
                     found[at][ligand + n * int(inside)].append(molecule)
         return found
 
     def in_active_cell(self, row: int) -> bool:
         """Whether a molecule is where a clock runs."""
-        return int(self.model.store.molecules[CELL, row]) in self.slot
+        return int(self.model.store.molecules[lay.CELL, row]) in self.slot
 
     def create(self, ligand: int, cell: int) -> Molecule:
         """A new free molecule with an id never used before."""
         model = self.model
         seg = model.store.segments
-        if seg[ligand, END] == seg[ligand, LIMIT]:
+        if seg[ligand, lay.END] == seg[ligand, lay.LIMIT]:
             model.make_room(ligand)
         store = model.store
-        row = int(store.segments[ligand, END])
-        store.segments[ligand, END] += 1
-        number = int(store.meta[NEXT_ID])
-        store.meta[NEXT_ID] += 1
+        row = int(store.segments[ligand, lay.END])
+        store.segments[ligand, lay.END] += 1
+        number = int(store.meta[lay.NEXT_ID])
+        store.meta[lay.NEXT_ID] += 1
         mol = store.molecules
-        mol[ID, row], mol[CELL, row] = number, cell
-        mol[Y, row], mol[X, row] = divmod(cell, model.plan.width)
-        mol[COMPARTMENT, row], mol[SITE, row] = FREE, NO_SITE
+        mol[lay.ID, row], mol[lay.CELL, row] = number, cell
+        mol[lay.Y, row], mol[lay.X, row] = divmod(cell, model.plan.width)
+        mol[lay.COMPARTMENT, row], mol[lay.SITE, row] = lay.FREE, lay.NO_SITE
         model.moved(row, None, cell)
         molecule: Molecule = model.new_molecule(ligand, number, row)
         return molecule
@@ -339,8 +312,7 @@ class Readable:
     def note(self, kind: int, ligand: int, n: int, time: float) -> None:
         """Count ``n`` events of a ligand at a time (s)."""
         if n > 0:
-            names = self.model.names
-            counter = lay.ligand_event(len(names.pairs), len(names.ligands), kind, ligand)
+            counter = self.model.names.counter(kind, ligand)
             self.model.store.events[counter] += n
             self.model.store.last_s[counter] = time
 
@@ -348,10 +320,12 @@ class Readable:
         """Exit and degradation of free molecules in inactive cells."""
         store = self.model.store
         gone, exits, ruled = 0, 0, self.ruled(ligand)
-        chance, share = (float(x) for x in self.model.space.exchange[ligand, [LEAVE, EXIT_SHARE]])
+        chance, share = (
+            float(x) for x in self.model.space.exchange[ligand, [lay.LEAVE, lay.EXIT_SHARE]]
+        )
         for molecule in self.model.molecules()[ligand]:
             row = molecule.row
-            if store.molecules[COMPARTMENT, row] != FREE or self.in_active_cell(row):
+            if store.molecules[lay.COMPARTMENT, row] != lay.FREE or self.in_active_cell(row):
                 continue
             if ruled:
                 chance, share = self.leaving(molecule, self.model.plan.dt)
@@ -360,7 +334,7 @@ class Readable:
                 gone += 1
                 exits += int(u < chance * share)
                 self.model.lose(molecule)
-        store.totals[CountRows.of(self.model.names).free(ligand)] -= gone
+        store.totals[self.model.names.free(ligand)] -= gone
         self.note_exchange(ligand, 0, exits, gone - exits)
 
     def leaving(self, molecule: Molecule, time: float) -> tuple[float, float]:
@@ -369,17 +343,17 @@ class Readable:
         """
         exits, lost = (
             self.asked(molecule, kind) if (kind, molecule.number) in self.model.rates else 0.0
-            for kind in (EXIT, DEGRADE)
+            for kind in (lay.EXIT, lay.DEGRADE)
         )
         total = exits + lost
         return -math.expm1(-total * time), exits / total if total > 0.0 else 1.0
 
     def note_exchange(self, ligand: int, arrived: int, exits: int, degraded: int) -> None:
         """Count the exchange of a step in inactive cells."""
-        end = (int(self.model.store.meta[STEP]) + 1) * self.model.plan.dt
-        self.note(ARRIVE, ligand, arrived, end)
-        self.note(EXIT, ligand, exits, end)
-        self.note(DEGRADE, ligand, degraded, end)
+        end = (int(self.model.store.meta[lay.STEP]) + 1) * self.model.plan.dt
+        self.note(lay.ARRIVE, ligand, arrived, end)
+        self.note(lay.EXIT, ligand, exits, end)
+        self.note(lay.DEGRADE, ligand, degraded, end)
 
     def arrive(self, ligand: int) -> None:
         """Arrivals in inactive cells: those that stay, anywhere, and those that have left again."""
@@ -387,12 +361,12 @@ class Readable:
         if self.ruled(ligand):
             self.arrive_by_rule(ligand, numbers)
             return
-        stay = numbers.poisson(float(exchange[STAY_MEAN]))
+        stay = numbers.poisson(float(exchange[lay.STAY_MEAN]))
         for _ in range(stay):
             self.create(ligand, self.somewhere(numbers))
-        self.model.store.totals[CountRows.of(self.model.names).free(ligand)] += stay
-        passing = numbers.poisson(float(exchange[PASS_MEAN]))
-        exits = sum(int(numbers.next() < exchange[EXIT_SHARE]) for _ in range(passing))
+        self.model.store.totals[self.model.names.free(ligand)] += stay
+        passing = numbers.poisson(float(exchange[lay.PASS_MEAN]))
+        exits = sum(int(numbers.next() < exchange[lay.EXIT_SHARE]) for _ in range(passing))
         self.note_exchange(ligand, stay + passing, exits, passing - exits)
 
     def arrive_by_rule(self, ligand: int, numbers: _Numbers) -> None:
@@ -400,7 +374,7 @@ class Readable:
         time, and is asked.
         """
         exchange, dt = self.model.space.exchange[ligand], self.model.plan.dt
-        came = numbers.poisson(float(exchange[STAY_MEAN] + exchange[PASS_MEAN]))
+        came = numbers.poisson(float(exchange[lay.STAY_MEAN] + exchange[lay.PASS_MEAN]))
         exits = lost = 0
         for _ in range(came):
             molecule = self.create(ligand, self.somewhere(numbers))
@@ -409,7 +383,7 @@ class Readable:
             if u < chance:
                 exits, lost = exits + int(u < chance * share), lost + int(u >= chance * share)
                 self.model.lose(molecule)
-        self.model.store.totals[CountRows.of(self.model.names).free(ligand)] += came - exits - lost
+        self.model.store.totals[self.model.names.free(ligand)] += came - exits - lost
         self.note_exchange(ligand, came, exits, lost)
 
     def somewhere(self, numbers: _Numbers) -> int:
@@ -419,7 +393,7 @@ class Readable:
 
     def ruled(self, ligand: int) -> bool:
         """Whether the molecules of a ligand have a ``propensity`` of their own."""
-        return self.model.molecule_class(ligand).propensity is not Molecule.propensity
+        return self.model.molecule_classes[ligand].propensity is not Molecule.propensity
 
 
 class _Numbers:
@@ -442,6 +416,3 @@ class _Numbers:
                 break
             n += 1
         return n
-
-
-__all__ = ["START", "OpenCell", "Readable", "choose"]

@@ -27,16 +27,8 @@ from synapse_abm.core.sealed import (
     sealed,
 )
 from synapse_abm.synapse.engine import invariants
-from synapse_abm.synapse.engine.layout import (
-    END,
-    I64,
-    LIMIT,
-    NEXT_ID,
-    ROW,
-    SCHEDULED,
-    START,
-    Store,
-)
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.layout import I64, Store
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.engine.state import State, point_sites_back
 from synapse_abm.synapse.scenario.cost import memory_bytes
@@ -154,7 +146,7 @@ def _simulation(
     if not np.array_equal(arrays["sites"][:2], fresh.sites[:2]):
         raise ValueError("sites are not where this seed puts them")
     meta, releases = arrays["meta"], len(simulation.network.space.schedule)
-    counts = ((0, MAX_ENTITY + 1), meta[NEXT_ID]), ((0, releases), meta[SCHEDULED])
+    counts = ((0, MAX_ENTITY + 1), meta[lay.NEXT_ID]), ((0, releases), meta[lay.SCHEDULED])
     if not all(low <= n <= high for (low, high), n in counts):
         raise ValueError(f"counters {meta.tolist()}")
     simulation.state = _state(arrays).resized(_room(simulation, live))
@@ -167,7 +159,10 @@ def _simulation(
 def _arrays(state: State) -> dict[str, np.ndarray]:
     """What is kept: the rows in use, and everything but where rows lie in memory."""
     store, rows = state.store, state.all_rows()
-    arrays = store._asdict() | {"molecules": store.molecules[:, rows], "sites": store.sites[:ROW]}
+    arrays = store._asdict() | {
+        "molecules": store.molecules[:, rows],
+        "sites": store.sites[: lay.ROW],
+    }
     del arrays["segments"]
     arrays["live"] = np.array([r.size for r in state.rows()], dtype=np.int64)
     return arrays
@@ -176,8 +171,8 @@ def _arrays(state: State) -> dict[str, np.ndarray]:
 def _state(arrays: dict[str, np.ndarray]) -> State:
     live = arrays.pop("live")
     segments = np.zeros((live.size, 4), dtype=np.int64)
-    segments[:, END] = segments[:, LIMIT] = np.cumsum(live)
-    segments[:, START] = segments[:, END] - live
+    segments[:, lay.END] = segments[:, lay.LIMIT] = np.cumsum(live)
+    segments[:, lay.START] = segments[:, lay.END] - live
     no_rows = np.full((1, arrays["sites"].shape[1]), -1, dtype=np.int32)
     sites = np.concatenate([arrays.pop("sites"), no_rows])
     point_sites_back(sites, arrays["molecules"])
@@ -186,9 +181,6 @@ def _state(arrays: dict[str, np.ndarray]) -> State:
 
 def _room(simulation: Simulation, live: np.ndarray) -> list[int]:
     seg = simulation.state.store.segments
-    return [max(int(s[LIMIT] - s[START]), int(n) + 16) for s, n in zip(seg, live, strict=True)]
-
-
-__all__ = [
-    "CheckpointError", "Recorded", "from_bytes", "load", "load_recorded", "save", "to_bytes",
-]  # fmt: skip
+    return [
+        max(int(s[lay.LIMIT] - s[lay.START]), int(n) + 16) for s, n in zip(seg, live, strict=True)
+    ]

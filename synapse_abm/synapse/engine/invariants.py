@@ -7,25 +7,8 @@ import math
 import numpy as np
 
 from synapse_abm.synapse.engine import layout as lay
-from synapse_abm.synapse.engine.layout import (
-    BOUND,
-    CELL,
-    COMPARTMENT,
-    FREE,
-    GONE,
-    I64,
-    ID,
-    INSIDE,
-    LIGAND,
-    NO_SITE,
-    ROW,
-    SITE,
-    SITE_CELL,
-    TARGET,
-    X,
-    Y,
-)
-from synapse_abm.synapse.engine.network import CountRows, Names
+from synapse_abm.synapse.engine.layout import I64
+from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.state import State
 from synapse_abm.synapse.scenario.definition import Scenario
 
@@ -90,10 +73,14 @@ def _check_rows(state: State) -> None:
     _demand(last == mol.shape[1], "rows do not end with the last ligand")
     _demand(bool(((start <= end) & (end <= limit)).all()), "a ligand has more rows than room")
     for a, b, gaps in zip(start, end, dead, strict=True):
-        gone = int((mol[COMPARTMENT, a:b] == GONE).sum())
+        gone = int((mol[lay.COMPARTMENT, a:b] == lay.GONE).sum())
         _demand(gone == gaps, f"{gone} rows are gone, {gaps} counted")
-        _demand(bool((mol[COMPARTMENT, a:b] <= GONE).all()), "a molecule is in no compartment")
-        _demand(bool((mol[ID, a:b] < state.store.meta[lay.NEXT_ID]).all()), "an id is yet to come")
+        _demand(
+            bool((mol[lay.COMPARTMENT, a:b] <= lay.GONE).all()), "a molecule is in no compartment"
+        )
+        _demand(
+            bool((mol[lay.ID, a:b] < state.store.meta[lay.NEXT_ID]).all()), "an id is yet to come"
+        )
     _demand(int(state.store.meta[lay.FULL]) == 0, "rows were full")
 
 
@@ -105,8 +92,8 @@ def _check_sites(state: State, scenario: Scenario) -> None:
     for number, (name, target) in enumerate(scenario.targets.items()):
         mine = sites[:, first : first + target.n_sites]
         first += target.n_sites
-        where = mine[SITE_CELL]
-        _demand(bool((mine[TARGET] == number).all()), f"sites of {name} are of another target")
+        where = mine[lay.SITE_CELL]
+        _demand(bool((mine[lay.TARGET] == number).all()), f"sites of {name} are of another target")
         _demand(bool(((where >= 0) & (where < cells)).all()), f"a site of {name} is nowhere")
         if target.cells is not None:
             given = [y * scenario.grid.width + x for x, y in target.cells]
@@ -119,20 +106,26 @@ def _check_sites(state: State, scenario: Scenario) -> None:
 def _check_binding(state: State, rows: list[I64], clamped: np.ndarray) -> None:
     mol, sites = state.store.molecules, state.store.sites
     every = state.all_rows()
-    _demand(np.unique(mol[ID, every]).size == every.size, "two molecules share an id")
-    bound = every[mol[COMPARTMENT, every] == BOUND]
-    unbound = every[mol[COMPARTMENT, every] != BOUND]
-    at = mol[SITE, bound].astype(np.int64)
+    _demand(np.unique(mol[lay.ID, every]).size == every.size, "two molecules share an id")
+    bound = every[mol[lay.COMPARTMENT, every] == lay.BOUND]
+    unbound = every[mol[lay.COMPARTMENT, every] != lay.BOUND]
+    at = mol[lay.SITE, bound].astype(np.int64)
     _demand(bool((at < sites.shape[1]).all()), "a molecule is bound to no site")
-    _demand(np.array_equal(sites[ROW, at], bound), "a bound molecule's site holds another")
-    _demand(bool((mol[SITE, unbound] == NO_SITE).all()), "a molecule has a site but is not bound")
-    held = np.flatnonzero(sites[ROW] != -1)
+    _demand(np.array_equal(sites[lay.ROW, at], bound), "a bound molecule's site holds another")
+    _demand(
+        bool((mol[lay.SITE, unbound] == lay.NO_SITE).all()),
+        "a molecule has a site but is not bound",
+    )
+    held = np.flatnonzero(sites[lay.ROW] != -1)
     _demand(held.size == bound.size, "a site holds a molecule that is not bound")
     for number, mine in enumerate(rows):
-        of = sites[LIGAND, mol[SITE, mine[mol[COMPARTMENT, mine] == BOUND]].astype(np.int64)]
+        of = sites[
+            lay.LIGAND,
+            mol[lay.SITE, mine[mol[lay.COMPARTMENT, mine] == lay.BOUND]].astype(np.int64),
+        ]
         _demand(bool((of == number).all()), "a site holds a molecule of another ligand")
-    by_clamped = np.isin(sites[LIGAND], np.flatnonzero(clamped))
-    without = (sites[LIGAND] != -1) & (sites[ROW] == -1)
+    by_clamped = np.isin(sites[lay.LIGAND], np.flatnonzero(clamped))
+    without = (sites[lay.LIGAND] != -1) & (sites[lay.ROW] == -1)
     _demand(np.array_equal(by_clamped, without), "a site is occupied by no molecule")
 
 
@@ -140,14 +133,14 @@ def _check_places(state: State, scenario: Scenario, every: I64) -> None:
     """Ring coordinates fold onto the cell; bound molecules keep those of their site's cell."""
     mol, grid = state.store.molecules, scenario.grid
     fold = 2 if grid.walls == "reflecting" else 1
-    x, y = mol[X, every].astype(np.int64), mol[Y, every].astype(np.int64)
+    x, y = mol[lay.X, every].astype(np.int64), mol[lay.Y, every].astype(np.int64)
     inside = (x < fold * grid.width) & (y < fold * grid.height)
     _demand(bool(inside.all()), "a molecule is outside the grid")
     if fold == 2:
         x, y = np.minimum(x, 2 * grid.width - 1 - x), np.minimum(y, 2 * grid.height - 1 - y)
     there = np.array_equal(y * grid.width + x, state.cells_of(every))
     _demand(there, "a molecule's cell is not where it is")
-    nowhere = mol[CELL, every[mol[COMPARTMENT, every] == BOUND]]
+    nowhere = mol[lay.CELL, every[mol[lay.COMPARTMENT, every] == lay.BOUND]]
     _demand(bool((nowhere == grid.cells).all()), "a bound molecule is in a cell of its own")
 
 
@@ -155,28 +148,28 @@ def _check_pairs(state: State, names: Names) -> None:
     sites, store, pairs = state.store.sites, state.store, len(names.pairs)
     known = 0
     for p, (target, ligand) in enumerate(names.pairs):
-        at = sites[TARGET] == names.targets.index(target)
-        n = int((at & (sites[LIGAND] == names.ligands.index(ligand))).sum())
+        at = sites[lay.TARGET] == names.targets.index(target)
+        n = int((at & (sites[lay.LIGAND] == names.ligands.index(ligand))).sum())
         known += n
         _demand(n == store.totals[p], f"{ligand} bound to {target} is miscounted")
         made, lost, carried = (
-            int(store.events[lay.pair_event(pairs, kind, p)])
+            int(store.events[names.counter(kind, p)])
             for kind in (lay.BIND, lay.UNBIND, lay.TRANSPORT)
         )
         _demand(made - lost - carried == n, f"binding events of {ligand} to {target} do not add up")
     for t, target in enumerate(names.targets):
-        n = int(((sites[TARGET] == t) & (sites[LIGAND] < 0)).sum())
+        n = int(((sites[lay.TARGET] == t) & (sites[lay.LIGAND] < 0)).sum())
         known += n
         _demand(n == store.totals[pairs + t], f"empty sites of {target} are miscounted")
     _demand(known == sites.shape[1], "a site holds a ligand that does not bind to it")
 
 
 def _check_ligand(state: State, names: Names, number: int, rows: I64) -> None:
-    mol, name, table = state.store.molecules, names.ligands[number], CountRows.of(names)
-    ids = mol[ID, rows].astype(np.int64)
+    mol, name = state.store.molecules, names.ligands[number]
+    ids = mol[lay.ID, rows].astype(np.int64)
     _demand(bool((np.diff(ids) > 0).all()), f"rows of {name} are out of order")
-    for kind, at in ((FREE, table.free(number)), (INSIDE, table.inside(number))):
-        n = int((mol[COMPARTMENT, rows] == kind).sum())
+    for kind, at in ((lay.FREE, names.free(number)), (lay.INSIDE, names.inside(number))):
+        n = int((mol[lay.COMPARTMENT, rows] == kind).sum())
         said = state.store.totals[at]
         _demand(n == said, f"{name}: {n} {lay.COMPARTMENTS[kind]}, {said} counted")
 
@@ -185,10 +178,10 @@ def _check_conserved(state: State, names: Names, ligand: int, live: int, start: 
     """There now = at the start + arrived + released - exited - degraded - metabolised, and the same
     for what is inside.
     """
-    pairs, ligands, name = len(names.pairs), len(names.ligands), names.ligands[ligand]
+    name = names.ligands[ligand]
 
     def count(*kinds: int) -> int:
-        at = [lay.ligand_event(pairs, ligands, kind, ligand) for kind in kinds]
+        at = [names.counter(kind, ligand) for kind in kinds]
         return int(state.store.events[at].sum())
 
     came, went = count(lay.ARRIVE, lay.RELEASE), count(lay.EXIT, lay.DEGRADE, lay.METABOLISE)
@@ -196,12 +189,12 @@ def _check_conserved(state: State, names: Names, ligand: int, live: int, start: 
         live == start + came - went, f"{name}: {live} there, {start} + {came} came, {went} went"
     )
     carried = sum(
-        int(state.store.events[lay.pair_event(pairs, lay.TRANSPORT, p)])
+        int(state.store.events[names.counter(lay.TRANSPORT, p)])
         for p, pair in enumerate(names.pairs)
         if pair[1] == name
     )
     out = count(lay.RETURN, lay.METABOLISE)
-    inside = int(state.store.totals[CountRows.of(names).inside(ligand)])
+    inside = int(state.store.totals[names.inside(ligand)])
     _demand(inside == carried - out, f"{name}: {inside} inside, {carried} carried in, {out} out")
 
 

@@ -88,11 +88,6 @@ class Plan(NamedTuple):
     origin: np.uint32  # replicate and place, where counter word 3 holds them
     dt: float
 
-    @property
-    def ones(self) -> int:
-        """Row of ones in the table of counts."""
-        return self.pairs + self.targets + 2 * self.ligands
-
 
 class Chemistry(NamedTuple):
     """What can happen in a cell: propensity of a channel = rate x count[first] x count[second]."""
@@ -153,16 +148,6 @@ class Scratch(NamedTuple):
     select: F64
     leaving: U32
     leaving_u: F64
-
-
-def pair_event(pairs: int, kind: int, pair: int) -> int:
-    """Index into ``Store.events`` of UNBIND, TRANSPORT or BIND of a pair."""
-    return kind * pairs + pair
-
-
-def ligand_event(pairs: int, ligands: int, kind: int, ligand: int) -> int:
-    """Index into ``Store.events`` of RETURN ... RELEASE of a ligand."""
-    return 3 * pairs + (kind - RETURN) * ligands + ligand
 
 
 LINE = 64  # bytes of a cache line, and of the widest vector

@@ -25,7 +25,7 @@ from synapse_abm.core.rng import (
 from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.heat import hop_table
-from synapse_abm.synapse.engine.layout import DIRECT_BITS, F64, I32, I64, U16, U32, U64
+from synapse_abm.synapse.engine.layout import F64, I32, I64, U16, U32, U64
 from synapse_abm.synapse.scenario import Ligand, Scenario
 
 
@@ -57,6 +57,38 @@ class Names:
             known = map(" ".join, self.pairs)
             raise UnknownName("target and ligand", " ".join(pair), known) from None
 
+    # Rows of the table of counts per cell (``Landing.counts``; ``Store.totals`` without the last):
+    # bound by pair, empty by target, free by ligand, inside by ligand, ones. A pair's row is the
+    # pair's number.
+
+    def empty(self, target: int) -> int:
+        """Row of the empty sites of a target."""
+        return len(self.pairs) + target
+
+    def free(self, ligand: int) -> int:
+        """Row of the free molecules of a ligand."""
+        return len(self.pairs) + len(self.targets) + ligand
+
+    def inside(self, ligand: int) -> int:
+        """Row of the molecules of a ligand that were transported and are still inside."""
+        return self.free(len(self.ligands) + ligand)
+
+    @property
+    def ones(self) -> int:
+        """Row of ones, the second factor of first-order channels; the number of rows before it."""
+        return self.free(2 * len(self.ligands))
+
+    def counter(self, kind: int, number: int) -> int:
+        """Index into ``Store.events``: of a pair for kinds up to BIND, else of a ligand."""
+        if kind <= lay.BIND:
+            return kind * len(self.pairs) + number
+        return 3 * len(self.pairs) + (kind - lay.RETURN) * len(self.ligands) + number
+
+    @property
+    def counters(self) -> int:
+        """Length of ``Store.events``."""
+        return self.counter(lay.RELEASE, len(self.ligands))
+
 
 class _Channel(NamedTuple):
     kind: int
@@ -74,14 +106,13 @@ def channels(scenario: Scenario) -> list[_Channel]:
     and unbinding are adjusted to the step, one factor a pair (``scenario.rate_adjustment``).
     """
     names = Names.of(scenario)
-    rows = CountRows.of(names)
     found = []
     for p, (target, ligand) in enumerate(names.pairs):
         kinetics, s = scenario.ligands[ligand].binding[target], factor(scenario, target, ligand)
-        found.append(_Channel(lay.UNBIND, p, rows.bound(p), rows.one, s * kinetics.koff))
-        found.append(_Channel(lay.TRANSPORT, p, rows.bound(p), rows.one, kinetics.kcat_per_s))
+        found.append(_Channel(lay.UNBIND, p, p, names.ones, s * kinetics.koff))
+        found.append(_Channel(lay.TRANSPORT, p, p, names.ones, kinetics.kcat_per_s))
     for number, name in enumerate(names.ligands):
-        found += _ligand_channels(scenario, names, rows, number, name)
+        found += _ligand_channels(scenario, names, number, name)
     return [c for c in found if c.rate > 0]
 
 
@@ -91,16 +122,14 @@ def factor(scenario: Scenario, target: str, ligand: str) -> float:
     return 1.0 if adjusted is None else adjusted.s
 
 
-def _ligand_channels(
-    scenario: Scenario, names: Names, rows: CountRows, number: int, name: str
-) -> list[_Channel]:
+def _ligand_channels(scenario: Scenario, names: Names, number: int, name: str) -> list[_Channel]:
     ligand, volume = scenario.ligands[name], scenario.grid.cell_volume_um3
-    free, inside, one = rows.free(number), rows.inside(number), rows.one
+    free, inside, one = names.free(number), names.inside(number), names.ones
     found = []
     for p, (target, bound_ligand) in enumerate(names.pairs):
         if bound_ligand != name:
             continue
-        empty, kon = rows.empty(names.targets.index(target)), ligand.binding[target].kon
+        empty, kon = names.empty(names.targets.index(target)), ligand.binding[target].kon
         if ligand.clamped_nM is not None:
             found.append(_Channel(lay.BIND, p, one, empty, kon * ligand.clamped_nM))
         else:
@@ -127,46 +156,6 @@ def arrivals_per_cell_s(ligand: Ligand, cell_volume_um3: float) -> float:
         return 0.0
     copies = ligand.reservoir.concentration_nM * molecules_per_nM(cell_volume_um3)
     return ligand.reservoir.exchange_per_s * copies
-
-
-@dataclass(frozen=True, slots=True)
-class CountRows:
-    """Rows of the table of counts per cell: bound by pair, empty by target, free, inside, one."""
-
-    pairs: int
-    targets: int
-    ligands: int
-
-    @classmethod
-    def of(cls, names: Names) -> CountRows:
-        """Rows for these names."""
-        return cls(len(names.pairs), len(names.targets), len(names.ligands))
-
-    def bound(self, pair: int) -> int:
-        """Sites of the cell that hold this pair."""
-        return pair
-
-    def empty(self, target: int) -> int:
-        """Empty sites of the cell."""
-        return self.pairs + target
-
-    def free(self, ligand: int) -> int:
-        """Free molecules in the cell."""
-        return self.pairs + self.targets + ligand
-
-    def inside(self, ligand: int) -> int:
-        """Transported molecules in the cell."""
-        return self.pairs + self.targets + self.ligands + ligand
-
-    @property
-    def one(self) -> int:
-        """The row of ones, second factor of first-order channels."""
-        return self.pairs + self.targets + 2 * self.ligands
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        return self.one + 1
 
 
 def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
@@ -243,7 +232,7 @@ def _plan(scenario: Scenario, names: Names, address: Address) -> lay.Plan:
 
 def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
     found = channels(scenario)
-    table = [(*c[:4], _counter(names, c), *_lists(scenario, names, c)) for c in found]
+    table = [(*c[:4], names.counter(c.kind, c.number), *_lists(scenario, names, c)) for c in found]
     pairs = [(names.targets.index(t), names.ligands.index(n)) for t, n in names.pairs]
     pair_of = np.full((max(len(names.targets), 1), max(len(names.ligands), 1)), -1, dtype=np.int64)
     for p, pair in enumerate(pairs):
@@ -287,23 +276,15 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
 
 def _lists(scenario: Scenario, names: Names, channel: _Channel) -> tuple[int, int]:
     """List that the site of a pair's event joins; list that the molecule leaves or joins."""
-    rows = CountRows.of(names)
     if channel.kind > lay.BIND:
-        return rows.one, rows.one
+        return names.ones, names.ones
     target, name = names.pairs[channel.number]
     number = names.ligands.index(name)
     binds = channel.kind == lay.BIND
-    sites = rows.bound(channel.number) if binds else rows.empty(names.targets.index(target))
+    sites = channel.number if binds else names.empty(names.targets.index(target))
     if scenario.ligands[name].clamped_nM is not None:
-        return sites, rows.one
-    return sites, rows.inside(number) if channel.kind == lay.TRANSPORT else rows.free(number)
-
-
-def _counter(names: Names, channel: _Channel) -> int:
-    pairs, ligands = len(names.pairs), len(names.ligands)
-    if channel.kind <= lay.BIND:
-        return lay.pair_event(pairs, channel.kind, channel.number)
-    return lay.ligand_event(pairs, ligands, channel.kind, channel.number)
+        return sites, names.ones
+    return sites, names.inside(number) if channel.kind == lay.TRANSPORT else names.free(number)
 
 
 def _cell_number(scenario: Scenario, cell: tuple[int, int]) -> int:
@@ -325,7 +306,7 @@ def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:
     fold = 2 if grid.walls == "reflecting" else 1
     tables: dict[tuple[int, int], U64] = {}
     shifts = np.full((2, max(len(ligands), 1)), -1, dtype=np.int64)
-    direct = np.zeros((*shifts.shape, 1 << DIRECT_BITS), dtype=np.uint16)
+    direct = np.zeros((*shifts.shape, 1 << lay.DIRECT_BITS), dtype=np.uint16)
     for axis, length in enumerate((grid.width, grid.height)):
         for number, ligand in enumerate(ligands):
             hops = ligand.diffusion_um2_per_s * scenario.dt_s / grid.spacing_um**2

@@ -21,8 +21,8 @@ from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP, AddressError
 from synapse_abm.synapse.engine import kernels as compiled_kernels
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.invariants import check
-from synapse_abm.synapse.engine.layout import FULL, I64, LEAVE, LIMIT, NEXT_ID, START
-from synapse_abm.synapse.engine.network import CountRows, Names, Network, build_network
+from synapse_abm.synapse.engine.layout import I64
+from synapse_abm.synapse.engine.network import Names, Network, build_network
 from synapse_abm.synapse.engine.state import State, build_state
 from synapse_abm.synapse.scenario import Grid, Scenario
 
@@ -62,7 +62,7 @@ class Series:
 
     def free(self, ligand: str) -> np.ndarray:
         """Free molecules."""
-        return self.totals[:, CountRows.of(self.names).free(self.names.ligand_number(ligand))]
+        return self.totals[:, self.names.free(self.names.ligand_number(ligand))]
 
     def free_nM(self, ligand: str) -> np.ndarray:
         """Concentration of free molecules over the whole place, nM."""
@@ -70,7 +70,7 @@ class Series:
 
     def inside(self, ligand: str) -> np.ndarray:
         """Molecules that were transported and are still inside."""
-        return self.totals[:, CountRows.of(self.names).inside(self.names.ligand_number(ligand))]
+        return self.totals[:, self.names.inside(self.names.ligand_number(ligand))]
 
     def count(self, event: str, ligand: str, target: str | None = None) -> np.ndarray:
         """Completed events: ``bound unbound transported`` of a pair, else of a ligand.
@@ -86,12 +86,11 @@ class Series:
 
 def event_index(names: Names, event: str, ligand: str, target: str | None) -> int:
     """Column of an event counter; ``target`` counts only where the event is one of a pair."""
-    pairs, ligands = len(names.pairs), len(names.ligands)
     if choice("event", event, lay.PAIR_EVENTS + lay.LIGAND_EVENTS) in lay.PAIR_EVENTS:
         pair = names.pair_number(choice("target", target, names.targets), ligand)
-        return lay.pair_event(pairs, lay.PAIR_EVENTS.index(event), pair)
+        return names.counter(lay.PAIR_EVENTS.index(event), pair)
     kind = lay.RETURN + lay.LIGAND_EVENTS.index(event)
-    return lay.ligand_event(pairs, ligands, kind, names.ligand_number(ligand))
+    return names.counter(kind, names.ligand_number(ligand))
 
 
 @dataclass(slots=True)
@@ -113,10 +112,15 @@ class Recorder:
     def series(self) -> Series:
         """What was recorded."""
         records = self.steps // self.every if self.every else 0
-        n = self.table.shape[1] - 3 * len(self.names.pairs) - 6 * len(self.names.ligands)
         numbers = self.first_step + self.every * np.arange(1, records + 1, dtype=np.int64)
         table = self.table[:records]
-        return Series(self.scenario, self.names, numbers, table[:, :n], table[:, n:])
+        return Series(
+            self.scenario,
+            self.names,
+            numbers,
+            table[:, : self.names.ones],
+            table[:, self.names.ones :],
+        )
 
 
 class Simulation:
@@ -269,7 +273,7 @@ class Simulation:
                 record, steps, every, done,
             )  # fmt: skip
         if completed < steps:
-            full = int(self.state.store.meta[FULL]) - 1
+            full = int(self.state.store.meta[lay.FULL]) - 1
             self.state = before
             self.make_room(full)
         return bool(completed == steps)
@@ -277,14 +281,14 @@ class Simulation:
     def make_room(self, ligand: int) -> None:
         """Double the rows of a ligand."""
         seg = self.state.store.segments
-        room = [int(n) for n in seg[:, LIMIT] - seg[:, START]]
+        room = [int(n) for n in seg[:, lay.LIMIT] - seg[:, lay.START]]
         room[ligand] *= 2
         self.state, self._scratch = self.state.resized(room), None
 
     def _require_addresses(self, steps: int) -> None:
         if self.state.step + steps > MAX_STEP:
             raise AddressError(f"step {shown(self.state.step + steps)} is beyond {MAX_STEP}")
-        if int(self.state.store.meta[NEXT_ID]) > MAX_ENTITY - 2**24:
+        if int(self.state.store.meta[lay.NEXT_ID]) > MAX_ENTITY - 2**24:
             raise AddressError("molecule numbers are used up; start a new run with another seed")
 
     def last_time_s(self, event: str, ligand: str, target: str | None = None) -> float:
@@ -348,25 +352,25 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
     """Scratch memory of the compiled engine for a state of this size; nothing in it outlives a
     step.
     """
-    seg, active, table = state.store.segments, net.space.active.size, CountRows.of(net.names)
-    rows = int(seg[-1, LIMIT]) if seg.size else 0
+    seg, active, lists = state.store.segments, net.space.active.size, net.names.ones + 1
+    rows = int(seg[-1, lay.LIMIT]) if seg.size else 0
     block = compiled_kernels.BLOCK
     landing = lay.Landing(
         rows=lay.in_lines(rows + 1, np.uint32),
         end=np.zeros(max(len(net.names.ligands), 1), dtype=np.int64),
         follow=lay.in_lines(rows + 1, np.int32),
         head=np.full(active, -1, dtype=np.int32),
-        counts=np.zeros((table.size, active), dtype=np.int32),
+        counts=np.zeros((lists, active), dtype=np.int32),
         total=lay.in_lines(active, np.float64),
         waiting=lay.in_lines(active, np.float64),
         ready=np.zeros(active + 1, dtype=np.int64),
     )
     room = _list_room(state, net)
-    leaving = rows + 1 if (net.space.exchange[:, LEAVE] > 0).any() else 1
+    leaving = rows + 1 if (net.space.exchange[:, lay.LEAVE] > 0).any() else 1
     bench = lay.Scratch(
         words=lay.in_lines(2 * block + 2, np.uint64),
         offsets=lay.in_lines(block, np.uint32),
-        here=np.zeros(table.size, dtype=np.int64),
+        here=np.zeros(lists, dtype=np.int64),
         members=np.zeros(sum(room) + 1, dtype=np.uint32),
         first=np.concatenate([[0], np.cumsum(room)]).astype(np.int64),
         propensity=np.zeros(net.chemistry.rate.size),
@@ -389,5 +393,5 @@ def _list_room(state: State, net: Network) -> list[int]:
     for target in range(len(net.names.targets)):
         cells = sites[lay.SITE_CELL, sites[lay.TARGET] == target]
         at_most.append(int(np.bincount(cells).max(initial=0)))
-    rows = [int(n) for n in seg[:, LIMIT] - seg[:, START]]
+    rows = [int(n) for n in seg[:, lay.LIMIT] - seg[:, lay.START]]
     return [at_most[t] for t in net.chemistry.pairs[:, 0]] + at_most + rows + rows

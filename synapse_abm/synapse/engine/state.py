@@ -14,30 +14,8 @@ import numpy as np
 from synapse_abm.core.address import Address
 from synapse_abm.core.rng import MAX_ENTITY, Stream, molecule_words, uniforms
 from synapse_abm.synapse.engine import layout as lay
-from synapse_abm.synapse.engine.layout import (
-    BOUND,
-    CELL,
-    COMPARTMENT,
-    DEAD,
-    END,
-    FREE,
-    GONE,
-    I32,
-    I64,
-    ID,
-    LIGAND,
-    LIMIT,
-    NO_SITE,
-    ROW,
-    SITE,
-    SITE_CELL,
-    START,
-    U32,
-    Store,
-    X,
-    Y,
-)
-from synapse_abm.synapse.engine.network import CountRows, Names, place_sites
+from synapse_abm.synapse.engine.layout import I32, I64, U32, Store
+from synapse_abm.synapse.engine.network import Names, place_sites
 from synapse_abm.synapse.scenario.definition import Scenario
 
 
@@ -58,9 +36,9 @@ class State:
 
     def rows(self) -> list[I64]:
         """Rows of the molecules that are there, by ligand, ascending in id."""
-        compartment = self.store.molecules[COMPARTMENT]
+        compartment = self.store.molecules[lay.COMPARTMENT]
         return [
-            np.flatnonzero(compartment[start:end] != GONE) + start
+            np.flatnonzero(compartment[start:end] != lay.GONE) + start
             for start, end, _, _ in self.store.segments
         ]
 
@@ -72,14 +50,14 @@ class State:
     def live(self) -> int:
         """Number of molecules in the place: free, bound and inside."""
         seg = self.store.segments
-        return int((seg[:, END] - seg[:, START] - seg[:, DEAD]).sum())
+        return int((seg[:, lay.END] - seg[:, lay.START] - seg[:, lay.DEAD]).sum())
 
     def cells_of(self, rows: I64) -> I64:
         """Cell of each row; a bound molecule is where its site is."""
         mol = self.store.molecules
-        cell: I64 = mol[CELL, rows].astype(np.int64)
-        bound = mol[COMPARTMENT, rows] == BOUND
-        cell[bound] = self.store.sites[SITE_CELL, mol[SITE, rows[bound]].astype(np.int64)]
+        cell: I64 = mol[lay.CELL, rows].astype(np.int64)
+        bound = mol[lay.COMPARTMENT, rows] == lay.BOUND
+        cell[bound] = self.store.sites[lay.SITE_CELL, mol[lay.SITE, rows[bound]].astype(np.int64)]
         return cell
 
     def resized(self, room: list[int]) -> State:
@@ -87,36 +65,41 @@ class State:
         molecules, segments = _empty_rows(room)
         sites = self.store.sites.copy()
         for number, rows in enumerate(self.rows()):
-            start = segments[number, START]
+            start = segments[number, lay.START]
             end = start + rows.size
             molecules[:, start:end] = self.store.molecules[:, rows]
-            segments[number, END] = end
+            segments[number, lay.END] = end
         point_sites_back(sites, molecules)
         return State(self.store._replace(molecules=molecules, sites=sites, segments=segments))
 
     def digest_into(self, digest: hashlib._Hash) -> None:
         """Feed every molecule's id, cell, site and compartment, by ligand and id, into a hash."""
         rows, mol = self.all_rows(), self.store.molecules
-        for array in (mol[ID, rows], self.cells_of(rows), mol[SITE, rows], mol[COMPARTMENT, rows]):
+        for array in (
+            mol[lay.ID, rows],
+            self.cells_of(rows),
+            mol[lay.SITE, rows],
+            mol[lay.COMPARTMENT, rows],
+        ):
             digest.update(array.astype("<i8").tobytes())
-        digest.update(self.store.sites[LIGAND].astype("<i8").tobytes())
+        digest.update(self.store.sites[lay.LIGAND].astype("<i8").tobytes())
 
 
 def point_sites_back(sites: I32, molecules: U32) -> None:
     """Set the row in each site from the site in each bound molecule's row."""
-    bound = np.flatnonzero(molecules[COMPARTMENT] == BOUND)
-    sites[ROW] = -1
-    sites[ROW, molecules[SITE, bound].astype(np.int64)] = bound
+    bound = np.flatnonzero(molecules[lay.COMPARTMENT] == lay.BOUND)
+    sites[lay.ROW] = -1
+    sites[lay.ROW, molecules[lay.SITE, bound].astype(np.int64)] = bound
 
 
 def _empty_rows(room: list[int]) -> tuple[U32, I64]:
     a_line = lay.LINE // 4
     room = [-(-n // a_line) * a_line for n in room]  # so that every field begins a cache line
     molecules: U32 = lay.in_lines((6, sum(room)), np.uint32)
-    molecules[COMPARTMENT], molecules[SITE] = GONE, NO_SITE
+    molecules[lay.COMPARTMENT], molecules[lay.SITE] = lay.GONE, lay.NO_SITE
     segments = np.zeros((len(room), 4), dtype=np.int64)
-    segments[:, LIMIT] = np.cumsum(room)
-    segments[:, START] = segments[:, END] = segments[:, LIMIT] - room
+    segments[:, lay.LIMIT] = np.cumsum(room)
+    segments[:, lay.START] = segments[:, lay.END] = segments[:, lay.LIMIT] - room
     return molecules, segments
 
 
@@ -132,13 +115,13 @@ def build_state(scenario: Scenario, address: Address, room: list[int]) -> State:
     molecules, segments = _empty_rows(room)
     next_id = 0
     for number, ligand in enumerate(scenario.ligands.values()):
-        start = segments[number, START]
-        segments[number, END] = end = start + ligand.count
+        start = segments[number, lay.START]
+        segments[number, lay.END] = end = start + ligand.count
         mine = molecules[:, start:end]
-        mine[ID] = np.arange(next_id, next_id + ligand.count)
-        mine[CELL] = _start_cells(scenario, address, ligand.start_cell, next_id, ligand.count)
-        mine[Y], mine[X] = np.divmod(mine[CELL], np.uint32(scenario.grid.width))
-        mine[COMPARTMENT] = FREE
+        mine[lay.ID] = np.arange(next_id, next_id + ligand.count)
+        mine[lay.CELL] = _start_cells(scenario, address, ligand.start_cell, next_id, ligand.count)
+        mine[lay.Y], mine[lay.X] = np.divmod(mine[lay.CELL], np.uint32(scenario.grid.width))
+        mine[lay.COMPARTMENT] = lay.FREE
         next_id += ligand.count
     return State(_new_store(scenario, address, molecules, segments, next_id))
 
@@ -147,13 +130,12 @@ def _new_store(
     scenario: Scenario, address: Address, molecules: U32, segments: I64, next_id: int
 ) -> Store:
     names = Names.of(scenario)
-    table, pairs, ligands = CountRows.of(names), len(names.pairs), len(names.ligands)
     cell, target = place_sites(scenario, address)
-    totals = np.zeros(table.one, dtype=np.int64)
+    totals = np.zeros(names.ones, dtype=np.int64)
     for number, t in enumerate(scenario.targets.values()):
-        totals[table.empty(number)] = t.n_sites
+        totals[names.empty(number)] = t.n_sites
     for number, ligand in enumerate(scenario.ligands.values()):
-        totals[table.free(number)] = ligand.count
+        totals[names.free(number)] = ligand.count
     nothing = np.full(cell.size, -1, dtype=np.int32)
     return Store(
         molecules=molecules,
@@ -161,8 +143,8 @@ def _new_store(
         segments=segments,
         meta=np.array([0, next_id, 0, 0], dtype=np.int64),
         totals=totals,
-        events=np.zeros(3 * pairs + 6 * ligands, dtype=np.int64),
-        last_s=np.full(3 * pairs + 6 * ligands, np.nan),
+        events=np.zeros(names.counters, dtype=np.int64),
+        last_s=np.full(names.counters, np.nan),
     )
 
 
