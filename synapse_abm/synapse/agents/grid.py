@@ -31,7 +31,7 @@ class Occupants(Sequence[Any]):
     Guests are agents of the user's own, which enter and leave as in any Mesa grid.
     """
 
-    __slots__ = ("guests", "index", "number")
+    __slots__ = ("cell_index", "guests", "number")
 
     cell_index: CellIndex
     number: int
