@@ -50,7 +50,7 @@ def test_life_settles_where_mean_field_says_and_the_wild_type_stays() -> None:
     leaves nothing of the start: one that had come half of the way would lie 0.3 above.
     """
     table = small()["gene"]
-    off = np.array(table["sensitivity"]) - np.array(table["coupling_mean_field"])
+    off = np.array(table["sensitivity"]) - np.array(table["sensitivity_mean_field"])
     assert np.abs(off).max() < 0.1
     assert at(gene.LIFE, 1.0, "terminal_nM") == pytest.approx(5.0, rel=0.05)
 

@@ -166,13 +166,13 @@ def test_the_spikes_explain_a_window_without_bias() -> None:
     assert mean_z(divided - raw) > limit
 
 
-def brute_force(it: Any, replicate: int, minutes: int, calibration: Calibration) -> np.ndarray:
-    """Coupling and plasticity after each minute of a slow clock that runs on with the fast one."""
+def brute_force(neuron: Any, replicate: int, minutes: int, calibration: Calibration) -> np.ndarray:
+    """Sensitivity and plasticity after each minute; the slow clock runs on with the fast one."""
     speed = 42 * DAY_S / (60 * minutes)
     drug = Drug(pharmacology.ligand("citalopram").kinetics("SERT"))
-    sim = NeuronSimulation(it, 5, replicate, baseline=calibration.baseline, inhibitor=drug)
-    exposure = acting(treatment(it=it))(0.0)
-    slow, found = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]), []
+    sim = NeuronSimulation(neuron, 5, replicate, baseline=calibration.baseline, inhibitor=drug)
+    exposure = acting(treatment(neuron=neuron))(0.0)
+    slow, minutely = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]), []
     sim.set(exposure)
     sim.block(exposure)
     sim.run(60)
@@ -181,15 +181,15 @@ def brute_force(it: Any, replicate: int, minutes: int, calibration: Calibration)
         sim.set(exposure, slow[0], slow[1], slow[2])
         means = sim.run(1)[0]
         read = {name: float(means[column]) for name, column in names.items()}
-        slow = advanced(it, slow, slow_inputs(it, calibration.baseline, read), speed)
+        slow = advanced(neuron, slow, slow_inputs(neuron, calibration.baseline, read), speed)
         if second % 60 == 59:
-            found.append(slow[[0, 5]])
-    return np.array(found)
+            minutely.append(slow[[0, 5]])
+    return np.array(minutely)
 
 
-def exactly(it: Calibration) -> Calibration:
+def exactly(own: Calibration) -> Calibration:
     """A calibration whose neurons all start from the same baseline."""
-    return replace(it, scatter=((0.0,) * 8,) * 16)
+    return replace(own, scatter=((0.0,) * 8,) * 16)
 
 
 def bridge(brute: np.ndarray, windows: int, own: Calibration) -> float:
