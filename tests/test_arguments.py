@@ -195,8 +195,8 @@ PARTS: dict[str, Callable[[], object]] = {
     r"Grid\.height = 4\.5: ": lambda: Grid(height=4.5),  # type: ignore[arg-type]
     r"a key of Grid = 'hight': .* did you mean height": lambda: Grid(hight=1),  # type: ignore
     r"Grid = 4: allowed is arguments by name: width=": lambda: Grid(4),  # type: ignore[call-arg]
-    r"Target = .* give either 'sites'": lambda: Target(),
-    r"Kinetics = .* exactly two of": lambda: Kinetics(kd_nM=3.0),
+    r"Target, sites = None: allowed is either 'sites'": lambda: Target(),
+    r"Kinetics, kon_per_nM_s = None: allowed is any two of kd": lambda: Kinetics(kd_nM=3.0),
     r"Scenario\.grid = 'x': allowed is a table": lambda: Scenario(grid="x"),  # type: ignore
     r"ligand\.x\.start_cell = \(99, 99\): allowed is a cell of the grid": lambda: Scenario(
         ligands={"x": Ligand(start_cell=(99, 99))}

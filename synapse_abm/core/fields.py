@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from synapse_abm.core.errors import InputError, raise_faults
 
@@ -105,3 +106,23 @@ class Frozen(BaseModel):
         # By this mark pydantic knows that parts of a whole need not be made by calling them: in
         # files, faults are collected over all parts.
         __init__.__pydantic_base_init__ = True
+
+
+class Ruled(Frozen):
+    """A record with rules between its fields, the same for files and for Python."""
+
+    @classmethod
+    def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Of each rule that ``fields`` break: the field to name, what is allowed, the remedy.
+
+        Fields may be missing, or wrong by themselves: a file's reader tells all faults at once.
+        """
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _keeps_rules(self) -> Self:
+        fields, faults = dict(self), list[InputError]()
+        for field, allowed, fix in self.broken_rules(fields):
+            faults.append(InputError(field, fields[field], allowed, fix))
+        raise_faults(faults)
+        return self

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pydantic import model_validator
-
-from synapse_abm.core.fields import Frozen, NonNegative, Positive
+from synapse_abm.core.fields import NonNegative, Positive, Ruled
 
 
-class Kinetics(Frozen):
+class Kinetics(Ruled):
     """Binding of one ligand to one target: any two of Kd, k_on and k_off, and k_cat of transport.
 
     All three may be given if they agree (Kd = k_off/k_on within 1 %). ``kcat_per_s`` is the rate
@@ -21,23 +21,23 @@ class Kinetics(Frozen):
     koff_per_s: NonNegative | None = None
     kcat_per_s: NonNegative = 0.0
 
-    @model_validator(mode="after")
-    def _two_of_three(self) -> Self:
-        constants = (self.kd_nM, self.kon_per_nM_s, self.koff_per_s)
-        if sum(constant is not None for constant in constants) < 2:
-            raise ValueError("give exactly two of kd_nM, kon_per_nM_s and koff_per_s")
-        if self.contradiction():
-            raise ValueError(self.contradiction())
-        return self
-
-    def contradiction(self) -> str:
-        """What is wrong if all three constants are given and do not agree, else nothing."""
-        kd, kon, koff = self.kd_nM, self.kon_per_nM_s, self.koff_per_s
-        if kd is None or kon is None or koff is None or abs(kon * kd - koff) <= 0.01 * koff:
-            return ""
-        # No division by an association that is not there.
-        follows = f"{koff / kon:.4g} nM" if kon > 0 else "infinite"
-        return f"k_off/k_on is {follows}, Kd is given as {kd:.4g} nM; leave out one of the three"
+    @classmethod
+    def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """That two of the three constants are given, or all three agree."""
+        names = ("kd_nM", "kon_per_nM_s", "koff_per_s")
+        constants = [fields[name] for name in names if fields.get(name) is not None]
+        if len(constants) < 2:
+            missing = next(name for name in names if fields.get(name) is None)
+            yield missing, "any two of kd, kon and koff (with kcat for transport)", "add one"
+        elif len(constants) == 3 and all(
+            isinstance(x, float) and 0 <= x < math.inf for x in constants
+        ):
+            kd, kon, koff = constants
+            if abs(kon * kd - koff) > 0.01 * koff:
+                # No division by an association that is not there.
+                follows = f"{koff / kon:.4g} nM" if kon > 0 else "infinite"
+                said = f"k_off/k_on is {follows}, Kd is given as {kd:.4g} nM"
+                yield "kd_nM", f"koff/kon, within 1 % ({said})", "leave out one of the three"
 
     @property
     def kon(self) -> float:

@@ -33,6 +33,7 @@ from synapse_abm.core.fields import (
     GOOD_TITLE,
     LONGEST_S,
     Frozen,
+    Ruled,
     Seconds,
     good_name,
     good_title,
@@ -60,6 +61,7 @@ from synapse_abm.synapse.scenario.parts import (
     Reservoir,
     RunSettings,
     Target,
+    cells_outside,
     part_faults,
 )
 from synapse_abm.synapse.scenario.timestep import read_accuracy
@@ -155,7 +157,12 @@ class _Reader:
         good_targets = {each: part for each, part in targets.items() if part is not None}
         good_ligands = {each: part for each, part in ligands.items() if part is not None}
         self.faults += _unknown_targets(tables, targets)
-        self.faults += _cells_outside(tables)
+        # Judged by the sides alone, so that cells are told whatever else is wrong with the grid.
+        sides = dict(_tables(tables)).get("grid", {})
+        plane = valid(Grid, {side: sides[side] for side in ("width", "height") if side in sides})
+        if plane is not None:
+            raw = (_tables(tables.get(kind)) for kind in ("target", "ligand"))
+            self.faults += cells_outside(plane, *raw)
         if not self.faults and grid is not None:
             self.faults += part_faults(grid, good_targets, good_ligands)
         if grid is None or run is None:
@@ -319,14 +326,19 @@ class _Reader:
         return _WRONG
 
     def checked[Model: BaseModel](
-        self, model: type[Model], given: Any, raw: Any, here: Location
+        self, model: type[Model], fields: Any, raw: Any, here: Location
     ) -> Model | None:
-        """``given`` as a ``model``; faults are told with what stood in the file."""
-        rule = _RULES.get(model)
-        broken = list(rule(given, raw, dotted(here))) if rule and isinstance(given, dict) else []
-        self.faults += broken
+        """``fields`` as a ``model``; faults are told with what stood in the file."""
+        broken = list[tuple[str, str, str]]()
+        if isinstance(fields, dict):
+            broken += model.broken_rules(fields) if issubclass(model, Ruled) else ()
+            broken += _fast_kon(fields) if model is Kinetics else ()
+        for field, allowed, fix in broken:
+            path = dotted((*here, bare_name(field)))
+            written = raw.get(bare_name(field), raw.get(field, MISSING))
+            self.faults.append(InputError(path, written, allowed, fix))
         try:
-            return model.model_validate(given)
+            return model.model_validate(fields)
         except ValidationError as error:
             if broken and error.errors()[0]["type"] == "value_error":
                 return None  # the same, told by the rule
@@ -379,101 +391,21 @@ def _unknown_targets(tables: Tables, known: Iterable[str]) -> Iterator[InputErro
                 yield UnknownName(f"target of ligand.{name}.binding", target, known)
 
 
-def _cells_outside(tables: Tables) -> Iterator[InputError]:
-    """Cells that are cells, but not of the grid, whatever else is wrong with the grid."""
-    sides = dict(_tables(tables)).get("grid", {})
-    grid = valid(Grid, {key: sides[key] for key in ("width", "height") if key in sides})
-    if grid is None:
-        return
-    named = list[tuple[str, Any]]()
-    for name, target in _tables(tables.get("target")):
-        cells = target.get("cells")
-        numbered = enumerate(cells if isinstance(cells, list) else [])
-        named += [(f"target.{name}.cells[{n}]", cell) for n, cell in numbered]
-    for name, ligand in _tables(tables.get("ligand")):
-        named.append((f"ligand.{name}.start_cell", ligand.get("start_cell")))
-        batches = ligand.get("batches")
-        for n, batch in enumerate(batches if isinstance(batches, list) else []):
-            if isinstance(batch, dict):
-                named.append((f"ligand.{name}.batches[{n}].cell", batch.get("cell")))
-    allowed = f"a cell of the grid, x from 0 to {grid.width - 1}, y from 0 to {grid.height - 1}"
-    for path, cell in named:
-        whole = isinstance(cell, list) and len(cell) == 2 and {type(x) for x in cell} == {int}
-        if whole and min(cell) >= 0 and not (cell[0] < grid.width and cell[1] < grid.height):
-            yield InputError(path, cell, allowed)
-
-
 def _tables(value: Any) -> list[tuple[str, Tables]]:
     """The tables within a table, by name."""
     items = value.items() if isinstance(value, dict) else ()
     return [(name, each) for name, each in items if isinstance(each, dict)]
 
 
-def _as_written(raw: Tables, field: str) -> Any:
-    """What stands in the file for a field."""
-    return raw.get(bare_name(field), raw.get(field))
-
-
-def _target_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
-    allowed = "either 'sites' (a count) or 'cells' (one [x, y] per site)"
-    if "sites" in given and "cells" in given:
-        yield InputError(f"{path}.sites", raw["sites"], allowed, "leave out one of them")
-    elif not {"sites", "cells"} & given.keys():
-        yield InputError(f"{path}.sites", MISSING, allowed, "add one of them")
-
-
-def _kinetics_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
-    names = ("kd_nM", "kon_per_nM_s", "koff_per_s")
-    values = [given[name] for name in names if name in given]
-    if len(values) < 2:
-        missing = next(name for name in names if name not in given)
-        allowed = "any two of kd, kon and koff (with kcat for transport)"
-        yield InputError(f"{path}.{bare_name(missing)}", MISSING, allowed, "add one")
-    elif len(values) == 2 and "kon_per_nM_s" not in given:
-        yield from _fast_kon(given, raw, path)
-    elif len(values) == 3 and all(isinstance(x, float) and 0 < x < math.inf for x in values):
-        found = Kinetics.model_construct(**dict(zip(names, values, strict=True))).contradiction()
-        if found:
-            allowed = f"koff/kon, within 1 % ({found})"
-            yield InputError(f"{path}.kd", _as_written(raw, "kd_nM"), allowed)
-
-
-def _fast_kon(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
+def _fast_kon(fields: Tables) -> Iterator[tuple[str, str, str]]:
     """A k_on that follows from the other two, and is beyond the range of one that is given."""
-    kd, koff, high = given["kd_nM"], given["koff_per_s"], RANGES["1/(nM s)"][1]
-    if isinstance(kd, float) and isinstance(koff, float) and 0 < kd * high < koff < math.inf:
-        allowed = f"at most {kd * high:g} /s, so that k_on = koff/kd is at most {high:g} /(nM s)"
-        yield InputError(f"{path}.koff", _as_written(raw, "koff_per_s"), allowed)
-
-
-def _ligand_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
-    explicit = [k for k in ("count", "start_cell", "reservoir", "batches") if given.get(k)]
-    if explicit and given.get("clamped_nM") is not None:
-        beside = ", ".join(explicit)
-        allowed = f"nothing beside {beside}: a ligand is clamped or made of molecules"
-        clamped = _as_written(raw, "clamped_nM")
-        yield InputError(f"{path}.clamped", clamped, allowed, "leave out one of them")
-
-
-def _run_rule(given: Tables, raw: Tables, path: str) -> Iterator[InputError]:
-    duration, burn_in = given.get("duration_s"), given.get("burn_in_s", 0.0)
-    if not isinstance(duration, float) or not isinstance(burn_in, float):
+    kd, koff, high = fields.get("kd_nM"), fields.get("koff_per_s"), RANGES["1/(nM s)"][1]
+    if "kon_per_nM_s" in fields or not isinstance(kd, float) or not isinstance(koff, float):
         return
-    left, sample = duration - burn_in, given.get("sample_every_s")
-    if left <= 0:
-        allowed = f"longer than the burn-in, {burn_in:g} s, which it includes"
-        yield InputError(f"{path}.duration", _as_written(raw, "duration_s"), allowed)
-    elif isinstance(sample, float) and sample > left:
-        allowed = f"at most the {left:g} s that follow the burn-in"
-        yield InputError(f"{path}.sample_every", _as_written(raw, "sample_every_s"), allowed)
+    if 0 < kd * high < koff < math.inf:
+        allowed = f"at most {kd * high:g} /s, so that k_on = koff/kd is at most {high:g} /(nM s)"
+        yield "koff_per_s", allowed, ""
 
-
-_RULES: dict[type[BaseModel], Callable[[Tables, Tables, str], Iterator[InputError]]] = {
-    Target: _target_rule,
-    Kinetics: _kinetics_rule,
-    Ligand: _ligand_rule,
-    _RunTable: _run_rule,
-}
 
 #: Tables within tables.
 _INNER: dict[tuple[type[BaseModel], str], type[Frozen]] = {

@@ -8,8 +8,8 @@ description (its step, its cost, its summary) are functions of it in the modules
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,7 @@ from synapse_abm.core.fields import (
     Frozen,
     NonNegative,
     Positive,
+    Ruled,
     Seconds,
     good_name,
     good_title,
@@ -32,6 +33,8 @@ from synapse_abm.core.fields import (
 )
 from synapse_abm.core.units import molecules_per_nM
 from synapse_abm.pharmacology.kinetics import Kinetics
+
+type Fields = Mapping[str, Any]
 
 Side = Annotated[int, whole(1, 32767), FROM_NUMPY]
 Cell = Annotated[
@@ -78,7 +81,7 @@ class Grid(Frozen):
         return cls(width=1, height=1, spacing_um=1.0, depth_um=volume_um3)
 
 
-class Target(Frozen):
+class Target(Ruled):
     """Binding sites of one kind, fixed in cells.
 
     Give ``sites`` (scattered at random, over distinct cells as long as there are enough) or
@@ -94,11 +97,13 @@ class Target(Frozen):
         FROM_NUMPY,
     ] = None
 
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.sites is None) == (self.cells is None):
-            raise ValueError("give either 'sites' (a count) or 'cells' (one (x, y) per site)")
-        return self
+    @classmethod
+    def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """That there are sites or cells, not both."""
+        both = [name for name in ("sites", "cells") if fields.get(name) is not None]
+        if len(both) != 1:
+            allowed = "either 'sites' (a count) or 'cells' (one [x, y] per site)"
+            yield "sites", allowed, "leave out one of them" if both else "add one of them"
 
     @property
     def n_sites(self) -> int:
@@ -126,7 +131,7 @@ class Batch(Frozen):
     times_s: Annotated[tuple[NonNegative, ...], FROM_NUMPY] = ()
 
 
-class Ligand(Frozen):
+class Ligand(Ruled):
     """One kind of molecule in the place.
 
     Explicit molecules start as ``count`` free ones, scattered at random or all in ``start_cell``,
@@ -157,18 +162,22 @@ class Ligand(Frozen):
     degradation_per_s: NonNegative = 0.0
     """Rate at which a free molecule is destroyed."""
 
-    @model_validator(mode="after")
-    def _clamped_or_explicit(self) -> Self:
-        explicit = self.count or self.reservoir or self.batches or self.start_cell is not None
-        if self.clamped_nM is not None and explicit:
-            raise ValueError(
-                "a ligand is either clamped (clamped_nM) or made of molecules "
-                "(count, start_cell, reservoir, batches), not both"
-            )
-        return self
+    @classmethod
+    def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """That it is clamped or made of molecules, not both."""
+        explicit = [x for x in ("count", "start_cell", "reservoir", "batches") if fields.get(x)]
+        if explicit and fields.get("clamped_nM") is not None:
+            beside = f"nothing beside {', '.join(explicit)}"
+            allowed = f"{beside}: a ligand is clamped or made of molecules"
+            yield "clamped_nM", allowed, "leave out one of them"
+
+    @property
+    def exit_per_s(self) -> float:
+        """Rate (1/s) at which a free molecule leaves for the reservoir."""
+        return self.reservoir.exchange_per_s if self.reservoir else 0.0
 
 
-class RunSettings(Frozen):
+class RunSettings(Ruled):
     """How long, how often and by which engine a scenario is run.
 
     The duration counts from time zero and includes the burn-in, which is recorded but not averaged.
@@ -182,13 +191,19 @@ class RunSettings(Frozen):
     seed: Annotated[int, whole(0, MAX_SEED), FROM_NUMPY] = 1
     engine: Literal["compiled", "agents"] = "compiled"
 
-    @model_validator(mode="after")
-    def _something_to_average(self) -> Self:
-        if self.burn_in_s >= self.duration_s:
-            raise ValueError("a duration longer than the burn-in, which it includes")
-        if self.sample_s > self.duration_s - self.burn_in_s:
-            raise ValueError("a time between samples within what follows the burn-in")
-        return self
+    @classmethod
+    def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """That there is something to average after the burn-in."""
+        duration, burn_in = fields.get("duration_s"), fields.get("burn_in_s", 0.0)
+        sample = fields.get("sample_every_s")
+        if not isinstance(duration, float) or not isinstance(burn_in, float):
+            return
+        left = duration - burn_in
+        if left <= 0:
+            allowed = f"longer than the burn-in, {burn_in:g} s, which it includes"
+            yield "duration_s", allowed, ""
+        elif isinstance(sample, float) and sample > left:
+            yield "sample_every_s", f"at most the {left:g} s that follow the burn-in", ""
 
     @property
     def sample_s(self) -> float:
@@ -244,27 +259,36 @@ def part_faults(
             if target not in targets:
                 yield UnknownName(f"target of ligand.{name}.binding", target, targets)
         yield from _doubled_sources(name, ligand)
-    yield from _cells_outside(grid, targets, ligands)
+    plain = ([(name, dict(part)) for name, part in parts.items()] for parts in (targets, ligands))
+    yield from cells_outside(grid, *plain)
 
 
-def _cells_outside(
-    grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]
+def cells_outside(
+    grid: Grid, targets: Iterable[tuple[str, Fields]], ligands: Iterable[tuple[str, Fields]]
 ) -> Iterator[InputError]:
+    """Cells that are cells, but not of the grid, whatever else is wrong with what names them."""
     named = [
         (f"target.{name}.cells[{n}]", cell)
-        for name, target in targets.items()
-        for n, cell in enumerate(target.cells or ())
+        for name, target in targets
+        for n, cell in enumerate(_listed(target, "cells"))
     ]
-    for name, ligand in ligands.items():
+    for name, ligand in ligands:
         named += [
-            (f"ligand.{name}.batches[{n}].cell", b.cell) for n, b in enumerate(ligand.batches)
+            (f"ligand.{name}.batches[{n}].cell", dict(batch).get("cell"))
+            for n, batch in enumerate(_listed(ligand, "batches"))
+            if isinstance(batch, Batch | dict)
         ]
-        if ligand.start_cell is not None:
-            named.append((f"ligand.{name}.start_cell", ligand.start_cell))
+        named.append((f"ligand.{name}.start_cell", ligand.get("start_cell")))
     allowed = f"a cell of the grid, x from 0 to {grid.width - 1}, y from 0 to {grid.height - 1}"
     for path, cell in named:
-        if cell[0] >= grid.width or cell[1] >= grid.height:
+        is_cell = isinstance(cell, list | tuple) and [type(x) for x in cell] == [int, int]
+        if is_cell and min(cell) >= 0 and not (cell[0] < grid.width and cell[1] < grid.height):
             yield InputError(path, cell, allowed)
+
+
+def _listed(fields: Fields, name: str) -> Iterable[Any]:
+    value = fields.get(name)
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _doubled_sources(name: str, ligand: Ligand) -> Iterator[InputError]:
