@@ -120,7 +120,7 @@ def flow(scenario: Scenario) -> tuple[MoleculeFlow, list[str]]:
     source = np.full(grid.cells, arrivals_per_cell_s(ligand, grid.cell_volume_um3))
     for batch in ligand.batches:
         source[batch.cell[1] * grid.width + batch.cell[0]] += batch.size * batch.rate_per_s
-    exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+    exits = ligand.exit_per_s
     sinks = [
         Sink(c, in_cell_rate(scenario, LIGAND, t), rates.koff, rates.kcat_per_s)
         for c, t in sites

@@ -333,6 +333,17 @@ def test_ode_of_a_clamped_cycle_is_its_exact_law() -> None:
 
 
 @needs_roadrunner
+def test_releases_at_the_same_time_all_count() -> None:
+    """Three at half a second; with the events' values taken when they fall due, one would count."""
+    drug = Ligand(batches=(Batch(size=10, times_s=(0.5, 0.5)), Batch(size=7, times_s=(0.5,))))
+    text = sbml.to_sbml(Scenario(grid=PLACE, ligands={"drug": drug}, dt_s=1.0))
+    late = 'useValuesFromTriggerTime="false"'
+    assert solved(text, ["drug_free"], [0.2, 0.9])[:, 0] == pytest.approx([0, 27])
+    bug = text.replace(late, 'useValuesFromTriggerTime="true"')
+    assert bug != text and solved(bug, ["drug_free"], [0.2, 0.9])[1, 0] < 27
+
+
+@needs_roadrunner
 def test_ode_of_arrivals_batches_and_losses_is_the_exact_mean() -> None:
     """Batches at a rate, at time zero and later; and a reservoir."""
     times = [0.2, 0.9, 3.0, 20.0]

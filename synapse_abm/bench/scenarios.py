@@ -70,7 +70,7 @@ def molecules_of(scenario: Scenario) -> int:
 
 def sites_of(scenario: Scenario) -> int:
     """Binding sites in the place."""
-    return sum(target.n_sites for target in scenario.targets.values())
+    return scenario.n_sites
 
 
 def koff_dt_of(scenario: Scenario) -> float | None:

@@ -87,7 +87,7 @@ def _check_rows(state: State) -> None:
 def _check_sites(state: State, scenario: Scenario) -> None:
     """Targets in order, each with its number of sites, in the given cells or evenly scattered."""
     sites, cells, first = state.store.sites, scenario.grid.cells, 0
-    total = sum(target.n_sites for target in scenario.targets.values())
+    total = scenario.n_sites
     _demand(sites.shape[1] == total, f"{sites.shape[1]} sites, {total} in the scenario")
     for number, (name, target) in enumerate(scenario.targets.items()):
         mine = sites[:, first : first + target.n_sites]

@@ -135,13 +135,12 @@ def _ligand_channels(scenario: Scenario, names: Names, number: int, name: str) -
         else:
             rate = factor(scenario, target, name) * pair_rate_per_s(kon, volume)
             found.append(_Channel(lay.BIND, p, free, empty, rate))
-    exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
     releases = any(batch.rate_per_s > 0 for batch in ligand.batches)
     return [
         *found,
         _Channel(lay.RETURN, number, inside, one, ligand.return_per_s),
         _Channel(lay.METABOLISE, number, inside, one, ligand.metabolism_per_s),
-        _Channel(lay.EXIT, number, free, one, exits),
+        _Channel(lay.EXIT, number, free, one, ligand.exit_per_s),
         _Channel(lay.DEGRADE, number, free, one, ligand.degradation_per_s),
         _Channel(lay.ARRIVE, number, one, one, arrivals_per_cell_s(ligand, volume)),
         _Channel(lay.RELEASE, number, one, one, 1.0 if releases else 0.0),
@@ -341,8 +340,7 @@ def _exchange(scenario: Scenario, inactive: int) -> F64:
     dt, volume = scenario.dt_s, scenario.grid.cell_volume_um3
     rows = []
     for ligand in scenario.ligands.values():
-        exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
-        gone = exits + ligand.degradation_per_s
+        exits, gone = ligand.exit_per_s, ligand.exit_per_s + ligand.degradation_per_s
         arrivals = arrivals_per_cell_s(ligand, volume) * inactive
         leave = -math.expm1(-gone * dt)
         stay = arrivals * leave / gone if gone > 0 else arrivals * dt

@@ -336,7 +336,7 @@ def expected_rows(scenario: Scenario) -> list[int]:
 
     Only a guess that avoids copying: rows that run full are doubled.
     """
-    sites = sum(t.n_sites for t in scenario.targets.values())
+    sites = scenario.n_sites
     rows = []
     for ligand in scenario.ligands.values():
         extra = 0.0

@@ -119,7 +119,7 @@ def expected_molecules(scenario: Description, ligand: Ligand, seconds: float) ->
         sites = sum(scenario.targets[t].n_sites for t in ligand.binding if t in scenario.targets)
         copies = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
         found += copies + min(sites, copies * 1e6)
-    lost = ligand.degradation_per_s + (ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0)
+    lost = ligand.degradation_per_s + ligand.exit_per_s
     lasting = min(seconds, 1 / lost) if lost > 0 else seconds
     for batch in ligand.batches:
         due = sum(time <= seconds for time in batch.times_s)
@@ -134,7 +134,7 @@ def memory_bytes(
     molecules = sum(expected_molecules(scenario, x, seconds) for x in scenario.ligands.values())
     if seconds > 0:  # what sites take in, or is taken up and stays inside, comes to more
         molecules = max(molecules, population(scenario, seconds).most)
-    sites = sum(target.n_sites for target in scenario.targets.values())
+    sites = scenario.n_sites
     pairs = sum(len(ligand.binding) for ligand in scenario.ligands.values())
     numbers = 4 * pairs + len(scenario.targets) + 8 * len(scenario.ligands)
     tables = scenario.grid.cells * CELL + sites * (SITE + 4 * numbers)
@@ -166,7 +166,7 @@ def _replicate_s(
     """Time of one replicate."""
     cost, cells = COSTS[run.engine], scenario.grid.cells
     active = active_cells(scenario)
-    sites = sum(target.n_sites for target in scenario.targets.values())
+    sites = scenario.n_sites
     channels = _channels(scenario)
     work, share = people.present * steps, active / cells
     replaced = people.entries_per_s * run.duration_s > people.present
@@ -206,7 +206,7 @@ def _channels(scenario: Description) -> int:
     for ligand in scenario.ligands.values():
         rates = [rate for k in ligand.binding.values() for rate in (k.kon, k.koff, k.kcat_per_s)]
         rates += [ligand.return_per_s, ligand.metabolism_per_s, ligand.degradation_per_s]
-        rates += 2 * [ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0]
+        rates += 2 * [ligand.exit_per_s]
         rates.append(sum(batch.rate_per_s for batch in ligand.batches))
         number += sum(rate > 0 for rate in rates)
     return number
@@ -228,8 +228,7 @@ def events_per_s(scenario: Description, seconds: float) -> float:
     rate = 0.0
     for ligand in scenario.ligands.values():
         there = expected_molecules(scenario, ligand, seconds)
-        exchanged = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
-        rate += 2 * exchanged * there + ligand.degradation_per_s * there
+        rate += 2 * ligand.exit_per_s * there + ligand.degradation_per_s * there
         rate += sum(batch.rate_per_s * batch.size for batch in ligand.batches)
         for target, kinetics in ligand.binding.items():
             sites = scenario.targets[target].n_sites

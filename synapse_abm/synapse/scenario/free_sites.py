@@ -56,8 +56,7 @@ def _supply_nM(description: Description, name: str) -> float:
 
 def loss_per_s(ligand: Ligand) -> float:
     """Rate (1/s) at which a free molecule exits or is degraded."""
-    exits = ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
-    return exits + ligand.degradation_per_s
+    return ligand.exit_per_s + ligand.degradation_per_s
 
 
 def _arrival_nM_per_s(description: Description, ligand: Ligand) -> float:

@@ -242,6 +242,11 @@ class Description(Frozen):
         return self
 
     @property
+    def n_sites(self) -> int:
+        """Number of sites of all targets."""
+        return sum(target.n_sites for target in self.targets.values())
+
+    @property
     def dt_is_auto(self) -> bool:
         """Whether the step is chosen by the program."""
         return "dt_s" not in self.model_fields_set

@@ -143,60 +143,40 @@ class _Document:
         self.ids.of(PLACE)
         self.ids.of(PER_NM)
         self.document = libsbml.SBMLDocument(LEVEL, VERSION)
-        self.model = self._done(self.document.createModel(), self.ids.of("model", scenario.name))
-        self.model.setName(scenario.name)
-        self._units()
-        place = self._done(self.model.createCompartment(), PLACE)
-        place.setSpatialDimensions(3)
-        place.setSize(scenario.grid.volume_um3)
-        place.setUnits("um3")
-        place.setConstant(True)
+        self.model = _made(
+            self.document.createModel(), Id=self.ids.of("model", scenario.name), Name=scenario.name,
+            SubstanceUnits="item", ExtentUnits="item", TimeUnits="second", VolumeUnits="um3",
+        )  # fmt: skip
+        for sid, factors in UNITS.items():
+            definition = _made(self.model.createUnitDefinition(), Id=self.ids.of(sid))
+            for kind, exponent, scale in factors:
+                number = getattr(libsbml, f"UNIT_KIND_{kind.upper()}")
+                unit = definition.createUnit()
+                _made(unit, Kind=number, Exponent=exponent, Scale=scale, Multiplier=1.0)
+        _made(
+            self.model.createCompartment(), Id=PLACE, SpatialDimensions=3,
+            Size=scenario.grid.volume_um3, Units="um3", Constant=True,
+        )  # fmt: skip
         self.parameter(PER_NM, scenario.grid.molecules_per_nM, "item_per_nM")
         for name, target in scenario.targets.items():
             self.species(("empty", name), target.n_sites)
         for name, ligand in scenario.ligands.items():
             self._ligand(name, ligand)
 
-    def _units(self) -> None:
-        for sid, factors in UNITS.items():
-            definition = self._done(self.model.createUnitDefinition(), sid)
-            for kind, exponent, scale in factors:
-                unit = definition.createUnit()
-                unit.setKind(getattr(self.sbml, f"UNIT_KIND_{kind.upper()}"))
-                unit.setExponent(exponent)
-                unit.setScale(scale)
-                unit.setMultiplier(1.0)
-            self.ids.of(sid)
-        for chosen in ("SubstanceUnits", "ExtentUnits"):
-            getattr(self.model, f"set{chosen}")("item")
-        self.model.setTimeUnits("second")
-        self.model.setVolumeUnits("um3")
-
-    @staticmethod
-    def _done(element: Any, sid: str) -> Any:
-        element.setId(sid)
-        return element
-
-    def species(self, name: tuple[str, ...], amount: float, *, held: bool = False) -> str:
+    def species(self, name: tuple[str, ...], amount: float, *, constant: bool = False) -> str:
         """A number of molecules or sites; ``name`` is what it is, then the names of which."""
         what, *names = name
         sid = self.ids.of(*names, what)
-        it = self._done(self.model.createSpecies(), sid)
-        it.setName(f"{' '.join(names)}, {what}")
-        it.setCompartment(PLACE)
-        it.setInitialAmount(float(amount))
-        it.setSubstanceUnits("item")
-        it.setHasOnlySubstanceUnits(True)
-        it.setBoundaryCondition(held)
-        it.setConstant(held)
+        _made(
+            self.model.createSpecies(), Id=sid, Name=f"{' '.join(names)}, {what}",
+            Compartment=PLACE, InitialAmount=float(amount), SubstanceUnits="item",
+            HasOnlySubstanceUnits=True, BoundaryCondition=constant, Constant=constant,
+        )  # fmt: skip
         return sid
 
     def parameter(self, sid: str, value: float, unit: str) -> str:
         """A constant with its unit."""
-        it = self._done(self.model.createParameter(), sid)
-        it.setValue(value)
-        it.setUnits(unit)
-        it.setConstant(True)
+        _made(self.model.createParameter(), Id=sid, Value=value, Units=unit, Constant=True)
         return sid
 
     def reaction(
@@ -207,31 +187,30 @@ class _Document:
         if value == 0:
             return
         k = self.parameter(self.ids.of("k", *words), value, unit)
-        it = self._done(self.model.createReaction(), self.ids.of(*words))
-        it.setName(" ".join(words))
-        it.setReversible(False)
+        reaction = _made(
+            self.model.createReaction(), Id=self.ids.of(*words), Name=" ".join(words),
+            Reversible=False,
+        )  # fmt: skip
         for sid in takes:
-            self._reference(it.createReactant(), sid, 1)
+            _made(reaction.createReactant(), Species=sid, Stoichiometry=1.0, Constant=True)
         for sid, number in gives:
-            self._reference(it.createProduct(), sid, number)
-        it.createKineticLaw().setMath(self.sbml.parseL3Formula(law.format(k=k)))
+            product = reaction.createProduct()
+            _made(product, Species=sid, Stoichiometry=float(number), Constant=True)
+        _made(reaction.createKineticLaw(), Math=self.formula(law.format(k=k)))
 
-    def _reference(self, it: Any, sid: str, number: int) -> None:
-        it.setSpecies(sid)
-        it.setStoichiometry(float(number))
-        it.setConstant(True)
+    def formula(self, text: str) -> Any:
+        """A formula as SBML keeps it."""
+        return self.sbml.parseL3Formula(text)
 
     def _ligand(self, name: str, ligand: Ligand) -> None:
         clamped = ligand.clamped_nM is not None
         at_start = sum(b.size * b.times_s.count(0.0) for b in ligand.batches)
-        amount = (
-            ligand.clamped_nM * self.scenario.grid.molecules_per_nM
-            if ligand.clamped_nM is not None
-            else ligand.count + at_start
-        )
-        free = self.species(("free", name), amount, held=clamped)
-        carried = any(k.kcat_per_s > 0 for k in ligand.binding.values()) and not clamped
-        inside = [(self.species(("inside", name), 0), 1)] if carried else []
+        amount: float = ligand.count + at_start
+        if ligand.clamped_nM is not None:
+            amount = ligand.clamped_nM * self.scenario.grid.molecules_per_nM
+        free = self.species(("free", name), amount, constant=clamped)
+        taken_up = any(k.kcat_per_s > 0 for k in ligand.binding.values()) and not clamped
+        inside = [(self.species(("inside", name), 0), 1)] if taken_up else []
         for target, kinetics in ligand.binding.items():
             empty = self.ids.of(target, "empty")
             bound = self.species(("bound", target, name), 0)
@@ -248,16 +227,16 @@ class _Document:
             ("return", ligand.return_per_s, inside, [(free, 1)]),
             ("metabolise", ligand.metabolism_per_s, inside, []),
             ("degrade", ligand.degradation_per_s, [(free, 1)], []),
-            ("exit", ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0, [(free, 1)], []),
+            ("exit", ligand.exit_per_s, [(free, 1)], []),
         ):
             for source, _ in sid:
                 self.reaction((words, name), rate, "per_s", f"{{k}} * {source}", (source,), gives)
         if ligand.reservoir is not None:
-            held = self.parameter(
+            outside = self.parameter(
                 self.ids.of("reservoir", name), ligand.reservoir.concentration_nM, "nM"
             )
-            rate = ligand.reservoir.exchange_per_s if ligand.reservoir.concentration_nM else 0.0
-            self.reaction(("arrive", name), rate, "per_s", f"{{k}} * {held} * {PER_NM}", (),
+            rate = ligand.exit_per_s if ligand.reservoir.concentration_nM else 0.0
+            self.reaction(("arrive", name), rate, "per_s", f"{{k}} * {outside} * {PER_NM}", (),
                           [(free, 1)])  # fmt: skip
         for number, batch in enumerate(ligand.batches):
             self.reaction(("release", name, str(number)), batch.rate_per_s, "item_per_s", "{k}", (),
@@ -268,15 +247,15 @@ class _Document:
         later = sorted(time for time in batch.times_s if time > 0)
         for count, time in enumerate(later):
             words = ("release", name, str(number), "time", str(count))
-            it = self._done(self.model.createEvent(), self.ids.of(*words))
-            it.setUseValuesFromTriggerTime(True)
-            trigger = it.createTrigger()
-            trigger.setInitialValue(False)
-            trigger.setPersistent(True)
-            trigger.setMath(self.sbml.parseL3Formula(f"time >= {time!r} second"))
-            change = it.createEventAssignment()
-            change.setVariable(free)
-            change.setMath(self.sbml.parseL3Formula(f"{free} + {batch.size} item"))
+            # Reckoned when it is carried out, not when it falls due: releases at the same time
+            # would else all add to the number before the first, and only the last would count.
+            event = _made(
+                self.model.createEvent(), Id=self.ids.of(*words), UseValuesFromTriggerTime=False
+            )
+            due = self.formula(f"time >= {time!r} second")
+            _made(event.createTrigger(), InitialValue=False, Persistent=True, Math=due)
+            more = self.formula(f"{free} + {batch.size} item")
+            _made(event.createEventAssignment(), Variable=free, Math=more)
 
     def text(self) -> str:
         """The document, after libSBML has found nothing to complain of.
@@ -292,8 +271,15 @@ class _Document:
         return str(self.sbml.writeSBMLToString(self.document))
 
 
+def _made(element: Any, **settings: Any) -> Any:
+    """An element of a document with its attributes set: ``Id="x"`` calls ``setId("x")``."""
+    for name, value in settings.items():
+        getattr(element, f"set{name}")(value)
+    return element
+
+
 def faults(document: Any) -> list[str]:
     """What libSBML's full consistency check says of a document, warnings included."""
     document.checkConsistency()
-    found = [document.getError(n) for n in range(document.getNumErrors())]
-    return [f"line {each.getLine()}: {each.getMessage().strip()}" for each in found]
+    errors = map(document.getError, range(document.getNumErrors()))
+    return [f"line {error.getLine()}: {error.getMessage().strip()}" for error in errors]

@@ -129,7 +129,7 @@ def _resolved_s(scenario: Description) -> float:
         sites = {t: SitesPerCell.of(scenario, t) for t in ligand.binding}
         rate = sum(in_cell_rate(scenario, name, t) * n.most for t, n in sites.items())
         rate += max(k.koff + k.kcat_per_s for k in ligand.binding.values())
-        rate += ligand.reservoir.exchange_per_s if ligand.reservoir else 0.0
+        rate += ligand.exit_per_s
         clamped = [
             other.binding[t].kon * other.clamped_nM
             for other in scenario.ligands.values()
