@@ -63,8 +63,10 @@ type Pair = tuple[str, str]  # (target, ligand)
 LARGEST_P = 0.6
 #: Unbinding and transport of one molecule within a step, at most, for the same reason.
 LARGEST_LEAVING = 1.0
-#: Eigenvalues are put into so many classes on large grids; s changes by less than 1e-6.
-CLASSES = 4096
+#: Eigenvalues are put into so many classes on larger grids; s changes by less than 1e-5.
+CLASSES = 1024
+#: Cells of a grid up to which the map of listed sites is transformed.
+MOST_CELLS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,61 +147,79 @@ class Spectrum:
 
 @functools.lru_cache(maxsize=64)  # asked for again by every replicate, which a process makes anew
 def spectrum(grid: Grid, target: Target) -> Spectrum:
-    """The spectrum of a target's own map, or that expected of sites thrown at random."""
-    decay = _decay(grid)
-    cells, sites = grid.cells, target.n_sites
+    """The spectrum of a target's own map, or that expected of sites thrown at random.
+
+    Beyond :data:`MOST_CELLS` cells a map counts as a random one of as many sites to a cell.
+    """
+    y, x = _axis(grid.height, grid.walls), _axis(grid.width, grid.walls)
+    sites, numbers = target.n_sites, Counter(target.cells or ())
+    nbar = sum(n * n for n in numbers.values()) / sites
+    if target.cells is not None and grid.cells <= MOST_CELLS:
+        counts = np.zeros((grid.height, grid.width))
+        for (column, row), number in numbers.items():
+            counts[row, column] = number
+        weights = _coefficients(counts, grid.walls) / (nbar * sites)
+        decay = y[:, None] + x[None, :]
+        alike = np.full(decay.size, 1 / decay.size)
+        return Spectrum(*_classes(decay.ravel(), alike, weights.ravel(), CLASSES), nbar)
+    mean = sites / grid.cells
     if target.cells is None:
         # Scattered sites take distinct cells in turn: the part beyond whole rounds is random.
-        mean, rest = sites / cells, sites % cells
-        variance = rest / cells * (1 - rest / cells)
-        nbar = mean + variance / mean
-        squares = np.full(cells, cells * variance / max(cells - 1, 1))
-        squares[0] = cells * mean**2
-    else:
-        counts = np.zeros((grid.height, grid.width))
-        for (x, y), number in Counter(target.cells).items():
-            counts[y, x] = number
-        squares, nbar = _coefficients(counts, grid.walls).ravel(), float((counts**2).sum() / sites)
-    weights = squares / (nbar * sites)
-    return _classes(decay.ravel(), np.full(cells, 1 / cells), weights, nbar)
-
-
-def _decay(grid: Grid) -> np.ndarray:
-    """Eigenvalues of the walk's generator, in hops per spacing^2; shape (height, width)."""
-    turn = math.pi if grid.walls == "reflecting" else 2 * math.pi
-    y, x = (
-        2 - 2 * np.cos(turn * np.arange(length) / length) for length in (grid.height, grid.width)
+        rest = sites % grid.cells / grid.cells
+        nbar = mean + rest * (1 - rest) / mean
+    # Of such a map every mode but the constant one has the same weight, so that those of each axis
+    # can be put into classes before they are added to one another.
+    (y, of_y, _), (x, of_x, _) = (
+        _classes(a, b := np.full(a.size, 1 / a.size), b, 256) for a in (y, x)
     )
-    return np.asarray(y[:, None] + x[None, :])
+    decay, alike = (y[:, None] + x[None, :]).ravel(), (of_y[:, None] * of_x[None, :]).ravel()
+    constant = mean / nbar
+    weights = alike * (1 - constant) * grid.cells / max(grid.cells - 1, 1)
+    weights[0] = constant
+    return Spectrum(*_classes(decay, alike, weights, CLASSES), nbar)
+
+
+def _axis(cells: int, walls: str) -> np.ndarray:
+    """Eigenvalues of the walk along one axis, in hops per spacing^2; shape (cells,)."""
+    turn = math.pi if walls == "reflecting" else 2 * math.pi
+    return np.asarray(2 - 2 * np.cos(turn * np.arange(cells) / cells))
 
 
 def _coefficients(counts: np.ndarray, walls: str) -> np.ndarray:
-    """m_k^2 of a map in the orthonormal modes: cosines between walls, Fourier on a ring.
-
-    Between walls the map is continued by its mirror image: the modes are then those of a ring
-    twice as long, of which each pair of equal ones is one cosine.
-    """
+    """m_k^2 of a map in the orthonormal modes: cosines between walls, Fourier on a ring."""
     if walls == "periodic":
         return np.asarray(np.abs(np.fft.fft2(counts, norm="ortho")) ** 2)
-    height, width = counts.shape
-    mirrored = np.block([[counts, counts[:, ::-1]], [counts[::-1], counts[::-1, ::-1]]])
-    squares = np.abs(np.fft.fft2(mirrored)[:height, :width]) ** 2 / (4 * height * width)
-    squares[0] /= 2  # the constant mode has no partner
-    squares[:, 0] /= 2
-    return np.asarray(squares)
+    return np.asarray(_cosines(_cosines(counts).T).T ** 2)
 
 
-def _classes(decay: np.ndarray, alike: np.ndarray, sites: np.ndarray, nbar: float) -> Spectrum:
-    """Modes of nearly the same decay put together where there are very many."""
-    if decay.size <= CLASSES:
-        return Spectrum(decay, alike, sites, nbar)
-    edges = np.geomspace(decay[decay > 0].min(), decay.max(), CLASSES - 1)
-    at = np.where(decay > 0, 1 + np.searchsorted(edges, decay * (1 - 1e-12)), 0)
-    count = np.bincount(at, minlength=CLASSES)
-    used = count > 0
-    mean = np.bincount(at, weights=decay, minlength=CLASSES)[used] / count[used]
-    summed = [np.bincount(at, weights=w, minlength=CLASSES)[used] for w in (alike, sites)]
-    return Spectrum(mean, summed[0], summed[1], nbar)
+def _cosines(rows: np.ndarray) -> np.ndarray:
+    """Orthonormal cosine transform of each row, by the Fourier transform of row and mirror image.
+
+    (``scipy.fft`` has it, and would take longer to import than all of this to compute.)
+    """
+    length = rows.shape[1]
+    mode = np.arange(length)
+    mirrored = np.fft.rfft(np.concatenate([rows, rows[:, ::-1]], axis=1))[:, :length]
+    transformed = (mirrored * np.exp(-0.5j * math.pi * mode / length)).real / 2
+    return np.asarray(transformed * np.where(mode == 0, 1 / length, 2 / length) ** 0.5)
+
+
+def _classes(
+    decay: np.ndarray, alike: np.ndarray, weights: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Modes of nearly the same decay put together where there are more than ``most``."""
+    if decay.size <= most:
+        return decay, alike, weights
+    moving = decay > 0
+    slowest = decay[moving].min()
+    at = np.zeros(decay.size, dtype=np.int64)  # the constant mode, which does not decay, is alone
+    scale = (most - 3) / math.log(decay.max() / slowest)
+    # Rounded to the nearest: no processor's logarithm may decide where the first and last belong.
+    at[moving] = 1 + np.rint(scale * np.log(decay[moving] / slowest)).astype(np.int64)
+    sums = [np.bincount(at, weights=w) for w in (alike, weights, decay * alike)]
+    used = sums[0] > 0
+    alike, weights, rates = (total[used] for total in sums)
+    return rates / alike, alike, weights
 
 
 def _left_in_step(u: np.ndarray) -> np.ndarray:
