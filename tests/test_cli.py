@@ -294,6 +294,15 @@ WRONG = {
     "no scenario": (["simulate", "bindin"], ["scenario = 'bindin'", "did you mean binding?"]),
     "no scenario file": (["simulate", "x/y.toml"], ["x/y.toml", "check the path"]),
     "empty scenario": (["simulate", "./f"], ["scenario = 'f'", "valid TOML"]),
+    "accuracy": (["simulate", "depletion", "--accuracy", "0%"], ["--accuracy = '0%'", "above 0 %"]),
+    "accuracy without a sign": (
+        ["simulate", "depletion", "--accuracy", "1"],
+        ["--accuracy = '1'", "write '1 %'"],
+    ),
+    "equilibrium of what is driven": (
+        ["simulate", "release", "--accuracy", "equilibrium"],
+        ["run.accuracy = 'equilibrium'", "this scenario is driven"],
+    ),
     "scenario's seed": (["simulate", "binding", "--seed", "-1"], ["--seed = '-1'"]),
     "engine": (
         ["simulate", "binding", "--engine", "agnts"],

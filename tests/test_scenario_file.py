@@ -306,6 +306,22 @@ def test_a_senseless_step_is_refused_and_the_largest_sensible_one_named() -> Non
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "table": (changed("ligands", {}), ["a table of the file = 'ligands'", "mean ligand?"]),
     "key": (changed("grid.widht", 4), ["a key of grid = 'widht'", "did you mean width?"]),
+    "accuracy 0": (
+        changed("run.accuracy", "0 %"),
+        ["run.accuracy = '0 %'", "above 0 % and at most 100 %", "or 'equilibrium'"],
+    ),
+    "accuracy above 100 %": (changed("run.accuracy", "101 %"), ["run.accuracy = '101 %'"]),
+    "accuracy without a sign": (changed("run.accuracy", 1), ["run.accuracy = 1", "write '1 %'"]),
+    "accuracy in words": (changed("run.accuracy", "good"), ["run.accuracy = 'good'"]),
+    "accuracy of truth": (changed("run.accuracy", True), ["run.accuracy = True"]),
+    "accuracy that takes days": (
+        changed("run", {"duration": "20 min", "accuracy": "1e-7 %"}),
+        ["run.accuracy = '1e-07 %'", "takes less than a day", "this takes about"],
+    ),
+    "driven, equilibrium": (
+        changed("run.accuracy", "equilibrium"),
+        ["run.accuracy = 'equilibrium'", "this scenario is driven"],
+    ),
     "unit missing": (changed("grid.spacing", 0.1), ["grid.spacing = 0.1", "write '0.1 um'"]),
     "unit wrong": (changed("grid.spacing", "5 nM"), ["grid.spacing = '5 nM'", "same kind as um"]),
     "unit unknown": (changed("grid.spacing", "5 nmm"), ["the unit 'nmm' is not known"]),
