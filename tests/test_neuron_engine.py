@@ -13,7 +13,7 @@ from synapse_abm.neuron.calibration import averaged, calibrate, factors_of_theor
 from synapse_abm.neuron.engine import kernels as compiled_kernels
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
-from synapse_abm.neuron.scenario import FAST, Drug, Exposure, NeuronParameters, neuron
+from synapse_abm.neuron.scenario import FACTORS, FAST, Drug, Exposure, NeuronParameters, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import normal_quantile, student_quantile
 from synapse_abm.synapse.engine.planting import plant
@@ -185,7 +185,7 @@ def test_the_baseline_is_the_users_numbers() -> None:
         assert abs(measured.value - 1) < limit * math.hypot(measured.se, off), name
         assert abs(measured.value - 1) < 0.012, name
     b, theory = calibration.baseline, factors_of_theory(IT)
-    for name, factor in theory._asdict().items():
+    for name, factor in zip(FACTORS, theory.factors, strict=True):
         assert abs(getattr(b, name) - factor) < limit * calibration.error[name], name
     for name, rest in (("sensitivity_target", b.sensitivity), ("hill", b.hill)):
         measured = averaged(record[:, COLUMNS.index(name)])
