@@ -58,8 +58,8 @@ class Calibration:
 
     Attributes
     ----------
-    it
-        The neuron.
+    neuron
+        Whose baseline it is.
     baseline
         The factors, and the averages at rest.
     before
@@ -94,6 +94,8 @@ class Calibration:
         rows = np.array(self.scatter)
         few = min(n, len(rows))
         parts = np.array([part.mean(axis=0) for part in np.array_split(rows, few)])
+        # With more neurons than batches, estimates are used more than once; scaled up, the standard
+        # error of the neurons' mean still is that of the whole.
         parts = parts[np.arange(n) % few] * math.sqrt(n / few)
         names, own = (*FACTORS, *AVERAGES), self.baseline
         return [
@@ -101,6 +103,7 @@ class Calibration:
                 name: rounded(getattr(own, name) * math.exp(off), SOLVED)
                 for name, off in zip(names, row, strict=True)
             })
+            # Centred, so that the mean over neurons is the estimate from the whole record.
             for row in (parts - parts.mean(axis=0)).tolist()
         ]  # fmt: skip
 
@@ -164,6 +167,7 @@ def averaged(series: F64, batch_s: int = 100) -> Estimate:
     """Mean of records of one second each; its error from batches far longer than the slowest of the
     fast loop's relaxation times, that of the pool (20 s by default; see :func:`batch_of`).
     """
+    # A remainder is left out at the beginning, which remembers the start best.
     batches = series[series.size % batch_s :].reshape(-1, batch_s)
     return from_replicates(batches.mean(axis=1))
 
@@ -177,6 +181,7 @@ def gain(neuron: NeuronParameters) -> F64:
         release = free.quantal_content * neuron.rate_Hz + free.leak_per_s
         push[1 + at, at], push[3 + at, at] = release / place.molecules_per_nM, -release
         push[3 + at, 3 + at] = free.synthesis_per_s
+    # f(y, p) = 0 on both sides of a change: dy = -J^-1 (df/dp) dp.
     moved: F64 = -np.linalg.solve(jacobian(neuron, NO_DRUG, 1.0, 1.0, y), push)
     relative_gain: F64 = moved / y[:, None]
     return relative_gain
@@ -189,9 +194,11 @@ def factors_of_theory(neuron: NeuronParameters) -> Baseline:
     solve, asked, factors = np.linalg.inv(gain(neuron)), np.array(settled(neuron)), np.ones(5)
     for _ in range(4):  # Newton's rule: the error squares, and starts at some percent
         fast = _theory(neuron, factors).fast
+        # A mean below zero: noise is beyond what second order can describe.
         if not (fast > 0).all():
             return MEAN_FIELD
         factors = factors * np.exp(-solve @ np.log(fast / asked))
+    # The theory is a correction; one that halves or doubles is no longer small.
     sound = (factors > 0.5).all() and (factors < 2.0).all()
     return Baseline(*all_rounded(factors, SOLVED)) if sound else MEAN_FIELD
 
@@ -223,10 +230,13 @@ def calibrate(neuron: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -
     slopes, batch = gain(neuron), batch_of(neuron)
     solve, factors = np.linalg.inv(slopes), factors_of_theory(neuron).factors
     for number in range(MOST_STAGES):
+        # Another replicate each time: its noise did not choose the factors that it judges.
         record = _at_rest(neuron, seed, number, factors, stage_s)
         shares = [averaged(column, batch) for column in relative(neuron, record).T]
         # The factors act on logarithms nearly linearly; a share below 1e-3 is hopeless anyway.
         off = np.log(np.maximum([share.value for share in shares], 1e-3))
+        # Rounded, as they act on a simulation: solvers differ in the last digits between
+        # processors.
         used, factors = factors, np.array(all_rounded(factors * np.exp(-solve @ off), SOLVED))
         noise = np.array([share.se for share in shares])
         # 4 standard errors: near by all that this run can tell, were it not for noise.

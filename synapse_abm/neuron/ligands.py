@@ -72,7 +72,9 @@ class Doses:
         """Concentrations (nM) over affinities, and the share of monoamine oxidase that works."""
         own = self.inhibitor.per_nM
         terminal, soma = (
-            own * drug_nM if self.reach in ("both", place) else 0.0 for place in PLACES
+            # Microdialysis or a local infusion reaches one end of the neuron only.
+            own * drug_nM if self.reach in ("both", place) else 0.0
+            for place in PLACES
         )
         antagonist = self.antagonist
         other, efficacy = (

@@ -71,6 +71,7 @@ def provenance() -> Mapping[str, Mapping[str, Parameter]]:
 def _default(part: str, name: str) -> Any:
     """A field whose default stands in the data file."""
     value = provenance()[part][name].value
+    # The file's values are all floats; these two count things.
     return Field(default=int(value) if name in ("spike_trains", "receptors") else value)
 
 
@@ -172,6 +173,8 @@ def neuron(**values: Any) -> NeuronParameters:
 
 def _faults_beside(error: ValidationError, values: Mapping[str, Any]) -> list[InputError]:
     """What is wrong with the baseline besides single values: found with defaults for those."""
+    # Pydantic stops before rules that involve several values: they are tried with defaults for what
+    # is wrong, so that one run tells everything.
     sound = dict(values)
     for fault in error.errors(include_url=False):
         name, *rest = fault["loc"]
@@ -222,6 +225,7 @@ def baseline_faults(neuron: NeuronParameters) -> Iterator[InputError]:
                 "take a smaller volume or less serotonin",
             )  # fmt: skip
             continue
+        # A spike from a full pool releases up to twice the resting content.
         if free.pool < 2 * free.quantal_content:
             yield InputError(
                 f"{name}.mao_ratio", place.mao_ratio,
@@ -263,6 +267,8 @@ class FreeParameters:
 def free_parameters(place: Place, sert: Kinetics, rate_Hz: float) -> FreeParameters:
     """Loss, content, leak, pool and synthesis that make the place stationary at its baseline."""
     s, v = place.serotonin_nM, place.molecules_per_nM
+    # From what is known to what follows: SERT's uptake at baseline, of which it is a given share of
+    # all clearance; release balances clearance, synthesis what is lost or destroyed.
     uptake = uptake_nM_per_s(s, 0.0, place, sert)
     release = uptake / place.sert_share * v
     pool = place.mao_ratio * release / place.mao_per_s
@@ -281,9 +287,16 @@ def free_parameters(place: Place, sert: Kinetics, rate_Hz: float) -> FreeParamet
 
 def uptake_nM_per_s(serotonin_nM: float, inhibition: float, place: Place, sert: Kinetics) -> float:
     """Michaelis-Menten uptake Vmax S / (Km (1 + I) + S), with I = drug / Ki."""
+    # A competitive inhibitor multiplies Km and leaves Vmax: enough serotonin displaces it.
     vmax = sert.kcat_per_s * place.transporters / place.molecules_per_nM
-    km = (sert.koff + sert.kcat_per_s) / sert.kon if sert.kon > 0 else math.inf
+    # Without transporters or k_on both are degenerate; uptake is then 0, not nan.
+    km = michaelis_nM(sert)
     return vmax * serotonin_nM / (km * (1 + inhibition) + serotonin_nM) if vmax > 0 else 0.0
+
+
+def michaelis_nM(sert: Kinetics) -> float:
+    """Km of uptake, nM: above Kd, as a bound molecule may also be carried across."""
+    return (sert.koff + sert.kcat_per_s) / sert.kon if sert.kon > 0 else math.inf
 
 
 def receptor_kd_nM(neuron: NeuronParameters) -> float:
@@ -303,7 +316,8 @@ def bound_at_rest(neuron: NeuronParameters, at: int, transporters: float = 1.0) 
     """
     place, sert = neuron.places[at], neuron.sert
     s = place.serotonin_nM
-    share = s / (s + (sert.koff + sert.kcat_per_s) / sert.kon)
+    # Briggs and Haldane: occupied by Km, not Kd, because bound serotonin also leaves by transport.
+    share = s / (s + michaelis_nM(sert))
     receptors = round(neuron.receptors * neuron.resting_occupancy) if at == 1 else 0
     return round(share * round(place.transporters * transporters)), receptors
 
@@ -372,10 +386,10 @@ class Baseline:
     ----------
     terminal_content, soma_content, drive, terminal_synthesis, soma_synthesis
         Factors that make rate, serotonin and pools of the stochastic neuron those asked for.
-    sensitivity, hill, sensitivity
-        Averages at rest of coupling_target, hill and sensitivity_target. Noise makes them differ
-        from their values at the mean (1, h(1), 1); measured against them, nothing changes without
-        a drug.
+    sensitivity, hill, postsynaptic
+        Averages at rest of sensitivity_target, hill and postsynaptic_target. Noise makes them
+        differ from their values at the mean (1, h(1), 1); measured against them, nothing changes
+        without a drug.
     """
 
     terminal_content: float = 1.0
@@ -435,5 +449,6 @@ class PlaceGrid(Frozen):
 
     def of(self, volume_um3: float) -> Grid:
         """The grid of a place of this volume."""
+        # Extracellular space as a flat sheet: its volume and depth give the square's side.
         spacing = math.sqrt(volume_um3 / self.depth_um) / self.cells
         return Grid(width=self.cells, height=self.cells, spacing_um=spacing, depth_um=self.depth_um)

@@ -74,11 +74,14 @@ def chain_after(levels: F64, turns: F64) -> F64:
     Taylor's series over parts short enough for it, to rounding: equal rates are welcome, and so is
     any processor, which a matrix exponential is not.
     """
+    # In a part no stage turns over by more than a half, where the series converges at once.
     parts = max(1, math.ceil(2 * float(turns.max())))
     rates = np.array([0.0, *turns]) / parts
     for _ in range(parts):
         term = total = levels
         for k in range(1, 20):  # 1/20! is below rounding
+            # The equations applied to the last term: stage k follows stage k - 1, and stage 0, of
+            # rate 0, stays.
             term = rates * (term[..., [0, 0, 1, 2]] - term) / k
             total = total + term
         levels = total

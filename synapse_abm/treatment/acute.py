@@ -1,6 +1,6 @@
 """What acts within hours: the fast loop settled under an exposure, before anything slow has moved.
 
-One piece is one independent neuron: settled at the exposure for as long as theory says that this
+One task is one independent neuron: settled at the exposure for as long as theory says that this
 takes (:func:`settling_s`), then read over a window, with what an excess of spikes over their
 expectation explains taken out (a martingale, so this adds no bias).
 """
@@ -60,11 +60,7 @@ class Condition:
 
     def mean_field(self, neuron: NeuronParameters) -> dict[str, float]:
         """The mean-field values of rate, serotonin and pools."""
-        level = settled(neuron, self.exposure, self.sensitivity, self.drive)
-        return {
-            "rate_Hz": level.rate_Hz, "terminal_nM": level.terminal_nM, "soma_nM": level.soma_nM,
-            "terminal_pool": level.terminal_pool, "soma_pool": level.soma_pool,
-        }  # fmt: skip
+        return settled(neuron, self.exposure, self.sensitivity, self.drive)._asdict()
 
 
 @dataclass(frozen=True)
@@ -93,8 +89,8 @@ class Subject:
 def settling_s(subject: Subject, condition: Condition) -> int:
     """Time (s) for which a neuron at rest is let settle in a condition before it is read.
 
-    Until rate, serotonin and pools are within :data:`UNSETTLED` of their averages there, by the
-    relaxations of the whole system in that condition (``moments.settling_s``):
+    Until rate, serotonin and pools are within :data:`RESIDUAL_TRANSIENT` of their averages there,
+    by the relaxations of the whole system in that condition (``lna.settling_s``):
     :data:`LEAST_SETTLE_S` at least, which nearly always suffices; minutes to hours where monoamine
     oxidase is inhibited or the drug's exchange is slow, :data:`LONGEST_SETTLE_S` at most.
     """
@@ -102,8 +98,8 @@ def settling_s(subject: Subject, condition: Condition) -> int:
     after = Setting(
         neuron, condition.exposure, condition.sensitivity, condition.drive, unbinding=off
     )
-    found = moments.settling_s(Setting(neuron), after, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S)
-    return max(LEAST_SETTLE_S, math.ceil(found))
+    wait = moments.settling_s(Setting(neuron), after, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S)
+    return max(LEAST_SETTLE_S, math.ceil(wait))
 
 
 def averages(
@@ -113,6 +109,7 @@ def averages(
     exposure = condition.exposure
     simulation = subject.simulation(seed, replicate, exposure.transporters)
     simulation.set(exposure, condition.sensitivity, condition.drive)
+    # Drugs are put into sites at once, as a slow ligand would take hours to fill them.
     simulation.block(exposure)
     simulation.run(settle_s)
     return read(simulation, condition, window_s)
@@ -125,8 +122,8 @@ def read(simulation: NeuronEngine, condition: Condition, window_s: int) -> list[
     level = settled(neuron, exposure, condition.sensitivity, condition.drive)
     response = response_at(neuron, exposure, condition.sensitivity, condition.drive, level)
     excess = own["spikes"] - neuron.spike_trains * own["rate_Hz"]
-    found = in_units(neuron, own, excess, response, exposure.transporters)
-    return [found[name] for name in QUANTITIES]
+    values = in_units(neuron, own, excess, response, exposure.transporters)
+    return [values[name] for name in QUANTITIES]
 
 
 def measured(
@@ -141,33 +138,33 @@ def measured(
     subjects = [subject] * replicates
     if calibration is not None:
         subjects = [replace(subject, baseline=b) for b in calibration.baselines(replicates)]
-    pieces = [
+    tasks = [
         (subjects[r], condition, settling_s(subject, condition), window_s, seed,
          number * replicates + r)
         for number, condition in enumerate(conditions)
         for r in range(replicates)
     ]  # fmt: skip
-    names = [f"neuron {piece[-1]}, seed {seed}" for piece in pieces]
-    found = sweep.map_tasks(averages, pieces, names=names, progress=progress, label="neurons")
-    values = np.array(found).reshape(len(conditions), replicates, len(QUANTITIES))
+    names = [f"neuron {task[-1]}, seed {seed}" for task in tasks]
+    results = sweep.map_tasks(averages, tasks, names=names, progress=progress, label="neurons")
+    values = np.array(results).reshape(len(conditions), replicates, len(QUANTITIES))
     return [
-        {name: from_replicates(each[:, at]) for at, name in enumerate(QUANTITIES)}
-        for each in values
+        {name: from_replicates(rows[:, at]) for at, name in enumerate(QUANTITIES)}
+        for rows in values
     ]
 
 
 def beside_mean_field(
     names: Sequence[str],
-    found: Mapping[Case, Mapping[str, Estimate]],
+    measured: Mapping[Case, Mapping[str, Estimate]],
     solutions: Mapping[Case, Mapping[str, float]],
 ) -> dict[str, list[float]]:
     """Columns of a table with a row for every case: value, error, 95 % interval, mean field."""
     columns = dict[str, list[float]]()
     for name in names:
-        estimates = [each[name] for each in found.values()]
-        low, high = zip(*(each.interval() for each in estimates), strict=True)
-        columns[name] = [each.value for each in estimates]
-        columns[f"{name}_se"] = [each.se for each in estimates]
+        estimates = [by_name[name] for by_name in measured.values()]
+        low, high = zip(*(estimate.interval() for estimate in estimates), strict=True)
+        columns[name] = [estimate.value for estimate in estimates]
+        columns[f"{name}_se"] = [estimate.se for estimate in estimates]
         columns[f"{name}_low_95"], columns[f"{name}_high_95"] = list(low), list(high)
-        columns[f"{name}_mean_field"] = [solutions[case][name] for case in found]
+        columns[f"{name}_mean_field"] = [solutions[case][name] for case in measured]
     return columns

@@ -100,6 +100,7 @@ def step_edges_s(treatment: Treatment) -> F64:
     end = treatment.days * DAY_S
     inside = sorted({day for day in treatment.breaks_days if 0 < day < treatment.days})
     jumps = [0.0, *(day * DAY_S for day in inside)]
+    # Even points, and more and more of them towards each jump, from a minute after it on.
     fine = np.unique(np.concatenate([
         np.linspace(0, end, 1501),
         *(j + np.geomspace(60.0, end - j, 200) for j in jumps),
@@ -111,9 +112,11 @@ def step_edges_s(treatment: Treatment) -> F64:
     moved = np.zeros(fine.size - 1)
     for name in ("rate_Hz", "terminal_nM", "soma_nM", *SLOW):
         span = np.ptp(solution[name])
+        # A quantity that stays has no range to measure change by: it would be the solver's noise.
         if span > 1e-6 * abs(solution[name][0]) + 1e-9:
             moved += np.abs(np.diff(solution[name])) / span
     moved[since < SOON_S] = 0.0  # the fast loop settles there; windows take care of that
+    # The difference of log(since + SOON_S) over each piece.
     logarithm = np.log1p(np.diff(fine) / (since + SOON_S))
     parts = [np.diff(fine), logarithm, moved]
     density = sum(part / part.sum() for part in parts if part.sum() > 0)
@@ -176,18 +179,21 @@ class Course:
         from step to step and evenly from replicate to replicate.
         """
         n, r = self.treatment.windows, self.treatment.replicates
+        # Multiples of the golden section spread evenly at any number and have no period, which
+        # could fall in step with a daily dose.
         golden = np.arange(n) * (math.sqrt(5) - 1) / 2
         phase = np.mod(golden[:, None] + (np.arange(r) + 0.5) / r, 1.0)
         times: F64 = self.edges_s[:-1, None] + phase * np.diff(self.edges_s)[:, None]
         return times
 
     def _mean_field(self) -> dict[str, F64]:
-        """Twin at every window's time, and of slow variables in the middle of the step; each of
-        shape (windows, replicates).
+        """Mean field at every window's time, and of slow variables in the middle of the step, by
+        name; shapes (windows, replicates).
         """
         middles = np.broadcast_to(
             ((self.edges_s[:-1] + self.edges_s[1:]) / 2)[:, None], self.window_times_s.shape
         )
+        # All times in one ascending list, each once: the solver is called once.
         both = np.stack([self.window_times_s, middles])
         flat, back = np.unique(both, return_inverse=True)
         values = mean_field(self.treatment, flat)
@@ -199,14 +205,13 @@ class Course:
     @functools.cached_property
     def _waits_s(self) -> npt.NDArray[np.int64]:
         """Time to wait before each window is read, (windows, replicates): until what changed since
-        the last one has relaxed to :data:`UNSETTLED`, by the modes of the fast loop at that time.
-        A pool takes some 20 s, and minutes where monoamine oxidase is inhibited. Where the dose
-        jumps, also until a slow drug's exchange has followed (``moments.settling_s``).
+        the last one has relaxed to :data:`RESIDUAL_TRANSIENT`, by the modes of the fast loop at
+        that time. A pool takes some 20 s, and minutes where monoamine oxidase is inhibited. Where
+        the dose jumps, also until a slow drug's exchange has followed (``lna.settling_s``).
         """
         neuron = self.treatment.neuron
         levels = np.stack([self.mean_field[name] for name in FAST], axis=-1)
-        start = settled(neuron)
-        first = np.broadcast_to([getattr(start, name) for name in FAST], levels[:1].shape)
+        first = np.broadcast_to(settled(neuron), levels[:1].shape)
         moved = np.diff(np.concatenate([first, levels]), axis=0)
         waits, away = np.zeros(levels.shape[:2]), np.zeros(levels.shape[1:])
         # At first all that is known is means, rounded; their noise builds up as slowly as it fades.
@@ -215,24 +220,19 @@ class Course:
         jumps = {0.0, *(day * DAY_S for day in self.treatment.breaks_days)}
         for w, level in enumerate(levels.mean(axis=1)):
             exposure = self._exposure(float(self.window_times_s[w, 0]))
-            sensitivity = (
-                float(self.mean_field["sensitivity"][w, 0]) if self.treatment.feedback else 0.0
-            )
-            drive = float(self.mean_field["drive"][w, 0])
+            sensitivity, drive = (float(self.mean_field[n][w, 0]) for n in ("sensitivity", "drive"))
+            sensitivity *= self.treatment.feedback
             now = Setting(neuron, exposure, sensitivity, drive, unbinding=self.treatment.unbinding)
-            if (
-                self.edges_s[w] in jumps
-                and exposure.terminal + exposure.soma + exposure.antagonist > 0
-            ):
+            drugs = exposure.terminal + exposure.soma + exposure.antagonist
+            if self.edges_s[w] in jumps and drugs > 0:
                 least = max(least, settling_s(before, now, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S))
             before = now
-            modes, away = (
-                Modes(jacobian(neuron, exposure, sensitivity, drive, level)),
-                away + moved[w],
-            )
-            waits[w] = np.maximum(
-                modes.settling_s(away, RESIDUAL_TRANSIENT * level, LONGEST_SETTLE_S), least
-            )
+            modes = Modes(jacobian(neuron, exposure, sensitivity, drive, level))
+            away = away + moved[w]
+            own = modes.settling_s(away, RESIDUAL_TRANSIENT * level, LONGEST_SETTLE_S)
+            waits[w] = np.maximum(own, least)
+            # What has not faded when a window ends is waited for by the next one, together with new
+            # changes.
             away, least = modes.after(away, waits[w] + self.treatment.window_s), 0.0
         return np.ceil(waits).astype(np.int64)
 
@@ -272,6 +272,8 @@ class Course:
 
     def _whole_window(self, w: int, waits: npt.NDArray[np.int64]) -> None:
         """One window, or none of it if it is interrupted: a course can be saved at any time."""
+        # A window is all or nothing, lest an interrupted course be neither resumable nor told
+        # apart.
         before = [simulation.checkpoint() for simulation in self.simulations]
         slow, inputs = self.slow.copy(), self._inputs.copy()
         try:
@@ -294,11 +296,15 @@ class Course:
             if not t.feedback:
                 now[0] = 0.0
             simulation.set(exposure, now[0], now[1], now[2])
+            # Under an unchanged exposure sites hold what they held: drawing anew would lose their
+            # past.
             if w == 0 or exposure != self._exposure(float(self.window_times_s[w - 1, r])):
                 simulation.block(exposure)
             simulation.run(int(waits[r]))
             record = simulation.run(t.window_s)
             means, excess = record.mean(axis=0), record[:, -1] - neuron.spike_trains * record[:, -2]
+            # One set of coefficients does for all replicates: whatever is known beforehand brings
+            # no bias.
             if r == 0:  # of the past only, as is everything that goes into it
                 level = settled(neuron, exposure, now[0], now[1])
                 response = response_at(neuron, exposure, now[0], now[1], level)
@@ -390,6 +396,7 @@ class Course:
         solution = self.expected(quantity)
         if solution is None:
             raise KeyError(quantity)
+        # A mean of noisy windows departs even from the truth, on average by its own variance.
         square = float(np.mean((self.mean(quantity) - solution) ** 2 - self.se(quantity) ** 2))
         return math.sqrt(square) / float(np.abs(solution).max()) if square > 0 else 0.0
 
@@ -428,6 +435,7 @@ class Course:
         """What a resumed course shares with the saved one; functions by their values."""
         t = self.treatment
         times = self.window_times_s.ravel().tolist()
+        # Functions cannot be compared; what they give at every time that is read can.
         tried = [[f(x) for x in times] for f in (t.concentration_nM, t.antagonist_nM, t.mao)]
         plain = [t.neuron.model_dump(mode="json"), t.drug, t.antagonist, t.reach, t.transporters]
         baseline = [repr(astuple(baseline)) for baseline in self.baselines]  # may be nan
@@ -452,6 +460,7 @@ class Course:
         except CheckpointError as error:
             what = f"course {str(path)!r} cannot be read: {error.what}; start it again"
             raise CourseError(what) from error
+        # By way of JSON, as the header went: tuples are lists there.
         if header.of != json.loads(json.dumps(course._identity())):
             raise CourseError(f"course {str(path)!r} is of another treatment; give the same one")
         try:

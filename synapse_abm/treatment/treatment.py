@@ -77,6 +77,7 @@ def seconds_per_event() -> float:
     once in a process.
     """
     probe = NeuronSimulation(NeuronParameters())
+    # Compiling, or loading what was compiled, is over after this.
     probe.run(PROBE_S // 10)
     begun = time.process_time()
     probe.run(PROBE_S)
@@ -89,7 +90,7 @@ class Treatment:
 
     Attributes
     ----------
-    it
+    neuron
         The neuron.
     concentration_nM
         Free concentration of the drug beside its transporters, a function of time in s.
@@ -184,6 +185,7 @@ class Treatment:
     @property
     def looked_at(self) -> F64:
         """Times (s) at which functions of time are tried before a run, besides its own."""
+        # Every half an hour in six weeks.
         times = np.linspace(0.0, self.days * DAY_S, 2001)
         return np.union1d(times, np.multiply(self.breaks_days, DAY_S))
 
@@ -197,6 +199,7 @@ class Treatment:
         """Time of one core for a simulated second of one of its neurons, s: the events that are
         expected on average, at the pace of this machine, which a short probe measures.
         """
+        # Eight times stand for the course: what events depend on moves slowly for most of it.
         exposure, times = acting(self), self.days * DAY_S * (np.arange(8) + 0.5) / 8
         solution = mean_field(self, times)
         if self.grid is not None:  # what walks is the serotonin that there is on average
@@ -207,7 +210,7 @@ class Treatment:
                 for name, place in zip(PLACES, self.neuron.places, strict=True)
             }
             return cost_s(self.neuron.model_copy(update=there), self.grid)
-        each = [
+        events = [
             events_per_s(
                 Setting(self.neuron, exposure(t), c * self.feedback, d, unbinding=self.unbinding)
             )
@@ -215,7 +218,7 @@ class Treatment:
                 times.tolist(), solution["sensitivity"], solution["drive"], strict=True
             )
         ]
-        return seconds_per_event() * float(np.mean(each))
+        return seconds_per_event() * float(np.mean(events))
 
     @property
     def estimated_s(self) -> float:

@@ -98,6 +98,8 @@ class _InNeuron(_WellMixed, Molecule):
 
     def __init__(self, model: NeuronHost, ligand: str, id: int) -> None:
         super().__init__(model, ligand, id)
+        # The neuron is 1, then come sites, serotonin, drugs: the same for the same molecule,
+        # whatever was looked at first.
         self.unique_id = 2 + model.n_sites + self.first_number + id
 
     @property
@@ -132,6 +134,8 @@ class _InNeuron(_WellMixed, Molecule):
         if kind == lay.L_FREE:
             return "cleft"
         if kind == lay.L_POOL:
+            # Vesicles are no objects: so many from the start of the pool's list count as being in
+            # them.
             return "vesicle" if number < self.model.simulation.vesicular(place) else "cytosol"
         return _HOLDER[kind]
 
@@ -157,6 +161,7 @@ class _InNeuron(_WellMixed, Molecule):
 
     def _hop(self, dx: int, dy: int) -> None:
         if dx or dy:
+            # The setter refuses it with the reason.
             self.cell = (dx, dy)
 
     def __repr__(self) -> str:
@@ -217,6 +222,8 @@ class _NeuronSite(_WellMixed, Site):  # type: ignore[misc]
     @property
     def ligand(self) -> str | None:
         """Name of the ligand that occupies it, if any."""
+        # A drug and an antagonist may be one ligand, with sites of both kinds: the list tells
+        # which.
         kind = self._list
         if kind in (lay.L_BOUND, lay.L_R_SEROTONIN):
             return "serotonin"

@@ -55,6 +55,7 @@ class NeuronHost(LazyModel):
         self.names = Names(("SERT", "5-HT1A"), ligands, tuple(pairs))
         self.site_numbers = self.simulation.site_numbers
         self.n_sites = sum(map(sum, self.site_numbers))
+        # Ids of our own agents are computed; Mesa counts on from beyond the largest of them.
         self.agent_id_counter = self.n_sites + 2 * (MAX_ENTITY + 2)  # of agents of the user's own
         # Views and index hold for one epoch: the state between two steps.
         self.epoch, self._synced, self._indexed = 0, -1, -1
@@ -64,6 +65,7 @@ class NeuronHost(LazyModel):
 
     def _made(self, name: str, *arguments: Any) -> Any:
         """An agent of the class for ``name``."""
+        # Agents refuse to be made by anybody else: they would show no molecule of the state.
         self.making = True
         agent = self._classes[name](self, *arguments)
         self.making = False
@@ -119,6 +121,7 @@ class NeuronHost(LazyModel):
         """Take a molecule that has left out of Mesa's books."""
         view = self._molecules[ligand].pop(number, None)
         if view is not None:
+            # Not ``view.remove()``: that is the user taking a molecule out of the neuron.
             mesa.Agent.remove(view)
 
     def take_out(self, molecule: Molecule) -> None:
@@ -143,5 +146,7 @@ class NeuronHost(LazyModel):
             views = self._molecules[name]
             for number in views.keys() - there[name]:
                 self.forget(name, number)
+            # Sorted: the order of a set depends on its history, and Mesa keeps agents in the order
+            # of making.
             for number in sorted(there[name] - views.keys()):
                 self.molecule(name, number)

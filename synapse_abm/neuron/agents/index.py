@@ -18,7 +18,7 @@ class Index:
     sites
         By place, the list that each site is in.
     serotonin, drugs
-        Whereabouts of every molecule of serotonin, and of every bound drug molecule, by number.
+        Location of every molecule of serotonin, and of every bound drug molecule, by number.
     """
 
     def __init__(self, state: lay.NeuronState) -> None:
@@ -47,7 +47,7 @@ class Index:
         self.sites.append(kinds.tolist())
 
     def bound_in(self, kind: int) -> dict[int, Location] | None:
-        """The register of what sites in a list hold; None if they are empty."""
+        """The index of what sites in a list hold; None if they are empty."""
         if kind in (lay.L_BOUND, lay.L_R_SEROTONIN):
             return self.serotonin
         return self.drugs if kind in (lay.L_BLOCKED, lay.L_R_ANTAGONIST) else None
@@ -76,6 +76,7 @@ class Index:
         member, moved = int(members[m]), int(members[last])
         members[m] = moved
         if kind in (lay.L_FREE, lay.L_POOL):
+            # In this order: the last member of a list is moved onto itself and then deleted.
             self.serotonin[moved] = place, kind, m
             del self.serotonin[member]
             return member

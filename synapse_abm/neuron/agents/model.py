@@ -5,8 +5,8 @@ Who does what, and sees what:
 - a student moves ``model.drug_nM`` and watches ``model.neuron.rate_Hz``, ``terminal.serotonin_nM``
   and where each serotonin molecule is on its way round;
 - a researcher collects with ``mesa.DataCollector`` and sweeps keywords with ``batch_run``;
-- a modeller changes a rule (``agent_classes``, ``engine="agents"``) and holds it against the stock
-  one.
+- a modeller changes a rule (``agent_classes``, ``engine="agents"``) and compares it with the
+  one shipped.
 
 Data flow in a step: the exposure and the slow variables set the rates of the molecular simulation,
 which runs for ``dt_s``; averages over it of the slow right-hand sides move the slow variables;
@@ -207,6 +207,7 @@ class NeuronModel(NeuronHost):
         check_every_step: bool = False,
         **changes: Any,
     ) -> None:
+        # All is checked before anything is made, so that every wrong keyword is told at once.
         faults, address, made = list[InputError](), None, None
         with collected(faults):
             made = changed(parameters, changes)
@@ -232,6 +233,7 @@ class NeuronModel(NeuronHost):
         faults += class_faults(engine, agent_classes, default_classes(drug, antagonist))
         raise_faults(faults)
         assert made is not None and address is not None
+        # Mesa's generator is for what users add; molecules have counter-based numbers of their own.
         super().__init__(rng=address.seed)
         self.parameters, self.engine = made, engine
         self.drug, self.antagonist, self.reach, self.feedback = drug, antagonist, reach, feedback
@@ -255,6 +257,7 @@ class NeuronModel(NeuronHost):
         """That which was given; what it leaves open is calibrated, or has its mean-field value."""
         if baseline is None:
             return calibrate(self.parameters).baseline
+        # Without noise the average of h at rest is h(1), which depends on the neuron's parameters.
         if math.isnan(baseline.hill):
             return replace(baseline, hill=hill(self.parameters, 1.0))
         return baseline
@@ -262,7 +265,7 @@ class NeuronModel(NeuronHost):
     # --- saving -----------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint (see ``keeping``); the file appears complete or not at all.
+        """Write a checkpoint (see ``checkpoint``); the file appears complete or not at all.
 
         Raises
         ------
@@ -293,6 +296,7 @@ class NeuronModel(NeuronHost):
             check_every_step=check_every_step,
         )  # fmt: skip
         model = checkpoint.load(Path(path), make)
+        # Whatever agents showed while the model was made was the state at time 0.
         model.epoch += 1
         clock.skip(model, model.simulation.steps)
         return model
@@ -320,6 +324,7 @@ class NeuronModel(NeuronHost):
     def act(self) -> None:
         """Bring exposure and slow variables to the molecules."""
         slow = self.slow
+        # Receptors without sensitivity bind as ever and slow nothing.
         sensitivity = slow["sensitivity"] if self.feedback else 0.0
         self.simulation.set(self.exposure, sensitivity, slow["drive"], slow["postsynaptic"])
 
@@ -358,6 +363,8 @@ class NeuronModel(NeuronHost):
         parameters, read = self.parameters, dict(zip(COLUMNS, self.latest.tolist(), strict=True))
         inputs = slow_inputs(parameters, self.simulation.baseline, read)
         slow = np.array(list(self.slow.values()))
+        # ``speed`` lets days pass faster, but molecules at their own pace: what the slow variables
+        # see is then averaged over fewer spikes.
         moved = advanced(parameters, slow, inputs, self.simulation.dt_s * self.speed)
         self.slow = dict(zip(SLOW, moved.tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""The neuron's step in plain Python: the readable account of what ``kernels_neuron`` does fast.
+"""The neuron's step in plain Python: the readable account of what ``engine.kernels`` does fast.
 
 Same state, same draws, same order, and therefore the same trajectory, molecule for molecule. Here
 the actors are agents: molecules and sites are asked how fast things happen to them, the neuron is
@@ -28,7 +28,7 @@ from synapse_abm.synapse.agents.place import Draws
 from synapse_abm.synapse.agents.stepper import choose, sound
 from synapse_abm.synapse.engine.layout import F64
 
-STOCK = (NeuronSerotonin, NeuronDrug, NeuronTransporter, NeuronReceptor)
+SHIPPED = (NeuronSerotonin, NeuronDrug, NeuronTransporter, NeuronReceptor)
 
 
 class PlaceStepper:
@@ -75,6 +75,7 @@ class PlaceStepper:
     @property
     def total(self) -> float:
         """Sum of the propensities, added up in their order."""
+        # Not ``sum``, which compensates for rounding (Python 3.12): the compiled engine does not.
         total = 0.0
         for a in self.propensities:
             total += a
@@ -118,6 +119,8 @@ class PlaceStepper:
         kind, n = EVENTS[c].actors, self.partners(c)
         if not self.count(kind) or not n or self.state.rates[self.at, c] == 0.0:
             return 0.0
+        # Agents with the shipped rule are all alike here, so the first speaks for all. With a rule
+        # of the user's own they may differ, and every one is asked, which is slow.
         first = self.agent(kind, self.actors(c)[0])
         if not self.engine.overridden(first):
             return self.rate(c, first) * float(self.count(kind) * n)
@@ -132,6 +135,7 @@ class PlaceStepper:
             weight = n * self.crowd(c)
             rates = [self.rate(c, self.agent(kind, m)) * weight for m in actors]
             m, left = choose(rates, rest)
+            # What is left within this actor's rate selects the molecule that it meets.
             which = min(int(left / rates[m] * n), n - 1)
             return which * len(actors) + actors[m]
         if c == lay.C_DEGRADE:
@@ -207,14 +211,14 @@ class NeuronStepper:
 
     def __init__(self, model: NeuronHost) -> None:
         self.model = model
-        self._stock: dict[type, bool] = {}
+        self._overridden: dict[type, bool] = {}
 
     def overridden(self, agent: Any) -> bool:
         """Whether the agent's class has a ``propensity`` of its own."""
         kind = type(agent)
-        if kind not in self._stock:
-            self._stock[kind] = any(kind.propensity is stock.propensity for stock in STOCK)
-        return not self._stock[kind]
+        if kind not in self._overridden:
+            self._overridden[kind] = all(kind.propensity is not s.propensity for s in SHIPPED)
+        return self._overridden[kind]
 
     def new_number(self, of: int) -> int:
         """A number for a molecule that was never used before."""
@@ -242,6 +246,8 @@ class NeuronStepper:
         self.released = 0
         self.since_drive = self.since_rate = 0.0
         self.record = [0.0] * lay.INTEGRALS
+        # Made anew: between steps a user may have taken molecules out or changed what a rule
+        # depends on.
         self.places = PlaceStepper(self, 0), PlaceStepper(self, 1)
         spikes, spike_trains = int(state.meta[lay.M_SPIKES]), self.model.parameters.spike_trains
         self.run_clock(dt, float(spike_trains))
@@ -259,6 +265,7 @@ class NeuronStepper:
             first, second = terminal.total, soma.total
             total = first + second + bound
             u = self.draws.number(Stream.SPIKE, int(lay.CLOCK), 2 * k)
+            # Even numbers are waiting times, odd ones selections, as the compiled clock draws them.
             wait = exponential(u) / total if total > 0.0 else math.inf
             if time + wait >= dt:
                 self.integrate(dt)
@@ -308,6 +315,7 @@ class NeuronStepper:
     def integrate_terminal(self, time: float) -> None:
         """What depends on free serotonin at the terminal."""
         d, self.since_drive = time - self.since_drive, time
+        # Python's own floats: the same arithmetic as NumPy's, and faster one at a time.
         p = self.model.simulation.state.numbers.tolist()
         fold = p[lay.P_FOLD] * float(self.places[0].count(lay.L_FREE))
         powered = raised(p[lay.P_POSTSYNAPTIC] * fold, p[lay.P_POWER])

@@ -9,8 +9,8 @@ into pieces with addresses of their own: as waiting times have no memory, its le
 in law.
 
 Molecules keep their ids: each place has a list of those that are free and of those inside, and each
-site knows whom it holds. Of those inside the first ``vesicular`` are in vesicles, the rest in the
-cytosol: what transporters carry in and what is made joins the end of the list, spikes take from
+site knows its occupant. Of those inside the first ``vesicular`` are in vesicles, the rest in the
+cytosol: what transporters take up and what is made joins the end of the list, spikes take from
 vesicles, monoamine oxidase from the cytosol, and the last one in the cytosol takes a place that
 falls empty. Propensities are rate x count x count, added up in one order, never a
 running sum. Draw 2k of entity 0 is the k-th waiting time, draw 2k + 1 selects event and member;
@@ -58,6 +58,8 @@ def put_in(state, place, r, member):
 @compiled
 def take_out(state, place, r, m):
     """Remove member ``m`` of a list: the last one takes its place."""
+    # The order of a list means nothing, so its last member fills the hole: constant time for any
+    # length. Both engines must do so alike, because draws select by position.
     state.counts[place, r] -= 1
     member = state.members[place, r, m]
     state.members[place, r, m] = state.members[place, r, state.counts[place, r]]
@@ -71,9 +73,13 @@ def update_propensities(state, scratch, place):
     a[C_UNBIND] = k[C_UNBIND] * float(n[L_BOUND])
     a[C_TRANSPORT] = k[C_TRANSPORT] * float(n[L_BOUND])
     a[C_UNBLOCK] = k[C_UNBLOCK] * float(n[L_BLOCKED])
+    # Any free molecule can meet any empty site, so pairs are counted. Drugs are clamped: their
+    # concentration is part of the constant, and only sites are counted.
     a[C_BIND] = k[C_BIND] * float(n[L_FREE] * n[L_OPEN])
     a[C_BLOCK] = k[C_BLOCK] * float(n[L_OPEN])
     a[C_LOSE] = k[C_LOSE] * float(n[L_FREE])
+    # The constant is stated for the whole pool, as in mean field (k_MAO N); that only the cytosol
+    # is destroyed decides who goes, not how many.
     a[C_DEGRADE] = k[C_DEGRADE] * float(n[L_POOL])
     a[C_SYNTHESISE] = k[C_SYNTHESISE]
     a[C_LEAK] = k[C_LEAK] if n[L_POOL] > 0 else 0.0
@@ -81,6 +87,8 @@ def update_propensities(state, scratch, place):
     a[C_R_UNBLOCK] = k[C_R_UNBLOCK] * float(n[L_R_ANTAGONIST])
     a[C_R_BIND] = k[C_R_BIND] * float(n[L_FREE] * n[L_R_OPEN])
     a[C_R_BLOCK] = k[C_R_BLOCK] * float(n[L_R_OPEN])
+    # Added up anew each time, in this order: a running sum drifts by rounding, and the agents
+    # engine has to arrive at the same last digit.
     total = 0.0
     for c in range(CHANNELS):
         total += a[c]
@@ -105,6 +113,8 @@ def add_terminal(numbers, record, free, d):
     """What drives CREB and postsynaptic sensitivity, with ``free`` molecules at the terminal for a
     time ``d``.
     """
+    # What is averaged is the right-hand side of the slow equation, at every moment: h and the
+    # target are curved, so their values at the average serotonin would be others.
     fold, k = numbers[P_FOLD] * float(free), numbers[P_POSTSYNAPTIC_STRENGTH]
     powered = raised(numbers[P_POSTSYNAPTIC] * fold, numbers[P_POWER])
     record[I_HILL] += d * powered / (powered + numbers[P_THRESHOLD_POWER])
@@ -116,12 +126,15 @@ def add_activation(numbers, record, bound, d):
     """What drives the autoreceptors' sensitivity, with ``bound`` activated for a time ``d``."""
     k = numbers[P_DESENSITISATION]
     record[I_ACTIVATION] += d * bound
+    # Not below the resting activation: nothing published says that receptors sensitise beyond rest.
     record[I_SENSITIVITY] += d * (1.0 + k) / (1.0 + k * max(bound / numbers[P_RESTING], 1.0))
 
 
 @compiled
 def relax_rate(state, bound, d):
     """Relax the rate of firing for a time ``d``; returns its integral, which is exact."""
+    # The target is constant until the next event at a receptor, so rate(t) = aim + (rate - aim)
+    # exp(-t / tau), and its integral is known in closed form.
     aim, tau = target(state.numbers, bound), state.numbers[P_RELAXATION]
     gone = relaxed(d / tau)
     away = state.rate[0] - aim
@@ -132,12 +145,15 @@ def relax_rate(state, bound, d):
 @compiled
 def mean_release(state, place, n):
     """Mean content of a spike of one train, molecules, with ``n`` in the pool."""
+    # 2 n / (1 + n) with n = pool / resting pool: at most twice the resting content, however full.
     return state.numbers[P_CONTENT + place] * 2.0 * n / (state.numbers[P_POOL + place] + n)
 
 
 @compiled
 def integrate_place(state, scratch, record, place, time):
     """Bring the integrals of a place up to ``time``."""
+    # Counts are constant between events, so rectangles are exact. Each integral is brought up to
+    # date only when something that it depends on is about to change.
     d = time - scratch.since[place]
     scratch.since[place] = time
     n, at = state.counts[place], PER_PLACE * place
@@ -168,12 +184,15 @@ def integrate_rate(state, scratch, record, time):
 @compiled
 def release_draw(plan, state, scratch):
     """Next uniform number of this step's releases."""
+    # Numbers are addressed by step and index, from 0 in each step (``clock`` zeroes the positions),
+    # so any step can be repeated by itself.
     j = scratch.at[0]
     if j == 0:
         c2, c3 = high_words(plan, SPIKE_STREAM, state.meta[M_STEP])
         first = u32(scratch.at[1] * CLOCK_BUFFER)
         fill_draws(scratch.release, CLOCK_BUFFER, RELEASE, first, c2, c3, plan.key0, plan.key1)
         scratch.at[1] += 1
+    # Back to 0 when the buffer is used up: the next call then draws the next blocks.
     scratch.at[0] = j + 1 if j + 1 < 2 * CLOCK_BUFFER else 0
     return uniform(scratch.release[j])
 
@@ -192,7 +211,10 @@ def vesicular(state, place):
 @compiled
 def release_one(plan, state, scratch, place):
     """A molecule in a vesicle, any, goes free."""
+    # The vesicles' share is rounded down, of a single molecule to none; but that one leaves has
+    # been decided, so the first does.
     n = max(vesicular(state, place), 1)
+    # The product can round up to n when the draw is next to 1.
     member = min(int(release_draw(plan, state, scratch) * n), n - 1)
     put_in(state, place, L_FREE, take_out(state, place, L_POOL, member))
 
@@ -202,6 +224,8 @@ def spike(plan, state, scratch):
     """One train spikes: its content leaves both pools, rounded up or down at random."""
     for place in range(2):
         mean = mean_release(state, place, float(state.counts[place, L_POOL]))
+        # A content is seldom whole: rounding it up with the probability of its fraction keeps the
+        # mean.
         size = min(int(mean + release_draw(plan, state, scratch)), state.counts[place, L_POOL])
         for _ in range(size):
             release_one(plan, state, scratch, place)
@@ -231,6 +255,7 @@ def bind_drug(state, place, empty, bound, member):
 def bind_serotonin(state, place, empty, bound, member):
     """A free molecule takes an empty site."""
     n = state.counts[place, empty]
+    # Pairs are numbered molecule x sites + site, so one number selects both.
     site = take_out(state, place, empty, member % n)
     state.occupants[place, site] = take_out(state, place, L_FREE, member // n)
     put_in(state, place, bound, site)
@@ -248,6 +273,9 @@ def unbind(state, place, bound, empty, member):
 def carry_out(plan, state, scratch, place, c, rest):
     """Carry out channel ``c`` of a place; what is left of the draw selects the member."""
     n = state.counts[place]
+    # What is left of the draw is uniform over this channel's propensity; over the constant it
+    # numbers the member or pair. The minima below are for a quotient that rounds up to one too
+    # many.
     m = int(rest / state.rates[place, c])
     if c == C_DEGRADE:
         degrade(state, place, rest / (state.rates[place, c] * float(n[L_POOL])))
@@ -283,6 +311,8 @@ def carry_out(plan, state, scratch, place, c, rest):
 @compiled
 def pick_channel(propensity, x):
     """Channel in which ``x`` falls, and what is left of ``x`` within it."""
+    # Rounding may leave ``x`` at or beyond the last sum: ``chosen`` is then the last possible
+    # channel.
     chosen, rest = 0, x
     for c in range(CHANNELS):
         a = propensity[c]
@@ -297,6 +327,9 @@ def pick_channel(propensity, x):
 @compiled
 def draw_ahead(plan, state, scratch, k):
     """Waiting times at rate one and selections, from the ``k``-th on."""
+    # Waiting times are drawn at rate one and divided by the total rate when that is known, so they
+    # can be made ahead, many at a time. What a step leaves unused is never used elsewhere: a number
+    # belongs to its step and index.
     c2, c3 = high_words(plan, SPIKE_STREAM, state.meta[M_STEP])
     fill_draws(scratch.draws, CLOCK_BUFFER, CLOCK, u32(k), c2, c3, plan.key0, plan.key1)
     for i in range(CLOCK_BUFFER):
@@ -328,6 +361,8 @@ def clock(plan, state, scratch, record):
         first, second = scratch.propensity[0, CHANNELS], scratch.propensity[1, CHANNELS]
         total = first + second + bound
         wait = scratch.wait[i] / total if total > 0.0 else math.inf
+        # Nothing more happens in this step. The rest of the waiting time is dropped: an exponential
+        # time has no memory.
         if time + wait >= plan.dt:
             integrate_place(state, scratch, record, 0, plan.dt)
             integrate_place(state, scratch, record, 1, plan.dt)
@@ -337,13 +372,17 @@ def clock(plan, state, scratch, record):
             return
         time += wait
         k += 1
+        # One number selects: a channel of the terminal, one of the soma, or a candidate for a
+        # spike; what is left of it selects the member.
         x = scratch.select[i] * total
         if x < first + second:
             place = 0 if x < first else 1
             c, rest = pick_channel(scratch.propensity[place], x if place == 0 else x - first)
             integrate_place(state, scratch, record, place, time)
+            # These two change the pool alone, not free serotonin.
             if place == 0 and c != C_DEGRADE and c != C_SYNTHESISE:
                 integrate_terminal(state, scratch, record, time)
+            # Channels of receptors are numbered last: only they move the target of firing.
             if c >= C_R_UNBIND:
                 integrate_rate(state, scratch, record, time)
             carry_out(plan, state, scratch, place, c, rest)
@@ -351,12 +390,15 @@ def clock(plan, state, scratch, record):
                 bound = spike_trains * max(state.rate[0], target(state.numbers, activation(state)))
         else:
             integrate_rate(state, scratch, record, time)
+            # Thinning: a candidate at the bound is a spike with probability rate / bound. Where it
+            # is none, time has passed all the same, and the bound follows the rate.
             if x - first - second < spike_trains * state.rate[0]:
                 integrate_place(state, scratch, record, 0, time)
                 integrate_place(state, scratch, record, 1, time)
                 integrate_terminal(state, scratch, record, time)
                 spike(plan, state, scratch)
             bound = spike_trains * max(state.rate[0], target(state.numbers, activation(state)))
+    # Full in mid-step, which ``has_room`` rules out but for a chance of 1e-23; 1 asks for room.
     state.meta[M_FULL] = 2
 
 
@@ -378,6 +420,8 @@ def advance(plan, state, scratch, record, steps):
     Fewer than asked means that the lists want more room (``meta[M_FULL]``) before the next step.
     """
     for i in range(steps):
+        # Asked between steps: kernels allocate nothing, so it is Python that makes the lists
+        # longer.
         if not (has_room(plan, state, 0) and has_room(plan, state, 1)):
             state.meta[M_FULL] = 1
             return i

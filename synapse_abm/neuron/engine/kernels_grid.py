@@ -3,7 +3,7 @@
 One step of length dt: firing relaxes towards the rate that receptors ask for when the step begins,
 and the number of spikes is Poisson, with the exact integral of the rate for its mean. Each train
 has a cell of its own at each place, where its spikes release a batch. Molecules inside are a pool,
-a number: what is carried in leaves the grid, what is released is a new molecule. Then ``kernels``
+a number: what is taken up leaves the grid, what is released is a new molecule. Then ``kernels``
 takes its step of the terminal, and of the soma. So spikes and releases wait for dt at most; all
 else is as in ``kernels``.
 
@@ -51,7 +51,7 @@ class GridState(NamedTuple):
 
     pool: I64  # (2) molecules inside
     events: I64  # (2, CHANNELS + 1); of the channels only those that the places do not count
-    meta: I64  # as in kernels_neuron
+    meta: I64  # as in ``kernels``
     rate: F64  # (1)
     rates: F64  # (2, CHANNELS)
     numbers: F64
@@ -79,6 +79,8 @@ def poisson(plan, state, scratch, mean):
     """Poisson number by counting exponential gaps."""
     n, reached = 0, 0.0
     while mean > 0.0:
+        # The gaps of a process of rate one that fit into ``mean``. A step is short, so means are
+        # small, and no faster method would repay its own rule for draws.
         reached += exponential(draw(plan, state, scratch))
         if reached > mean:
             break
@@ -89,6 +91,8 @@ def poisson(plan, state, scratch, mean):
 @compiled
 def destroyed(plan, state, scratch, n, hazard):
     """How many of ``n`` are gone after a time of ``hazard``: binomial, by skipping survivors."""
+    # How many survive until the next is lost is geometric: the whole part of an exponential time
+    # over the hazard. So there is one draw for each molecule lost, not for each that there is.
     gone = 0
     if hazard > 0.0:
         i = int(exponential(draw(plan, state, scratch)) / hazard)
@@ -122,6 +126,7 @@ def turn_over(nplan, state, scratch, plan, store, place):
     for _ in range(
         min(poisson(nplan, state, scratch, state.rates[place, C_LEAK] * plan.dt), state.pool[place])
     ):
+        # Leak comes from where spikes release, of any train.
         train = int(draw(nplan, state, scratch) * float(state.cells.shape[1]))
         emit(plan, store, state, place, state.cells[place, train], 1)
         state.events[place, C_LEAK] += 1
@@ -136,8 +141,9 @@ def turn_over(nplan, state, scratch, plan, store, place):
 
 @compiled
 def take_up(plan, store, state, place):
-    """What was carried in joins the pool."""
+    """What was taken up joins the pool."""
     seg, inside = store.segments, plan.pairs + plan.targets + plan.ligands
+    # Rows are searched only in steps in which something was taken up.
     if store.totals[inside] > 0:
         for row in range(seg[0, START], seg[0, END]):
             if store.molecules[COMPARTMENT, row] == INSIDE:
@@ -168,6 +174,7 @@ def integrate_place(plan, store, state, place, record, d):
 @compiled
 def integrate_all(tplan, terminal, splan, soma, state, record):
     """Add half a step of what is here now to all integrals."""
+    # Trapezoidal rule: called with what is there before the places' step, and after it.
     d, bound = 0.5 * tplan.dt, activation(state, soma)
     integrate_place(tplan, terminal, state, 0, record, d)
     integrate_place(splan, soma, state, 1, record, d)
@@ -179,6 +186,8 @@ def integrate_all(tplan, terminal, splan, soma, state, record):
 def fire(tplan, terminal, splan, soma, state, scratch, record):
     """Relax the rate over a step; its spikes release at both places."""
     p = state.numbers
+    # Receptors count as fixed for the step. The integral of the rate is then known beforehand, and
+    # the number of spikes is Poisson with that mean.
     integral = relax_rate(state, activation(state, soma), tplan.dt)
     spikes = poisson(tplan, state, scratch, p[P_TRAINS] * integral)
     for _ in range(spikes):
@@ -196,8 +205,11 @@ def has_room(plan, store, state, place):
     mean.
     """
     p = state.numbers
+    # P_TOP is the rate without feedback: from below it firing cannot rise beyond.
     spikes = p[P_TRAINS] * plan.dt * max(state.rate[0], p[P_TOP])
     leak = state.rates[place, C_LEAK] * plan.dt
+    # A spike releases at most twice its resting content (it saturates), and one more by rounding
+    # up.
     most = (spikes + 10.0 * math.sqrt(spikes) + 10.0) * (2.0 * p[P_CONTENT + place] + 1.0)
     most += leak + 10.0 * math.sqrt(leak) + 64.0
     return float(store.segments[0, END]) + most < float(store.segments[0, LIMIT])
@@ -228,6 +240,8 @@ def advance(
         turn_over(tplan, state, scratch, tplan, terminal, 0)
         turn_over(tplan, state, scratch, splan, soma, 1)
         integrate_all(tplan, terminal, splan, soma, state, row)
+        # Within a step nothing joins the places, and their numbers have addresses of their own:
+        # which of them goes first does not matter.
         ENTRY(tplan, terminal, tspace, tchem, tlanding, tscratch, scratch.blank, 1, 0, 0)
         ENTRY(splan, soma, sspace, schem, slanding, sscratch, scratch.blank, 1, 0, 0)
         take_up(tplan, terminal, state, 0)

@@ -59,18 +59,14 @@ NUMBERS = 16
 
 # Recorded per step, integrals over it: five lists of each place, then what drives the slow
 # variables, and the rate.
-(
-    I_FREE,
-    I_POOL,
-    I_BOUND,
-    I_BLOCKED,
-    I_RECEPTORS,
-) = range(5)
+I_FREE, I_POOL, I_BOUND, I_BLOCKED, I_RECEPTORS = range(5)
 PER_PLACE = 5
 I_ACTIVATION, I_SENSITIVITY, I_HILL, I_POSTSYNAPTIC, I_RATE, I_SPIKES = range(10, 16)
 INTEGRALS = 16
 
 # NeuronState.meta.
+# Steps done; number of the next serotonin molecule; spikes of all trains; whether room is wanted;
+# number of the next drug molecule.
 M_STEP, M_NEXT_ID, M_SPIKES, M_FULL, M_NEXT_DRUG = range(5)
 
 CLOCK, RELEASE = np.uint32(0), np.uint32(1)  # entities of random numbers
@@ -82,9 +78,7 @@ class NeuronState(NamedTuple):
 
     counts: I64  # (2, LISTS)
     members: U32  # (2, LISTS, room) ids of molecules, numbers of sites
-    occupants: (
-        U32  # (2, sites) molecule that a site holds: of serotonin, or of a drug, each numbered
-    )
+    occupants: U32  # (2, sites) number of the molecule in a site, of serotonin or of a drug
     events: I64  # (2, CHANNELS + 1)
     meta: I64  # (5)
     rate: F64  # (1) of firing, Hz

@@ -58,8 +58,8 @@ def in_units(
 
     Parameters
     ----------
-    it
-        The neuron.
+    neuron
+        What it is made of.
     own
         Averages over the record of all :data:`COLUMNS`, by name.
     excess
@@ -76,10 +76,13 @@ def in_units(
         rate_Hz; serotonin (``_nM``), pool (molecules) and occupancy of SERT by the drug at both
         places; and receptor_occupancy, of receptors with serotonin, as recorded.
     """
+    # A control variate: its expectation is zero, so subtracting it biases nothing, and it takes out
+    # what chance in the number of spikes alone brings about.
     rate, *serotonin, nt, ns = (response * excess).tolist()
     averages = {"rate_Hz": own["rate_Hz"] - rate}
     explained = zip(PLACES, neuron.places, serotonin, (nt, ns), strict=True)
     for name, place, free, pool in explained:
+        # A knock-out has no transporters; its occupancy then reads 0.
         sites = max(round(place.transporters * transporters), 1)
         averages[f"{name}_nM"] = own[f"{name}_free"] / place.molecules_per_nM - free
         averages[f"{name}_pool"] = own[f"{name}_pool"] - pool
@@ -101,8 +104,8 @@ class NeuronEngine(ABC):
 
     Parameters
     ----------
-    it
-        The neuron.
+    neuron
+        What it is made of.
     seed, replicate, place
         Address of its random numbers (see ``rng``).
     baseline
@@ -139,6 +142,7 @@ class NeuronEngine(ABC):
             self._kernels = kernels
         self.free = neuron.free
         self.state: Any = self._first_state()
+        # Molecules at time 0, from which ``check`` draws up the balance.
         self.born = int(self.state.meta[lay.M_NEXT_ID])
         self.set(NO_DRUG)
 
@@ -163,6 +167,7 @@ class NeuronEngine(ABC):
         for at, place in enumerate(neuron.places):
             r, free, v = self.state.rates[at], self.free[at], place.volume_um3
             r[lay.C_UNBIND], r[lay.C_TRANSPORT] = neuron.sert.koff, neuron.sert.kcat_per_s
+            # k_on per nM becomes the rate of one molecule and one site in this volume.
             r[lay.C_BIND] = pair_rate_per_s(neuron.sert.kon, v)
             if self.inhibitor is not None:  # k_on C = k_off C/Kd: an exposure is in units of Kd
                 r[lay.C_UNBLOCK] = self.inhibitor.kinetics.koff
@@ -171,6 +176,8 @@ class NeuronEngine(ABC):
             r[lay.C_DEGRADE] = place.mao_per_s * exposure.mao
             r[lay.C_SYNTHESISE] = free.synthesis_per_s * syntheses[at]
             r[lay.C_LEAK] = free.leak_per_s * contents[at]
+            # The neuron's content is that of all trains together; each spike of one train has its
+            # part of it.
             p[lay.P_CONTENT + at] = free.quantal_content * contents[at] / neuron.spike_trains
             p[lay.P_POOL + at] = free.pool
         soma = self.state.rates[1]  # where the autoreceptors are
@@ -180,6 +187,7 @@ class NeuronEngine(ABC):
             soma[lay.C_R_UNBLOCK] = self.antagonist.kinetics.koff
             soma[lay.C_R_BLOCK] = self.antagonist.kinetics.koff * exposure.antagonist
         p[lay.P_TRAINS], p[lay.P_RELAXATION] = neuron.spike_trains, neuron.relaxation_s
+        # Feedback divides this by 1 + g at rest (P_FEEDBACK x P_RESTING = g), which leaves rate_Hz.
         p[lay.P_TOP] = neuron.rate_Hz * (1 + neuron.feedback_strength) * b.drive * drive
         p[lay.P_RESTING] = neuron.resting_occupancy * neuron.receptors
         p[lay.P_FEEDBACK] = neuron.feedback_strength * sensitivity / p[lay.P_RESTING]
@@ -338,6 +346,8 @@ class NeuronSimulation(NeuronEngine):
             for kind in (lay.L_FREE, lay.L_POOL):
                 members[at, kind, : n[kind]] = np.arange(number, number + n[kind])
                 number += n[kind]
+            # Sites are numbered through a place: transporters, then receptors; those with serotonin
+            # first.
             first = 0
             for kind in (lay.L_BOUND, lay.L_OPEN, lay.L_R_SEROTONIN, lay.L_R_OPEN):
                 members[at, kind, : n[kind]] = np.arange(first, first + n[kind])
@@ -350,8 +360,12 @@ class NeuronSimulation(NeuronEngine):
     def _block(self, at: int, target: int, ratio: float) -> None:
         lists = ((lay.L_OPEN, lay.L_BLOCKED), (lay.L_R_OPEN, lay.L_R_ANTAGONIST))
         (empty, full), n, m = lists[target], self.state.counts[at], self.state.members[at]
+        # Sites that hold serotonin stay out of it: the two ligands' competition for them is left to
+        # time.
         sites = np.concatenate([m[empty, : n[empty]], m[full, : n[full]]])
         draws = self._draws(self.address.place, self.steps, at + target, sites.size)
+        # The occupancy of a ligand that is alone; a draw for every site gives it its binomial
+        # noise.
         taken = draws < ratio / (1 + ratio)
         for kind, group in ((full, sites[taken]), (empty, sites[~taken])):
             m[kind, : group.size] = group
@@ -442,6 +456,7 @@ class NeuronSimulation(NeuronEngine):
         for place in range(2):
             kernels.update_propensities(state, scratch, place)
         target = kernels.target(state.numbers, kernels.activation(state))
+        # The clock's bound, not the rate: candidates that are no spikes take time too.
         spikes = max(state.rate[0], target) * state.numbers[lay.P_TRAINS]
         return float(scratch.propensity[:, lay.CHANNELS].sum() + spikes)
 
@@ -473,6 +488,8 @@ class NeuronSimulation(NeuronEngine):
             ids += [s.occupants[at, lists[kind]] for kind in lay.WITH_SEROTONIN]
             drugs += [s.occupants[at, lists[kind]] for kind in lay.WITH_DRUG]
         every, bound = np.concatenate(ids), np.concatenate(drugs)
+        # A molecule in two lists, or twice in one, makes fewer different numbers than there are
+        # entries.
         _require(np.unique(every).size == every.size, "molecules in two places", every.size)
         _require(np.unique(bound).size == bound.size, "drug molecules in two sites", bound.size)
         _require((bound < s.meta[lay.M_NEXT_DRUG]).all(), "numbers of drug molecules", bound)

@@ -109,6 +109,8 @@ def inner_steps(
 ) -> int:
     """Steps of the grid in ``dt_s``: as many as the stricter place needs."""
     longest = min(scenario_of(neuron, at, grid, transporters).dt_s for at in range(2))
+    # A record is a whole number of steps. The tolerance keeps a quotient of 100.0000000001, which
+    # is 100 but for rounding, from costing one more.
     return max(1, math.ceil(dt_s / longest * (1 - 1e-9)))
 
 
@@ -127,6 +129,7 @@ class SpatialSimulation(NeuronEngine):
         grid: PlaceGrid | None = None, dt_s: float = 1.0, transporters: float = 1.0, **options: Any,
     ) -> None:  # fmt: skip
         self.grid = grid or PlaceGrid()
+        # One step for both places: spikes join them, and have to fall in the same step of each.
         self.inner = inner_steps(neuron, self.grid, dt_s, transporters)
         step = self.grid.model_copy(update={"dt_s": dt_s / self.inner})
         self.places = [
@@ -141,6 +144,7 @@ class SpatialSimulation(NeuronEngine):
 
     def _first_state(self) -> compiled_kernels.GridState:
         """The mean-field baseline, rounded: free molecules anywhere, some sites hold one."""
+        # Inside, molecules are no more than a number: nothing walks there.
         pool = np.array([round(free.pool) for free in self.free], dtype=np.int64)
         for at, place in enumerate(self.places):
             bound = bound_at_rest(self.neuron, at, self.transporters)
@@ -167,10 +171,13 @@ class SpatialSimulation(NeuronEngine):
                 rate = float(self.state.rates[at, channel])
                 if kind in (BIND, UNBIND):  # adjusted to the step, as in any place
                     rate *= factor(place.scenario, *place.names.pairs[pair])
+                # The neuron's constant is for a pair anywhere in the volume; one that shares a cell
+                # reacts faster by as many times as there are cells.
                 chemistry.rate[c] = rate * cells if channel in _OWN else rate
 
     def _block(self, at: int, target: int, ratio: float) -> None:
         names, store = self.places[at].names, self.places[at].state.store
+        # Ligand 0 is serotonin, whose sites stay as they are.
         ours = np.flatnonzero((store.sites[TARGET] == target) & (store.sites[LIGAND] != 0))
         draws = self._draws(ADDRESSES[at], self.steps, _BLOCK + target, ours.size)
         taken = draws < ratio / (1 + ratio)
@@ -277,9 +284,11 @@ def _bind(store: Store, bound: tuple[int, ...], width: int) -> None:
     pairs, targets = (2, 1) if len(bound) == 1 else (4, 2)
     for target, n in enumerate(bound):
         mine = np.flatnonzero(sites[TARGET] == target)
+        # Evenly spaced among the target's sites: the first ones may lie side by side.
         chosen = mine[(np.arange(n) * mine.size) // max(n, 1)]
         rows = np.arange(row, row + n)
         row += n
+        # A bound molecule is on no cell's list: width**2 is one more than the last cell.
         mol[COMPARTMENT, rows], mol[SITE, rows], mol[CELL, rows] = BOUND, chosen, width**2
         mol[Y, rows], mol[X, rows] = np.divmod(sites[SITE_CELL, chosen], width)
         sites[LIGAND, chosen], sites[ROW, chosen] = 0, rows
@@ -304,6 +313,8 @@ def cost_s(neuron: NeuronParameters, grid: PlaceGrid) -> float:
     measured once in a process.
     """
     probe = SpatialSimulation(neuron, grid=grid, dt_s=PROBE_STEPS / inner_steps(neuron, grid))
+    # The first record compiles or loads the kernels, which is not to be timed; and time is that of
+    # the processor, so that other programs do not count.
     probe.run(1)
     begun = time.process_time()
     probe.run(PROBES)

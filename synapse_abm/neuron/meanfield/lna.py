@@ -40,6 +40,7 @@ from synapse_abm.neuron.scenario import (
     Baseline,
     Exposure,
     NeuronParameters,
+    michaelis_nM,
     receptor_kd_nM,
 )
 from synapse_abm.neuron.slow import slow_inputs, slow_slope
@@ -71,7 +72,7 @@ class Setting:
 
     Attributes
     ----------
-    it, exposure
+    neuron, exposure
         The neuron, and drugs beside it.
     sensitivity, drive
         Slow variables.
@@ -183,6 +184,8 @@ def _changes() -> F64:
     for at in range(2):
         free, pool, bound, blocked = range(PER_PLACE * at, PER_PLACE * (at + 1))
         events += [
+            # Unbinding, uptake, binding; drug comes, goes; loss, monoamine oxidase, synthesis,
+            # leak.
             {free: 1, bound: -1}, {pool: 1, bound: -1}, {free: -1, bound: 1},
             {blocked: 1}, {blocked: -1}, {free: -1}, {pool: -1}, {pool: 1}, {free: 1, pool: -1},
         ]  # fmt: skip
@@ -227,6 +230,7 @@ class _Equations:
             rates += [
                 neuron.sert.koff * bound, neuron.sert.kcat_per_s * bound,
                 pair_rate_per_s(neuron.sert.kon, place.volume_um3) * free * empty,
+                # k_on C = k_off C / Kd, and an exposure is C / Kd.
                 off.drug_per_s * inhibition * empty, off.drug_per_s * blocked,
                 self.loss[at] * free, place.mao_per_s * e.mao * pool, self.made[at],
                 self.leak[at],
@@ -263,6 +267,8 @@ class _Equations:
         """
         values: F64 = (CHANGES * self._rates(x)) @ CHANGES.T
         size, spikes_per_s = self._spike(x), self.s.neuron.spike_trains * x[RATE]
+        # Rounded at random, a content with fraction p has a variance p (1 - p), at either place its
+        # own.
         part = size % 1
         for jump in (size, *np.diag(np.sqrt(part * (1 - part)))):
             change = np.zeros(SIZE)
@@ -276,6 +282,8 @@ class _Equations:
 
     def curvature(self, x: F64, covariance: F64) -> F64:
         """H : C, as second differences along the covariance's axes."""
+        # Along its axes the covariance is diagonal: 11 second differences do for 66 second
+        # derivatives.
         sizes, axes = np.linalg.eigh(covariance)
         total, small = np.zeros(SIZE), 0.1
         for axis in (axes * (small * np.sqrt(np.maximum(sizes, 0.0)))).T:
@@ -286,10 +294,7 @@ class _Equations:
         """The settled state, with mean-field values of what the baseline fixes."""
         neuron, e = self.s.neuron, self.s.exposure
         level = settled(neuron, e, self.s.sensitivity, self.s.drive)
-        km, kd = (
-            (neuron.sert.koff + neuron.sert.kcat_per_s) / neuron.sert.kon,
-            receptor_kd_nM(neuron),
-        )
+        km, kd = michaelis_nM(neuron.sert), receptor_kd_nM(neuron)
         x: list[float] = []
         for at, name in enumerate(PLACES):
             s, pool = getattr(level, f"{name}_nM"), getattr(level, f"{name}_pool")
@@ -309,11 +314,11 @@ def events_per_s(setting: Setting) -> float:
 def settling_s(before: Setting, after: Setting, residual_transient: float, longest: float) -> float:
     """Time (s) that the fast loop takes to settle in a new setting, ``longest`` at most.
 
-    Settled is it when rate, serotonin and pools are within a share ``unsettled`` of their averages
-    for good, and occupancy of SERT within as much of all sites. By the modes of the equations for
-    means about the new settled state, ligands' exchange at their sites included. Ligands come to
-    sites without serotonin at once (``NeuronSimulation.block``), so a slow ligand makes waiting
-    longer only as far as serotonin, once it has moved, asks for another occupancy.
+    Settled is it when rate, serotonin and pools are within a share ``residual_transient`` of their
+    averages for good, and occupancy of SERT within as much of all sites. By the modes of the
+    equations for means about the new settled state, ligands' exchange at their sites included.
+    Ligands come to sites without serotonin at once (``NeuronSimulation.block``), so a slow ligand
+    makes waiting longer only as far as serotonin, once it has moved, asks for another occupancy.
     """
     equations, e = _Equations(after), after.exposure
     end, away = equations.start(), _Equations(before).start()
@@ -322,6 +327,8 @@ def settling_s(before: Setting, after: Setting, residual_transient: float, longe
         (0, PER_PLACE), (e.terminal, e.soma), equations.sites, after.neuron.places, strict=True
     ):
         bound, blocked = first + BOUND, first + BLOCKED
+        # A genotype's number of transporters changes at once; those with serotonin change in
+        # proportion.
         away[bound] *= sites / max(own.transporters * before.exposure.transporters, 1.0)
         away[blocked] = (sites - away[bound]) * inhibition / (1 + inhibition)
         least[[bound, blocked]] = residual_transient * max(sites, 1)
@@ -343,6 +350,7 @@ def moments(setting: Setting) -> Moments:
 
     equations = _Equations(setting)
     x = equations.start()
+    # Newton's rule from mean field, which factors of the baseline have moved a little.
     for _ in range(20):
         step = np.linalg.solve(equations.jacobian(x), equations.drift(x))
         x = x - step
@@ -350,6 +358,7 @@ def moments(setting: Setting) -> Moments:
             break
     jacobian = equations.jacobian(x)
     covariance = solve_continuous_lyapunov(jacobian, -equations.diffusion(x))
+    # Symmetric but for rounding; ``eigh`` would read one half of it only.
     covariance = (covariance + covariance.T) / 2
     shift = np.linalg.solve(jacobian, equations.curvature(x, covariance)) / 2
     return Moments(x, x - shift, covariance, setting)
@@ -393,6 +402,7 @@ def noisy_course(
     def slope(slow: F64, acts: Exposure) -> F64:
         means = at(slow, acts).slow_means(slow[2])
         means["rate_Hz"] *= neuron.rate_Hz / averages["rate_Hz"]  # of its own mean at rest
+        # The slow equations know averages at rest, so a course without a drug stays where it is.
         return slow_slope(neuron, slow, slow_inputs(neuron, at_rest, means))
 
     slow = integrated(

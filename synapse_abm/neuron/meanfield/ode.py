@@ -107,6 +107,7 @@ def _settled_place(
     def excess(s: float) -> float:
         return flows(neuron, place, inhibition, exposure, rate, s, pool(s))[0]
 
+    # At this level loss takes all that is made and nothing is left inside: the root lies below.
     most = free.synthesis_per_s / (v * free.loss_per_s) if free.loss_per_s > 0 else 1e9
     s = float(brentq(excess, 0.0, most, xtol=1e-12, rtol=1e-13))
     return s, pool(s)
@@ -134,6 +135,7 @@ def settled(
         s = _settled_place(neuron, neuron.soma, exposure.soma, exposure, rate)[0]
         return rate - target_rate(neuron, activation(neuron, s, exposure), sensitivity, drive)
 
+    # Without any feedback the root is that rate itself; 1 % more keeps it inside the bracket.
     most = 1.01 * drive * neuron.rate_Hz * (1 + neuron.feedback_strength)
     rate = float(brentq(excess, 0.0, most, xtol=1e-13, rtol=1e-13))
     st, nt = _settled_place(neuron, neuron.terminal, exposure.terminal, exposure, rate)
@@ -158,6 +160,7 @@ def jacobian(
 ) -> F64:
     """D fast_rates / d y, shape (5, 5), by central differences."""
     rates = functools.partial(fast_rates, neuron, exposure, sensitivity, drive)
+    # A relative step of 1e-5 keeps both errors, h**2 and rounding over h, below 1e-9.
     return derivatives(rates, y, 1e-5 * np.abs(y))
 
 
@@ -199,10 +202,13 @@ class Modes:
         """Time (s) until deviations ``away``, shape (k, n), are below ``least``, shape (n,), for
         good; ``longest`` at most.
         """
+        # Waits need no more than 10 %, and times on a rounded grid are the same on every processor.
         times = np.array([0.0, *all_rounded(np.geomspace(1.0, longest, 80), SOLVED)])
         parts, fading = np.linalg.solve(self.shapes, away.T), np.exp(np.outer(times, self.rates))
         left = np.abs(np.einsum("nm,tm,mk->tkn", self.shapes, fading, parts).real)
         open_ = (left > least).any(axis=2)
+        # The last time at which it is still off: modes of opposite sign may cancel for a moment
+        # before.
         last = np.where(open_.any(axis=0), times.size - 1 - np.argmax(open_[::-1], axis=0), -1)
         values: F64 = times[np.minimum(last + 1, times.size - 1)]
         return values
@@ -225,6 +231,7 @@ def response_at(
     jump = np.zeros(5)
     for at, (place, free, pool) in enumerate(zip(neuron.places, neuron.free, y[3:], strict=True)):
         size = free.quantal_content * filling(pool, free.pool) / neuron.spike_trains
+        # What a place gains outside, its pool loses.
         jump[1 + at], jump[3 + at] = size / place.molecules_per_nM, -size
     response = -np.linalg.solve(jacobian(neuron, exposure, sensitivity, drive, y), jump)
     return np.array(all_rounded(response, SOLVED))
@@ -318,6 +325,7 @@ def integrated(
         assert solution.success, solution.message
         values[:, at:upto] = solution.y[:, : upto - at]
         at, y = upto, solution.y[:, -1]
+    # The last time asked for is the last edge; its values are those at the end.
     values[:, at:] = y[:, None]
     return values
 
