@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -222,6 +223,13 @@ def test_auto_keeps_rates_within_the_accuracy() -> None:
     assert 0.99 * 0.01 < announced.kinetics <= 0.01
     assert announced.driven == 0
     assert "binding of L at SERT decides" in auto_dt(alone).reason
+
+
+@pytest.mark.parametrize("accuracy", [0, 1.5, True, "1 %", None, math.nan, [0.1]])
+def test_an_accuracy_in_python_is_a_share(accuracy: Any) -> None:
+    with pytest.raises(InputError, match=r"Scenario\.accuracy = .*: allowed is a share above 0"):
+        Scenario(accuracy=accuracy)
+    assert Scenario(accuracy=np.float64(0.5)).accuracy == 0.5
 
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.01, 0.001])

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from synapse_abm.core.errors import InputError, UnknownName, raise_faults
 from synapse_abm.core.fields import (
@@ -215,10 +216,19 @@ class RunSettings(Ruled):
 EQUILIBRIUM: Literal["equilibrium"] = "equilibrium"
 #: ... and of one that says nothing.
 DEFAULT_ACCURACY = 0.01
-Accuracy = Annotated[
-    Annotated[float, Field(gt=0, le=1, strict=True)] | Literal["equilibrium"],
-    Field(description="a share above 0 and at most 1 (1 is 100 %), or 'equilibrium'"),
-]
+
+
+def _accuracy(value: Any) -> Any:
+    """One check with one message, where a union of types would tell of each type."""
+    if isinstance(value, str) and value == EQUILIBRIUM:
+        return value
+    share = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    if not 0 < share <= 1:
+        raise ValueError(f"a share above 0 and at most 1 (1 is 100 %), or '{EQUILIBRIUM}'")
+    return share
+
+
+Accuracy = Annotated[float | Literal["equilibrium"], PlainValidator(_accuracy)]
 
 
 class Description(Frozen):
