@@ -276,10 +276,10 @@ BUGS = {
          "direct_y[(word & WORD) >> DIRECT_SHIFT]"),
     ),
     "waits 2 % too short": (
-        "wait", ("bench.wait[i] / total if", "bench.wait[i] / (1.02 * total) if"),
+        "wait", ("scratch.wait[i] / total if", "scratch.wait[i] / (1.02 * total) if"),
     ),
     "1 - u for u, and a wait cut off": (
-        "wait", ("bench.wait[i] = exponential(", "bench.wait[i] = 0.8 - 0.8 * ("),
+        "wait", ("scratch.wait[i] = exponential(", "scratch.wait[i] = 0.8 - 0.8 * ("),
     ),
     "the first member is never chosen": (
         "choice", ("min(int(rest / chem.rate[c]),", "min(1 + int(rest / chem.rate[c]),"),
@@ -289,8 +289,8 @@ BUGS = {
     ),
     "exits and losses exchanged": (
         "leave",
-        ("bench.leaving_u[i] < chance * space.exchange[ligand, EXIT_SHARE]",
-         "bench.leaving_u[i] < chance * (1.0 - space.exchange[ligand, EXIT_SHARE])"),
+        ("scratch.leaving_u[i] < chance * space.exchange[ligand, EXIT_SHARE]",
+         "scratch.leaving_u[i] < chance * (1.0 - space.exchange[ligand, EXIT_SHARE])"),
     ),
 }  # fmt: skip
 

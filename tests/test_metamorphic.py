@@ -150,7 +150,7 @@ def test_the_generator_stays(change: str) -> None:
     assert not CHANGES[change]()
 
 
-EVENT = "a = bench.rate[c] * float(n1 * n2)"
+EVENT = "a = scratch.rate[c] * float(n1 * n2)"
 BUGS = {
     "the first ligand is faster": (
         "relabelled",
@@ -160,10 +160,10 @@ BUGS = {
     "sites with an odd number stay": (
         "permuted",
         "r = chem.pair_of[target, bound] if bound >= 0 else plan.pairs + target\n"
-        "        bench.members[bench.first[r] + here[r]] = site\n        here[r] += 1",
+        "        scratch.members[scratch.first[r] + counts[r]] = site\n        counts[r] += 1",
         "r = chem.pair_of[target, bound] if bound >= 0 else plan.pairs + target\n"
-        "        bench.members[bench.first[r] + here[r]] = site\n"
-        "        here[r] += 1 if bound < 0 or site % 2 == 0 else 0",
+        "        scratch.members[scratch.first[r] + counts[r]] = site\n"
+        "        counts[r] += 1 if bound < 0 or site % 2 == 0 else 0",
     ),
     "what unbinds drifts to the right": (
         "reflected",

@@ -70,12 +70,12 @@ def test_every_kind_of_event_was_there() -> None:
 
 # --- planted bugs ---------------------------------------------------------------------------------
 
-EVENT = "a = bench.rate[c] * float(n1 * n2)"
+EVENT = "a = scratch.rate[c] * float(n1 * n2)"
 BUGS = {
     "unbinding 1e-9 too fast": (
         EVENT, f"{EVENT} * (1.0 + 1e-9 * float(chem.channels[c, KIND] == 0))", 0,
     ),
-    "one site counted for all": (EVENT, "a = bench.rate[c] * float(n1 * min(n2, 1))", 0),
+    "one site counted for all": (EVENT, "a = scratch.rate[c] * float(n1 * min(n2, 1))", 0),
     "what is transported stays outside": (
         "compartment = INSIDE if kind == TRANSPORT else FREE", "compartment = FREE", 1,
     ),

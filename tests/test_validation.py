@@ -130,7 +130,7 @@ def test_two_sites_that_share_a_random_number_show_in_the_variance() -> None:
 @pytest.mark.parametrize("case", ["A1", "A2"])
 def test_one_percent_of_koff_fails_a_thorough_run(case: str) -> None:
     """At C = Kd (A1: 0.25 points of occupancy) and below it, with 20 times the default's effort."""
-    event = "a = bench.rate[c] * float(n1 * n2)"
+    event = "a = scratch.rate[c] * float(n1 * n2)"
     kind = "chem.channels[c, KIND]"
     bug = Mutation("k_off + 1 %", case, event, f"{event} * (1.01 if {kind} == 0 else 1.0)")
     rows = rows_with(bug, KNOWN[case], RULE, 0, thorough=True)

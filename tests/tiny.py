@@ -37,24 +37,24 @@ TOLERANCE = 1e-12
 ASK = '''
 
 @cached
-def ask(plan, store, space, chem, landing, bench, rates, at, c, rest):
+def ask(plan, store, space, chem, landing, scratch, rates, at, c, rest):
     """Propensity of each channel in each active cell, and the sum that the quick test uses.
 
     With a cell ``at`` (-1: none): of this cell alone, where one event is then carried out, given by
     its channel and by what is left of the draw. (One function, because compiling takes long.)
     """
     count_sites(plan, store, space, chem, landing.counts)
-    move(plan, store, space, landing, bench)
+    move(plan, store, space, landing, scratch)
     total_propensities(chem, landing)
     for cell in range(space.active.size):
         if at < 0 or cell == at:
-            open_cell(plan, store, space, chem, landing, bench, cell)
-            rates[chem.rate.size + 1, cell] = propensities(chem, bench)
+            open_cell(plan, store, space, chem, landing, scratch, cell)
+            rates[chem.rate.size + 1, cell] = propensities(chem, scratch)
             for channel in range(chem.rate.size):
-                rates[channel, cell] = bench.propensity[channel]
+                rates[channel, cell] = scratch.propensity[channel]
             rates[chem.rate.size, cell] = landing.total[cell]
     if at >= 0:
-        fire(plan, store, chem, bench, at, int(space.active[at]), c, rest)
+        fire(plan, store, chem, scratch, at, int(space.active[at]), c, rest)
 '''
 
 

@@ -98,7 +98,8 @@ def compiled(function: Callable[..., Any], *, checks_divisors: bool = True) -> A
     options["error_model"] = "python" if checks_divisors else "numpy"
     if not entry:
         inner: Any = numba.njit(**options, **_UNWRAPPED)(function)
-        inner.__class__ = _Inner
+        if isinstance(inner, CPUDispatcher):  # not with the compiler switched off
+            inner.__class__ = _Inner
         return inner
     if _FOLDER is None or not file.is_file():
         return numba.njit(**options)(function)

@@ -124,9 +124,9 @@ def _tenth_of_kd(params: Mapping[str, Any], _: Numbers) -> Numbers:
     return {"p": 1 / 11, "k_obs": 1.1 * params["koff"]}
 
 
-_EVENT = "a = bench.rate[c] * float(n1 * n2)"
+_EVENT = "a = scratch.rate[c] * float(n1 * n2)"
 _KIND = "chem.channels[c, KIND]"
-_FIRE = "            fire(plan, store, chem, bench, at, int(cell), c, rest)"
+_FIRE = "            fire(plan, store, chem, scratch, at, int(cell), c, rest)"
 _NOTED = "            store.last_s[chem.channels[c, COUNTER]] = step * plan.dt + time"
 #: At most one event in a step: with one site, p = 1 - exp(-rate dt) for either change.
 ONE_EVENT = ("while store.meta[FULL] == 0:", "while store.meta[FULL] == 0 and k < 1:")
@@ -145,7 +145,8 @@ MUTATIONS = (
     Mutation(
         "all molecules of a ligand taken for the free ones", "B3",
         _EVENT,
-        f"n1 += bench.here[chem.channels[c, INDEX]] if {_KIND} == BIND and n1 > 0 else 0; {_EVENT}",
+        f"n1 += scratch.counts[chem.channels[c, INDEX]] if {_KIND} == BIND and n1 > 0 else 0; "
+        f"{_EVENT}",
     ),
     Mutation("Ki not scaled by 1 + S/Km", "H2", exact=_unscaled),
     Mutation(
@@ -160,8 +161,9 @@ MUTATIONS = (
     Mutation("walls that wrap for walls that reflect: passage", "J6c", scenario=_wrapped),
     Mutation(
         "one random number decides for two sites", "A2", _FIRE,
-        f"{_FIRE}\n            if {_KIND} != TRANSPORT and bench.here[chem.channels[c, FIRST]] > 0 "
-        f"and bench.here[chem.channels[c, SECOND]] > 0:\n    {_FIRE}",
+        f"{_FIRE}\n            if {_KIND} != TRANSPORT "
+        f"and scratch.counts[chem.channels[c, FIRST]] > 0 "
+        f"and scratch.counts[chem.channels[c, SECOND]] > 0:\n    {_FIRE}",
     ),
     Mutation(
         "of the transports in a step only the first is counted", "H3", _NOTED,
@@ -175,8 +177,8 @@ MUTATIONS = (
     ),
     Mutation(
         "one random number for the waiting time and the choice", "I1c",
-        "bench.select[i] = uniform(bench.draws[2 * i + 1])",
-        "bench.select[i] = uniform(bench.draws[2 * i])",
+        "scratch.select[i] = uniform(scratch.draws[2 * i + 1])",
+        "scratch.select[i] = uniform(scratch.draws[2 * i])",
     ),
     Mutation(
         "what is transported stays outside", "I1b",

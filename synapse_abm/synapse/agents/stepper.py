@@ -139,9 +139,9 @@ class OpenCell:
                 size = int(self.model.chemistry.release_size[index, self.at])
             self.enter(index, size)
         elif kind == lay.BIND:
-            self.seat(index, first, second, self.member(c, rest))
+            self.bind(index, first, second, self.member(c, rest))
         elif kind <= lay.TRANSPORT:
-            self.unseat(
+            self.vacate(
                 index, self.member(c, rest), lay.INSIDE if kind == lay.TRANSPORT else lay.FREE
             )
         else:
@@ -159,7 +159,7 @@ class OpenCell:
         for _ in range(size):
             self.put(self.names.free(ligand), self.engine.create(ligand, self.number))
 
-    def seat(self, pair: int, free_row: int, empty_row: int, member: int) -> None:
+    def bind(self, pair: int, free_row: int, empty_row: int, member: int) -> None:
         """A free molecule (none of a clamped ligand) takes an empty site."""
         sites, mol = self.model.store.sites, self.model.store.molecules
         n_empty = self.count(empty_row)
@@ -174,7 +174,7 @@ class OpenCell:
             mol[lay.SITE, row], mol[lay.CELL, row] = site.id, self.model.plan.cells
             mol[lay.COMPARTMENT, row] = lay.BOUND
 
-    def unseat(self, pair: int, member: int, compartment: int) -> None:
+    def vacate(self, pair: int, member: int, compartment: int) -> None:
         """A site lets its molecule go, back out or inside."""
         sites, mol = self.model.store.sites, self.model.store.molecules
         target, ligand = (int(v) for v in self.model.chemistry.pairs[pair])

@@ -138,7 +138,7 @@ class Scratch(NamedTuple):
 
     words: U64
     offsets: U32
-    here: I64  # (R) counts of the cell at work
+    counts: I64  # (R) counts of the cell at work
     members: U32  # who they are, list by list
     first: I64  # (R) where each list begins
     propensity: F64  # (C)

@@ -367,10 +367,10 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
     )
     room = _list_room(state, net)
     leaving = rows + 1 if (net.space.exchange[:, lay.LEAVE] > 0).any() else 1
-    bench = lay.Scratch(
+    memory = lay.Scratch(
         words=lay.in_lines(2 * block + 2, np.uint64),
         offsets=lay.in_lines(block, np.uint32),
-        here=np.zeros(lists, dtype=np.int64),
+        counts=np.zeros(lists, dtype=np.int64),
         members=np.zeros(sum(room) + 1, dtype=np.uint32),
         first=np.concatenate([[0], np.cumsum(room)]).astype(np.int64),
         propensity=np.zeros(net.chemistry.rate.size),
@@ -381,7 +381,7 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
         leaving=np.zeros(leaving, dtype=np.uint32),
         leaving_u=np.zeros(leaving),
     )
-    return landing, bench
+    return landing, memory
 
 
 def _list_room(state: State, net: Network) -> list[int]:
