@@ -41,6 +41,8 @@ def address_of(rng: Any, replicate: Any) -> Address:
         If one of them cannot be used.
     """
     if rng is None:
+        # From the operating system: the time of day would give two runs of one moment the same
+        # seed.
         rng = secrets.randbits(64)
     elif isinstance(rng, np.random.SeedSequence):
         # 64 bits of the sequence's pool: spawned sequences give seeds that differ.

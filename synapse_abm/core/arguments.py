@@ -65,6 +65,7 @@ def number(
     """``value`` as a finite float above ``above``, or in ``least..most``: no text, no array, no
     truth value.
     """
+    # Python counts True as the number 1; who gives it has mistaken the argument.
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         try:
             real = float(value)

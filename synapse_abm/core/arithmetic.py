@@ -52,6 +52,7 @@ def relaxed(x: float) -> float:
     # Up to x**9/10!: at x = 1/8 the next is 2e-17 of the sum, below its last place.
     high = 1 / 5040 - x * (1 / 40320 - x * (1 / 362880 - x * (1 / 3628800)))
     low = 1 / 2 - x * (1 / 6 - x * (1 / 24 - x * (1 / 120 - x * (1 / 720 - x * high))))
+    # Each doubling of x costs one product and no cancellation; from 1/8 to 64 there are nine.
     g = x * (1.0 - x * low)
     for _ in range(doublings):
         g *= 2.0 - g
@@ -64,6 +65,7 @@ def raised(x: float, power: float) -> float:
     The whole part of the power by repeated squaring; the rest, a binary fraction, by square roots:
     x**(1/2), x**(1/4) ... Powers such as 4 or 2.5 are done in two or three steps.
     """
+    # No concentration is below zero, but a solver on its way may be.
     if x <= 0.0:
         return 0.0
     whole, square, root, made = math.floor(power), x, x, 1.0
@@ -75,6 +77,8 @@ def raised(x: float, power: float) -> float:
         square *= square
         whole = half
     while rest > 0.0:
+        # The square root is the one power that IEEE 754 rounds correctly. A power such as 0.3 takes
+        # some fifty of them, 2.5 one.
         root, rest = math.sqrt(root), 2.0 * rest
         if rest >= 1.0:
             made, rest = made * root, rest - 1.0

@@ -95,6 +95,7 @@ def whole(name: str, value: Any, least: int = 0, most: int = MOST_WHOLE) -> int:
     """``value`` as an integer in ``least..most``; a float must have no fractional part."""
     allowed = f"a whole number >= {least}" + ("" if most == MOST_WHOLE else f" and <= {most}")
     try:
+        # Of the value itself, not of its float: a large integer keeps all its digits.
         n = int(value) if one(numbers, name, value).is_integer() else operator.index(value)
     except (TypeError, ValueError):
         raise refused(name, value, allowed) from None

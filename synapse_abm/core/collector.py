@@ -25,6 +25,7 @@ class StandardCollector(mesa.DataCollector):  # type: ignore[misc]
 
     def collect(self, model: Any) -> None:
         """Collect, unless that was done at this time."""
+        # Looking twice at one time must not add a row.
         if model.time != self._latest:
             self._latest = model.time
             super().collect(model)

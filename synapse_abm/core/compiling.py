@@ -40,6 +40,8 @@ def fingerprint(folder: Path = Path(__file__).parents[1]) -> str:
     digest = hashlib.sha256()
     for name in KERNEL_SOURCES:
         digest.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
+    # Machine code depends on the versions too; that it fits the processor is checked by numba
+    # itself.
     digest.update(f"{numba.__version__} {np.__version__} {sys.implementation.cache_tag}".encode())
     return digest.hexdigest()[:16]
 
@@ -50,6 +52,8 @@ def cache_folder() -> Path | None:
     folder = Path(base) / f"kernels-{fingerprint()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Permissions do not tell whether a folder can be written to (read-only disks, containers):
+        # trying does.
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
@@ -104,6 +108,8 @@ def compiled(function: Callable[..., Any], *, checks_divisors: bool = True) -> A
     if _FOLDER is None or not file.is_file():
         return numba.njit(**options)(function)
     config: Any = numba.core.config
+    # numba looks at its setting when a function is decorated; it is put back, as a user's own
+    # functions belong elsewhere.
     before, config.CACHE_DIR = config.CACHE_DIR, str(_FOLDER)
     try:
         return numba.njit(cache=True, **options)(function)

@@ -49,6 +49,8 @@ def philox(c0, c1, c2, c3, k0, k1):
 @compiled
 def high_words(plan, stream, step):
     """Counter words 2 and 3 (``rng.counter_high``)."""
+    # The six high bits of the step lie above replicate, place and stream
+    # (``rng.counter_high``).
     upper = u32((u64(step) >> HALF) << u64(26))
     return u32(u64(step) & WORD), u32(upper | plan.origin | stream)
 
@@ -85,6 +87,7 @@ def exponential(u):
     bits = f64(u).view(np.uint64)
     m = u64(bits & MANTISSA | EXPONENT_OF_HALF).view(np.float64)
     e = float(np.int64(bits >> SHIFT52)) - 1022.0
+    # Both sides are computed and one is chosen: a choice is vectorised, a branch is not.
     low = m < ROOT_HALF
     m, e = m + m if low else m, e - 1.0 if low else e
     f = m - 1.0

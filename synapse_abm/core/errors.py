@@ -46,6 +46,7 @@ _SHORT = _Short(maxlevel=3, maxdict=4, maxstring=80, maxother=80)
 
 def shown(value: object) -> str:
     """``value`` as a person would recognise it: at most 80 characters that no terminal obeys."""
+    # Runs of spaces and line ends become one space: a message stays a sentence.
     text = escaped(" ".join(_SHORT.repr(value).split()))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -156,6 +157,7 @@ class OutputError(SynapseError, OSError):
         """The same failure in words, with a remedy for the usual causes."""
         if error.errno is None:
             return cls(path, str(error) or type(error).__name__)
+        # The usual causes in our words, others in those of the system.
         reason, fix = _OS_REASONS.get(error.errno, (os.strerror(error.errno), ""))
         return cls(path, reason, fix)
 
@@ -178,6 +180,7 @@ _OS_REASONS: Mapping[int, tuple[str, str]] = {
 
 def nearest_names(value: str, known: Iterable[str], at_most: int = 3) -> tuple[str, ...]:
     """The known names most like ``value``, best first, ignoring case; empty if none is close."""
+    # Who writes Citalopram means citalopram; the name is offered as it is spelled here.
     by_folded = {name.casefold(): name for name in known}
     # The time of a comparison grows with the square of the length; no name is that long.
     close = difflib.get_close_matches(value[:100].casefold(), by_folded, n=at_most, cutoff=0.6)

@@ -77,6 +77,7 @@ def good_name(name: str) -> bool:
 class Frozen(BaseModel):
     """Immutable, and no unknown keys: a typing error is found where it was made."""
 
+    # Frozen, so that what was checked stays as it was checked, and a scenario can be a key.
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     if not TYPE_CHECKING:  # type checkers take the arguments from the fields
@@ -91,6 +92,7 @@ class Frozen(BaseModel):
             """
             from synapse_abm.core.validation_errors import Origin, field_faults
 
+            # Pydantic's message for arguments without names would speak of its own methods.
             kind = type(self)
             if unnamed:
                 names = ", ".join(f"{name}=..." for name in kind.model_fields)

@@ -163,11 +163,13 @@ def _make_folders(folder: Path) -> list[Path]:
 def _remove_empty(made: Sequence[Path]) -> None:
     for folder in reversed(made):
         with suppress(OSError):
+            # Removes a folder only if it is empty: what anybody has put there meanwhile stays.
             folder.rmdir()
 
 
 def _probe(folder: Path) -> None:
     """Write a block to ``folder`` and remove it again."""
+    # A block is written, not just a name: a full disk often still takes empty files.
     _stage(folder / "probe", bytes(4096)).unlink()
 
 
@@ -213,6 +215,7 @@ def _remove_stale(folder: Path) -> None:
     now = time.time()
     for path in folder.glob(f".*{TEMPORARY}"):
         with suppress(OSError):
+            # Younger ones may belong to a run that is at work in the same folder.
             if now - path.stat().st_mtime > _STALE_S:
                 path.unlink()
 

@@ -50,6 +50,7 @@ class LazyModel(mesa.Model):  # type: ignore[misc]
         """
         if self._datacollector is None:
             self._datacollector = self._standard_collector()
+        # A collector of the user's own collects when the user says.
         if getattr(self._datacollector, "collects_when_looked_at", False):
             self._datacollector.collect(self)
         return self._datacollector

@@ -42,6 +42,7 @@ def skip(model: Any, steps: int) -> None:
     if hasattr(model, "steps"):  # Mesa 4 has none
         model.steps += steps
     model.time += float(steps)
+    # The priority is that of Mesa's own schedule: steps come before events of the same time.
     model._default_schedule = EventGenerator(
         model,
         model._do_step,

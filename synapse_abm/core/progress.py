@@ -27,6 +27,7 @@ def bar[T](items: Iterable[T], /, *, total: int | None = None, label: str = "") 
 
     # A terminal that reports no size (some containers) would get an invisible bar from tqdm.
     width, height = shutil.get_terminal_size()
+    # disable=None: a bar on terminals only, so that logs stay readable.
     return tqdm(
         items, total=total, desc=label or None, disable=None, delay=1.0, leave=False,
         ncols=min(width, 100), nrows=height,

@@ -99,6 +99,7 @@ def counter_high(replicate: int, place: int, stream: int, step: int) -> tuple[in
     _within("replicate", replicate, MAX_REPLICATE)
     _within("place", place, MAX_PLACE)
     _within("step", step, MAX_STEP)
+    # Fields lie side by side, so two different addresses never share a counter.
     return step & _WORD, (step >> 32) << 26 | replicate << 8 | place << 4 | stream
 
 
@@ -115,6 +116,7 @@ def draw(
     _within("entity", entity, MAX_ENTITY)
     _within("k", k, MAX_DRAW)
     c2, c3 = counter_high(replicate, place, stream, step)
+    # A block of 128 bits holds draws 2 k and 2 k + 1.
     words = philox4x32((entity, k >> 1, c2, c3), key_words(seed))
     return words[2] | words[3] << 32 if k & 1 else words[0] | words[1] << 32
 
@@ -162,6 +164,7 @@ def entity_words(
     _within("entity", entity, MAX_ENTITY)
     _within("k", n, MAX_DRAW)
     c2, c3 = counter_high(replicate, place, stream, step)
+    # The same function on arrays: unsigned 64 bits hold the product of two words without loss.
     blocks = np.arange((n + 1) // 2, dtype=np.uint64)
     a, b, c, d = philox4x32((entity, blocks, c2, c3), key_words(seed))  # type: ignore[arg-type]
     high = np.uint64(32)

@@ -72,6 +72,8 @@ def sealed(magic: bytes, header: Mapping[str, Any], arrays: Mapping[str, np.ndar
     if len(text) > MOST_HEADER:
         raise ValueError(f"a header of {len(text)} bytes, at most {MOST_HEADER} are read again")
     body = magic + len(text).to_bytes(8, "little") + text
+    # All in the order of memory of C, whatever order they had: shapes alone then say how to read
+    # them.
     body += b"".join(a.tobytes() for a in little.values())
     return body + _checksum(body)
 
@@ -194,12 +196,14 @@ def check_arrays(
     ValueError
         If one has not; says which.
     """
+    # Compiled code finds its way by position and size alone: one wrong shape, and it writes beyond.
     if arrays.keys() != expected.keys():
         odd = sorted(arrays.keys() ^ expected.keys())[0]
         raise ValueError(f"array {odd[:40]!r} is {'missing' if odd in expected else 'not known'}")
     for name, array in arrays.items():
         like, shape = expected[name], list(array.shape)
         if name in free and len(shape) == like.ndim:
+            # This length is the file's to choose, so it is not compared.
             shape[free[name]] = like.shape[free[name]]
         if array.dtype != like.dtype or shape != list(like.shape):
             kinds = [f"{a.dtype} {list(a.shape)}" for a in (array, like)]

@@ -36,6 +36,8 @@ def prepare_streams() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
+            # A letter that the terminal's encoding lacks is then spelled out instead of ending the
+            # run.
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -46,6 +48,7 @@ def wide_enough() -> Iterator[None]:
     if shutil.get_terminal_size().columns >= NARROWEST:
         yield
         return
+    # Whatever asks for the width (shutil, rich) believes this variable before the terminal.
     os.environ["COLUMNS"] = str(NARROWEST)
     try:
         yield
@@ -75,6 +78,8 @@ def printing() -> Iterator[None]:
         try:
             yield
         finally:
+            # At the end Python would flush by itself, and complain in a traceback that nobody can
+            # catch.
             sys.stdout.flush()
     except (BrokenPipeError, OutputError):
         raise
@@ -106,6 +111,7 @@ def stream_of(path: str | os.PathLike[str]) -> int | None:
     """
     for descriptor in (1, 2):
         with suppress(OSError):
+            # By device and inode: names do not tell, as /dev/stdout may be a link to any file.
             if os.path.samestat(os.stat(path), os.fstat(descriptor)):
                 return descriptor
     return None

@@ -31,6 +31,7 @@ def plain_json(value: Any, digits: int | None = None) -> Json:
     if hasattr(value, "tolist"):  # NumPy's, known without importing it
         value = value.tolist()
     if isinstance(value, float):
+        # JSON has no such numbers, and strict readers refuse Python's spelling of them.
         if not math.isfinite(value):
             return None
         return value if digits is None else rounded(value, digits)

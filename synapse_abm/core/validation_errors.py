@@ -54,6 +54,7 @@ def read_toml(path: Path, name: str, contents: str, fix: str) -> Mapping[str, An
     InputError
         If there is no such file, or it cannot be read, is no TOML or is empty.
     """
+    # A pipe or a device may never end.
     if not path.is_file():
         raise InputError(name, str(path), "an existing TOML file", "check the path")
     try:
@@ -88,6 +89,7 @@ def _nesting(text: str) -> int:
     The reader itself calls itself for each level of brackets, and keeps a table for each part of
     each dotted key: 40 kB of ``a.a.a...`` take gigabytes before anything can be refused.
     """
+    # Both count: brackets nest in a value, dots in a key.
     deepest = brackets = dots = 0
     for token in _TOKEN.finditer(text):
         mark = token[0]
@@ -154,6 +156,7 @@ def _field_fault(
     error: Mapping[str, Any], model: type[BaseModel], origin: Origin
 ) -> list[InputError]:
     """One fault as pydantic tells it; several where a check of the whole found them."""
+    # Our own checks raise errors in our own words, which pydantic wraps and passes on.
     cause = error["ctx"]["error"] if error["type"] == "value_error" else None
     if isinstance(cause, InputError | InputErrors):
         place, _ = origin.at(error["loc"], error["input"])
@@ -182,6 +185,7 @@ def _one_fault(error: Mapping[str, Any], model: type[BaseModel], origin: Origin)
         return InputError(path, MISSING, allowed, f"add {place[-1]}")
     if error["type"] == "less_than_equal" and " most " not in allowed and " to " not in allowed:
         allowed += f", and at most {error['ctx']['le']:g}"
+    # A word that is none of a few is best answered by those that are like it.
     choices = _choices(owner, last)
     if isinstance(value, str) and choices:
         return UnknownName(path, value, choices)
@@ -214,6 +218,7 @@ def _at(model: type[BaseModel], location: typing.Iterable[str | int]) -> Any:
     for part in location:
         if _is_model(here):
             field = here.model_fields.get(str(part))
+            # Walks down the annotations as pydantic's location walks down the values.
             here = _inner(field.annotation) if field else None
         else:  # a dict's values, or a tuple's members
             arguments = typing.get_args(here)

@@ -108,6 +108,7 @@ def unpacked(
                 raise ValueFault("a key that cannot be one") from None
         case ["record", str(name), *parts] if name in records:
             kind = records[name]
+            # Made by its constructor and not by setting fields, so that its own rules hold for it.
             if len(parts) == len(_fields(kind)):
                 try:  # its own checks of its fields
                     return kind(*inner(parts))
@@ -129,6 +130,7 @@ def _collect(hint: Any, records: dict[str, type]) -> None:
     for part in typing.get_args(hint):
         _collect(part, records)
     if isinstance(hint, type) and _fields(hint) and hint.__qualname__ not in records:
+        # Entered before its fields are looked at: a record may hold others of its own kind.
         records[hint.__qualname__] = hint
         for part in _hints(hint).values():
             _collect(part, records)
