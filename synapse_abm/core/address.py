@@ -10,11 +10,7 @@ import numpy as np
 
 from synapse_abm.core.arguments import whole_number
 from synapse_abm.core.errors import InputError
-from synapse_abm.core.rng import (
-    MAX_PLACE,
-    MAX_REPLICATE,
-    MAX_SEED,
-)
+from synapse_abm.core.rng import MAX_PLACE, MAX_REPLICATE, MAX_SEED
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,7 @@ The numbers lie in ``pharmacology/data/*.toml``, in the format of your own files
 nM, times s, lengths um. This is no guide for prescribing.
 """
 
-from synapse_abm.pharmacology.library import (
-    Library,
-    library,
-    ligand,
-    ligand_names,
-    load_ligands,
-)
+from synapse_abm.pharmacology.library import Library, library, ligand, ligand_names, load_ligands
 from synapse_abm.pharmacology.ligand_record import LigandRecord
 from synapse_abm.pharmacology.records import (
     Affinity,

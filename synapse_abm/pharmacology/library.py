@@ -17,13 +17,7 @@ from synapse_abm.core.fields import Frozen
 from synapse_abm.core.text import text_table
 from synapse_abm.core.validation_errors import read_toml
 from synapse_abm.pharmacology.checking import LigandEntry, LigandFile, checked
-from synapse_abm.pharmacology.ligand_record import (
-    WIDTH,
-    LigandRecord,
-    citation,
-    number,
-    paragraphs,
-)
+from synapse_abm.pharmacology.ligand_record import WIDTH, LigandRecord, citation, number, paragraphs
 from synapse_abm.pharmacology.records import (
     Affinity,
     AssociationRate,

@@ -175,10 +175,7 @@ def perform(
             drugs[name] = sha256(Path(name).read_bytes())
     # What was kept by an interrupted run is used again only if all of this is the same.
     identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
-    with (
-        output_folder(out) as folder,
-        sweep.using(workers, sweep.Cache(folder, *identity)),
-    ):
+    with output_folder(out) as folder, sweep.using(workers, sweep.Cache(folder, *identity)):
         started = time.perf_counter()
         result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
         seconds = time.perf_counter() - started

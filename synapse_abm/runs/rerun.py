@@ -33,14 +33,7 @@ from synapse_abm.runs import simulate, sweep
 from synapse_abm.runs.compare import Departure, departure_of_table, departures
 from synapse_abm.runs.experiment import Experiment, experiments, option_values, own_files
 from synapse_abm.runs.record import Record, read_record
-from synapse_abm.runs.results import (
-    Result,
-    Table,
-    code_version,
-    machine,
-    source_sha256,
-    versions,
-)
+from synapse_abm.runs.results import Result, Table, code_version, machine, source_sha256, versions
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.feasibility import run_faults
 from synapse_abm.synapse.scenario.file import RANGES

@@ -29,14 +29,7 @@ from pydantic import Field
 
 from synapse_abm.core.errors import SynapseError
 from synapse_abm.core.files import write_atomic
-from synapse_abm.core.sealed import (
-    CheckpointError,
-    Header,
-    check_arrays,
-    contents,
-    opened,
-    sealed,
-)
+from synapse_abm.core.sealed import CheckpointError, Header, check_arrays, contents, opened, sealed
 from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_theory
 from synapse_abm.neuron.engine.simulation import COLUMNS, MOST_RATE, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation

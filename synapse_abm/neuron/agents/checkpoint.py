@@ -16,14 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from synapse_abm.core.sealed import (
-    CheckpointError,
-    Header,
-    check_arrays,
-    contents,
-    opened,
-    sealed,
-)
+from synapse_abm.core.sealed import CheckpointError, Header, check_arrays, contents, opened, sealed
 from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.engine.simulation import MOST_RATE
 from synapse_abm.neuron.scenario import SLOW, Baseline, NeuronParameters

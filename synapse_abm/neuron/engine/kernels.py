@@ -23,14 +23,7 @@ import math
 
 from synapse_abm.core import arithmetic
 from synapse_abm.core.compiling import compiled
-from synapse_abm.core.draws import (
-    SPIKE_STREAM,
-    exponential,
-    fill_draws,
-    high_words,
-    u32,
-    uniform,
-)
+from synapse_abm.core.draws import SPIKE_STREAM, exponential, fill_draws, high_words, u32, uniform
 
 from synapse_abm.neuron.engine.layout import (  # isort: skip
     C_BIND, C_BLOCK, C_DEGRADE, C_LEAK, C_LOSE, C_R_BIND, C_R_BLOCK, C_R_UNBIND, C_R_UNBLOCK,

@@ -22,12 +22,7 @@ import numpy as np
 
 from synapse_abm.core.compiling import compiled
 from synapse_abm.core.draws import exponential
-from synapse_abm.neuron.engine.kernels import (
-    add_activation,
-    add_terminal,
-    mean_release,
-    relax_rate,
-)
+from synapse_abm.neuron.engine.kernels import add_activation, add_terminal, mean_release, relax_rate
 
 from synapse_abm.neuron.engine.layout import (  # isort: skip
     C_DEGRADE, C_LEAK, C_SYNTHESISE, CHANNELS, I_RATE, I_SPIKES, M_FULL, M_SPIKES, M_STEP,

@@ -25,13 +25,7 @@ from synapse_abm.neuron.engine import kernels_grid as compiled_kernels
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.kernels_grid import GridScratch
 from synapse_abm.neuron.engine.simulation import NeuronEngine, NeuronSimulation, unused
-from synapse_abm.neuron.scenario import (
-    PLACES,
-    Exposure,
-    NeuronParameters,
-    PlaceGrid,
-    bound_at_rest,
-)
+from synapse_abm.neuron.scenario import PLACES, Exposure, NeuronParameters, PlaceGrid, bound_at_rest
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.engine.invariants import check_arrays
 from synapse_abm.synapse.engine.kernels import BUFFER
