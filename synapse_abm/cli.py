@@ -191,6 +191,7 @@ class Simulate:
         if accuracy is not None:
             scenario = scenario.model_copy(update={"accuracy": accuracy})
             raise_faults(list(run_faults(scenario)))
+        # Shown before the run: who sees a wrong number here need not wait for the end.
         terminal.say(f"{scenario.with_run(seed=seed, engine=engine)}\n")
         out = out or Path("outputs", path.stem)
         named = _without_paths(
@@ -289,6 +290,7 @@ class Validate:
         raise_faults(self._faults())
         seed = None if self.seed is None else check_seed(self.seed, "--seed")
         if self.fresh:
+            # Printed at once: a failure with it can be repeated only by who knows it.
             seed = secrets.randbits(64)
             _announce(f"seed {seed}")
         for path in (self.html, self.json):
@@ -370,6 +372,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def terminate(*_: object) -> NoReturn:
         nonlocal interrupted
+        # SIGTERM is what batch systems send before they kill: what is finished should be kept then
+        # too.
         interrupted = EXIT_TERMINATED
         raise KeyboardInterrupt  # what is kept after Ctrl-C is kept
 
@@ -387,6 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.discard_output()
         return EXIT_BROKEN_PIPE
     except OSError as error:  # a path that the system will not even look for: too long, say
+        # An error without a file is none of the user's doing: it should be seen as it is.
         if error.filename is None:
             raise
         reason = error.strerror or type(error).__name__
@@ -411,6 +416,7 @@ def _obey(arguments: list[str]) -> int:
     for argument in arguments:  # the parser would echo them as they are
         if escaped(argument) != argument:
             raise InputError("argument", argument, "text without control characters", "retype it")
+    # Before the parser, which would ask for a command.
     if arguments == ["--version"]:
         terminal.say(f"{PROGRAM} {__version__}")
         return 0
@@ -434,6 +440,7 @@ def _obey(arguments: list[str]) -> int:
                 config=(FlagCreatePairsOff,),
             )  # fmt: skip
     except SystemExit as end:  # help, or a parser's complaint
+        # Some parsers give words instead of a number to exit with.
         return end.code if isinstance(end.code, int) else EXIT_BAD_INPUT
     status: int = command.do(arguments)
     return status

@@ -91,6 +91,7 @@ def saved(
     figure.savefig(png, format="png", dpi=dpi)
     # The layout that was just found serves both: finding it takes a third of the time.
     figure.set_layout_engine("none")
+    # Without the date that Matplotlib would write: equal figures are equal bytes.
     figure.savefig(svg, format="svg", metadata={"Date": None})
     return {f"{name}.png": png.getvalue(), f"{name}.svg": svg.getvalue()}
 
@@ -151,6 +152,7 @@ def panel_table(
 def message(figure: Figure, words: str) -> None:
     """What the figure says, above everything."""
     if words:
+        # About as many letters of this size as fill the width.
         lines = textwrap.fill(words, 62)
         figure.suptitle(lines, x=0.01, ha="left", fontsize=15, fontweight="bold")
 
@@ -297,6 +299,7 @@ def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
     every = [at for at in simulated.measured if at.kind == kind]
     drawn = every[:CURVES]  # more could not be told apart, and cost a tenth of a second each
     runs, top, end = simulated.recordings, 0.0, 1.012 * simulated.run.duration_s / unit_s
+    # Every n-th record, rounded up: -(-a // b) is the quotient's ceiling in whole numbers.
     thin = slice(None, None, -(-len(runs[0].seconds) // POINTS))
     time = runs[0].seconds[thin] / unit_s  # replicates are read at the same times
     for number, at in enumerate(drawn):
@@ -316,6 +319,7 @@ def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
     panel.set_ylabel(names[kind])
     if kind == "occupancy":
         percent(panel)
+    # From zero: an axis cut short would make small differences look large.
     panel.set_ylim(0, 1.05 * top or 1.0)
     if len(drawn) < len(every):
         panel.plot([], [], " ", label=f"{len(drawn)} of {len(every)} shown")
@@ -377,6 +381,7 @@ def _bars(panel: Axes, rows: Sequence[Any], ratios: Mapping[str, float], label: 
             told += f" = 1/{ratio:.{0 if ratio >= 10 else 1}f} of ours"
         panel.annotate(told, (fastest, place), (7, 0), textcoords="offset points", va="center")
     panel.set_yticks(range(len(rows)), [row.name for row in rows])
+    # Upside down, so that the first row stands at the top.
     panel.set_ylim(len(rows) - 0.4, -0.6)
     low, high = min(row.speeds[1] for row in rows), max(row.speeds[2] for row in rows)
     # Room on the right for what is written behind the longest bar.

@@ -67,6 +67,7 @@ class Contender:
 
     def clock(self) -> float:
         """CPU time (s) of what is timed, whatever process it is in: differences mean something."""
+        # Of all threads of the process: one that used more than one would be charged for it.
         return time.process_time()
 
     def close(self) -> None:

@@ -126,6 +126,7 @@ class ReaDDy(Simulator):
             common.set_logging_level("warn", python_console_out=False)
         super().__init__(READDY, scenario, metadata.version("readdy"))
         self._bound: list[int] = []
+        # The ball of a cell's volume: a pair meets as often as in a cell.
         radius = (3 * self.cell_um3 / (4 * math.pi)) ** (1 / 3)
         system = readdy.ReactionDiffusionSystem(
             self.box_um, periodic_boundary_conditions=[True] * 3, unit_system=None
@@ -273,6 +274,7 @@ class GillesPy2(Simulator):
 
     def _timed(self, duration: float) -> float:
         self._solver.model.timespan(self._timespan.linspace(t=duration, num_points=11))
+        # With one seed both runs would be the same path, and their difference no sample.
         self._seed += 1
         before = _children_s()
         states = self._solver.run(seed=self._seed)
@@ -312,6 +314,7 @@ def smoldyn_python() -> Path | None:
     named = os.environ.get(SMOLDYN_VARIABLE)
     python = Path(named or Path.cwd() / _SMOLDYN_FOLDER)
     if python.is_dir():  # an environment
+        # Smoldyn's wheels are for older Pythons, so it has an environment of its own.
         python = python / "bin" / "python"
     if _has_smoldyn(python):
         return python

@@ -47,6 +47,7 @@ def hop_alone(molecules: int) -> Scenario:
 def one_cell(sites: int, koff_dt: float, *, clamped: bool) -> Scenario:
     """A well-mixed place at C = Kd, with molecules or at a fixed concentration without any."""
     grid = Grid.well_mixed(volume_um3=10.0)
+    # Half of the sites bound leave two molecules a site less a half.
     free = 1.5 * sites
     kd_nM = free / grid.molecules_per_nM
     binding = {TARGET: Kinetics(kd_nM=kd_nM, koff_per_s=koff_dt / DT_S)}

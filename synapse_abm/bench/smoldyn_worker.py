@@ -15,6 +15,7 @@ from typing import Any
 
 def main() -> None:
     """Answer until the input ends."""
+    # The pipe is kept under another number before the first is given to the null device.
     answers = os.fdopen(os.dup(1), "w")
     silence = os.open(os.devnull, os.O_WRONLY)  # Smoldyn tells each run on both streams
     os.dup2(silence, 1)
@@ -49,6 +50,8 @@ def build(smoldyn: Any, problem: Any) -> Any:
     bound = simulation.addSpecies("bound", difc=0, mol_list="bound")
     simulation.addReaction("on", subs=[drug, site], prds=[bound], rate=problem["kon_um3_per_s"])
     off = simulation.addReaction("off", subs=[bound], prds=[drug, site], rate=problem["koff_per_s"])
+    # pgemmax, the greatest probability of geminate recombination: so far apart that at most one
+    # released pair in five binds again at once.
     off.productPlacement("pgemmax", 0.2)
     simulation.addMolecules(drug, problem["molecules"])
     simulation.addMolecules(site, problem["sites"])

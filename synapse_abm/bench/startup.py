@@ -39,6 +39,7 @@ def second_process(scenario: Scenario, repetitions: int) -> tuple[float, float] 
     """
     if cache_folder() is None:
         return None
+    # A new process has to find this package even where it was not installed.
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", _NEW_PROCESS, scenario.model_dump_json()]

@@ -86,6 +86,7 @@ class Row(Label):
         """
         if self.bound_fraction is None:
             return False
+        # The standard deviation of a share of one half over so many independent sites.
         error = 0.5 / math.sqrt(self.sites * len(self.round_seconds))
         return abs(self.bound_fraction - 0.5) > 0.02 + 5 * error
 
@@ -151,6 +152,7 @@ def cpu_seconds(contender: Contender, steps: int) -> float:
 def steps_for(contender: Contender, wanted_s: float) -> int:
     """Steps that take about ``wanted_s``: doubled until half of that, then in proportion."""
     steps = 1  # doubling costs at most as much as the last try
+    # Too short a trial would be ruled by the clock's resolution.
     while (taken := cpu_seconds(contender, steps)) < wanted_s / 2:
         steps *= 2
     return max(MIN_STEPS, round(steps * wanted_s / taken))

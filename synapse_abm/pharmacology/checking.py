@@ -84,6 +84,7 @@ def checked(
 
     ``sources``, ``targets`` and ``ligands`` are those known already.
     """
+    # Names of the file itself count as known, in whatever order its tables stand.
     known = {
         "source": {*sources, *_tables(tables.get("source"))},
         "target": {*targets, *_tables(tables.get("target"))},
@@ -117,6 +118,7 @@ def _ligand_faults(
 ) -> Iterator[InputError]:
     """What is wrong with a ligand although each field may be right by itself."""
     path = f"ligand.{name}"
+    # "@" separates a ligand from its source, and spaces would end a word of the command line.
     if not re.fullmatch(r"[^@\s]+", name) or not good_name(name):
         allowed = f"a name without '@' and spaces; {GOOD_NAME}"
         yield InputError("a name of [ligand.NAME]", name, allowed)
@@ -141,6 +143,8 @@ def _ligand_faults(
     efficacy = _tables(entry.get("efficacy"))
     for target in sorted(efficacy.keys() - receptors):
         yield UnknownName(f"a key of {path}.efficacy", target, receptors)
+    # What a bound receptor does depends on the ligand; transporters carry or are blocked, and have
+    # no efficacy.
     bound = receptors & {str(x.get("target")) for x in tables if isinstance(x, dict)}
     for target in sorted(bound - efficacy.keys() - set(old.efficacy if old else ())):
         allowed = "a number from 0 (antagonist) to 1 (full agonist), as it binds to this receptor"
@@ -165,6 +169,7 @@ def _no_default(
     path: str, affinities: Mapping[int, Affinity], old: LigandEntry | None
 ) -> Iterator[InputError]:
     """Several affinities at a target, and none of them the default."""
+    # What a ligand had before keeps its default, unless the file marks another.
     settled = {affinity.target for affinity in old.affinity} if old else set()
     settled |= {affinity.target for affinity in affinities.values() if affinity.default}
     places = dict[str, list[int]]()

@@ -64,6 +64,8 @@ class Library(Frozen):
         """
         instance("ligand", name, str, "the name of a ligand, in quotes")
         if at_file := own_file(name):
+            # With the whole library below it, so that a file may add a source to a drug that is
+            # known.
             record = load_ligands(at_file[0], self).ligand(at_file[1])
             return record.model_copy(update={"file": at_file[0]})
         # "@" is refused in names of ligands, so the first one ends the name.

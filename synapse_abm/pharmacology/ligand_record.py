@@ -77,6 +77,7 @@ class LigandRecord(Frozen):
         known = [affinity for affinity in self.all_affinities if affinity.target == target]
         if not known:
             raise UnknownName(f"target of {self.name}", target, self.bound_targets)
+        # False sorts before True, and equals stay in the file's order.
         return tuple(sorted(known, key=lambda affinity: not affinity.default))
 
     def affinity(self, target: str) -> Affinity:
@@ -171,6 +172,7 @@ def with_originals(keys: Iterable[str], citations: Mapping[str, Source]) -> tupl
     ordered = dict[str, None]()
     for key in keys:
         link: str | None = key
+        # A paper that was read in a review is followed by that review, in turn perhaps by another.
         while link is not None and link not in ordered:
             ordered[link] = None
             link = citations[link].via
@@ -217,6 +219,7 @@ def record_text(record: LigandRecord) -> str:
     )
     legend = "; ".join(["* in use", *(f"or {record.name}@{key}" for key in others)])
     keys = record.source_keys(everything=True)
+    # A note may speak of a paper that no number is taken from.
     mentioned = [key for key in record.citations if any(key in note for note in notes)]
     return "\n".join(
         [

@@ -170,6 +170,7 @@ class Affinity(Frozen):
         ValueError
             If they contradict each other, or k_on would be faster than :data:`FASTEST_KON`.
         """
+        # Only a Km contains k_cat: occupied sites of a Ki or Kd are emptied by unbinding alone.
         transported = self.kcat_per_s.value if self.quantity == "Km" and self.kcat_per_s else 0.0
         law = "(k_off + k_cat)/Km" if self.quantity == "Km" else f"k_off/{self.quantity}"
         kon, koff = self.kon_per_nM_s, self.koff_per_s
@@ -179,6 +180,7 @@ class Affinity(Frozen):
             kon = kon or usual_kon
             assert kon is not None, "without k_off and k_on the usual k_on is needed"
             value = kon.value * self.nM - transported
+            # Michaelis: Km = (k_off + k_cat) / k_on, so k_off is what k_cat leaves of k_on x Km.
             if value <= 0:
                 raise ValueError("a rate given so that k_on x Km exceeds k_cat")
             how = f"k_on x {self.quantity}" + (" - k_cat" if transported else "")

@@ -77,6 +77,7 @@ def departure_of_table(table: Table, recorded: bytes) -> Departure | str:
         after = list(csv.reader(io.StringIO(table.csv().decode())))
     except (csv.Error, UnicodeDecodeError):
         return "what is recorded is no CSV"
+    # Columns first: with others, a comparison of rows would be one of different things.
     if before[:1] != after[:1]:
         return f"columns were {', '.join(before[0]) if before else 'none'}"
     # Rows of other lengths too: the file may have been edited by hand.
@@ -90,6 +91,7 @@ def departure_of_table(table: Table, recorded: bytes) -> Departure | str:
         for name, was, now, unit in zip(after[0], old, new, units, strict=True)
         if was != now
     ]
+    # The hash differs, so something does; if no cell does, it is a line end or a zero more.
     return max(differing, key=lambda one: one.units, default="written in another form")
 
 
@@ -102,5 +104,6 @@ def departures(was: Any, now: Any, place: str, digits: int = DIGITS) -> Iterator
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for number, (one, other) in enumerate(zip(was, now, strict=True)):
             yield from departures(one, other, f"{place}[{number}]", digits)
+    # True == 1 in Python, but not in JSON.
     elif was != now or type(was) is bool is not type(now) is bool:
         yield _departure(place, was, now, lambda one, other: last_unit(one, other, digits))

@@ -40,6 +40,7 @@ def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
         if target not in drug.bound_targets:
             raise InputError(option, name, f"a drug whose affinity at {target} is known",
                              "see synapse-abm list --drugs")  # fmt: skip
+        # A substrate leaves the sites it occupies by being transported, so no Ki describes it.
         if drug.kinetics(target).kcat_per_s > 0:
             raise InputError(option, name, "a drug, which binds and stays outside")
     return drug
@@ -76,6 +77,7 @@ def settled(
     model = Simulation(synapse, seed, replicate)
     # A quotient such as 3.0000000000000004 means 3 steps: the factor is above that noise.
     gap = max(1, math.ceil(gap_s / synapse.dt_s * (1 - 1e-12)))
+    # Nothing is recorded before equilibrium: it would be averaged with what comes after.
     model.run(burn_in * gap, every=0)
     return model.run(readings * gap, every=gap)
 
@@ -99,6 +101,8 @@ def half_concentration(concentrations: Sequence[float], occupancy: Sequence[Esti
     # In logarithms the hyperbola is a logistic curve, and its half point a shift: one number to
     # find.
     x = np.log(concentrations)
+    # For binomial counts with this curve the sum of what is occupied holds all that they say about
+    # K.
     total = sum(point.value for point in occupancy)
     if not 0 < total < x.size:
         raise ValueError(f"total occupancy = {total} must be above 0 and below {x.size}")

@@ -98,6 +98,7 @@ class Experiment:
         except BaseException:
             del sys.modules[name]
             raise
+        # Filled in, so that everybody else may take for granted that it is there.
         if not hasattr(module, "Options"):
             module.Options = dataclasses.make_dataclass("Options", ())  # type: ignore[attr-defined]
         return cast("ExperimentModule", module)
@@ -177,6 +178,7 @@ def perform(
     identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
     with output_folder(out) as folder, sweep.using(workers, sweep.Cache(folder, *identity)):
         started = time.perf_counter()
+        # The time of the computation alone: drawing and writing are no part of it.
         result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
         seconds = time.perf_counter() - started
         from synapse_abm.plotting import saved  # Matplotlib is not loaded before it is needed

@@ -70,6 +70,8 @@ class Outcome:
     @property
     def status(self) -> str:
         """``calibrated``, ``emergent`` or ``not reproduced``."""
+        # A number that parameters were tuned to is no success of the model; one it misses is a
+        # failure.
         if not self.holds:
             return NOT_REPRODUCED
         return "calibrated" if self.prediction.kind == "calibrated" else "emergent"
@@ -164,5 +166,6 @@ def ratio(above: Estimate, below: Estimate) -> Estimate:
     # Relative errors add in squares, for independent numbers and to first order.
     parts = [(above.se / below.value, above.dof), (value * below.se / below.value, below.dof)]
     variance = sum(se**2 for se, _ in parts)
+    # Errors known exactly have infinite degrees of freedom and add nothing here.
     spread = sum(se**4 / dof for se, dof in parts)
     return Estimate(value, math.sqrt(variance), variance**2 / spread if spread > 0 else math.inf)

@@ -178,6 +178,7 @@ class _Tables:
     def _bytes(self) -> Departure | str:
         """Parquet that differs although its CSV does not: pyarrow's affair, or a forgery."""
         was, now = self.record.versions.get("pyarrow"), versions().get("pyarrow")
+        # Versions of pyarrow write the same numbers as other bytes; one version does not.
         if was == now:
             return "another hash, though the CSV is the same"
         return Departure("the CSV is the same; pyarrow", was, now, math.inf, 0.0)
@@ -250,6 +251,7 @@ def _check_drugs(record: Record, named: list[str], drugs: Path | None) -> None:
     """Whether the only file that options name, if any, is given, and as it was."""
     if not named:
         raise_faults(list(_not_wanted({"--drugs": drugs})))
+    # A record could name any file of this machine: only one that the user names too is opened.
     for name in named:
         if drugs is None or Path(name) != drugs:
             fix = f"read the file, then name it: --drugs {shlex.quote(name)}"
@@ -270,6 +272,7 @@ def _check_hash(option: str, path: Path, recorded: str) -> None:
 
 def _options[T](declared: type[T], recorded: Mapping[str, Any]) -> T:
     """Options as they are declared: their names, and their types as JSON has them."""
+    # All must be there: a default that changed since would otherwise run without being told.
     names = {option.name for option in dataclasses.fields(cast("Any", declared))}
     if set(recorded) != names:
         differ = ", ".join(sorted(set(recorded) ^ names))
@@ -299,6 +302,7 @@ def _scenario(table: Mapping[str, Any]) -> Scenario:
             faults.append(InputError("scenario.run", None, "settings of the run, in a record"))
         elif not faults:
             faults = list(run_faults(scenario))
+    # Faults are in the words of scenario files, whose remedies do not suit a record.
     fix = "run the scenario anew; this program did not write this record"
     raise_faults([InputError(x.name, x.value, x.allowed, x.fix or fix) for x in faults])
     return scenario
@@ -349,6 +353,7 @@ def _elsewhere(record: Record) -> Iterator[str]:
 
 def _changed(record: Record, result: Result, source: str) -> Iterator[str]:
     """What else is not as it was: code, papers, the command."""
+    # Told, not refused: a changed program that gives the same tables is what one hopes for.
     if record.source_sha256 != source:
         then, now = record.code_version, code_version()
         yield f"the program's source was another one (then {then}, now {now})"
@@ -366,6 +371,8 @@ def _changed(record: Record, result: Result, source: str) -> Iterator[str]:
 def _command_differs(record: Record) -> Iterator[str]:
     """Where the command of a record says another thing than its other fields."""
     try:
+        # The command is for people; what is run again are the recorded fields. A forger might have
+        # made the two disagree.
         words = shlex.split(record.command)
     except ValueError:
         words = ["?"]

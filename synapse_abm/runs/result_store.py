@@ -45,6 +45,7 @@ class ResultStore:
     def load(self, tasks: int) -> dict[int, Any]:
         """Results by index of the task."""
         results = dict[int, Any]()
+        # Sorted, so that of two results of one task the same one is taken on every file system.
         for path in sorted(self._folder.glob(f"{self._series}-*.results")):
             # A file cut short by a power failure costs its tasks, not the run.
             with suppress(CheckpointError):
@@ -63,6 +64,7 @@ class ResultStore:
             del self._arrays[before:]
             return
         self.count += 1
+        # Not each result by itself: short tasks would spend their time on flushing files.
         long_ago = time.perf_counter() - self._since > _KEEP_S
         if long_ago or max(len(self._results) // 2, len(self._arrays)) >= _MOST_RESULTS:
             self.flush()

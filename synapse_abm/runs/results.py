@@ -236,6 +236,7 @@ def _decimals(cells: Iterable[Cell]) -> int:
     digits that mean anything in a column of ones.
     """
     sizes = (abs(cell) for cell in cells if isinstance(cell, float) and math.isfinite(cell))
+    # Numbers far below the largest of a column are differences of such; their digits are noise.
     largest = max(sizes, default=0.0)
     return max(0, 2 * SOLVED_DIGITS - 1 - math.floor(math.log10(largest))) if largest else 0
 
@@ -383,6 +384,7 @@ def write_run(
         "table_sha256": {name: sha256(data) for name, data in tables.items()},
         "scenario": result.scenario, "papers": result.papers,
     }  # fmt: skip
+    # Together and at the end: a run that fails leaves the folder as it was.
     write_folder(folder, {**figures, **tables, RECORD: json_bytes(signed(record))})
 
 
@@ -392,6 +394,7 @@ def signed(record: Mapping[str, Any]) -> dict[str, Any]:
     They are no proof against forgery, since anyone can sign anew: running it again is.
     """
     fields = {name: plain_json(value) for name, value in record.items() if name not in SIGNATURE}
+    # 16 hexadecimal digits a field: enough to show which was edited; the whole has all 64.
     fields["field_sha256"] = {name: _hash(value)[:16] for name, value in fields.items()}
     return fields | {"record_sha256": _hash(fields)}
 

@@ -144,6 +144,7 @@ def using(
         if cache is not None:
             cache.remove()
     except KeyboardInterrupt as error:
+        # Nothing was kept, so nothing is promised.
         if cache is None or not cache.holds_something() or isinstance(error, Interrupted):
             raise
         raise Interrupted("interrupted; the same command continues where it was") from None
@@ -271,6 +272,7 @@ class _Bar:
         """Task ``at`` has done so many of its ticks."""
         for _ in range(min(done, self._ticks) - self._told.get(at, 0)):
             next(self._steps, None)
+        # A task whose worker was killed counts from nothing again; a bar does not go back.
         self._told[at] = max(done, self._told.get(at, 0))
 
     def finished(self, at: int) -> None:

@@ -91,6 +91,8 @@ class Tasks:
             yield from self._fed(executor, workers, waiting, Counter())
             return
         workers = min(workers, len(todo), _MOST_ON_WINDOWS if os.name == "nt" else workers)
+        # A function made within another one cannot travel to another process: its tasks are done
+        # here.
         if workers < 2 or not _can_be_found(self.function):
             yield from self._here(waiting)
             return
@@ -134,6 +136,7 @@ class Tasks:
             _kill(pool)
             raise
         finally:
+            # Waited for, so that no process outlives the command.
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _fed(
@@ -207,6 +210,7 @@ def _attempt(function: Callable[..., Any], arguments: tuple[Any, ...], name: str
     except SynapseError:
         raise
     except Exception as error:
+        # The traceback travels as text: the exception itself may not survive pickling.
         message = f"{type(error).__name__}: {error}"
         return Failure(name, message, traceback.format_exc())
 
@@ -226,6 +230,7 @@ def _begin(ticks: Any) -> None:
 
     def watch() -> None:  # were the parent killed outright, nobody else would end this process
         connection.wait([parent.sentinel])
+        # sys.exit would end this thread alone, and the task would go on.
         os._exit(1)
 
     # A daemon thread: it must not keep the process alive when its work is done.
