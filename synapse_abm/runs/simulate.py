@@ -45,7 +45,7 @@ from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
 from synapse_abm.synapse.scenario.feasibility import run_faults
 from synapse_abm.synapse.scenario.summary import warnings
-from synapse_abm.synapse.scenario.timestep import reason
+from synapse_abm.synapse.scenario.timestep import announcement
 
 type Array = NDArray[np.float64]
 type Engine = Literal["compiled", "agents"]
@@ -153,7 +153,7 @@ class Simulated:
         """The contents of ``--json FILE``."""
         contents: dict[str, Any] = {
             "seed": self.seed, "engine": self.engine, "dt_s": self.scenario.dt_s,
-            "step": reason(self.scenario), "adjusted_rates": self._adjusted_rates(),
+            "step": announcement(self.scenario), "adjusted_rates": self._adjusted_rates(),
             "occupancy": {}, "free": {}, "flux": {},
             "trajectory_sha256": self.trajectory_sha256,
             "notes": self.notes(),

@@ -157,8 +157,13 @@ def reason(scenario: Description) -> str:
     """Why the step is as long as it is, and what it makes of kinetics."""
     if scenario.dt_is_auto:
         return "auto: " + auto_dt(scenario).reason
+    return "given: " + announcement(scenario)
+
+
+def announcement(scenario: Description) -> str:
+    """What a scenario's step makes of kinetics, whoever chose it."""
     errors = StepErrors(scenario)
-    return f"given: {in_words(errors.at(scenario.dt_s))}" if errors else "given; exact at any step"
+    return in_words(errors.at(scenario.dt_s)) if errors else "exact at any step"
 
 
 def largest_sensible_s(scenario: Description) -> float:
