@@ -137,35 +137,42 @@ class _Table:
 
 
 class Stationary(_Running):
-    """A place in its stationary state, observed after every step.
+    """A place in its stationary state, observed after every step, or every few.
 
     Parameters
     ----------
-    scenario
-        Well mixed, so that any step is exact; its step is the time between observations.
     levels
-        What is read off after each step.
+        What is read off after each step, and averaged over the steps of an observation.
     counts
-        Totals since the start, of which each step's share is kept.
+        Totals since the start, of which each observation's share is kept.
     relaxation_steps
         Relaxation time in steps.
+    every
+        Steps of an observation.
     """
 
     def __init__(
         self, scenario: Scenario, address: Address, kernels: ModuleType | None, *,
-        levels: Columns, counts: Columns, relaxation_steps: float,
+        levels: Columns, counts: Columns, relaxation_steps: float, every: int = 1,
     ) -> None:  # fmt: skip
-        self._correlation = correlation(relaxation_steps)
-        self._apart = max(1, math.ceil(APART * relaxation_steps))
+        self._correlation = correlation(relaxation_steps / every)
+        self._apart = max(1, math.ceil(APART * relaxation_steps / every))
 
         def read(series: Series, before: Series) -> Mapping[str, Array]:
-            columns = {name: level(series) for name, level in levels.items()}
+            columns = {
+                name: level(series).reshape(-1, every).mean(axis=1)
+                for name, level in levels.items()
+            }
             for name, count in counts.items():
-                columns[name] = np.diff(count(series), prepend=count(before)[-1])
+                ends = count(series)[every - 1 :: every]
+                columns[name] = np.diff(ends, prepend=count(before)[-1])
             return columns
 
         burn_in = max(1, math.ceil(BURN_IN * relaxation_steps))
-        super().__init__(scenario, address, kernels, read=read, burn_in=burn_in)
+        super().__init__(
+            scenario, address, kernels, read=read, burn_in=burn_in, every=every, record=1,
+            at_once=max(1, AT_ONCE // every),
+        )  # fmt: skip
 
     def estimate(self, values: Array) -> Estimate:
         """Mean and error by batch means; infinite while the series is too short to trust."""

@@ -64,7 +64,7 @@ def side_by_side(scenario: Scenario, copies: int) -> Scenario:
 def put_into(state: State, cells: lay.I64, width: int) -> None:
     """Put the molecules of a place, all free, into cells of a grid ``width`` cells wide."""
     mol = state.store.molecules
-    rows = state.all_rows()
+    rows = np.flatnonzero(mol[lay.COMPARTMENT] == lay.FREE)
     mol[lay.CELL, rows] = cells
     mol[lay.Y, rows], mol[lay.X, rows] = np.divmod(cells, width)
 
