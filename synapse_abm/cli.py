@@ -274,7 +274,8 @@ class Validate:
     fresh: bool = False
     """Draw a new seed instead of the fixed one; it is printed."""
     seed: Seed = None
-    """Seed of all random numbers, a whole number from 0 to 2**64-1."""
+    """Seed of all random numbers, a whole number from 0 to 2**64-1. From any but 0, the one used
+    otherwise, some cases of kinetics on grids are drawn too."""
     thorough: bool = False
     """Margins of 0.2 points of occupancy and 0.5 % of other numbers; how long that takes is told
     beforehand."""

@@ -23,7 +23,7 @@ type Steps = NDArray[np.int64]
 #: The cases of the program itself.
 SHIPPED = Path(__file__).with_name("cases.json")
 
-GROUPS = "ABCDEFGHIJKLMN"
+GROUPS = "ABCDEFGHIJKLMNO"
 LARGEST_RATE, LEAST_RATE, LARGEST_COUNT = 1e6, 1e-6, 1_000_000
 #: The form of a file that this program reads, and the names that it knows of a file and of a case.
 SCHEMA = 1

@@ -16,6 +16,7 @@ from synapse_abm.core.progress import Progress, silent
 from synapse_abm.validation import binding, diffusion, kinetics, passage, transport
 from synapse_abm.validation.cases import Case, Faulty, NotRun
 from synapse_abm.validation.grid import closed_grid
+from synapse_abm.validation.grid_kinetics import kinetics_on_a_grid
 from synapse_abm.validation.immigration import immigration
 from synapse_abm.validation.rebinding import any_step, single_site
 from synapse_abm.validation.trials import Group, Parts, Plan, Trial, unknown_parameters
@@ -73,6 +74,7 @@ GROUPS: Mapping[str, Group] = {
     "K": Group(_on_a_grid, derived=_HOPS),
     "L": Group(_sensing),
     "M": Group(_steps),
+    "O": Group(kinetics_on_a_grid, idle=frozenset({"t"})),
 }
 #: Cases of this group share their simulations and are planned together.
 SHARED = "N"

@@ -19,6 +19,7 @@ from synapse_abm.validation.mutations import Caught
 from synapse_abm.validation.quantities import (
     FINER,
     FINER_OCCUPANCY,
+    KINETICS,
     OCCUPANCY,
     RELATIVE,
     SPREAD,
@@ -32,13 +33,14 @@ from synapse_abm.validation.trials import ASKED, DECIDING, SLACK
 FIRST_SE = math.sqrt(DECIDING) / (SLACK + ASKED)
 
 #: What keys of a file may have behind the name of the quantity that they are about.
-_ENDINGS = ("_t", "_bound", "_occupancy")
+_ENDINGS = ("_t", "_bound", "_occupancy", "_se", "_t_se")
 
 METHOD = (
     "Every number is estimated from simulations and compared with its exact value, in up to five "
     "looks at samples that grow threefold. FAIL: off by more standard errors than chance explains, "
-    "at a false-alarm rate stated for all numbers and looks together. PASS: within its margin with "
-    "99.9 % confidence. INCONCLUSIVE: neither. Laws: chi-square, and their means as numbers."
+    "at a false-alarm rate stated for all numbers and looks together (kinetics on a grid, where a "
+    "step has a bias: off by its margin and so many more). PASS: within its margin with 99.9 % "
+    "confidence. INCONCLUSIVE: neither. Laws: chi-square, and their means as numbers."
 )
 
 
@@ -129,11 +131,13 @@ class Verdicts:
 
     @property
     def margins(self) -> Mapping[str, float]:
-        """Margins: of an occupancy or probability; of other numbers and of a variance, relative."""
+        """Margins: of an occupancy or probability; relative ones of other numbers, of a variance,
+        and of kinetics on a grid.
+        """
         share, others = (FINER_OCCUPANCY, FINER) if self.thorough else (1.0, 1.0)
         return {
             "occupancy": OCCUPANCY.size / share, "other": RELATIVE.size / others,
-            "variance": SPREAD.size / others,
+            "variance": SPREAD.size / others, "grid_kinetics": KINETICS.size,
         }  # fmt: skip
 
     def power(self) -> Mapping[str, float]:
