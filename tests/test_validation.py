@@ -437,7 +437,8 @@ def test_the_command_writes_its_json(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert record["planted"] == []
     assert record["command"] == "synapse-abm validate --seed 3 --cases cases.json"
     assert record["file"] == {"name": "cases.json", "sha256": sha256(cases.read_bytes())}
-    assert record["margins"] == {"occupancy": 0.01, "other": 0.02, "variance": 0.04}
+    margins = {"occupancy": 0.01, "other": 0.02, "variance": 0.04, "grid_kinetics": 0.01}
+    assert record["margins"] == margins
     assert record["rule"]["fail_bound_se"] > record["rule"]["pass_bound_se"] > 3
     assert record["power"]["fails, off by 1 margin"] > 0.999
     assert record["power"]["passes, if exact"] > 0.999

@@ -1,23 +1,26 @@
 """Bugs that are planted on purpose, each with the case that must catch it.
 
 A bug is a changed line of the compiled engine (compiled anew, which takes a while the first time),
-a changed scenario that the engine is handed behind the case's back, a formula of the textbook in
-place of an exact number, or a case run with other parameters than it says.
+a changed scenario that the engine is handed behind the case's back, other factors by which the
+engine's rates are adjusted to its step, a formula of the textbook in place of an exact number, or a
+case run with other parameters than it says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 from unittest import mock
 
 from synapse_abm.core.address import Address
 from synapse_abm.statistics import Rule, Verdict
+from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine import network
 from synapse_abm.synapse.engine.planting import is_compiled, plant
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario.rate_adjustment import Adjustment
 from synapse_abm.theory import morrison_mean
 from synapse_abm.validation import samples
 from synapse_abm.validation.cases import Case
@@ -37,6 +40,9 @@ class Mutation:
         A piece of the engine's source and what takes its place; empty for none.
     scenario
         What becomes of the scenarios that the engine is handed.
+    factors
+        What k_on, k_off and k_cat of a pair are multiplied by where the engine makes its rates, in
+        place of s, s and 1.
     params
         Parameters of the case that are run in place of its own.
     exact
@@ -50,6 +56,7 @@ class Mutation:
     old: str = ""
     new: str = ""
     scenario: Callable[[Scenario], Scenario] | None = None
+    factors: Callable[[Adjustment], tuple[float, float, float]] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     exact: Callable[[Mapping[str, Any], Numbers], Numbers] | None = None
     without_chance: str = ""
@@ -61,6 +68,8 @@ class Mutation:
             return "engine's source"
         if self.scenario is not None:
             return "what the engine is handed"
+        if self.factors is not None:
+            return "rates in the engine"
         return "exact number" if self.exact is not None else "parameters"
 
     @property
@@ -100,6 +109,32 @@ def _faster(factor: float) -> Callable[[Scenario], Scenario]:
         return scenario.model_copy(update={"ligands": ligands})
 
     return change
+
+
+type Channels = Callable[[Scenario], list[network.Channel]]
+
+
+def channels_with(factors: Callable[[Adjustment], tuple[float, float, float]] | None) -> Channels:
+    """``network.channels``, rates of pairs multiplied by other factors than s, s and 1."""
+    right = network.channels
+    if factors is None:
+        return right
+
+    def changed(scenario: Scenario) -> list[network.Channel]:
+        pairs, channels = network.Names.of(scenario).pairs, list[network.Channel]()
+        for channel in right(scenario):
+            adjusted = None
+            if channel.kind in (lay.BIND, lay.UNBIND, lay.TRANSPORT):
+                adjusted = scenario.adjustments.get(pairs[channel.number])
+            if adjusted is not None:
+                on, off, transport = factors(adjusted)
+                by = {lay.BIND: on / adjusted.s, lay.UNBIND: off / adjusted.s}
+                rate = channel.rate * by.get(channel.kind, transport)
+                channel = channel._replace(rate=rate)
+            channels.append(channel)
+        return channels
+
+    return changed
 
 
 def _wrapped(scenario: Scenario) -> Scenario:
@@ -190,12 +225,21 @@ MUTATIONS = (
         "column = min(column, u32(ring_x - ONE - column))",
         "column = min(column, u32(ring_x - column))", without_chance="kernel",
     ),
+    Mutation("rates on a grid not adjusted to the step", "O1", factors=lambda _: (1.0, 1.0, 1.0)),
+    Mutation(
+        "rates adjusted to the step as for a lone site, where sites are dense", "O5",
+        factors=lambda pair: (pair.s_full, pair.s_full, 1.0),
+    ),
+    Mutation(
+        "binding adjusted to the step, but not unbinding", "O1",
+        factors=lambda pair: (pair.s, 1.0, 1.0),
+    ),
 )  # fmt: skip
 
 
 def try_out(mutation: Mutation, cases: Mapping[str, Case], rule: Rule, seed: int) -> Caught:
-    """Run the case with the mutation, under the rule of the whole validation."""
-    rows = rows_with(mutation, cases[mutation.case], rule, seed)
+    """Run the case with the mutation, under the rule of the whole validation, until it FAILs."""
+    rows = rows_with(mutation, cases[mutation.case], rule, seed, until_fail=True)
     # By its FAIL farthest off; a mutation that none caught is told by what came closest.
     failed = [row for row in rows if row.verdict is Verdict.FAIL]
     worst = max(failed or rows, key=lambda row: abs(row.z), default=None)
@@ -205,9 +249,10 @@ def try_out(mutation: Mutation, cases: Mapping[str, Case], rule: Rule, seed: int
 
 
 def rows_with(
-    mutation: Mutation, case: Case, rule: Rule, seed: int, thorough: bool = False
+    mutation: Mutation, case: Case, rule: Rule, seed: int, thorough: bool = False,
+    until_fail: bool = False,
 ) -> list[Row]:  # fmt: skip
-    """All verdicts on the case with the mutation."""
+    """All verdicts on the case with the mutation, or those there are when one of them is FAIL."""
     # Compiled under a name of its own: callers compiled before would not notice a patched callee.
     kernels = plant(mutation.old, mutation.new) if mutation.old else None
     params, exact = {**case.params, **mutation.params}, dict(case.exact)
@@ -220,9 +265,16 @@ def rows_with(
         return Simulation(change(scenario), *arguments, **options)
 
     # Behind the planner's back: it plans, and corrects for the step of, what the case says.
-    with mock.patch.object(samples, "Simulation", simulation):
+    with (
+        mock.patch.object(samples, "Simulation", simulation),
+        mock.patch.object(network, "channels", channels_with(mutation.factors)),
+    ):
         trials = assign([case]).trials
         if thorough:
             trials = [trial.thorough() for trial in trials]
-        rows = [trial.rows(rule, Address(seed, at), kernels) for at, trial in enumerate(trials)]
-    return list(chain.from_iterable(rows))
+        rows = list[Row]()
+        for at, trial in enumerate(trials):
+            rows += trial.rows(rule, Address(seed, at), kernels, until_fail=until_fail)
+            if until_fail and any(row.verdict is Verdict.FAIL for row in rows):
+                break
+    return rows

@@ -80,8 +80,11 @@ class Trial:
         more = max(q.finer for q in self.quantities) ** 2
         return Trial(finer, math.ceil(more * self.first), self.observe, more * self.cost)
 
-    def rows(self, rule: Rule, address: Address, kernels: ModuleType | None = None) -> list[Row]:
-        """Look at growing samples until every quantity is decided.
+    def rows(
+        self, rule: Rule, address: Address, kernels: ModuleType | None = None, *,
+        until_fail: bool = False,
+    ) -> list[Row]:  # fmt: skip
+        """Look at growing samples until every quantity is decided, or until the first FAIL.
 
         Every quantity is tested at every look, also one that could have passed before: a FAIL at
         any look is final, and the looks end when all others pass at the same one.
@@ -95,7 +98,8 @@ class Trial:
             for at, quantity in enumerate(self.quantities):
                 if at not in rows or rows[at].verdict is not Verdict.FAIL:
                     rows[at] = quantity.look(sample, rule, stage)
-            if all(row.verdict is not Verdict.CONTINUE for row in rows.values()):
+            verdicts = {row.verdict for row in rows.values()}
+            if Verdict.CONTINUE not in verdicts or (until_fail and Verdict.FAIL in verdicts):
                 break
         return [rows[at] for at in range(len(self.quantities))]
 

@@ -90,7 +90,9 @@ class Names:
         return self.counter(lay.RELEASE, len(self.ligands))
 
 
-class _Channel(NamedTuple):
+class Channel(NamedTuple):
+    """A kind of event: propensity is rate x count[first] x count[second]."""
+
     kind: int
     number: int
     first: int
@@ -98,7 +100,7 @@ class _Channel(NamedTuple):
     rate: float
 
 
-def channels(scenario: Scenario) -> list[_Channel]:
+def channels(scenario: Scenario) -> list[Channel]:
     """Every event with a rate above zero, in the order in which propensities are summed.
 
     Sites first: by pair, unbind then transport. Then by ligand: binding to each target, return,
@@ -109,8 +111,8 @@ def channels(scenario: Scenario) -> list[_Channel]:
     found = []
     for p, (target, ligand) in enumerate(names.pairs):
         kinetics, s = scenario.ligands[ligand].binding[target], factor(scenario, target, ligand)
-        found.append(_Channel(lay.UNBIND, p, p, names.ones, s * kinetics.koff))
-        found.append(_Channel(lay.TRANSPORT, p, p, names.ones, kinetics.kcat_per_s))
+        found.append(Channel(lay.UNBIND, p, p, names.ones, s * kinetics.koff))
+        found.append(Channel(lay.TRANSPORT, p, p, names.ones, kinetics.kcat_per_s))
     for number, name in enumerate(names.ligands):
         found += _ligand_channels(scenario, names, number, name)
     return [c for c in found if c.rate > 0]
@@ -122,7 +124,7 @@ def factor(scenario: Scenario, target: str, ligand: str) -> float:
     return 1.0 if adjusted is None else adjusted.s
 
 
-def _ligand_channels(scenario: Scenario, names: Names, number: int, name: str) -> list[_Channel]:
+def _ligand_channels(scenario: Scenario, names: Names, number: int, name: str) -> list[Channel]:
     ligand, volume = scenario.ligands[name], scenario.grid.cell_volume_um3
     free, inside, one = names.free(number), names.inside(number), names.ones
     found = []
@@ -131,19 +133,19 @@ def _ligand_channels(scenario: Scenario, names: Names, number: int, name: str) -
             continue
         empty, kon = names.empty(names.targets.index(target)), ligand.binding[target].kon
         if ligand.clamped_nM is not None:
-            found.append(_Channel(lay.BIND, p, one, empty, kon * ligand.clamped_nM))
+            found.append(Channel(lay.BIND, p, one, empty, kon * ligand.clamped_nM))
         else:
             rate = factor(scenario, target, name) * pair_rate_per_s(kon, volume)
-            found.append(_Channel(lay.BIND, p, free, empty, rate))
+            found.append(Channel(lay.BIND, p, free, empty, rate))
     releases = any(batch.rate_per_s > 0 for batch in ligand.batches)
     return [
         *found,
-        _Channel(lay.RETURN, number, inside, one, ligand.return_per_s),
-        _Channel(lay.METABOLISE, number, inside, one, ligand.metabolism_per_s),
-        _Channel(lay.EXIT, number, free, one, ligand.exit_per_s),
-        _Channel(lay.DEGRADE, number, free, one, ligand.degradation_per_s),
-        _Channel(lay.ARRIVE, number, one, one, arrivals_per_cell_s(ligand, volume)),
-        _Channel(lay.RELEASE, number, one, one, 1.0 if releases else 0.0),
+        Channel(lay.RETURN, number, inside, one, ligand.return_per_s),
+        Channel(lay.METABOLISE, number, inside, one, ligand.metabolism_per_s),
+        Channel(lay.EXIT, number, free, one, ligand.exit_per_s),
+        Channel(lay.DEGRADE, number, free, one, ligand.degradation_per_s),
+        Channel(lay.ARRIVE, number, one, one, arrivals_per_cell_s(ligand, volume)),
+        Channel(lay.RELEASE, number, one, one, 1.0 if releases else 0.0),
     ]
 
 
@@ -273,7 +275,7 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
     )
 
 
-def _lists(scenario: Scenario, names: Names, channel: _Channel) -> tuple[int, int]:
+def _lists(scenario: Scenario, names: Names, channel: Channel) -> tuple[int, int]:
     """List that the site of a pair's event joins; list that the molecule leaves or joins."""
     if channel.kind > lay.BIND:
         return names.ones, names.ones
