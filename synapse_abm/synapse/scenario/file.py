@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.errors import InputError, InputErrors, UnknownName, collected, raise_faults
 from synapse_abm.core.fields import (
     GOOD_NAME,
     GOOD_TITLE,
@@ -146,16 +146,13 @@ class _Reader:
             self.faults.append(InputError("name", title, f"text in quotes, {GOOD_TITLE}"))
             title = "unnamed"  # so that the rest can be checked
         grid = self.part(Grid, tables.get("grid", {}), ("grid",))
-        targets = {
-            each: self.target(each, raw) for each, raw in self.named(tables, "target").items()
-        }
-        ligands = {
-            each: self.ligand(each, raw, targets)
-            for each, raw in self.named(tables, "ligand").items()
-        }
+        named = self.named(tables, "target"), self.named(tables, "ligand")
+        # A part with faults is None, and its name stays known: whoever names it is right to do so.
+        targets = {name: self.target(name, raw) for name, raw in named[0].items()}
+        ligands = {name: self.ligand(name, raw, targets) for name, raw in named[1].items()}
         run = self.run(tables)
-        good_targets = {each: part for each, part in targets.items() if part is not None}
-        good_ligands = {each: part for each, part in ligands.items() if part is not None}
+        good_targets = {name: part for name, part in targets.items() if part is not None}
+        good_ligands = {name: part for name, part in ligands.items() if part is not None}
         self.faults += _unknown_targets(tables, targets)
         # Judged by the sides alone, so that cells are told whatever else is wrong with the grid.
         sides = dict(_tables(tables)).get("grid", {})
@@ -163,6 +160,7 @@ class _Reader:
         if plane is not None:
             raw = (_tables(tables.get(kind)) for kind in ("target", "ligand"))
             self.faults += cells_outside(plane, *raw)
+        # The same of the parts would be told twice if some of it was told above.
         if not self.faults and grid is not None:
             self.faults += part_faults(grid, good_targets, good_ligands)
         if grid is None or run is None:
@@ -173,24 +171,22 @@ class _Reader:
         good = _sound(grid, good_targets, good_ligands) if self.faults else good_ligands
         parts = {"targets": good_targets, "ligands": good, "run": settings}
         try:
-            found = Scenario(name=title, grid=grid, **parts, **step)  # type: ignore[arg-type]
+            scenario = Scenario(name=title, grid=grid, **parts, **step)  # type: ignore[arg-type]
         except (InputError, InputErrors):
             assert self.faults  # a cell of a target is outside, say: told already
             return None
-        self.faults += run_faults(found)
-        return found
+        self.faults += run_faults(scenario)
+        return scenario
 
     def named(self, tables: Tables, kind: str) -> Tables:
         """The tables ``[kind.NAME]``."""
-        found = tables.get(kind, {})
-        if not isinstance(found, dict):
-            self.faults.append(InputError(kind, found, f"tables [{kind}.NAME]"))
+        named = tables.get(kind, {})
+        if not isinstance(named, dict):
+            self.faults.append(InputError(kind, named, f"tables [{kind}.NAME]"))
             return {}
-        for name in found:
-            if not good_name(name):
-                allowed = GOOD_NAME
-                self.faults.append(InputError(f"a name of [{kind}.NAME]", name, allowed))
-        return found
+        bad = (name for name in named if not good_name(name))
+        self.faults += (InputError(f"a name of [{kind}.NAME]", name, GOOD_NAME) for name in bad)
+        return named
 
     def target(self, name: str, raw: Any) -> Target | None:
         """One ``[target.NAME]``; of a target that is known the kind may be left out."""
@@ -211,10 +207,11 @@ class _Reader:
             self.faults.append(UnknownName(f"a key of {dotted(here)}", "taken_from", keys))
         taken = self.taken(here, raw.get("ligand"), targets)
         binding = self.binding(here, raw.get("binding", {}))
-        given = {**taken, **self.numbers(Ligand, own, here)}
-        given["binding"] = {**taken.get("binding", {}), **binding}
-        found = self.checked(Ligand, given, own, here)
-        return found if len(self.faults) == before else None
+        # What the file gives goes before what the pharmacology says, target by target.
+        fields = {**taken, **self.numbers(Ligand, own, here)}
+        fields["binding"] = {**taken.get("binding", {}), **binding}
+        ligand = self.checked(Ligand, fields, own, here)
+        return ligand if len(self.faults) == before else None
 
     def taken(self, here: Location, name: Any, targets: Iterable[str]) -> dict[str, Any]:
         """What the pharmacology says of a ligand."""
@@ -235,35 +232,29 @@ class _Reader:
         except (InputError, InputErrors) as error:
             several = error.faults if isinstance(error, InputErrors) else [error]
             place = f"{path} ({at[0]})" if at else path
-            self.faults += (each.within(place) for each in several)
+            self.faults += (fault.within(place) for fault in several)
             return {}
-        found = to_scenario_ligand(record, (t for t in targets if t in self.known.targets))
+        ligand = to_scenario_ligand(record, (t for t in targets if t in self.known.targets))
         fields = ("role", "diffusion_um2_per_s", "binding")
-        return {each: getattr(found, each) for each in fields} | {"taken_from": record.full_name}
+        return {x: getattr(ligand, x) for x in fields} | {"taken_from": record.full_name}
 
     def binding(self, here: Location, raw: Any) -> dict[str, Kinetics]:
         """The tables ``[ligand.NAME.binding.TARGET]``."""
         if not isinstance(raw, dict):
             self.faults.append(InputError(f"{dotted(here)}.binding", raw, "tables by target"))
             return {}
-        found = dict[str, Kinetics]()
-        for target, table in raw.items():
-            kinetics = self.part(Kinetics, table, (*here, "binding", target))
-            if kinetics is not None:
-                found[target] = kinetics
-        return found
+        parts = {t: self.part(Kinetics, table, (*here, "binding", t)) for t, table in raw.items()}
+        return {target: kinetics for target, kinetics in parts.items() if kinetics is not None}
 
     def run(self, tables: Tables) -> _RunTable | None:
         """``[run]``, its accuracy read; a step that is left to the program is left out."""
         raw = tables.get("run", {})
-        if isinstance(raw, dict) and raw.get("dt") == AUTO:
-            raw = {key: value for key, value in raw.items() if key != "dt"}
+        if isinstance(raw, dict):
+            raw = {key: value for key, value in raw.items() if (key, value) != ("dt", AUTO)}
         if isinstance(raw, dict) and "accuracy" in raw:
-            try:
-                raw = {**raw, "accuracy": read_accuracy(raw["accuracy"], "run.accuracy")}
-            except InputError as fault:
-                self.faults.append(fault)
-                raw = {key: value for key, value in raw.items() if key != "accuracy"}
+            written = raw.pop("accuracy")
+            with collected(self.faults):
+                raw["accuracy"] = read_accuracy(written, "run.accuracy")
         return self.part(_RunTable, raw, ("run",))
 
     # --- one table ---------------------------------------------------------------------------
@@ -271,14 +262,15 @@ class _Reader:
     def part[Model: BaseModel](self, model: type[Model], raw: Any, here: Location) -> Model | None:
         """A table as a ``model``, or None, its faults noted."""
         before = len(self.faults)
-        found = self.checked(model, self.numbers(model, raw, here), raw, here)
-        return found if len(self.faults) == before else None
+        part = self.checked(model, self.numbers(model, raw, here), raw, here)
+        return part if len(self.faults) == before else None
 
     def numbers(self, model: type[BaseModel], raw: Any, here: Location) -> Any:
         """``raw`` with quantities as plain numbers, under the names that carry the unit."""
         if not isinstance(raw, dict):
             return raw
-        full = {bare_name(each): each for each in model.model_fields}
+        # In a file both spellings are good: "spacing", its unit in the value, and "spacing_um".
+        full = {bare_name(field): field for field in model.model_fields}
         out = dict[str, Any]()
         for key, value in raw.items():
             field = str(full.get(key, key))
@@ -299,30 +291,22 @@ class _Reader:
         """A number in ``unit``; what is none is noted, and stands as _WRONG."""
         if isinstance(value, list) and str(here[-1]).startswith("times"):
             return [self.quantity(x, unit, (*here, n), bare=bare) for n, x in enumerate(value)]
-        try:
-            if isinstance(value, str):
-                return self.within(parse(value, unit, dotted(here)), value, unit, here)
-        except InputError as fault:
-            self.faults.append(fault)
-            return _WRONG
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            allowed = f"a number in {unit}, or text with a number and its unit"
-            self.faults.append(InputError(dotted(here), value, allowed))
-            return _WRONG
-        if bare:
-            allowed = "a number with its unit, in quotes"
-            fix = f"if it is in {unit}, write '{value} {unit}'"
-            self.faults.append(InputError(dotted(here), value, allowed, fix))
-            return _WRONG
-        return self.within(value, value, unit, here)
-
-    def within(self, number: float, written: Any, unit: str, here: Location) -> Any:
-        """``number`` if it is zero or in the range of its unit."""
         low, high = RANGES[unit]
-        if number == 0 or low <= number <= high:
-            return float(number)
-        allowed = f"a number from {low:g} to {high:g}, in {unit}, or 0 where that makes sense"
-        self.faults.append(InputError(dotted(here), written, allowed))
+        with collected(self.faults):
+            if isinstance(value, str):
+                number = parse(value, unit, dotted(here))
+            elif isinstance(value, bool) or not isinstance(value, int | float):
+                allowed = f"a number in {unit}, or text with a number and its unit"
+                raise InputError(dotted(here), value, allowed)
+            elif bare:
+                fix = f"if it is in {unit}, write '{value} {unit}'"
+                raise InputError(dotted(here), value, "a number with its unit, in quotes", fix)
+            else:
+                number = value
+            if number == 0 or low <= number <= high:
+                return float(number)
+            allowed = f"a number from {low:g} to {high:g}, in {unit}, or 0 where that makes sense"
+            raise InputError(dotted(here), value, allowed)
         return _WRONG
 
     def checked[Model: BaseModel](
@@ -366,13 +350,13 @@ def _sound(grid: Grid, targets: dict[str, Target], ligands: dict[str, Ligand]) -
     """The ligands that fit the rest, of a file with faults: what is wrong with the whole (the
     step, the memory) can then be told with them, as far as these ligands make it so.
     """
-    found = dict[str, Ligand]()
+    fitting = dict[str, Ligand]()
     for name, ligand in ligands.items():
-        known = {each: k for each, k in ligand.binding.items() if each in targets}
-        fitting = ligand.model_copy(update={"binding": known})
-        if not list(part_faults(grid, targets, {name: fitting})):
-            found[name] = fitting
-    return found
+        known = {target: k for target, k in ligand.binding.items() if target in targets}
+        ligand = ligand.model_copy(update={"binding": known})
+        if not list(part_faults(grid, targets, {name: ligand})):
+            fitting[name] = ligand
+    return fitting
 
 
 def _too_many(tables: Tables) -> Iterator[InputError]:
@@ -394,7 +378,7 @@ def _unknown_targets(tables: Tables, known: Iterable[str]) -> Iterator[InputErro
 def _tables(value: Any) -> list[tuple[str, Tables]]:
     """The tables within a table, by name."""
     items = value.items() if isinstance(value, dict) else ()
-    return [(name, each) for name, each in items if isinstance(each, dict)]
+    return [(name, table) for name, table in items if isinstance(table, dict)]
 
 
 def _fast_kon(fields: Tables) -> Iterator[tuple[str, str, str]]:
