@@ -40,6 +40,11 @@ class Kinetics(Ruled):
                 yield "kd_nM", f"koff/kon, within 1 % ({said})", "leave out one of the three"
 
     @property
+    def half_nM(self) -> float:
+        """Concentration that half occupies (Kd) or, with transport, half saturates (Km), nM."""
+        return (self.koff + self.kcat_per_s) / self.kon if self.kon > 0 else math.inf
+
+    @property
     def kon(self) -> float:
         """Association rate constant, 1/(nM s)."""
         if self.kon_per_nM_s is not None:

@@ -114,17 +114,18 @@ def expected_molecules(scenario: Description, ligand: Ligand, seconds: float) ->
     """Most real molecules of a kind, about."""
     if ligand.clamped_nM is not None:
         return 0.0
-    found = float(ligand.count)
+    number = float(ligand.count)
     if ligand.reservoir:
         sites = sum(scenario.targets[t].n_sites for t in ligand.binding if t in scenario.targets)
         copies = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
-        found += copies + min(sites, copies * 1e6)
+        # Sites fill up from the reservoir, unless it is empty (or as good as empty).
+        number += copies + min(sites, copies * 1e6)
     lost = ligand.degradation_per_s + ligand.exit_per_s
     lasting = min(seconds, 1 / lost) if lost > 0 else seconds
     for batch in ligand.batches:
         due = sum(time <= seconds for time in batch.times_s)
-        found += batch.size * (batch.rate_per_s * lasting + due)
-    return found
+        number += batch.size * (batch.rate_per_s * lasting + due)
+    return number
 
 
 def memory_bytes(
@@ -277,47 +278,46 @@ def depletion(scenario: Description, name: str) -> float:
     if not ligand.count or ligand.reservoir or ligand.clamped_nM is not None:
         return 0.0
     volume, total = scenario.grid.molecules_per_nM, ligand.count / scenario.grid.molecules_per_nM
-    binding = 0.0
+    bound = 0.0
     for target, kinetics in ligand.binding.items():
         if kinetics.kon > 0:
-            half = (kinetics.koff + kinetics.kcat_per_s) / kinetics.kon
-            seats = scenario.targets[target].n_sites / volume
-            s = seats + total + half
-            binding += (s - math.sqrt(max(s * s - 4 * seats * total, 0.0))) / 2
-    return min(1.0, binding / total)
+            # Morrison's quadratic: bound = x with (sites - x) (total - x) = K x; the smaller root.
+            sites = scenario.targets[target].n_sites / volume
+            s = sites + total + kinetics.half_nM
+            bound += (s - math.sqrt(max(s * s - 4 * sites * total, 0.0))) / 2
+    return min(1.0, bound / total)
 
 
 def settling_s(scenario: Description, name: str, target: str) -> float:
     """Time (s) in which an occupancy that starts at nothing has come to 1 - 1/e of its end, about.
 
-    Binding takes 1/(k_off + k_cat + k_on C / (1 + sum of C/K of the rivals)), longer where mixing
+    Binding takes 1/(k_off + k_cat + k_on C / (1 + sum of C/K of competitors)), longer where mixing
     is slow; molecules that sites take have to come in through the exchange of a reservoir.
     """
     ligand, kinetics = scenario.ligands[name], scenario.ligands[name].binding[target]
-    rivals = 1 + sum(_strength(scenario, x, target) for x in scenario.ligands if x != name)
-    on = kinetics.kon * nominal_nM(scenario, ligand) / rivals
+    competitors = sum(load(scenario, x, target) for x in scenario.ligands if x != name)
+    on = kinetics.kon * nominal_nM(scenario, ligand) / (1 + competitors)
     off = kinetics.koff + kinetics.kcat_per_s
-    found = (1 + mixing_ratio(scenario, name, target)) / (on + off) if on + off > 0 else math.inf
+    binding = (1 + mixing_ratio(scenario, name, target)) / (on + off) if on + off > 0 else math.inf
     if ligand.reservoir is None or ligand.reservoir.concentration_nM == 0:
-        return found
+        return binding
+    # Sites are filled by what comes in: as often as the free molecules have to be replaced.
     taken = 0.0
-    for each in ligand.binding:
-        x = _strength(scenario, name, each)
-        taken += scenario.targets[each].n_sites * (x / (1 + x) if x < math.inf else 1.0)
+    for other in ligand.binding:
+        x = load(scenario, name, other)
+        taken += scenario.targets[other].n_sites * (x / (1 + x) if x < math.inf else 1.0)
     there = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
     exchange = ligand.reservoir.exchange_per_s
-    return found + ((1 + taken / there) / exchange if exchange > 0 else math.inf)
+    return binding + ((1 + taken / there) / exchange if exchange > 0 else math.inf)
 
 
-def _strength(scenario: Description, name: str, target: str) -> float:
-    """C/K of a ligand at a target; 0 if it does not bind there."""
-    ligand = scenario.ligands[name]
-    kinetics = ligand.binding.get(target)
-    if kinetics is None or kinetics.kon == 0:
+def load(scenario: Description, name: str, target: str) -> float:
+    """C/K of a ligand at a target: 0 if it does not bind there, infinite if it never leaves."""
+    kinetics = scenario.ligands[name].binding.get(target)
+    concentration = nominal_nM(scenario, scenario.ligands[name])
+    if kinetics is None or kinetics.kon == 0 or concentration == 0:
         return 0.0
-    off = kinetics.koff + kinetics.kcat_per_s
-    on = kinetics.kon * nominal_nM(scenario, ligand)
-    return on / off if off > 0 else math.inf if on > 0 else 0.0
+    return concentration / kinetics.half_nM if kinetics.half_nM > 0 else math.inf
 
 
 def residual_transient(run: RunSettings, settling: float) -> float:
@@ -332,7 +332,7 @@ def residual_transient(run: RunSettings, settling: float) -> float:
 def is_present(ligand: Ligand) -> bool:
     """Whether there is any of it, ever."""
     supplied = ligand.count or ligand.clamped_nM is not None or ligand.reservoir is not None
-    return bool(supplied) or any(each.rate_per_s or each.times_s for each in ligand.batches)
+    return bool(supplied) or any(batch.rate_per_s or batch.times_s for batch in ligand.batches)
 
 
 def regime_warnings(scenario: Description) -> list[str]:

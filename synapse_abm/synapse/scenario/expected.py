@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synapse_abm import theory
-from synapse_abm.pharmacology.kinetics import Kinetics
-from synapse_abm.synapse.scenario.cost import nominal_nM
+from synapse_abm.synapse.scenario.cost import load, nominal_nM
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.parts import Ligand
 from synapse_abm.synapse.scenario.step_error import is_driven
@@ -43,58 +42,43 @@ class Values:
     free: dict[str, float] = field(default_factory=dict)
 
 
-def half(kinetics: Kinetics) -> float:
-    """Concentration that half occupies or half saturates, nM; infinite without association."""
-    leaving = kinetics.koff + kinetics.kcat_per_s
-    return leaving / kinetics.kon if kinetics.kon > 0 else float("inf")
-
-
 def textbook(scenario: Scenario) -> Values:
     """The formulas, as they are commonly used."""
-    found = Values()
+    values = Values()
     for target, ligands in _bound(scenario).items():
         if any(_undefined(scenario.ligands[name]) for name in ligands):
             continue
-        load = {name: _load(scenario, name, target) for name in ligands}
-        if any(np.isinf(x) for x in load.values()):
+        loads = {name: load(scenario, name, target) for name in ligands}
+        if any(np.isinf(x) for x in loads.values()):
             continue
-        for name, x in load.items():
-            _enter(found, scenario, (target, name), x / (1 + sum(load.values())))
+        for name, x in loads.items():
+            _enter(values, scenario, (target, name), x / (1 + sum(loads.values())))
     for name, ligand in scenario.ligands.items():
         if ligand.clamped_nM is None and not _undefined(ligand):
-            found.free[name] = nominal_nM(scenario, ligand) * scenario.grid.molecules_per_nM
-    return found
+            values.free[name] = nominal_nM(scenario, ligand) * scenario.grid.molecules_per_nM
+    return values
 
 
 def exact(scenario: Scenario) -> Values:
     """Exact stationary means."""
-    found = Values()
+    values = Values()
     for targets, ligands in _groups(scenario):
         parts = [scenario.ligands[name] for name in ligands]
         if any(not _reversible(scenario, name) for name in ligands):
             continue
         if all(_open(ligand) for ligand in parts):
-            _open_group(found, scenario, targets, ligands)
+            _open_group(values, scenario, targets, ligands)
         elif len(targets) == 1:
-            _closed_group(found, scenario, targets[0], ligands)
-    return found
+            _closed_group(values, scenario, targets[0], ligands)
+    return values
 
 
-def _enter(found: Values, scenario: Scenario, pair: Pair, occupancy: float) -> None:
+def _enter(values: Values, scenario: Scenario, pair: Pair, occupancy: float) -> None:
     target, name = pair
-    found.occupancy[pair] = occupancy
+    values.occupancy[pair] = occupancy
     kcat = scenario.ligands[name].binding[target].kcat_per_s
     if kcat > 0:
-        found.flux[pair] = scenario.targets[target].n_sites * kcat * occupancy
-
-
-def _load(scenario: Scenario, name: str, target: str) -> float:
-    """C/K of a ligand at a target; infinite if nothing that is bound ever leaves."""
-    concentration = nominal_nM(scenario, scenario.ligands[name])
-    k = half(scenario.ligands[name].binding[target])
-    if concentration == 0 or np.isinf(k):
-        return 0.0
-    return concentration / k if k > 0 else float("inf")
+        values.flux[pair] = scenario.targets[target].n_sites * kcat * occupancy
 
 
 def _undefined(ligand: Ligand) -> bool:
@@ -144,23 +128,25 @@ def _groups(scenario: Scenario) -> list[tuple[list[str], list[str]]]:
     return groups + [([], [name]) for name in scenario.ligands if name not in placed]
 
 
-def _open_group(found: Values, scenario: Scenario, targets: list[str], ligands: list[str]) -> None:
+def _open_group(values: Values, scenario: Scenario, targets: list[str], ligands: list[str]) -> None:
     bound = _bound(scenario)
     for target in targets:
-        load = {name: _load(scenario, name, target) for name in bound[target]}
-        law = theory.open_competition(1, list(load.values()), [1.0] * len(load)) if load else None
-        for number, name in enumerate(load):
-            assert law is not None
-            _enter(found, scenario, (target, name), float(law.p[number]))
+        loads = {name: load(scenario, name, target) for name in bound[target]}
+        if not loads:
+            continue
+        # Sites are independent, so the law of one of them is enough.
+        law = theory.open_competition(1, list(loads.values()), [1.0] * len(loads))
+        for number, name in enumerate(loads):
+            _enter(values, scenario, (target, name), float(law.p[number]))
     for name in ligands:
         if scenario.ligands[name].clamped_nM is None:
             concentration = nominal_nM(scenario, scenario.ligands[name])
-            found.free[name] = concentration * scenario.grid.molecules_per_nM
+            values.free[name] = concentration * scenario.grid.molecules_per_nM
 
 
-def _closed_group(found: Values, scenario: Scenario, target: str, ligands: list[str]) -> None:
+def _closed_group(values: Values, scenario: Scenario, target: str, ligands: list[str]) -> None:
     parts = {name: scenario.ligands[name] for name in ligands}
-    clamped = {n: _load(scenario, n, target) for n, x in parts.items() if x.clamped_nM is not None}
+    clamped = {n: load(scenario, n, target) for n, x in parts.items() if x.clamped_nM is not None}
     closed = [name for name in ligands if name not in clamped]
     if any(_open(parts[name]) for name in closed) or len(closed) > 2:
         return
@@ -172,7 +158,7 @@ def _closed_group(found: Values, scenario: Scenario, target: str, ligands: list[
     # A clamped competitor holds each site that is not bound a share of the time, and so lowers the
     # affinity of the others by a constant.
     affinity = [
-        1 / (half(parts[n].binding[target]) * scenario.grid.molecules_per_nM * beside)
+        1 / (parts[n].binding[target].half_nM * scenario.grid.molecules_per_nM * beside)
         for n in closed
     ]
     if len(closed) == 1:
@@ -183,7 +169,7 @@ def _closed_group(found: Values, scenario: Scenario, target: str, ligands: list[
     else:
         return
     for name, mean in zip(closed, means, strict=True):
-        _enter(found, scenario, (target, name), mean / sites)
-        found.free[name] = parts[name].count - mean
-    for name, load in clamped.items():
-        _enter(found, scenario, (target, name), (1 - sum(means) / sites) * load / beside)
+        _enter(values, scenario, (target, name), mean / sites)
+        values.free[name] = parts[name].count - mean
+    for name, x in clamped.items():
+        _enter(values, scenario, (target, name), (1 - sum(means) / sites) * x / beside)

@@ -122,7 +122,7 @@ def _constants(scenario: Description, name: str, target: str) -> Iterator[str]:
     if kinetics.kcat_per_s:
         yield f"k_cat {_n(kinetics.kcat_per_s)} /s"
         if kinetics.kon > 0:
-            yield f"Km {_n((kinetics.koff + kinetics.kcat_per_s) / kinetics.kon)} nM"
+            yield f"Km {_n(kinetics.half_nM)} nM"
     if scenario.ligands[name].clamped_nM is None:
         yield f"in-cell rate {_n(in_cell_rate(scenario, name, target))} /s"
     adjusted = adjustments(scenario, scenario.dt_s).get((target, name))

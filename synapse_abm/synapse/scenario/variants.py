@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from synapse_abm.core.errors import InputError, InputErrors, UnknownName, raise_faults
+from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
 from synapse_abm.core.quantity import bare_name
 from synapse_abm.core.validation_errors import DEEPEST_TOML
 from synapse_abm.scenarios import find_scenario
@@ -33,7 +33,9 @@ _ELSEWHERE = {
 
 
 def scenario_of(
-    given: Scenario | str | os.PathLike[str], changes: Mapping[str, Any], keywords: tuple[str, ...]
+    scenario: Scenario | str | os.PathLike[str],
+    changes: Mapping[str, Any],
+    keywords: tuple[str, ...],
 ) -> Scenario:
     """The scenario that is meant; ``keywords`` are the other names a caller might have meant.
 
@@ -45,29 +47,23 @@ def scenario_of(
         If there are more; all are reported at once.
     """
     faults = list(_unknown(changes, keywords))
-    if isinstance(given, Scenario):
+    if isinstance(scenario, Scenario):
         faults += _of_an_object(changes, faults)
         raise_faults(faults)
-        return given
-    if not isinstance(given, str | os.PathLike):
+        return scenario
+    if not isinstance(scenario, str | os.PathLike):
         allowed = "a Scenario, the name of a ready-made one, or the path of a TOML file"
-        fix = "in mesa.batch_run, put a Scenario into a list" if isinstance(given, tuple) else ""
-        raise_faults([InputError("scenario", given, allowed, fix), *faults])
-    try:
-        path = find_scenario(given) if isinstance(given, str) else Path(given)
+        # mesa.batch_run goes through what it can go through: a record becomes its fields.
+        fix = "in mesa.batch_run, put a Scenario into a list" if isinstance(scenario, tuple) else ""
+        raise_faults([InputError("scenario", scenario, allowed, fix), *faults])
+    with collected(faults):
+        path = find_scenario(scenario) if isinstance(scenario, str) else Path(scenario)
         tables = copy.deepcopy(dict(read_tables(path)))
-    except InputError as fault:
-        raise_faults([fault, *faults])
-        raise
-    for key, value in changes.items():
-        faults += _put(tables, key, value)
-    try:
-        found = parse_scenario(tables, path.stem, None, path.parent)
-    except (InputError, InputErrors) as error:
-        raise_faults([*faults, *(error.faults if isinstance(error, InputErrors) else [error])])
-        raise
+        for key, value in changes.items():
+            faults += _put(tables, key, value)
+        made = parse_scenario(tables, path.stem, None, path.parent)
     raise_faults(faults)
-    return found
+    return made
 
 
 def _unknown(changes: Mapping[str, Any], keywords: tuple[str, ...]) -> Iterator[InputError]:
@@ -100,9 +96,8 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
     here: Any = tables
     if len(above) > 1 and above[0] in ("ligand", "target"):
         known = tables.get(above[0], {})
-        if (
-            isinstance(known, dict) and above[1] not in known
-        ):  # a table of that name would be made, and change nothing
+        if isinstance(known, dict) and above[1] not in known:
+            # A table of that name would be made, and change nothing that was meant.
             yield UnknownName(f"{above[0]} in {key!r}", above[1], known)
             return
     for part in above:
@@ -113,7 +108,7 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
     if isinstance(here, list) and last.isdigit() and int(last) < len(here):
         here[int(last)] = _plain(value)
     elif isinstance(here, dict):
-        for other in [each for each in here if bare_name(each) == bare_name(last)]:
+        for other in [key for key in here if bare_name(key) == bare_name(last)]:
             del here[other]  # the same quantity, in whatever unit
         if value is not None:
             here[last] = _plain(value)
@@ -125,5 +120,5 @@ def _plain(value: Any) -> Any:
     """NumPy's numbers and arrays, and tuples, as a file would have them."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [_plain(part) for part in value]
     return copy.deepcopy(value)  # a table may be changed by the next key
