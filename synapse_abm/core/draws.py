@@ -13,24 +13,15 @@ import numpy as np
 
 from synapse_abm.core import rng
 from synapse_abm.core.compiling import compiled
-from synapse_abm.core.rng import (
-    LN2_HIGH,
-    LN2_LOW,
-    PHILOX_M0,
-    PHILOX_M1,
-    PHILOX_W0,
-    PHILOX_W1,
-    ROOT_HALF,
-    Stream,
-)
 
 u32, u64, f64 = np.uint32, np.uint64, np.float64
-M0, M1, W0, W1 = u64(PHILOX_M0), u64(PHILOX_M1), u32(PHILOX_W0), u32(PHILOX_W1)
+M0, M1, W0, W1 = u64(rng.PHILOX_M0), u64(rng.PHILOX_M1), u32(rng.PHILOX_W0), u32(rng.PHILOX_W1)
 ZERO, WORD, HALF, SHIFT12, SHIFT52 = u32(0), u64(0xFFFFFFFF), u64(32), u64(12), u64(52)
 # A float64 has 52 bits of mantissa below 11 of exponent; 0x3FE is the exponent of 1/2.
 MANTISSA, EXPONENT_OF_HALF = u64((1 << 52) - 1), u64(0x3FE << 52)
-HOP_STREAM, REACT_STREAM, SPIKE_STREAM = u32(Stream.HOP), u32(Stream.REACT), u32(Stream.SPIKE)
-LEAVE_STREAM, ARRIVE_STREAM = u32(Stream.LEAVE), u32(Stream.ARRIVE)
+HOP_STREAM, REACT_STREAM = u32(rng.Stream.HOP), u32(rng.Stream.REACT)
+SPIKE_STREAM = u32(rng.Stream.SPIKE)
+LEAVE_STREAM, ARRIVE_STREAM = u32(rng.Stream.LEAVE), u32(rng.Stream.ARRIVE)
 atanh_tail = compiled(rng.atanh_tail)
 
 
@@ -88,9 +79,9 @@ def exponential(u):
     m = u64(bits & MANTISSA | EXPONENT_OF_HALF).view(np.float64)
     e = float(np.int64(bits >> SHIFT52)) - 1022.0
     # Both sides are computed and one is chosen: a choice is vectorised, a branch is not.
-    low = m < ROOT_HALF
+    low = m < rng.ROOT_HALF
     m, e = m + m if low else m, e - 1.0 if low else e
     f = m - 1.0
     s, half = f / (2.0 + f), 0.5 * f * f
-    tail = s * (half + atanh_tail(s * s)) + e * LN2_LOW
-    return half - tail - f - e * LN2_HIGH
+    tail = s * (half + atanh_tail(s * s)) + e * rng.LN2_LOW
+    return half - tail - f - e * rng.LN2_HIGH

@@ -34,17 +34,9 @@ from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_th
 from synapse_abm.neuron.engine.simulation import COLUMNS, MOST_RATE, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
+from synapse_abm.neuron.meanfield import ode
 from synapse_abm.neuron.meanfield.equations import hill, sensitivity_target
 from synapse_abm.neuron.meanfield.lna import Setting, noisy_course, settling_s
-from synapse_abm.neuron.meanfield.ode import (
-    Level,
-    Modes,
-    activation,
-    jacobian,
-    relaxations_s,
-    response_at,
-    settled,
-)
 from synapse_abm.neuron.scenario import (
     AT_REST,
     DAY_S,
@@ -204,11 +196,11 @@ class Course:
         """
         neuron = self.treatment.neuron
         levels = np.stack([self.mean_field[name] for name in FAST], axis=-1)
-        first = np.broadcast_to(settled(neuron), levels[:1].shape)
+        first = np.broadcast_to(ode.settled(neuron), levels[:1].shape)
         moved = np.diff(np.concatenate([first, levels]), axis=0)
         waits, away = np.zeros(levels.shape[:2]), np.zeros(levels.shape[1:])
         # At first all that is known is means, rounded; their noise builds up as slowly as it fades.
-        least = relaxations_s(neuron)[-1] * math.log(1 / RESIDUAL_TRANSIENT)
+        least = ode.relaxations_s(neuron)[-1] * math.log(1 / RESIDUAL_TRANSIENT)
         before = Setting(neuron)
         jumps = {0.0, *(day * DAY_S for day in self.treatment.breaks_days)}
         for w, level in enumerate(levels.mean(axis=1)):
@@ -220,7 +212,7 @@ class Course:
             if self.edges_s[w] in jumps and drugs > 0:
                 least = max(least, settling_s(before, now, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S))
             before = now
-            modes = Modes(jacobian(neuron, exposure, sensitivity, drive, level))
+            modes = ode.Modes(ode.jacobian(neuron, exposure, sensitivity, drive, level))
             away = away + moved[w]
             own = modes.settling_s(away, RESIDUAL_TRANSIENT * level, LONGEST_SETTLE_S)
             waits[w] = np.maximum(own, least)
@@ -299,8 +291,8 @@ class Course:
             # One set of coefficients does for all replicates: whatever is known beforehand brings
             # no bias.
             if r == 0:  # of the past only, as is everything that goes into it
-                level = settled(neuron, exposure, now[0], now[1])
-                response = response_at(neuron, exposure, now[0], now[1], level)
+                level = ode.settled(neuron, exposure, now[0], now[1])
+                response = ode.response_at(neuron, exposure, now[0], now[1], level)
             read = self._read(means, float(excess.mean()), response, level, now, exposure)
             self._inputs[r] = slow_inputs(neuron, simulation.baseline, read)
             self.values[w, r, : -len(SLOW)] = [
@@ -314,7 +306,13 @@ class Course:
         self.slow = advanced(neuron, self.slow, self._inputs, end - begin)
 
     def _read(
-        self, means: F64, excess: float, response: F64, level: Level, now: F64, exposure: Exposure
+        self,
+        means: F64,
+        excess: float,
+        response: F64,
+        level: ode.Level,
+        now: F64,
+        exposure: Exposure,
     ) -> dict[str, float]:
         """Averages of a window in units, with what an excess of spikes explains taken out.
 
@@ -326,7 +324,7 @@ class Course:
         kd, postsynaptic = receptor_kd_nM(neuron), now[2] / neuron.terminal.serotonin_nM
 
         def activated(nM: float) -> float:
-            return sensitivity_target(neuron, activation(neuron, nM, exposure))
+            return sensitivity_target(neuron, ode.activation(neuron, nM, exposure))
 
         def bound(nM: float) -> float:
             return receptor_occupancy(nM, kd, exposure.antagonist)

@@ -25,15 +25,7 @@ from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.agents.index import Location
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.scenario import PLACES
-from synapse_abm.synapse.agents.agents import (
-    Drug,
-    Molecule,
-    Receptor,
-    Serotonin,
-    Site,
-    Transporter,
-    demand_made_by_model,
-)
+from synapse_abm.synapse.agents import agents as synapse
 from synapse_abm.synapse.engine.layout import BIND, EXIT, METABOLISE, TRANSPORT, UNBIND
 
 STATES = ("vesicle", "cleft", "transporter", "receptor", "cytosol", "outside")
@@ -88,7 +80,7 @@ class _WellMixed:
         raise InputError("cell", cell, "none: the places of a neuron are well mixed")
 
 
-class _InNeuron(_WellMixed, Molecule):
+class _InNeuron(_WellMixed, synapse.Molecule):
     """A molecule in one of two well-mixed places."""
 
     model: NeuronHost
@@ -150,7 +142,7 @@ class _InNeuron(_WellMixed, Molecule):
         return self.compartment == "bound"
 
     @property
-    def site(self) -> Site | None:
+    def site(self) -> synapse.Site | None:
         """The site it is bound to, if any."""
         at = self._location
         return None if at is None or at[1] not in _HOLDER else self.model.site(at[0], at[2])
@@ -169,7 +161,7 @@ class _InNeuron(_WellMixed, Molecule):
         return f"<{type(self).__name__} {self.ligand} {self.id}: {self.state}{where}>"
 
 
-class NeuronSerotonin(_InNeuron, Serotonin):
+class NeuronSerotonin(_InNeuron, synapse.Serotonin):
     """A serotonin molecule of the terminal or the soma."""
 
     def propensity(self, event: int) -> float:
@@ -181,7 +173,7 @@ class NeuronSerotonin(_InNeuron, Serotonin):
         return float(self.model.simulation.state.rates[at[0], channel])
 
 
-class NeuronDrug(_InNeuron, Drug):
+class NeuronDrug(_InNeuron, synapse.Drug):
     """A drug molecule in a site. It comes from a fixed concentration and goes back there."""
 
     listed, first_number = "drugs", MAX_ENTITY + 1
@@ -191,7 +183,7 @@ class NeuronDrug(_InNeuron, Drug):
         return 0.0
 
 
-class _NeuronSite(_WellMixed, Site):  # type: ignore[misc]
+class _NeuronSite(_WellMixed, synapse.Site):  # type: ignore[misc]
     """A site at the terminal or the soma."""
 
     model: NeuronHost
@@ -231,7 +223,7 @@ class _NeuronSite(_WellMixed, Site):  # type: ignore[misc]
         return names.get(kind)
 
     @property
-    def molecule(self) -> Molecule | None:
+    def molecule(self) -> synapse.Molecule | None:
         """The molecule it holds; None if it is empty."""
         if not self.is_bound:
             return None
@@ -239,7 +231,7 @@ class _NeuronSite(_WellMixed, Site):  # type: ignore[misc]
         return self.model.molecule(self.ligand or "", number)
 
     @property
-    def neighbours(self) -> list[Site]:
+    def neighbours(self) -> list[synapse.Site]:
         """The other sites of its place."""
         return [site for site in self.model.sites_of(self.at) if site is not self]
 
@@ -252,11 +244,11 @@ class _NeuronSite(_WellMixed, Site):  # type: ignore[misc]
         return float(self.model.simulation.state.rates[self.at, channel])
 
 
-class NeuronTransporter(_NeuronSite, Transporter):  # type: ignore[misc]
+class NeuronTransporter(_NeuronSite, synapse.Transporter):  # type: ignore[misc]
     """A serotonin transporter."""
 
 
-class NeuronReceptor(_NeuronSite, Receptor):  # type: ignore[misc]
+class NeuronReceptor(_NeuronSite, synapse.Receptor):  # type: ignore[misc]
     """A 5-HT1A autoreceptor."""
 
 
@@ -316,7 +308,7 @@ class NeuronPlace:
         return self.count(lay.L_R_SEROTONIN) / sites if sites else math.nan
 
     @property
-    def sites(self) -> list[Site]:
+    def sites(self) -> list[synapse.Site]:
         """Its transporters, then its receptors."""
         return self._model.sites_of(self.at)
 
@@ -363,7 +355,7 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
     plasticity = _Slow("Plasticity, which is the therapeutic index; 0 at baseline.")
 
     def __init__(self, model: NeuronHost) -> None:
-        demand_made_by_model(model, type(self), "neuron")
+        synapse.demand_made_by_model(model, type(self), "neuron")
         super().__init__(model)
         self.unique_id = 1
         self.terminal, self.soma = NeuronPlace(model, 0), NeuronPlace(model, 1)

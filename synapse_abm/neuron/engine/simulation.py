@@ -10,18 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synapse_abm.core import rng
 from synapse_abm.core.address import Address
 from synapse_abm.core.arithmetic import raised, rounded
-from synapse_abm.core.rng import (
-    MAX_ENTITY,
-    MAX_STEP,
-    AddressError,
-    Stream,
-    counter_high,
-    entity_words,
-    key_words,
-    uniforms,
-)
 from synapse_abm.core.units import pair_rate_per_s
 from synapse_abm.neuron.engine import kernels as compiled_kernels
 from synapse_abm.neuron.engine import layout as lay
@@ -220,8 +211,10 @@ class NeuronEngine(ABC):
     def _draws(self, place: int, step: int, entity: int, n: int) -> F64:
         """``n`` uniform numbers for where things are, of an address that no step uses."""
         a = self.address
-        words = entity_words(a.seed, a.replicate, place, Stream.PLACE_SITES, step, entity, n)
-        return uniforms(words)
+        words = rng.entity_words(
+            a.seed, a.replicate, place, rng.Stream.PLACE_SITES, step, entity, n
+        )
+        return rng.uniforms(words)
 
     @property
     def steps(self) -> int:
@@ -242,8 +235,10 @@ class NeuronEngine(ABC):
             If there are no more numbers for new molecules.
         """
         # A number in 2**24 is left: no run that is given in one call makes as many molecules.
-        if self._numbers_used() > MAX_ENTITY - 2**24:
-            raise AddressError("molecule numbers are used up; start a new run with another seed")
+        if self._numbers_used() > rng.MAX_ENTITY - 2**24:
+            raise rng.AddressError(
+                "molecule numbers are used up; start a new run with another seed"
+            )
         record, done = np.zeros((steps, lay.INTEGRALS)), 0
         while done < steps:
             with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
@@ -291,7 +286,7 @@ class NeuronEngine(ABC):
                 raise ValueError(f"{name} holds a number beyond {MOST_RATE:g}, or none")
             if name != "numbers" and (array < 0).any():
                 raise ValueError(f"{name} is below 0")
-        if (self.state.meta < 0).any() or self.steps > MAX_STEP or self.state.meta[lay.M_FULL]:
+        if (self.state.meta < 0).any() or self.steps > rng.MAX_STEP or self.state.meta[lay.M_FULL]:
             raise ValueError(f"counters {self.state.meta.tolist()}")
         self.check()
 
@@ -381,8 +376,8 @@ class NeuronSimulation(NeuronEngine):
 
     def _advance(self, record: F64) -> int:
         a = self.address
-        key0, key1 = key_words(a.seed)
-        origin = np.uint32(counter_high(a.replicate, a.place, 0, 0)[1])
+        key0, key1 = rng.key_words(a.seed)
+        origin = np.uint32(rng.counter_high(a.replicate, a.place, 0, 0)[1])
         plan = lay.Plan(np.uint32(key0), np.uint32(key1), origin, self.dt_s)
         done: int = self._kernels.advance(plan, self.state, _scratch(), record, len(record))
         return done
