@@ -46,7 +46,7 @@ from synapse_abm.core.text import text_table
 from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.ligands import at_sert
 from synapse_abm.neuron.meanfield.equations import sensitivity_target
-from synapse_abm.neuron.meanfield.ode import activation, settled
+from synapse_abm.neuron.meanfield.ode import Setting, activation, settled
 from synapse_abm.neuron.scenario import Exposure, NeuronParameters, neuron
 from synapse_abm.runs import predictions, sweep
 from synapse_abm.runs.predictions import Outcome, emergent, published, ratio
@@ -169,7 +169,8 @@ def solution(parameters: NeuronParameters, when: str, share: float) -> dict[str,
     exposure = Exposure(transporters=share)
 
     def excess(sensitivity: float) -> float:
-        theta = activation(parameters, settled(parameters, exposure, sensitivity).soma_nM, exposure)
+        setting = Setting(parameters, exposure, sensitivity)
+        theta = activation(setting, settled(setting).soma_nM)
         return sensitivity_target(parameters, theta) - sensitivity
 
     sensitivity = 1.0 if when == TODAY or share >= 1 else float(brentq(excess, 1e-3, 1.0))

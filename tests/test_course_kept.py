@@ -18,7 +18,8 @@ from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.neuron.calibration import Calibration, calibrate, seconds_of_stage
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
-from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
+from synapse_abm.neuron.meanfield.lna import events_per_s
+from synapse_abm.neuron.meanfield.ode import Setting, Unbinding
 from synapse_abm.neuron.meanfield.ode import course as mean_field_course
 from synapse_abm.neuron.scenario import DAY_S, neuron
 from synapse_abm.statistics import student_quantile

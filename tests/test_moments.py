@@ -21,15 +21,13 @@ from synapse_abm.neuron.meanfield.lna import (
     R_BOUND,
     RATE,
     Moments,
-    Setting,
-    Unbinding,
     events_per_s,
     moments,
     noisy_course,
     normal_average,
     settling_s,
 )
-from synapse_abm.neuron.meanfield.ode import course, settled
+from synapse_abm.neuron.meanfield.ode import Setting, Unbinding, course, settled
 from synapse_abm.neuron.scenario import DAY_S, FAST, NO_DRUG, Baseline, Drug, Exposure, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import student_quantile
@@ -168,7 +166,7 @@ def test_spread_of_the_simulation_is_that_of_theory(case: str) -> None:
 def test_factors_of_theory_bring_the_means_back() -> None:
     for it in (IT, neuron(spike_trains=1, terminal={"leak_share": 0.4})):
         fast = moments(Setting(it, baseline=factors_of_theory(it))).fast
-        level = settled(it)
+        level = settled(Setting(it))
         assert fast == pytest.approx([getattr(level, name) for name in FAST], rel=1e-6)
 
 

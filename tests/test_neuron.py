@@ -12,6 +12,7 @@ from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.neuron.meanfield.ode import (
     Level,
     Modes,
+    Setting,
     activation,
     course,
     fast_rates,
@@ -64,7 +65,7 @@ SETTLED = {
 @pytest.mark.parametrize("case", SETTLED)
 def test_the_table_of_acute_results(case: str) -> None:
     exposure, sensitivity, expected = SETTLED[case]
-    assert folds(settled(IT, exposure, sensitivity)) == pytest.approx(expected, abs=0.0051)
+    assert folds(settled(Setting(IT, exposure, sensitivity))) == pytest.approx(expected, abs=0.0051)
 
 
 def test_the_table_of_six_weeks_and_of_stopping() -> None:
@@ -80,7 +81,7 @@ def test_the_table_of_six_weeks_and_of_stopping() -> None:
     index = [0.05, 0.19, 0.34, 0.48, 0.65]
     assert found["plasticity"][:5] == pytest.approx(index, abs=0.005)
     with_mao = Exposure(DRUG_85.terminal, DRUG_85.soma, mao=0.1)
-    adapted = settled(IT, with_mao, float(found["sensitivity"][4]))
+    adapted = settled(Setting(IT, with_mao, float(found["sensitivity"][4])))
     assert folds(adapted) == pytest.approx((0.82, 6.6, 7.0), abs=0.051)
 
 
@@ -107,12 +108,12 @@ def test_the_baseline_is_the_users_and_nothing_changes_without_a_drug(
     changes: dict[str, Any],
 ) -> None:
     it = neuron(**changes)
-    level = settled(it)
+    level = settled(Setting(it))
     asked = (it.rate_Hz, it.terminal.serotonin_nM, it.soma.serotonin_nM)
     assert (level.rate_Hz, level.terminal_nM, level.soma_nM) == pytest.approx(asked, rel=1e-9)
     y = np.array([getattr(level, name) for name in FAST])
-    assert np.abs(fast_rates(it, NO_DRUG, 1.0, 1.0, y)).max() < 1e-6
-    theta = activation(it, level.soma_nM, NO_DRUG)
+    assert np.abs(fast_rates(Setting(it), y)).max() < 1e-6
+    theta = activation(Setting(it), level.soma_nM)
     assert np.abs(slow_rates(it, level, theta, AT_REST)).max() * DAY_S < 1e-9
 
 
@@ -124,7 +125,7 @@ def test_the_other_reading_restores_firing_with_working_feedback() -> None:
         found = course(it, lambda t: DRUG_85, [42 * DAY_S])
         sensitivity, drive = float(found["sensitivity"][0]), float(found["drive"][0])
         challenged = Exposure(DRUG_85.terminal, DRUG_85.soma, antagonist=4.0)
-        rate = settled(it, challenged, sensitivity, drive).rate_Hz
+        rate = settled(Setting(it, challenged, sensitivity, drive)).rate_Hz
         after[it.recovery] = rate / float(found["rate_Hz"][0])
         assert found["rate_Hz"][0] > 0.9
     assert found["sensitivity"][0] == 1.0
@@ -145,7 +146,9 @@ def test_postsynaptic_adaptation_lets_stopping_end_below_baseline() -> None:
 
 def test_a_partial_agonist_slows_firing_by_its_efficacy() -> None:
     """At 80 % of receptors, efficacy 0.2 slows firing as serotonin did, and a little is left."""
-    rates = [settled(IT, Exposure(antagonist=4.0, efficacy=e)).rate_Hz for e in (0.0, 0.2, 1.0)]
+    rates = [
+        settled(Setting(IT, Exposure(antagonist=4.0, efficacy=e))).rate_Hz for e in (0.0, 0.2, 1.0)
+    ]
     assert rates[0] > 1.0 > rates[1] > rates[2]
 
 
@@ -153,27 +156,27 @@ def test_a_spike_more_adds_what_the_equations_say() -> None:
     """Against the difference between two integrations, one with one spike of one train more."""
     from scipy.integrate import solve_ivp
 
-    level = settled(IT)
+    level = settled(Setting(IT))
     y = np.array([getattr(level, name) for name in FAST])
     jump = 1e-3 * np.array([0, 93.68 / 24.69 / 20, 358.42 / 24.69 / 20, -93.68 / 20, -358.42 / 20])
     areas = []
     for start in (y, y + jump):
         solution = solve_ivp(
-            lambda t, x: np.concatenate([fast_rates(IT, NO_DRUG, 1.0, 1.0, x[:5]), x[:5] - y]),
+            lambda t, x: np.concatenate([fast_rates(Setting(IT), x[:5]), x[:5] - y]),
             (0, 300), np.concatenate([start, np.zeros(5)]), rtol=1e-11, atol=1e-13, method="LSODA",
         )  # fmt: skip
         areas.append(solution.y[5:, -1])
     numeric = (areas[1] - areas[0]) / 1e-3
-    assert response_at(IT, NO_DRUG, 1.0, 1.0, level) == pytest.approx(numeric, rel=2e-3)
+    assert response_at(Setting(IT), level) == pytest.approx(numeric, rel=2e-3)
 
 
 def test_deviations_relax_by_the_modes() -> None:
     """Against the matrix exponential; and a time to settle after which little is left, not more."""
     from scipy.linalg import expm
 
-    level = settled(IT, DRUG_85)
+    level = settled(Setting(IT, DRUG_85))
     y = np.array([getattr(level, name) for name in FAST])
-    matrix = jacobian(IT, DRUG_85, 1.0, 1.0, y)
+    matrix = jacobian(Setting(IT, DRUG_85), y)
     modes, away = Modes(matrix), 0.3 * np.array([y, -y, [0.0, *y[1:]]])
     seconds = np.array([0.0, 3.0, 40.0])
     expected = [expm(t * matrix) @ each for t, each in zip(seconds, away, strict=True)]
@@ -235,4 +238,4 @@ def test_baselines_that_nothing_can_produce_are_refused_together() -> None:
         "soma.transporters",
     ]
     with pytest.raises(InputError, match="share > 0"):
-        settled(IT, Exposure(mao=0.0))
+        settled(Setting(IT, Exposure(mao=0.0)))

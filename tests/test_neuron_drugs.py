@@ -19,16 +19,8 @@ from synapse_abm.neuron.calibration import averaged, calibrate
 from synapse_abm.neuron.engine import layout as lay
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.meanfield.equations import filling
-from synapse_abm.neuron.meanfield.lna import (
-    ANTAGONIST,
-    FREE,
-    R_BOUND,
-    RATE,
-    Setting,
-    Unbinding,
-    moments,
-)
-from synapse_abm.neuron.meanfield.ode import settled
+from synapse_abm.neuron.meanfield.lna import ANTAGONIST, FREE, R_BOUND, RATE, moments
+from synapse_abm.neuron.meanfield.ode import Setting, Unbinding, settled
 from synapse_abm.neuron.scenario import DAY_S, NO_DRUG, Drug, Exposure, neuron
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.statistics import student_quantile
@@ -83,13 +75,16 @@ def test_a_ligand_competes_for_receptors_and_slows_firing_by_its_efficacy(
         assert abs(found.value - theory.mean[row]) < LIMIT * found.se, column
     # The control: with the other's efficacy, 0 for 0.203, firing would be this far off.
     other = Exposure(antagonist=times_kd, efficacy=0.203 - exposure.efficacy)
-    assert abs(mean["rate_Hz"].value - settled(IT, other).rate_Hz) > LIMIT * mean["rate_Hz"].se
+    assert (
+        abs(mean["rate_Hz"].value - settled(Setting(IT, other)).rate_Hz)
+        > LIMIT * mean["rate_Hz"].se
+    )
 
 
 def test_feedback_is_cut_by_a_dose_and_removed_altogether_as_another_thing() -> None:
     """More antagonist, more firing, towards the 1 + g = 2.8 of a neuron without feedback."""
     doses = (0.0, 0.5, 4.0, 50.0, 1e6)
-    rates = [settled(IT, Exposure(antagonist=dose)).rate_Hz for dose in doses]
+    rates = [settled(Setting(IT, Exposure(antagonist=dose))).rate_Hz for dose in doses]
     assert rates == sorted(rates) and rates[0] == pytest.approx(1.0)
     assert rates[2] == pytest.approx(1.67, abs=0.006) and rates[-1] == pytest.approx(2.8, rel=1e-4)
     sim = NeuronSimulation(IT, 6)

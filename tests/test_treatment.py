@@ -16,7 +16,7 @@ from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.neuron.calibration import Calibration, calibrate
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
-from synapse_abm.neuron.meanfield.ode import response_at, settled
+from synapse_abm.neuron.meanfield.ode import Setting, response_at, settled
 from synapse_abm.neuron.scenario import DAY_S, Drug, Exposure, neuron
 from synapse_abm.neuron.slow import advanced, chain_after, slow_inputs
 from synapse_abm.pharmacology.kinetics import Kinetics
@@ -150,7 +150,7 @@ def test_the_spikes_explain_a_window_without_bias() -> None:
     def mean_z(x: np.ndarray) -> float:
         return abs(float(x.mean())) / float(x.std(ddof=1)) * math.sqrt(x.size)
 
-    response = response_at(IT, exposure, 1.0, 1.0, settled(IT, exposure))
+    response = response_at(Setting(IT, exposure), settled(Setting(IT, exposure)))
     for seconds in (15, 1):
         windows = record.reshape(-1, seconds, len(COLUMNS)).mean(axis=1)
         spikes, rate = (windows[:, COLUMNS.index(n)] for n in ("spikes", "rate_Hz"))

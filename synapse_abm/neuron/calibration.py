@@ -1,8 +1,8 @@
 """The stochastic neuron's baseline: what contents, drive and syntheses make it the one asked for.
 
 Noise moves averages: with the mean-field values, firing and serotonin drift a little off. Factors
-bring them back. They start from what theory says of noise (``moments``); then the neuron runs, what
-an excess of spikes explains is taken out (their excess over the integral of the rate is a
+bring them back. They start from what theory says of noise (``lna.moments``); then the neuron runs,
+what an excess of spikes explains is taken out (their excess over the integral of the rate is a
 martingale of mean zero, so this adds no bias), and Newton's rule with the mean-field derivatives
 corrects what is left. The run decides; theory only makes it short.
 """
@@ -18,13 +18,19 @@ import numpy as np
 from synapse_abm.core.arithmetic import SOLVED, all_rounded, rounded
 from synapse_abm.core.errors import InputError
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
-from synapse_abm.neuron.meanfield import ode
-from synapse_abm.neuron.meanfield.lna import Moments, Setting, moments
+from synapse_abm.neuron.meanfield.lna import Moments, moments
+from synapse_abm.neuron.meanfield.ode import (
+    Setting,
+    derivatives,
+    jacobian,
+    relaxations_s,
+    response_at,
+    settled,
+)
 from synapse_abm.neuron.scenario import (
     FACTORS,
     FAST,
     MEAN_FIELD,
-    NO_DRUG,
     Baseline,
     NeuronParameters,
 )
@@ -137,16 +143,17 @@ def relative(neuron: NeuronParameters, record: F64) -> F64:
     """Rate, serotonin and pools of each record as shares of the baseline, shape (n, 5), with the
     excess of spikes taken out.
     """
+    rest, level = Setting(neuron), settled(Setting(neuron))
     scale = np.array([1.0, *(1 / p.molecules_per_nM for p in neuron.places), 1.0, 1.0])
     excess = record[:, _SPIKES] - neuron.spike_trains * record[:, _RATE]
-    read: F64 = record[:, _READ] * scale - np.outer(excess, ode.spike_response(neuron))
-    shares: F64 = read / np.array(ode.settled(neuron))
+    read: F64 = record[:, _READ] * scale - np.outer(excess, response_at(rest, level))
+    shares: F64 = read / np.array(level)
     return shares
 
 
 def seconds_of_stage(neuron: NeuronParameters, stage_s: int = STAGE_S) -> tuple[int, int]:
     """Seconds to settle and to record: ten relaxation times of the pool, and enough batches."""
-    slowest = float(ode.relaxations_s(neuron)[-1])
+    slowest = float(relaxations_s(neuron)[-1])
     return max(200, round(10 * slowest)), max(stage_s, BATCHES * batch_of(neuron))
 
 
@@ -154,7 +161,7 @@ def batch_of(neuron: NeuronParameters) -> int:
     """Length (s) of a batch of records whose averages count as independent: five relaxation times
     of the pool, which is the slowest.
     """
-    return max(100, round(5 * float(ode.relaxations_s(neuron)[-1])))
+    return max(100, round(5 * float(relaxations_s(neuron)[-1])))
 
 
 def averaged(series: F64, batch_s: int = 100) -> Estimate:
@@ -168,7 +175,7 @@ def averaged(series: F64, batch_s: int = 100) -> Estimate:
 
 def gain(neuron: NeuronParameters) -> F64:
     """D log(FAST) / d log(FACTORS) of the mean-field baseline, shape (5, 5)."""
-    y = np.array(ode.settled(neuron))
+    y = np.array(settled(Setting(neuron)))
     push = np.zeros((5, 5))  # what a relative change of a factor adds to the rates of change
     push[0, 2] = neuron.rate_Hz / neuron.relaxation_s
     for at, (place, free) in enumerate(zip(neuron.places, neuron.free, strict=True)):
@@ -176,7 +183,7 @@ def gain(neuron: NeuronParameters) -> F64:
         push[1 + at, at], push[3 + at, at] = release / place.molecules_per_nM, -release
         push[3 + at, 3 + at] = free.synthesis_per_s
     # f(y, p) = 0 on both sides of a change: dy = -J^-1 (df/dp) dp.
-    moved: F64 = -np.linalg.solve(ode.jacobian(neuron, NO_DRUG, 1.0, 1.0, y), push)
+    moved: F64 = -np.linalg.solve(jacobian(Setting(neuron), y), push)
     relative_gain: F64 = moved / y[:, None]
     return relative_gain
 
@@ -185,7 +192,11 @@ def factors_of_theory(neuron: NeuronParameters) -> Baseline:
     """Factors that bring the means to second order to those asked for; mean-field ones where the
     noise is beyond that theory.
     """
-    solve, asked, factors = np.linalg.inv(gain(neuron)), np.array(ode.settled(neuron)), np.ones(5)
+    solve, asked, factors = (
+        np.linalg.inv(gain(neuron)),
+        np.array(settled(Setting(neuron))),
+        np.ones(5),
+    )
     for _ in range(4):  # Newton's rule: the error squares, and starts at some percent
         fast = _theory(neuron, factors).fast
         # A mean below zero: noise is beyond what second order can describe.
@@ -243,7 +254,7 @@ def calibrate(neuron: NeuronParameters, seed: int = 1, stage_s: int = STAGE_S) -
         Estimate(share.value * by, share.se * by, share.dof)
         for share, by in zip(shares, moved.tolist(), strict=True)
     )
-    theory = moments(Setting(neuron)).fast / np.array(ode.settled(neuron))
+    theory = moments(Setting(neuron)).fast / np.array(settled(Setting(neuron)))
     # Errors of factors from the series of their own combination: errors of rate and serotonin of
     # the same seconds are correlated, and would not add up in squares.
     errors = [averaged(column, batch).se for column in (relative(neuron, record) @ solve.T).T]
@@ -290,7 +301,7 @@ def _scatter(
     off = means / means.mean(axis=0) - 1
     own = -off[:, :5] @ solve.T
     # An average moves with what a batch itself measured, and with the factors it would have chosen.
-    slopes = ode.derivatives(resting, np.zeros(5), np.full(5, 1e-3))
+    slopes = derivatives(resting, np.zeros(5), np.full(5, 1e-3))
     rows = np.column_stack([own, off[:, 5:] + own @ slopes.T])
     return tuple(map(tuple, rows.tolist()))
 
@@ -299,7 +310,7 @@ def _give_up(neuron: NeuronParameters, shares: list[Estimate]) -> None:
     """Say which baseline was missed."""
     worst = max(range(len(FAST)), key=lambda k: abs(shares[k].value - 1))
     raise InputError(
-        f"baseline {FAST[worst]}", float(ode.settled(neuron)[worst]),
+        f"baseline {FAST[worst]}", float(settled(Setting(neuron))[worst]),
         f"a value that noise leaves within reach; {MOST_STAGES} corrections led to"
         f" {shares[worst].value:.3g} of it",
         "use more spike trains or receptors",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from synapse_abm import pharmacology
 from synapse_abm.core.errors import InputError
-from synapse_abm.neuron.meanfield.lna import Unbinding
+from synapse_abm.neuron.meanfield.ode import Unbinding
 from synapse_abm.neuron.scenario import PLACES, Drug, Exposure
 
 

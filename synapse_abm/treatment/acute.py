@@ -19,9 +19,14 @@ from synapse_abm.neuron.calibration import Calibration
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import unbinding
-from synapse_abm.neuron.meanfield import lna as moments
-from synapse_abm.neuron.meanfield.lna import Setting
-from synapse_abm.neuron.meanfield.ode import response_at, settled
+from synapse_abm.neuron.meanfield import lna
+from synapse_abm.neuron.meanfield.ode import (
+    SLOW_UNBINDING,
+    Setting,
+    Unbinding,
+    response_at,
+    settled,
+)
 from synapse_abm.neuron.scenario import Baseline, Drug, Exposure, NeuronParameters, PlaceGrid
 from synapse_abm.runs import sweep
 from synapse_abm.statistics import Estimate, from_replicates
@@ -60,7 +65,11 @@ class Condition:
 
     def mean_field(self, neuron: NeuronParameters) -> dict[str, float]:
         """The mean-field values of rate, serotonin and pools."""
-        return settled(neuron, self.exposure, self.sensitivity, self.drive)._asdict()
+        return settled(self.setting(neuron))._asdict()
+
+    def setting(self, neuron: NeuronParameters, unbinding: Unbinding = SLOW_UNBINDING) -> Setting:
+        """The same of a neuron, for theory."""
+        return Setting(neuron, self.exposure, self.sensitivity, self.drive, unbinding=unbinding)
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,8 @@ def settling_s(subject: Subject, condition: Condition) -> int:
     oxidase is inhibited or the drug's exchange is slow, :data:`LONGEST_SETTLE_S` at most.
     """
     neuron, off = subject.neuron, unbinding(subject.inhibitor, subject.antagonist)
-    after = Setting(
-        neuron, condition.exposure, condition.sensitivity, condition.drive, unbinding=off
-    )
-    wait = moments.settling_s(Setting(neuron), after, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S)
+    after = condition.setting(neuron, off)
+    wait = lna.settling_s(Setting(neuron), after, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S)
     return max(LEAST_SETTLE_S, math.ceil(wait))
 
 
@@ -117,12 +124,11 @@ def averages(
 
 def read(simulation: NeuronEngine, condition: Condition, window_s: int) -> list[float]:
     """Averages over the next ``window_s`` seconds of a neuron that has settled in a condition."""
-    neuron, exposure = simulation.neuron, condition.exposure
+    neuron, setting = simulation.neuron, condition.setting(simulation.neuron)
     own = dict(zip(COLUMNS, simulation.run(window_s).mean(axis=0).tolist(), strict=True))
-    level = settled(neuron, exposure, condition.sensitivity, condition.drive)
-    response = response_at(neuron, exposure, condition.sensitivity, condition.drive, level)
+    response = response_at(setting, settled(setting))
     excess = own["spikes"] - neuron.spike_trains * own["rate_Hz"]
-    values = in_units(neuron, own, excess, response, exposure.transporters)
+    values = in_units(neuron, own, excess, response, condition.exposure.transporters)
     return [values[name] for name in QUANTITIES]
 
 

@@ -34,9 +34,18 @@ from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_th
 from synapse_abm.neuron.engine.simulation import COLUMNS, MOST_RATE, NeuronEngine, in_units
 from synapse_abm.neuron.engine.simulation_grid import neuron_simulation
 from synapse_abm.neuron.ligands import at_autoreceptor, at_sert
-from synapse_abm.neuron.meanfield import ode
 from synapse_abm.neuron.meanfield.equations import hill, sensitivity_target
-from synapse_abm.neuron.meanfield.lna import Setting, noisy_course, settling_s
+from synapse_abm.neuron.meanfield.lna import noisy_course, settling_s
+from synapse_abm.neuron.meanfield.ode import (
+    Level,
+    Modes,
+    Setting,
+    activation,
+    jacobian,
+    relaxations_s,
+    response_at,
+    settled,
+)
 from synapse_abm.neuron.scenario import (
     AT_REST,
     DAY_S,
@@ -196,11 +205,11 @@ class Course:
         """
         neuron = self.treatment.neuron
         levels = np.stack([self.mean_field[name] for name in FAST], axis=-1)
-        first = np.broadcast_to(ode.settled(neuron), levels[:1].shape)
+        first = np.broadcast_to(settled(Setting(neuron)), levels[:1].shape)
         moved = np.diff(np.concatenate([first, levels]), axis=0)
         waits, away = np.zeros(levels.shape[:2]), np.zeros(levels.shape[1:])
         # At first all that is known is means, rounded; their noise builds up as slowly as it fades.
-        least = ode.relaxations_s(neuron)[-1] * math.log(1 / RESIDUAL_TRANSIENT)
+        least = relaxations_s(neuron)[-1] * math.log(1 / RESIDUAL_TRANSIENT)
         before = Setting(neuron)
         jumps = {0.0, *(day * DAY_S for day in self.treatment.breaks_days)}
         for w, level in enumerate(levels.mean(axis=1)):
@@ -212,7 +221,7 @@ class Course:
             if self.edges_s[w] in jumps and drugs > 0:
                 least = max(least, settling_s(before, now, RESIDUAL_TRANSIENT, LONGEST_SETTLE_S))
             before = now
-            modes = ode.Modes(ode.jacobian(neuron, exposure, sensitivity, drive, level))
+            modes = Modes(jacobian(now, level))
             away = away + moved[w]
             own = modes.settling_s(away, RESIDUAL_TRANSIENT * level, LONGEST_SETTLE_S)
             waits[w] = np.maximum(own, least)
@@ -291,8 +300,9 @@ class Course:
             # One set of coefficients does for all replicates: whatever is known beforehand brings
             # no bias.
             if r == 0:  # of the past only, as is everything that goes into it
-                level = ode.settled(neuron, exposure, now[0], now[1])
-                response = ode.response_at(neuron, exposure, now[0], now[1], level)
+                setting = Setting(neuron, exposure, now[0], now[1])
+                level = settled(setting)
+                response = response_at(setting, level)
             read = self._read(means, float(excess.mean()), response, level, now, exposure)
             self._inputs[r] = slow_inputs(neuron, simulation.baseline, read)
             self.values[w, r, : -len(SLOW)] = [
@@ -310,7 +320,7 @@ class Course:
         means: F64,
         excess: float,
         response: F64,
-        level: ode.Level,
+        level: Level,
         now: F64,
         exposure: Exposure,
     ) -> dict[str, float]:
@@ -324,7 +334,7 @@ class Course:
         kd, postsynaptic = receptor_kd_nM(neuron), now[2] / neuron.terminal.serotonin_nM
 
         def activated(nM: float) -> float:
-            return sensitivity_target(neuron, ode.activation(neuron, nM, exposure))
+            return sensitivity_target(neuron, activation(Setting(neuron, exposure), nM))
 
         def bound(nM: float) -> float:
             return receptor_occupancy(nM, kd, exposure.antagonist)
@@ -369,7 +379,7 @@ class Course:
 
     @functools.cached_property
     def theory(self) -> Mapping[str, F64]:
-        """What is expected with the effect of noise, to second order (see ``moments``), by step
+        """What is expected with the effect of noise, to second order (see ``lna``), by step
         that is done, of the mean field's quantities: half a second to compute, and no simulation.
         """
         t = self.treatment

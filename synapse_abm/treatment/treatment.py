@@ -23,8 +23,8 @@ from synapse_abm.neuron.calibration import seconds_of_stage
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.engine.simulation_grid import cost_s
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults, unbinding
-from synapse_abm.neuron.meanfield.lna import Setting, Unbinding, events_per_s
-from synapse_abm.neuron.meanfield.ode import course, relaxations_s
+from synapse_abm.neuron.meanfield.lna import events_per_s
+from synapse_abm.neuron.meanfield.ode import Setting, Unbinding, course, relaxations_s
 from synapse_abm.neuron.scenario import (
     DAY_S,
     PLACES,

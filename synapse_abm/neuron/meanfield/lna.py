@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +28,19 @@ from synapse_abm.neuron.meanfield.equations import (
     sensitivity_target,
     target_rate,
 )
-from synapse_abm.neuron.meanfield.ode import Modes, derivatives, integrated, settled
+from synapse_abm.neuron.meanfield.ode import (
+    SLOW_UNBINDING,
+    Modes,
+    Setting,
+    Unbinding,
+    derivatives,
+    integrated,
+    settled,
+)
 from synapse_abm.neuron.scenario import (
     AT_REST,
     FAST,
     MEAN_FIELD,
-    NO_DRUG,
     PLACES,
     SLOW,
     Baseline,
@@ -54,40 +60,6 @@ PER_PLACE = 4
 R_BOUND, ANTAGONIST, RATE = range(2 * PER_PLACE, 2 * PER_PLACE + 3)
 SIZE = RATE + 1
 _FAST_ROWS = (RATE, FREE, PER_PLACE + FREE, POOL, PER_PLACE + POOL)
-
-
-class Unbinding(NamedTuple):
-    """1/s, of the drug at SERT and of the antagonist at 5-HT1A: how long noise remembers."""
-
-    drug_per_s: float = 1.0
-    antagonist_per_s: float = 1.0
-
-
-SLOW_UNBINDING = Unbinding()
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A neuron with what acts on it for a while, its slow variables held.
-
-    Attributes
-    ----------
-    neuron, exposure
-        The neuron, and drugs beside it.
-    sensitivity, drive
-        Slow variables.
-    baseline
-        Factors on contents, drive and syntheses.
-    unbinding
-        Rate constants of the drugs.
-    """
-
-    neuron: NeuronParameters
-    exposure: Exposure = NO_DRUG
-    sensitivity: float = 1.0
-    drive: float = 1.0
-    baseline: Baseline = MEAN_FIELD
-    unbinding: Unbinding = SLOW_UNBINDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +265,7 @@ class _Equations:
     def start(self) -> F64:
         """The settled state, with mean-field values of what the baseline fixes."""
         neuron, e = self.s.neuron, self.s.exposure
-        level = settled(neuron, e, self.s.sensitivity, self.s.drive)
+        level = settled(self.s)
         km, kd = michaelis_nM(neuron.sert), receptor_kd_nM(neuron)
         x: list[float] = []
         for at, name in enumerate(PLACES):

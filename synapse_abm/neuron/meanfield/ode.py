@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +27,12 @@ from synapse_abm.neuron.meanfield.equations import (
 from synapse_abm.neuron.scenario import (
     AT_REST,
     FAST,
+    MEAN_FIELD,
     NO_DRUG,
     SLOW,
     Baseline,
     Exposure,
     NeuronParameters,
-    Place,
     free_parameters,
     receptor_kd_nM,
     receptor_occupancy,
@@ -54,58 +55,81 @@ class Level(NamedTuple):
     soma_pool: float
 
 
-def activation(neuron: NeuronParameters, soma_nM: float, exposure: Exposure) -> float:
+class Unbinding(NamedTuple):
+    """1/s, of the drug at SERT and of the antagonist at 5-HT1A: how long noise remembers."""
+
+    drug_per_s: float = 1.0
+    antagonist_per_s: float = 1.0
+
+
+SLOW_UNBINDING = Unbinding()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A neuron with what acts on it for a while, its slow variables held.
+
+    Attributes
+    ----------
+    neuron, exposure
+        The neuron, and drugs beside it.
+    sensitivity, drive
+        Slow variables.
+    baseline
+        Factors on contents, drive and syntheses.
+    unbinding
+        Rate constants of the drugs.
+    """
+
+    neuron: NeuronParameters
+    exposure: Exposure = NO_DRUG
+    sensitivity: float = 1.0
+    drive: float = 1.0
+    baseline: Baseline = MEAN_FIELD
+    unbinding: Unbinding = SLOW_UNBINDING
+
+
+def activation(setting: Setting, soma_nM: float) -> float:
     """theta: receptors with serotonin, plus those with the antagonist times its efficacy."""
-    kd = receptor_kd_nM(neuron)
+    exposure, kd = setting.exposure, receptor_kd_nM(setting.neuron)
     own = receptor_occupancy(soma_nM, kd, exposure.antagonist)
     other = exposure.antagonist / (1 + exposure.antagonist + soma_nM / kd)
     return own + exposure.efficacy * other
 
 
-def _with_genotype(place: Place, exposure: Exposure) -> Place:
-    if exposure.transporters == 1.0:
-        return place
-    number = round(place.transporters * exposure.transporters)
-    return place.model_copy(update={"transporters": number})
-
-
-def flows(
-    neuron: NeuronParameters,
-    place: Place,
-    inhibition: float,
-    exposure: Exposure,
-    rate: float,
-    s: float,
-    n: float,
-) -> tuple[float, float]:
-    """dS/dt (nM/s) and dN/dt (molecules/s) of a place.
+def flows(setting: Setting, at: int, rate: float, s: float, n: float) -> tuple[float, float]:
+    """dS/dt (nM/s) and dN/dt (molecules/s) of the terminal (``at`` 0) or the soma (1).
 
     dS/dt = q F Q(n) + leak - uptake - k_loss S;
     dN/dt = synthesis + uptake - release - k_MAO N.
     """
+    neuron, exposure, place = setting.neuron, setting.exposure, setting.neuron.places[at]
     free, v = free_parameters(place, neuron.sert, neuron.rate_Hz), place.molecules_per_nM
-    here = _with_genotype(place, exposure)
-    uptake = uptake_nM_per_s(s, inhibition, here, neuron.sert)
+    here = place
+    if exposure.transporters != 1.0:
+        # Only uptake has the genotype's number: what the baseline fixes is the wild type's.
+        number = round(place.transporters * exposure.transporters)
+        here = place.model_copy(update={"transporters": number})
+    uptake = uptake_nM_per_s(s, exposure.inhibitions[at], here, neuron.sert)
     release = (free.quantal_content * rate * filling(n, free.pool) + free.leak_per_s) / v
     mao = exposure.mao * place.mao_per_s * n
     ds = release - uptake - free.loss_per_s * s
     return ds, free.synthesis_per_s + v * (uptake - release) - mao
 
 
-def _settled_place(
-    neuron: NeuronParameters, place: Place, inhibition: float, exposure: Exposure, rate: float
-) -> tuple[float, float]:
+def _settled_place(setting: Setting, at: int, rate: float) -> tuple[float, float]:
     """Serotonin and pool at which both flows vanish; their sum leaves one unknown, S."""
     from scipy.optimize import brentq
 
+    neuron, place = setting.neuron, setting.neuron.places[at]
     free, v = free_parameters(place, neuron.sert, neuron.rate_Hz), place.molecules_per_nM
 
     def pool(s: float) -> float:
         made = free.synthesis_per_s - v * free.loss_per_s * s
-        return max(made, 0.0) / (exposure.mao * place.mao_per_s)
+        return max(made, 0.0) / (setting.exposure.mao * place.mao_per_s)
 
     def excess(s: float) -> float:
-        return flows(neuron, place, inhibition, exposure, rate, s, pool(s))[0]
+        return flows(setting, at, rate, s, pool(s))[0]
 
     # At this level loss takes all that is made and nothing is left inside: the root lies below.
     most = free.synthesis_per_s / (v * free.loss_per_s) if free.loss_per_s > 0 else 1e9
@@ -113,13 +137,9 @@ def _settled_place(
     return s, pool(s)
 
 
-def settled(
-    neuron: NeuronParameters,
-    exposure: Exposure = NO_DRUG,
-    sensitivity: float = 1.0,
-    drive: float = 1.0,
-) -> Level:
-    """The stationary state of the fast loop at a given sensitivity and drive.
+def settled(setting: Setting) -> Level:
+    """The stationary state of the fast loop in a setting; its ``baseline`` and ``unbinding``, which
+    matter to noise, are not looked at.
 
     Raises
     ------
@@ -128,40 +148,36 @@ def settled(
     """
     from scipy.optimize import brentq
 
-    if not exposure.mao > 0:
-        raise InputError("mao", exposure.mao, "a share > 0", "use 0.1 for 90 % inhibition")
+    neuron, mao = setting.neuron, setting.exposure.mao
+    if not mao > 0:
+        raise InputError("mao", mao, "a share > 0", "use 0.1 for 90 % inhibition")
 
     def excess(rate: float) -> float:
-        s = _settled_place(neuron, neuron.soma, exposure.soma, exposure, rate)[0]
-        return rate - target_rate(neuron, activation(neuron, s, exposure), sensitivity, drive)
+        return rate - _aim(setting, _settled_place(setting, 1, rate)[0])
 
     # Without any feedback the root is that rate itself; 1 % more keeps it inside the bracket.
-    most = 1.01 * drive * neuron.rate_Hz * (1 + neuron.feedback_strength)
+    most = 1.01 * setting.drive * neuron.rate_Hz * (1 + neuron.feedback_strength)
     rate = float(brentq(excess, 0.0, most, xtol=1e-13, rtol=1e-13))
-    st, nt = _settled_place(neuron, neuron.terminal, exposure.terminal, exposure, rate)
-    ss, ns = _settled_place(neuron, neuron.soma, exposure.soma, exposure, rate)
+    (st, nt), (ss, ns) = (_settled_place(setting, at, rate) for at in range(2))
     return Level(rate, st, ss, nt, ns)
 
 
-def fast_rates(
-    neuron: NeuronParameters, exposure: Exposure, sensitivity: float, drive: float, y: F64
-) -> F64:
+def _aim(setting: Setting, soma_nM: float) -> float:
+    """The rate (Hz) that firing relaxes to with so much serotonin at the soma."""
+    theta = activation(setting, soma_nM)
+    return target_rate(setting.neuron, theta, setting.sensitivity, setting.drive)
+
+
+def fast_rates(setting: Setting, y: F64) -> F64:
     """d/dt (1/s) of :data:`FAST`: rate, serotonin at both places, pool at both places."""
-    aim = target_rate(neuron, activation(neuron, y[2], exposure), sensitivity, drive)
-    terminal = flows(neuron, neuron.terminal, exposure.terminal, exposure, y[0], y[1], y[3])
-    soma = flows(neuron, neuron.soma, exposure.soma, exposure, y[0], y[2], y[4])
-    return np.array(
-        [(aim - y[0]) / neuron.relaxation_s, terminal[0], soma[0], terminal[1], soma[1]]
-    )
+    (st, nt), (ss, ns) = (flows(setting, at, y[0], y[1 + at], y[3 + at]) for at in range(2))
+    return np.array([(_aim(setting, y[2]) - y[0]) / setting.neuron.relaxation_s, st, ss, nt, ns])
 
 
-def jacobian(
-    neuron: NeuronParameters, exposure: Exposure, sensitivity: float, drive: float, y: F64
-) -> F64:
+def jacobian(setting: Setting, y: F64) -> F64:
     """D fast_rates / d y, shape (5, 5), by central differences."""
-    rates = functools.partial(fast_rates, neuron, exposure, sensitivity, drive)
     # A relative step of 1e-5 keeps both errors, h**2 and rounding over h, below 1e-9.
-    return derivatives(rates, y, 1e-5 * np.abs(y))
+    return derivatives(functools.partial(fast_rates, setting), y, 1e-5 * np.abs(y))
 
 
 def derivatives(function: Callable[[F64], F64], at: F64, sizes: F64) -> F64:
@@ -175,8 +191,8 @@ def relaxations_s(neuron: NeuronParameters) -> F64:
     """Relaxation times of the fast loop at the baseline, ascending, s; the last ones are those of
     the pools, about 1 / k_MAO.
     """
-    y = np.array(settled(neuron))
-    times = np.sort(-1 / np.linalg.eigvals(jacobian(neuron, NO_DRUG, 1.0, 1.0, y)).real)
+    rest = Setting(neuron)
+    times = np.sort(-1 / np.linalg.eigvals(jacobian(rest, np.array(settled(rest)))).real)
     return np.array(all_rounded(times, SOLVED))
 
 
@@ -214,26 +230,18 @@ class Modes:
         return values
 
 
-def spike_response(neuron: NeuronParameters) -> F64:
-    """:func:`response_at` of the baseline."""
-    return response_at(neuron, NO_DRUG, 1.0, 1.0, settled(neuron))
-
-
-def response_at(
-    neuron: NeuronParameters, exposure: Exposure, sensitivity: float, drive: float, level: Level
-) -> F64:
+def response_at(setting: Setting, level: Level) -> F64:
     """What one more spike of one train adds to the time integral of each of :data:`FAST`.
 
     To first order: - J^-1 b, with J the Jacobian at ``level`` and b the jump. It is the coefficient
     with which spikes in excess of their expectation explain an average.
     """
-    y = np.array(level)
-    jump = np.zeros(5)
+    neuron, y, jump = setting.neuron, np.array(level), np.zeros(5)
     for at, (place, free, pool) in enumerate(zip(neuron.places, neuron.free, y[3:], strict=True)):
         size = free.quantal_content * filling(pool, free.pool) / neuron.spike_trains
         # What a place gains outside, its pool loses.
         jump[1 + at], jump[3 + at] = size / place.molecules_per_nM, -size
-    response = -np.linalg.solve(jacobian(neuron, exposure, sensitivity, drive, y), jump)
+    response = -np.linalg.solve(jacobian(setting, y), jump)
     return np.array(all_rounded(response, SOLVED))
 
 
@@ -284,12 +292,12 @@ def course(
 
     def slope(y: F64, acts: Exposure) -> F64:
         level, slow = Level(*y[:5]), y[5:]
-        fast = fast_rates(neuron, acts, slow[0] if feedback else 0.0, slow[1], y[:5])
-        theta = activation(neuron, level.soma_nM, acts)
-        return np.concatenate([fast, slow_rates(neuron, level, theta, slow)])
+        setting = Setting(neuron, acts, slow[0] if feedback else 0.0, slow[1])
+        theta = activation(setting, level.soma_nM)
+        return np.concatenate([fast_rates(setting, y[:5]), slow_rates(neuron, level, theta, slow)])
 
     values = integrated(
-        slope, np.concatenate([settled(neuron), AT_REST]), exposure, times, breaks_s,
+        slope, np.concatenate([settled(Setting(neuron)), AT_REST]), exposure, times, breaks_s,
         lambda begin, end: _longest_step(exposure, begin, end, times[-1] / 100),
         # The fast loop is a million times faster than plasticity: a stiff solver.
         method="LSODA", rtol=rtol, atol=rtol / 10,
