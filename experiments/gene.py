@@ -203,7 +203,7 @@ def _outcomes(
 ) -> list[Outcome]:
     """Every prediction with what the model gives."""
     st, inf = Estimate(parameters.terminal.serotonin_nM, 0.0), float("inf")
-    stock = Estimate(measured[TODAY, 1.0]["terminal_pool"].value, 0.0)
+    pool = Estimate(measured[TODAY, 1.0]["terminal_pool"].value, 0.0)
 
     def fold(when: str, share: float) -> Estimate:
         return ratio(measured[when, share]["terminal_nM"], st)
@@ -239,7 +239,7 @@ def _outcomes(
         published("firing, no SERT, life, of wild type", rate(LIFE, 0.0), 0.15, 0.4,
             "a fourfold decrease", "Lira 2003, mouse", _FIRING),
         published("vesicular pool at the terminal, no SERT, life, of wild type",
-            ratio(measured[LIFE, 0.0]["terminal_pool"], stock), 0.2, 0.4, "reduced by 60 to 80 %",
+            ratio(measured[LIFE, 0.0]["terminal_pool"], pool), 0.2, 0.4, "reduced by 60 to 80 %",
             "Bengel 1998, mouse, tissue", _STORE),
     ]  # fmt: skip
 

@@ -82,9 +82,9 @@ def test_a_soma_without_drug_is_left_alone(arm: str, passes: bool) -> None:
 
 
 @pytest.mark.parametrize(("sensitivity", "passes"), [(1.0, True), (0.8, False)])
-def test_acute_averages_are_those_of_the_twin(sensitivity: float, passes: bool) -> None:
-    """Eight neurons at 85 %: firing within its error of the twin, but not of the twin of a neuron
-    whose receptors had lost a fifth of their grip. The twin itself is 1 % off at most.
+def test_acute_averages_are_those_of_mean_field(sensitivity: float, passes: bool) -> None:
+    """Eight neurons at 85 %: firing within its error of mean field, but not of that of a neuron
+    whose receptors had lost a fifth of their sensitivity. Mean field itself is 1 % off at most.
     """
     it = neuron()
     inhibitor = Drug(ligand("citalopram").kinetics("SERT"))
@@ -103,7 +103,7 @@ def test_acute_averages_are_those_of_the_twin(sensitivity: float, passes: bool) 
 def test_a_neuron_settles_for_as_long_as_its_condition_asks() -> None:
     """Two minutes as a rule, told in the table; a slow drug and little monoamine oxidase take more.
 
-    The store of six neurons with a tenth of the enzyme is then that of the twin, but for the 0.5 %
+    The pool of six neurons with a tenth of the enzyme is then that of mean field, but for the 0.5 %
     that may be left. The control: read after two minutes it is half full.
     """
     told = small()["feedback"]["settled_s"]

@@ -732,7 +732,7 @@ def fits(kind: type[Molecule], rate_per_s: float) -> list[bool]:
 
 def test_a_rule_of_leaving_holds_in_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrivals at rate a, each leaving at 3 x 1 + 0.5 per s: Poisson with mean a/3.5, with a clock
-    and in closed form; the stock rule has a/1.5.
+    and in closed form; the rule as shipped has a/1.5.
     """
     assert fits(Hasty, 3.5) == [True, True]
     assert fits(Drug, 1.5) == [True, True]

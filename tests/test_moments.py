@@ -51,7 +51,7 @@ def test_receptors_alone_are_binomial() -> None:
 
 def test_batches_lost_one_by_one_have_the_exact_variance() -> None:
     """Almost no transporters: batch immigration and death, mean trains F m / k, variance
-    trains F (m + m^2 + f (1 - f)) / (2 k), exact for this linear process at a stock that is full.
+    trains F (m + m^2 + f (1 - f)) / (2 k), exact for this linear process at a full pool.
     """
     it = neuron(
         feedback_strength=1e-9, receptors=1,
@@ -252,7 +252,7 @@ def test_what_settles_has_settled_by_then_and_not_long_before(after: Setting) ->
 
 
 def test_settling_takes_as_long_as_the_slowest_relaxation_asks() -> None:
-    """Half of the enzyme that is left, twice the time of the stock; half the exchange of a slow
+    """Half of the enzyme that is left, twice the time of the pool; half the exchange of a slow
     drug, twice its time. Times are read on a grid of ratio 1.15.
     """
     halved = settling_s(Setting(IT), Setting(IT, Exposure(mao=0.05)), 0.005, 1e5)

@@ -101,7 +101,7 @@ def test_feedback_is_cut_by_a_dose_and_removed_altogether_as_another_thing() -> 
 @pytest.mark.parametrize("day", [2.0, 36.0])
 def test_an_antagonist_raises_serotonin_further_early_and_after_weeks(day: float) -> None:
     """80 % of receptors taken beside an 85 % block of SERT: by a third or more each time, as the
-    twin says to 10 %. The control: nothing of the kind without it.
+    mean field says to 10 %. The control: nothing of the kind without it.
     """
     inhibitor = pharmacology.ligand("citalopram").kinetics("SERT")
     plain: dict[str, Any] = {
@@ -142,8 +142,8 @@ def test_release_without_spikes_is_off_unless_asked_for() -> None:
     assert sim.state.events[0, lay.RELEASED] == sim.state.events[1, lay.C_LEAK] == 0
 
 
-def test_a_spike_holds_more_where_the_stock_is_fuller_but_not_without_limit() -> None:
-    """Content per spike: q v 2n / (1 + n); a stock kept at three times the resting one gives 1.5.
+def test_a_spike_holds_more_where_the_pool_is_fuller_but_not_without_limit() -> None:
+    """Content per spike: q v 2n / (1 + n); a pool kept at three times the resting one gives 1.5.
 
     Every size is its mean rounded up or down: variance f (1 - f).
     """
@@ -159,15 +159,15 @@ def test_a_spike_holds_more_where_the_stock_is_fuller_but_not_without_limit() ->
         released += int(sim.state.events[0, lay.RELEASED]) - before[0]
         spikes += int(sim.state.meta[lay.M_SPIKES]) - before[1]
     part = mean % 1
-    drained = 0.004 * mean  # the stock falls by some 1 % within a second
+    drained = 0.004 * mean  # the pool falls by some 1 % within a second
     assert abs(released / spikes - mean) < LIMIT * math.sqrt(part * (1 - part) / spikes) + drained
     assert abs(released / spikes - 3 * mean / 1.5) > 10 * drained  # the control: in proportion
 
 
-def test_with_monoamine_oxidase_inhibited_a_window_waits_for_the_stock(
+def test_with_monoamine_oxidase_inhibited_a_window_waits_for_the_pool(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The stock then takes 200 s instead of 20. The control: a wait of 20 s, and serotonin is
+    """The pool then takes 200 s instead of 20. The control: a wait of 20 s, and serotonin is
     read before it has risen.
     """
     plan = Treatment(

@@ -160,9 +160,9 @@ def test_batches_that_are_lost_one_by_one_have_the_exact_mean_and_variance() -> 
     sim.state.numbers[lay.P_CONTENT + 1] = 0.0
     snapshots = []
     for _ in range(400):
-        sim.state.counts[0, lay.L_POOL] = stock = round(sim.free[0].pool)  # 4 s take 1 %
+        sim.state.counts[0, lay.L_POOL] = pool = round(sim.free[0].pool)  # 4 s take 1 %
         sim.run(4)
-        assert sim.state.counts[0, lay.L_POOL] > 0.98 * stock
+        assert sim.state.counts[0, lay.L_POOL] > 0.98 * pool
         snapshots.append(int(sim.state.counts[0, lay.L_FREE]))
     m = sim.state.numbers[lay.P_CONTENT]
     f = m % 1

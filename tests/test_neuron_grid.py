@@ -265,8 +265,8 @@ def test_a_long_course_is_announced_and_a_wrong_grid_refused(
 
 
 def test_what_acts_within_hours_is_read_on_a_grid_too() -> None:
-    """Firing with an antagonist, of two neurons whose molecules walk: near the twin's 1.67 Hz, far
-    from the 1 Hz without it (their mean varies by 0.04), and not the well-mixed numbers.
+    """Firing with an antagonist, of two neurons whose molecules walk: near mean field's 1.67 Hz,
+    far from the 1 Hz without it (their mean varies by 0.04), and not the well-mixed numbers.
     """
     inhibitor, antagonist = at_sert("citalopram"), at_autoreceptor("WAY-100635")
     assert antagonist is not None

@@ -75,7 +75,7 @@ def test_equal_in_a_new_process(whole: bytes, tmp_path: Path) -> None:
 
 
 def test_a_list_that_has_outgrown_a_new_model_fits(tmp_path: Path) -> None:
-    """With little monoamine oxidase the stock grows beyond the room that a model starts with."""
+    """With little monoamine oxidase the pool grows beyond the room that a model starts with."""
     model = NeuronModel(**GIVEN | {"mao": 1e-3, "dt_s": 20.0, "speed": 1.0})
     room = model.simulation.state.members.shape[2]
     while model.simulation.state.members.shape[2] == room:
@@ -106,13 +106,15 @@ def test_rules_of_ones_own_are_given_again(tmp_path: Path) -> None:
     model = NeuronModel(**own, **GIVEN)
     model.run(2)
     model.save(tmp_path / "neuron")
-    resumed, stock = (
+    resumed, shipped = (
         NeuronModel.resume(tmp_path / "neuron", **own),
         NeuronModel.resume(tmp_path / "neuron"),
     )
-    for each in (model, resumed, stock):
-        each.run(3)
-    assert checkpoint.to_bytes(resumed) == checkpoint.to_bytes(model) != checkpoint.to_bytes(stock)
+    for any_of_them in (model, resumed, shipped):
+        any_of_them.run(3)
+    assert (
+        checkpoint.to_bytes(resumed) == checkpoint.to_bytes(model) != checkpoint.to_bytes(shipped)
+    )
 
 
 @pytest.mark.parametrize(

@@ -290,15 +290,15 @@ class Diary:
 def test_copies_go_on_alike_and_events_come_in_time() -> None:
     model = made(steps=4)
     model.agents.get("unique_id")
-    twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
     diary = Diary(model)
     model.schedule_event(diary.note, at=6.5)
     model.run_for(5)
     assert diary.pages == [6.0] and model.seconds == model.time == 9.0
-    for twin in twins:
-        twin.run(5)
-        assert same(twin, model)
-        assert {a.model for a in twin.agents} == {twin}
+    for duplicate in copies:
+        duplicate.run(5)
+        assert same(duplicate, model)
+        assert {a.model for a in duplicate.agents} == {duplicate}
 
 
 def test_a_batch_sweeps_keywords() -> None:
@@ -328,12 +328,12 @@ def test_days_pass_as_the_slow_equations_say() -> None:
     assert model.neuron.sensitivity == model.slow["sensitivity"] != 1.0
 
 
-def test_six_weeks_in_twenty_minutes_are_those_of_the_twin() -> None:
+def test_six_weeks_in_twenty_minutes_are_those_of_mean_field() -> None:
     """Brute force, one neuron, against mean field, within the departure that a course is granted
     too (``test_treatment``). From neuron to neuron sensitivity varies by 0.003, plasticity by 0.007
     (measured over eight). The control: where no day passes, firing stays down.
     """
-    twin = course(neuron(), lambda t: Exposure.of_occupancy(0.85), [0.0, 42 * par.DAY_S])
+    solution = course(neuron(), lambda t: Exposure.of_occupancy(0.85), [0.0, 42 * par.DAY_S])
     six_weeks, still = (NeuronModel(rng=4, speed=speed) for speed in (3024.0, 0.0))
     for model in (six_weeks, still):
         kinetics = pharmacology.ligand("citalopram").kinetics("SERT")
@@ -341,7 +341,7 @@ def test_six_weeks_in_twenty_minutes_are_those_of_the_twin() -> None:
     series = six_weeks.run(1200)
     assert six_weeks.days == pytest.approx(42.0)
     for name in ("sensitivity", "plasticity"):
-        assert series[name][-1] == pytest.approx(twin[name][-1], abs=0.05), name
+        assert series[name][-1] == pytest.approx(solution[name][-1], abs=0.05), name
     rate = series["rate_Hz"]
     assert rate[60:120].mean() < 0.7 < 0.88 < rate[-100:].mean()
     assert still.run(300)["rate_Hz"][-100:].mean() < 0.7
@@ -385,16 +385,16 @@ def test_a_changed_rule_does_what_it_says() -> None:
 
 
 def test_a_rule_of_single_molecules_is_asked_of_each() -> None:
-    """Destroyed: Poisson given the stock's integral; the control is the stock rule."""
+    """Destroyed: Poisson given the pool's integral; the control is the rule as shipped."""
     tiny = {"terminal.transporters": 5, "soma.transporters": 5, "drug_nM": 0.0, "mao": 1.0}
     counts = {}
-    for name, classes in (("own", {"serotonin": Hurried}), ("stock", {})):
+    for name, classes in (("own", {"serotonin": Hurried}), ("shipped", {})):
         model = made("agents", agent_classes=classes, **tiny)
         series = model.run(80)
         destroyed = model.simulation.state.events[:, lay.C_DEGRADE].sum()
         mean = 0.05 * (series["terminal_pool"] + series["soma_pool"]).sum()
         counts[name] = destroyed / mean, mean
-    for name, factor in (("own", 3.0), ("stock", 1.0)):
+    for name, factor in (("own", 3.0), ("shipped", 1.0)):
         ratio, mean = counts[name]
         limit = stats.norm.isf(FALSE_ALARM / 2) * math.sqrt(factor / mean)
         assert abs(ratio - factor) < limit < 1.0
