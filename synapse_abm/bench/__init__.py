@@ -80,6 +80,7 @@ def _makers(effort: Effort) -> list[Callable[[], Contender]]:
     """What builds each contender, in the order of the table."""
     reference = effort.reference
     grid = half_bound(reference, KOFF_DT)
+    # The same binding with molecules that run out and with a reservoir that does not.
     mixed, clamped = (
         one_cell(effort.one_cell_sites, ONE_CELL_KOFF_DT, clamped=fixed) for fixed in (False, True)
     )

@@ -88,6 +88,7 @@ class PlainMesa(mesa.Model):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         super().__init__(rng=rng)
         self.p_hop, self.p_bind, self.p_unbind = p_hop, p_bind, p_unbind
+        # With walls, as the program's own grid has: a torus would leave out what they cost.
         self.grid = OrthogonalVonNeumannGrid((side, side), torus=False, random=self.random)
         cells = self.grid.all_cells.cells
         Transporter.create_agents(self, transporters, self.random.sample(cells, transporters))

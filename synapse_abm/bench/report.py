@@ -79,6 +79,7 @@ class BenchReport:
         rows = {id(row): row for pair in self._pairs for row in pair}.values()
         # The generator makes no steps: beside simulators it would look like one.
         drawn = [r for r in rows if r.well_mixed == well_mixed and r.engine != GENERATOR]
+        # Peers are timed at one size; bars of several sizes side by side would compare nothing.
         sizes = [row.molecules for row in drawn]
         size = max(sizes, key=sizes.count, default=0)
         return sorted((r for r in drawn if r.molecules == size), key=lambda row: -row.speeds[0])
@@ -103,6 +104,7 @@ class BenchReport:
     def _compiled(self) -> dict[int, Row]:
         """The compiled engine by number of molecules, each at the first rate that was timed."""
         compiled = [row for row in self.rows if row.engine == COMPILED]
+        # The last entry of a key stays, so the first row timed at a size is kept.
         return {row.molecules: row for row in reversed(compiled)}
 
     def record(self) -> Mapping[str, Any]:
@@ -176,6 +178,7 @@ def machine() -> dict[str, Any]:
     return {
         **results.machine(),
         "cores": os.cpu_count(),
+        # A busy machine lowers all numbers alike; ratios bear it, rates do not.
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # Windows
         "writes_byte_code": not sys.dont_write_bytecode,  # imports are slow without
         **results.versions(),

@@ -43,6 +43,7 @@ def ligand_faults(name: str, ligand: str, target: str) -> Iterator[InputError]:
     fix = "see synapse-abm list --drugs"
     if target not in record.bound_targets:
         yield InputError(name, ligand, f"a ligand whose affinity at {target} is known", fix)
+    # A substrate would be taken up and join the pool, for which there is no place here.
     elif record.kinetics(target).kcat_per_s > 0:
         yield InputError(name, ligand, "a drug, which binds and stays outside", fix)
     elif target == "5-HT1A" and target not in record.efficacies:

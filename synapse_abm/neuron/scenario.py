@@ -178,6 +178,7 @@ def _faults_beside(error: ValidationError, values: Mapping[str, Any]) -> list[In
     sound = dict(values)
     for fault in error.errors(include_url=False):
         name, *rest = fault["loc"]
+        # Only the wrong value of a place is left out: its other values still count.
         if name in PLACES and rest and isinstance(sound.get(name), Mapping):
             place = {key: value for key, value in sound[name].items() if key != rest[0]}
             sound[name] = _complete(str(name), place)

@@ -25,6 +25,7 @@ class Kinetics(Ruled):
     def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         """That two of the three constants are given, or all three agree."""
         names = ("kd_nM", "kon_per_nM_s", "koff_per_s")
+        # Two fix the third (Kd = k_off / k_on); a file with three has rounded them, hence the 1 %.
         constants = [fields[name] for name in names if fields.get(name) is not None]
         if len(constants) < 2:
             missing = next(name for name in names if fields.get(name) is None)

@@ -126,6 +126,7 @@ def _merged(old: LigandEntry, new: LigandEntry) -> LigandEntry:
     for affinity in _with_defaults(old.affinity):
         if (affinity.target, affinity.key) not in replaced:
             demoted = affinity.target in defaults
+            # A target has one default: that of the file, if it marks one.
             every.append(affinity.model_copy(update={"default": False}) if demoted else affinity)
     for affinity in new.affinity:
         # A target that the old entry did not know takes its first new affinity for the default.

@@ -136,6 +136,7 @@ def find(name: str) -> Experiment:
     InputError
         If the file does not exist.
     """
+    # A name with that ending is a file: no experiment of the program's own is called so.
     if name.endswith(".py"):
         if not Path(name).is_file():
             raise InputError("experiment", name, "an existing file, or a name", "check the path")
@@ -197,6 +198,7 @@ def own_files(options: Mapping[str, Any]) -> list[str]:
     """Files of the user's own that options name, as in ``FILE.toml:NAME``."""
     from synapse_abm.pharmacology.library import own_file
 
+    # An option may hold several drugs, each perhaps of a file.
     values = [value if isinstance(value, tuple | list) else [value] for value in options.values()]
     named = (own_file(name) for names in values for name in names if isinstance(name, str))
     return list(dict.fromkeys(file_and_name[0] for file_and_name in named if file_and_name))

@@ -87,6 +87,8 @@ class Outcome:
     @property
     def model(self) -> str:
         """The estimate as shown to people."""
+        # No estimate means that what was predicted did not happen at all, as a benefit that never
+        # came.
         return "never" if self.estimate is None else shown(self.estimate)
 
 

@@ -313,6 +313,7 @@ def _settings_of(scenario: Scenario) -> RunSettings:
 
 def _gathered(group: Sequence[tuple[Replicate, Recorded | Failure]], seconds: float) -> Simulated:
     """All replicates of one scenario together; those that failed are named, not counted."""
+    # The digests of all replicates in order give the run's hash: the same on any number of workers.
     (first, _), digest, recordings = group[0], hashlib.sha256(), list[Recording]()
     failures = [outcome for _, outcome in group if isinstance(outcome, Failure)]
     for number, (_, outcome) in enumerate(group):
@@ -349,8 +350,11 @@ def run_replicate(task: Replicate) -> Recorded:
         if number > 1:
             table[done : done + number], digest = simulation().run_hashed(every, number, digest)
         else:
+            # The agents engine always; the compiled one at first, and where checkpoints come often.
             series = run(every, every)
             table[done] = np.concatenate([series.totals[0], series.events[0]])
+            # A chain: each record's hash takes in the one before, so one number stands for all of
+            # the run.
             link = hashlib.sha256(digest + simulation().step_number.to_bytes(8, "little"))
             simulation().state.digest_into(link)
             digest = link.digest()
@@ -414,6 +418,7 @@ def _earlier(task: Replicate) -> Recorded | None:
             simulation, recorded = checkpoint.load(at), checkpoint.load_recorded(at)
             records, width = recorded.table.shape
             steps, store = records * steps_per_sample(scenario, settings), simulation.state.store
+            # Another scenario, seed or length of the same name: its records are not this run's.
             is_own = (
                 simulation.scenario.model_dump_json() == scenario.model_dump_json()
                 and simulation.address == Address(task.seed, task.replicate)
@@ -449,6 +454,7 @@ def _recording(scenario: Scenario, table: NDArray[np.int64], replicate: int) -> 
             values = series.free(at.ligand)
         else:  # molecules taken up per second since the record before
             counted = series.count("transported", at.ligand, at.target)
+            # Counts only grow; their differences are what passed between two records.
             values = np.diff(counted, prepend=0) / np.diff(seconds, prepend=0.0)
         columns[at] = values.astype(np.float64)
     return Recording(seconds, columns, replicate)
@@ -463,6 +469,8 @@ def _measured(
     exact, formula = expected.exact(scenario), expected.textbook(scenario)
     averages = dict[Quantity, Measured]()
     for at in quantities(scenario):
+        # The allowance is for times that are sums of steps: a record at the burn-in's end is not
+        # after it.
         averaged = [x.columns[at][x.seconds > run.burn_in_s * (1 + 1e-9)] for x in recordings]
         estimate, short = _estimate(averaged)
         mean = float(np.mean([part.mean() for part in averaged]))
@@ -473,6 +481,8 @@ def _measured(
 def _estimate(parts: list[Array]) -> tuple[Estimate | None, str]:
     """Mean over time and replicates with its error, and why not to trust it (or nothing)."""
     if len(parts) >= ENOUGH_REPLICATES:
+        # Replicates are independent whatever happens within each, so their scatter asks for no
+        # theory of how long a run remembers.
         return from_replicates([part.mean() for part in parts]), ""
     estimates, short = list[Estimate](), ""
     for part in parts:
@@ -482,8 +492,12 @@ def _estimate(parts: list[Array]) -> tuple[Estimate | None, str]:
             estimates.append(batch_means(part))
         except TooShort as error:
             estimates.append(error.estimate)
+            # A series without change has no variance: its mean may be right, and nothing tells how
+            # far.
             constant = "nothing changed while it was averaged, so there is no error bar"
             short = constant if np.ptp(part) == 0 else str(error)
+    # Equal weights, as replicates are equally long: weights from their errors would prefer the runs
+    # whose error came out too small.
     value = float(np.mean([estimate.value for estimate in estimates]))
     se = math.sqrt(sum(estimate.se**2 for estimate in estimates)) / len(estimates)
     return Estimate(value, se, sum(estimate.dof for estimate in estimates)), short
@@ -510,6 +524,7 @@ def write(
     OutputError
         If ``out`` cannot be written; noticed before the computation starts.
     """
+    # Before the run: an edit during it must not pass for what made the numbers.
     source = source_sha256()
     identity = (scenario.model_dump_json(), seed, engine, source, versions())
     with (

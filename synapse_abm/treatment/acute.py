@@ -87,6 +87,8 @@ class Subject:
 
     def simulation(self, seed: int, replicate: int, transporters: float) -> NeuronEngine:
         """An independent one, at rest; none of a course has its random numbers."""
+        # Places of a grid have fixed addresses of their own, so replicates beyond any course's are
+        # taken.
         number = replicate if self.grid is None else ACUTE_REPLICATES + replicate
         return neuron_simulation(
             self.neuron, seed, number, ACUTE_PLACE, grid=self.grid, baseline=self.baseline,
@@ -143,7 +145,9 @@ def measured(
     """
     subjects = [subject] * replicates
     if calibration is not None:
+        # Each from a part of its own: their scatter then holds what is uncertain about it.
         subjects = [replace(subject, baseline=b) for b in calibration.baselines(replicates)]
+    # A number for every pair of condition and replicate: no two neurons share random numbers.
     tasks = [
         (subjects[r], condition, settling_s(subject, condition), window_s, seed,
          number * replicates + r)

@@ -58,6 +58,7 @@ def stopped(nM: float, day: float) -> Dosing:
     """A concentration until ``day``, and none from then on."""
     nM = number("nM", nM, least=0.0, most=MOST_NM)
     day = number("day", day, least=0.0, most=MOST_DAYS)
+    # At the jump itself the new concentration holds, as solvers and windows take it.
     return lambda t_s: nM if t_s < day * DAY_S else 0.0
 
 
@@ -144,6 +145,7 @@ class Treatment:
             faults += ligand_faults("antagonist", self.antagonist, "5-HT1A")
         elif self.antagonist_nM is not NOTHING:
             faults.append(InputError("antagonist", None, "a ligand, as antagonist_nM is given"))
+        # Functions of time can only be tried over a length that is one.
         if not {fault.name for fault in faults} & {"days", "breaks_days"}:
             faults += self._faults_in_time()
         raise_faults(faults)
@@ -178,6 +180,7 @@ class Treatment:
         for name in LIMITS:
             function = getattr(self, name)
             if callable(function):
+                # Tried beforehand: an error after an hour of simulation would come late.
                 yield from _bad_times(name, function, self.looked_at)
             else:
                 yield InputError(name, function, "a function of time in s", "use constant(...)")
@@ -227,6 +230,7 @@ class Treatment:
         Good to 20 % with a hundred windows or more, if the machine does nothing else meanwhile.
         With few windows more of the time goes to settling before each, which a ``Course`` knows.
         """
+        # The calibrating run is part of the time, and with few windows most of it.
         resting = events_per_s(Setting(self.neuron)) * sum(seconds_of_stage(self.neuron))
         settling = SETTLING * float(relaxations_s(self.neuron)[-1]) * (1 + len(self.breaks_days))
         treated = self.replicates * (self.windows * (self.window_s + SHORT_WAIT_S) + settling)
@@ -270,6 +274,7 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **options: An
 
 def _bad_times(name: str, function: Dosing, times_s: F64) -> Iterator[InputError]:
     """The first time at which a function gives what it must not."""
+    # The first fault alone: a function that is wrong is so at a thousand times.
     for t in times_s.tolist():
         try:
             _value(name, function, t)

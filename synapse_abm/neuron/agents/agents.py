@@ -123,6 +123,8 @@ class _InNeuron(_WellMixed, synapse.Molecule):
         if at is None:
             return "outside"
         place, kind, number = at
+        # Free in either place is called the cleft, though at the soma there is none: one
+        # word for both, as it is taught.
         if kind == lay.L_FREE:
             return "cleft"
         if kind == lay.L_POOL:
@@ -167,6 +169,7 @@ class NeuronSerotonin(_InNeuron, synapse.Serotonin):
     def propensity(self, event: int) -> float:
         """Rate (1/s) of EXIT, if free (diffusion away and other loss), or METABOLISE, inside."""
         at = self._location
+        # Other events happen to it by way of a site, which is asked.
         channel = _CHANNELS.get((False, event, True)) if event in (EXIT, METABOLISE) else None
         if at is None or channel is None:
             return 0.0
@@ -191,6 +194,7 @@ class _NeuronSite(_WellMixed, synapse.Site):  # type: ignore[misc]
     def __init__(self, model: NeuronHost, target: str, id: int) -> None:
         super().__init__(model, target, id)
         self.unique_id = 2 + id
+        # Sites never move between places, so this is worked out once.
         self.at, self.number = model.place_of_site(id)
 
     def __repr__(self) -> str:
@@ -387,6 +391,7 @@ class Neuron(mesa.Agent):  # type: ignore[misc]
     def activation(self) -> float:
         """Autoreceptors bound, weighted by efficacy: what feeds back on firing."""
         counts, numbers = self.model.simulation.state.counts, self.model.simulation.state.numbers
+        # A partial agonist does part of what serotonin does; an antagonist only takes its place.
         antagonist = float(numbers[lay.P_EFFICACY]) * float(counts[1, lay.L_R_ANTAGONIST])
         return float(counts[1, lay.L_R_SEROTONIN]) + antagonist
 

@@ -55,6 +55,7 @@ def to_bytes(model: NeuronHost) -> bytes:
         "rng": address.seed, "replicate": address.replicate,
         "transporters": simulation.transporters, "dt_s": simulation.dt_s,
     }  # fmt: skip
+    # The keywords as they are now, not as they were given: doses change during a run.
     names = _Keywords.model_fields
     header = {
         "parameters": model.parameters.model_dump(mode="json"),
@@ -79,6 +80,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     header, arrays = opened(MAGIC, contents(path), path, _Header)
     try:
         keywords = dict(header.keywords) | {
+            # Validated as any other: rates of a file could make a step that never ends.
             "parameters": NeuronParameters.model_validate(header.parameters),
             "baseline": Baseline(*arrays.pop("baseline").tolist()),
         }
@@ -97,6 +99,8 @@ def load[M: NeuronHost](path: Path, make: Callable[..., M]) -> M:
     """
     keywords, arrays = read(path)
     try:
+        # Built first and filled then: building checks the keywords, and gives the arrays their
+        # expected shapes.
         model = make(**keywords)
         restore(model, arrays)
     except (ValueError, IndexError, OverflowError, MemoryError) as error:

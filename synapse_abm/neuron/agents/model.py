@@ -362,6 +362,7 @@ class NeuronModel(NeuronHost):
     def _days_pass(self) -> None:
         parameters, read = self.parameters, dict(zip(COLUMNS, self.latest.tolist(), strict=True))
         inputs = slow_inputs(parameters, self.simulation.baseline, read)
+        # In the order of SLOW: dictionaries keep the order in which they were filled.
         slow = np.array(list(self.slow.values()))
         # ``speed`` lets days pass faster, but molecules at their own pace: what the slow variables
         # see is then averaged over fewer spikes.
@@ -381,6 +382,7 @@ class NeuronModel(NeuronHost):
         steps = whole_number("steps", steps, of="steps")
         seconds, values = np.zeros(steps), np.zeros((steps, len(NeuronSeries.names)))
         for i in range(steps):
+            # By Mesa's clock, so that what a user has scheduled happens between steps.
             self.run_for(1)
             seconds[i], values[i] = self.seconds, [*self.latest, *self.slow.values()]
             if collector is not None:
@@ -413,6 +415,7 @@ def changed(
     for name, value in changes.items():
         place, dot, field = name.partition(".")
         if dot and place in PLACES:
+            # Over what was given for the place, so that several single values add up.
             values[place] = {**(values.get(place) or {}), field: value}
         elif name in PLACES and isinstance(value, Mapping):
             values[name] = {**(values.get(name) or {}), **value}
@@ -439,6 +442,7 @@ def class_faults(
         faults.append(InputError("engine", engine, "'compiled' or 'agents'"))
     if agent_classes is not None and not isinstance(agent_classes, Mapping):
         allowed = "classes by name, {'SERT': Cooperative}"
+        # Nothing more can be said of something that is no mapping.
         return [*faults, InputError("agent_classes", agent_classes, allowed)]
     for name, kind in dict(agent_classes or {}).items():
         if name not in known:

@@ -210,6 +210,8 @@ class Modes:
 
     def after(self, away: F64, seconds: F64) -> F64:
         """Deviations ``away``, shape (k, n), once ``seconds``, shape (k,), have gone."""
+        # In coordinates of the modes every deviation is a sum of exponentials, each with its own
+        # rate.
         parts = np.linalg.solve(self.shapes, away.T) * np.exp(np.outer(self.rates, seconds))
         left: F64 = (self.shapes @ parts).real.T
         return left
@@ -248,6 +250,7 @@ def response_at(setting: Setting, level: Level) -> F64:
 def slow_rates(neuron: NeuronParameters, level: Level, theta: float, slow: F64) -> F64:
     """d/dt (1/s) of :data:`SLOW` in mean field."""
     fold = level.terminal_nM / neuron.terminal.serotonin_nM
+    # Without noise the average of a function is the function of the average.
     means = {
         "sensitivity_target": sensitivity_target(neuron, theta),
         "hill": hill(neuron, float(slow[2]) * fold),
