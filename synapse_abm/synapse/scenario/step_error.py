@@ -8,34 +8,41 @@ of *driven means* (free and bound numbers, fluxes). Rates are adjusted to the st
 ====================  ========================  ===================================================
 cause                 kinetics                  driven means
 ====================  ========================  ===================================================
-binding               0.12 x (x + y + o)        0.03 x (x + y + o + r dt)
-filling               spread of s over phi / 2  (phi is that of the steady state)
+binding               x (0.12 x + 0.2 (y + o))  0.06 x (x + y + o + r dt)
+filling               s from start to end / 2   that times k_cat / (k_off + k_cat)
 place of the sites    2 x sd(beta)              2 x sd(beta)
-other targets         (s - 1) share             1.3 s K' dt / 2
+other targets         s K' dt                   1.3 s K' dt
 loss at rate r        (s - 1) r dt / 3          (s - 1) r dt / 3
-transport                                       s k_cat dt / 12
+transport                                       s x k_cat dt / 12
 return                                          1.1 s x (1/2 - beta) share that returns
-release               1.1 s S dt / 2 (counted as driven)
+release               1.1 s S dt (counted as driven)
 ====================  ========================  ===================================================
 
 x, y: in-cell rate of binding (to all targets of the ligand, as seen from a site of this one) and
-rate of leaving, times dt; o: rate at which clamped ligands take the sites, times dt; K': rate of
-binding to other targets in a site's cell beyond the mean over all cells; share: of other targets in
-all binding there; sd(beta): what the places of scattered sites change; S: see below.
+rate of leaving, times dt; o: rate at which ligands take a free site, times dt; sd(beta): what the
+places of scattered sites change; K' and S: see below.
 
-- 0.12 x (x + y): STEP's bound, of 17,899 random maps none came above 0.117 x (x + y).
-- The other numbers were found with the flow of molecules through random grids, computed by linear
-  algebra (``theory.stepping``): of 2,810 random flows none erred by more than 0.95 of the announced
-  error of driven means. ``tests/test_timestep.py`` does it again.
-- *Transport.* Read after a step's reactions, the bound number lies below its mean over the step.
-- *Release.* A molecule that is in a cell when a step begins stays for dt; it is there dt/2 longer
-  than the cell's share of time. Released in given cells, molecules therefore meet the sites there
-  too often, by the share (dt/2) S, S = (sum of K + losses) M sqrt((sum of w^2 - 1/M)(sum of v^2 -
-  1/M)), where the sum of K runs over the M cells, w is the share of the sites and v of the releases
-  of each cell (Cauchy and Schwarz: they meet most often where both are in one cell). Of N scattered
-  sites, one may lie where molecules are released: 1/N in place of the root. Releases at given times
-  count twice, because they may come when a step has just begun; a start in one cell is one, unless
-  a burn-in makes it forgotten.
+- 0.12 x (x + y): STEP's bound for relaxation and association; of 17,899 random maps none came above
+  0.117 x (x + y). The mean time to first binding, of which y is no part, comes up to 0.2 x y.
+- *Filling.* s is fixed while the free share changes in a course. In a balance of binding with
+  unbinding s cancels; the part of what is bound that is transported instead feels it. Of few sites
+  the free ones are not independent: (s - 1)(1 - phi) over their number is added.
+- *Other targets.* The factor of a pair knows nothing of other targets. In steps a molecule that
+  let go meets their sites in its own cell too often, and those in cells near by too seldom: by the
+  modes, K' = K (sum over k > 0 of m_k v_k (1/2 - g)) / N, m and v the maps of both, K the in-cell
+  rate of the other. (In a cell with both, exchange is too fast and all binding too slow.)
+- *Transport.* A step begins with fresh molecules near the sites and ends with fewer: within it the
+  number bound rises, then falls by transport, and is read below its mean.
+- *Release.* A molecule that is in a cell when a step begins stays for dt. Released in given cells,
+  molecules therefore meet the sites there too often. By the modes of the walk, with u = decay x dt:
+  at a rate they come in the middle of a step, on average, and are there dt (1/2 + 1/(e^u - 1)) in
+  place of dt/u: dt (1/2 - g(u)) too long; at given times, when a step may just have begun to react,
+  dt (1 - g(u)); at the start, before the first hop, dt g(u) too short. A mode k of the sites' and
+  the releases' shares of cells adds at most |m_k v_k| of it, so S = (sum of K + losses) M (sum over
+  k > 0 of |m_k v_k| (1/2 - g, or as above)). Of N scattered sites, one may lie where molecules are
+  released: 1/N of the mean over all cells in place of the sum. A burn-in makes a start forgotten.
+- The numbers of driven means were found with the flow of molecules through random grids, computed
+  by linear algebra (``theory.stepping``); ``tests/test_timestep.py`` does it again.
 """
 
 from __future__ import annotations
@@ -45,19 +52,31 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from synapse_abm.core.units import pair_rate_per_s
-from synapse_abm.synapse.scenario.free_sites import free_shares, is_course, loss_per_s
+from synapse_abm.synapse.scenario.free_sites import (
+    free_concentrations,
+    free_shares,
+    is_course,
+    loss_per_s,
+)
 from synapse_abm.synapse.scenario.parts import Cell, Description, Ligand, Reservoir
 from synapse_abm.synapse.scenario.rate_adjustment import (
     LARGEST_LEAVING,
     LARGEST_P,
     Adjustment,
+    Spectrum,
+    Weighing,
     adjusted_pairs,
     adjustment,
+    map_spectrum,
+    spectrum,
 )
 
 #: Coefficients of the table above.
-BINDING, DRIVEN_BINDING, OTHER_TARGETS, SCATTER = 0.12, 0.03, 1.3, 2.0
+BINDING, FIRST_BINDING, DRIVEN_BINDING = 0.12, 0.2, 0.06
+FEW, OTHER_TARGETS, SCATTER = 1.0, 1.3, 2.0
 #: Gradients around a source, which a long step does not resolve, can add a little to the error.
 #: Of 3800 random driven scenarios one erred by 1.02 times the bound without this margin.
 MARGIN = 1.1
@@ -140,7 +159,8 @@ class StepErrors:
     def __init__(self, description: Description) -> None:
         pairs = adjusted_pairs(description)
         phi = free_shares(description) if pairs else {}
-        self._pairs = [_Pair(description, target, ligand, phi) for target, ligand in pairs]
+        free_nM = free_concentrations(description) if pairs else {}
+        self._pairs = [_Pair(description, target, ligand, phi, free_nM) for target, ligand in pairs]
 
     def __bool__(self) -> bool:
         """Whether anything depends on the step."""
@@ -219,33 +239,34 @@ class _Pair:
     """What the errors of one pair are made of: rates (1/s) that do not depend on the step."""
 
     def __init__(
-        self, description: Description, target: str, name: str, phi: Mapping[str, float]
-    ) -> None:
+        self, description: Description, target: str, name: str, phi: Mapping[str, float],
+        free_nM: Mapping[str, float],
+    ) -> None:  # fmt: skip
         ligand = description.ligands[name]
         self.description, self.target, self.name, self.ligand = description, target, name, ligand
         self.phi = phi[target]
         rates = {t: in_cell_rate(description, name, t) for t in ligand.binding}
         sites = {t: SitesPerCell.of(description, t) for t in rates}
         sites = {t: per_cell for t, per_cell in sites.items() if per_cell.mean > 0}
-        beside = {t: sites[target].beside(sites[t]) for t in sites if t != target}
-        self.others_per_s = sum(rates[t] * n for t, n in beside.items())
-        self.excess_per_s = sum(
-            rates[t] * max(abs(n - sites[t].mean), sites[target].chance(sites[t]))
-            for t, n in beside.items()
-        )
+        others = [t for t in sites if t != target]
+        self.others_per_s = sum(rates[t] * sites[target].beside(sites[t]) for t in others)
+        self.neighbours = [
+            (rates[t], _Neighbours.of(description, target, t, sites)) for t in others
+        ]
         kinetics = ligand.binding[target]
         self.koff, self.kcat = kinetics.koff, kinetics.kcat_per_s
-        self.clamped_per_s = sum(
-            other.binding[target].kon * other.clamped_nM
-            for other in description.ligands.values()
-            if other.clamped_nM is not None and target in other.binding
+        self.taken_per_s = sum(
+            other.binding[target].kon * free_nM[name]
+            for name, other in description.ligands.items()
+            if target in other.binding
         )
         self.loss_per_s = loss_per_s(ligand)
         back = ligand.return_per_s + ligand.metabolism_per_s
         self.returns = ligand.return_per_s / back if back > 0 and self.kcat > 0 else 0.0
         self.is_driven = driven(description)
-        everywhere = sum(rates[t] * n.mean for t, n in sites.items()) + self.loss_per_s
-        self.release_per_s = everywhere * _meeting(description, ligand, sites[target])
+        self.everywhere_per_s = sum(rates[t] * n.mean for t, n in sites.items()) + self.loss_per_s
+        self.sites, self.releases = sites[target], _Releases.of(description, ligand)
+        self.modes = spectrum(description.grid, description.targets[target])
         self.own_per_s = rates[target]
 
     @property
@@ -260,34 +281,91 @@ class _Pair:
     def at(self, dt_s: float) -> PairError:
         """Announced errors at a step, by cause (see the module)."""
         adjusted = adjustment(self.description, self.ligand, self.target, dt_s, self.phi)
+        hops = self.ligand.diffusion_um2_per_s * dt_s / self.description.grid.spacing_um**2
         s, beta = max(adjusted.s, 1.0), adjusted.beta
         others = self.others_per_s * dt_s
         x, loss = adjusted.x + others, self.loss_per_s * dt_s
-        y = (self.koff + self.kcat + self.clamped_per_s) * dt_s
+        excess = sum(rate * near.too_often(hops) for rate, near in self.neighbours) * dt_s
+        y = (self.koff + self.kcat + self.taken_per_s) * dt_s
+        filling = max(abs(end - adjusted.s) for end in (adjusted.s_start, adjusted.s_end))
+        filling += FEW * (s - 1) * (1 - self.phi) / self.sites.sites
         kinetics = {
-            "binding": BINDING * x * (x + y),
-            "filling": abs(adjusted.s_empty - adjusted.s_full) / 2,
+            "binding": x * (BINDING * x + FIRST_BINDING * y),
+            "filling": filling,
             "place": SCATTER * adjusted.x * adjusted.scatter,
-            "others": (s - 1) * others / x if x > 0 else 0.0,
+            "others": s * excess,
             "loss": (s - 1) * loss / 3,
         }
-        means = {"release": MARGIN * s * self.release_per_s * dt_s / 2}
+        meeting = self.everywhere_per_s * self.releases.meeting(self.modes, self.sites, hops)
+        means = {"release": MARGIN * s * meeting * dt_s}
         if self.is_driven:
             means |= {
                 "binding": DRIVEN_BINDING * x * (x + y + loss),
+                "filling": filling * self.kcat / (self.koff + self.kcat) if self.kcat else 0.0,
                 "place": SCATTER * adjusted.x * adjusted.scatter,
-                "others": OTHER_TARGETS * s * self.excess_per_s * dt_s / 2,
+                "others": OTHER_TARGETS * s * excess,
                 "loss": (s - 1) * loss / 3,
-                "transport": s * self.kcat * dt_s / 12,
+                "transport": s * x * self.kcat * dt_s / 12,
                 "return": MARGIN * s * x * (0.5 - beta) * self.returns,
             }
         return PairError(self.target, self.name, adjusted, kinetics, means)
 
 
 @dataclass(frozen=True, slots=True)
-class SitesPerCell:
-    """Number of a target's sites; its mean and variance over cells, its most, those listed."""
+class _Neighbours:
+    """The sites of another target as they are met from the sites of one.
 
+    Attributes
+    ----------
+    modes
+        Of a walk; their shares play no part.
+    products
+        Products m_k v_k of both maps' coefficients, over the sites of the one; None where scattered
+        sites make them random.
+    chance, most
+        Where they are random: standard deviations of a product at all modes together, times
+        :data:`CHANCE`; and the most that can be in one cell, beyond the mean.
+    """
+
+    modes: Spectrum
+    products: np.ndarray | None
+    chance: float = 0.0
+    most: float = 0.0
+
+    @classmethod
+    def of(
+        cls, description: Description, target: str, other: str, sites: Mapping[str, SitesPerCell]
+    ) -> _Neighbours:
+        grid, mine, others = description.grid, sites[target], sites[other]
+        modes = spectrum(grid, description.targets[target])
+        if not (mine.listed and others.listed):
+            chance = CHANCE * math.sqrt(others.sites / (mine.sites * mine.cells))
+            return cls(modes, None, chance, others.most - others.mean)
+        # 2 m v = (m + v)^2 - m^2 - v^2: the spectrum of both maps together knows the signs.
+        both = Counter(mine.listed) + Counter(others.listed)
+        squares = [
+            of_map.sites * of_map.nbar * total
+            for of_map, total in (
+                (map_spectrum(grid, both), mine.sites + others.sites),
+                (modes, mine.sites),
+                (spectrum(grid, description.targets[other]), others.sites),
+            )
+        ]
+        return cls(modes, (squares[0] - squares[1] - squares[2]) / (2 * mine.sites))
+
+    def too_often(self, hops: float) -> float:
+        """Steps for which a molecule that let go sees a site of the other target too long."""
+        if self.products is not None:
+            return abs(self.modes.weighed(self.products, hops, _at_a_rate))
+        spread = math.sqrt(self.modes.alone(hops, lambda g: _at_a_rate(g) ** 2))
+        return min(self.chance * spread, self.most * self.modes.alone(hops, _at_a_rate))
+
+
+@dataclass(frozen=True, slots=True)
+class SitesPerCell:
+    """Cells, and number of a target's sites; mean and variance over cells, most, those listed."""
+
+    cells: int
     sites: int
     mean: float
     variance: float
@@ -302,11 +380,12 @@ class SitesPerCell:
         if sites.cells is None:
             rounds, rest = divmod(sites.n_sites, cells)
             share = rest / cells
-            return cls(sites.n_sites, mean, share * (1 - share), rounds + (rest > 0), {})
+            most = rounds + (rest > 0)
+            return cls(cells, sites.n_sites, mean, share * (1 - share), most, {})
         listed = Counter(sites.cells)
         square = sum(n * n for n in listed.values()) / cells
         most = max(listed.values(), default=0)
-        return cls(sites.n_sites, mean, square - mean**2, most, listed)
+        return cls(cells, sites.n_sites, mean, square - mean**2, most, listed)
 
     def beside(self, other: SitesPerCell) -> float:
         """Sites of another target in the cell of a site of this one: at most, where scattered."""
@@ -324,25 +403,51 @@ class SitesPerCell:
         return min(CHANCE * math.sqrt(other.variance / self.sites), other.most - other.mean)
 
 
-def _meeting(description: Description, ligand: Ligand, sites: SitesPerCell) -> float:
-    """How much more often a released molecule is where the sites are, in cells, than at random."""
-    sources = defaultdict[Cell, float](float)
-    for batch in ligand.batches:
-        sources[batch.cell] += batch.size * (batch.rate_per_s + len(batch.times_s))
-    timed = any(batch.times_s for batch in ligand.batches)
-    if ligand.start_cell is not None and ligand.count and is_course(description):
-        sources[ligand.start_cell] += ligand.count
-        timed = True
-    cells, times = description.grid.cells, 2 if timed else 1
-    if not sites.listed:
-        most = max(sources.values(), default=0.0) / (sum(sources.values()) or 1.0)
-        return times * most * sites.most / sites.mean
-    return times * cells * math.sqrt(_lumpiness(sources, cells) * _lumpiness(sites.listed, cells))
+def _at_a_rate(g: np.ndarray) -> np.ndarray:
+    return 0.5 - g
 
 
-def _lumpiness(amounts: Mapping[Cell, float], cells: int) -> float:
-    """Sum of squared shares, less what an even spread would have; 0 for none."""
-    total = sum(amounts.values())
-    if total <= 0:
-        return 0.0
-    return max(0.0, sum((n / total) ** 2 for n in amounts.values()) - 1 / cells)
+def _at_times(g: np.ndarray) -> np.ndarray:
+    return 1.0 - g
+
+
+@dataclass(frozen=True, slots=True)
+class _Releases:
+    """Where molecules of a ligand are released, and when within a step.
+
+    Attributes
+    ----------
+    modes
+        The spectrum of what each cell gets; None where nothing is released in given cells.
+    most
+        The largest share of it that one cell gets.
+    late
+        How long a mode of it lasts too long in steps, in steps, by g.
+    """
+
+    modes: Spectrum | None = None
+    most: float = 0.0
+    late: Weighing = _at_a_rate
+
+    @classmethod
+    def of(cls, description: Description, ligand: Ligand) -> _Releases:
+        amounts = defaultdict[Cell, float](float)
+        for batch in ligand.batches:
+            amounts[batch.cell] += batch.size * (batch.rate_per_s + len(batch.times_s))
+        timed = any(batch.times_s for batch in ligand.batches)
+        if ligand.start_cell is not None and ligand.count and is_course(description):
+            amounts[ligand.start_cell] += ligand.count
+            timed = True  # 1 - g is the larger one
+        total = sum(amounts.values())
+        if not total:
+            return cls()
+        modes = map_spectrum(description.grid, amounts)
+        return cls(modes, max(amounts.values()) / total, _at_times if timed else _at_a_rate)
+
+    def meeting(self, sites: Spectrum, per_cell: SitesPerCell, hops: float) -> float:
+        """How much more, in steps, a released molecule is where the sites are than anywhere."""
+        if self.modes is None:
+            return 0.0
+        if not per_cell.listed:
+            return self.most * per_cell.most / per_cell.mean * sites.alone(hops, self.late)
+        return per_cell.cells * sites.overlap(self.modes, hops, self.late)
