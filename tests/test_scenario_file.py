@@ -34,7 +34,7 @@ from synapse_abm.synapse.scenario import (
 )
 from synapse_abm.synapse.scenario.cost import estimate_cost, residual_transient, settling_s
 from synapse_abm.synapse.scenario.file import parse_scenario, read_scenario
-from synapse_abm.synapse.scenario.step_error import BINDING, StepErrors
+from synapse_abm.synapse.scenario.step_error import BINDING, FIRST_BINDING, StepErrors
 from synapse_abm.synapse.scenario.timestep import auto_dt, largest_sensible_s, step_warnings
 
 SHIPPED = scenarios()
@@ -218,7 +218,7 @@ def test_auto_keeps_rates_within_the_accuracy() -> None:
     in_cell = 0.01 / 0.00602214076
     alone = _pair(count=1, sites=1)
     x, y = in_cell * alone.dt_s, alone.dt_s
-    assert 0.8 * 0.01 < BINDING * x * (x + y) < 0.01
+    assert 0.8 * 0.01 < x * (BINDING * x + FIRST_BINDING * y) < 0.01
     announced = StepErrors(alone).at(alone.dt_s)
     assert 0.99 * 0.01 < announced.kinetics <= 0.01
     assert announced.driven == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,11 @@ from synapse_abm.core.progress import silent
 from synapse_abm.runs.experiment import find
 from synapse_abm.statistics import student_quantile
 from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
-from synapse_abm.synapse.scenario.rate_adjustment import spectrum
+from synapse_abm.synapse.scenario.rate_adjustment import adjustments, spectrum
 from synapse_abm.synapse.scenario.step_error import StepErrors
 from synapse_abm.theory import closed_law
 from synapse_abm.theory.hop_react import Walk
+from synapse_abm.theory.relaxation import LoneMolecule
 from synapse_abm.theory.stepping import EMPTY, OCCUPIED, MoleculeFlow, Sink, Split, TinyGrid
 
 experiment = find("timestep").load()
@@ -122,12 +124,12 @@ def test_what_goes_in_comes_out() -> None:
 
 
 def test_the_engine_errs_as_computed() -> None:
-    """At dt = 1 s the engine follows the chain of the step and not that of time; 1e-6 each.
+    """At dt = 0.25 s the engine follows the chain of the step and not that of time; 1e-6 each.
 
-    The second half is the control: 9 % less is bound, more than ten standard errors.
+    The second half is the control: 8 % more is bound, more than ten standard errors.
     """
-    means = [experiment.bound_mean(1.0, 3000, 5, replicate) for replicate in range(64)]
-    point = experiment.point(1.0, means)
+    means = [experiment.bound_mean(0.25, 3000, 5, replicate) for replicate in range(64)]
+    point = experiment.point(0.25, means)
     limit = student_quantile(1e-6, point.measured.dof)
     assert abs(point.measured.value - point.stepped) < limit * point.measured.se
     assert abs(point.measured.value - point.true) > limit * point.measured.se
@@ -142,14 +144,162 @@ def test_a_site_starts_empty() -> None:
 # --- the promise ----------------------------------------------------------------------------------
 
 
-def test_the_chosen_step_keeps_its_promise_on_six_synapses() -> None:
+def test_the_experiment_shows_it() -> None:
     result = experiment.run(seed=1, quick=True, progress=silent)
     assert result.passed
     assert len(result["timestep"]) == 6
     assert max(result["timestep"]["error"]) <= LARGEST_BIAS
-    assert max(result["timestep"]["bound"]) <= LARGEST_BIAS * (1 + 1e-9)
+    assert max(result["timestep"]["announced"]) <= LARGEST_BIAS * (1 + 1e-9)
+    limits = result["timestep_limits"]
+    assert all(e <= a for e, a in zip(limits["error"], limits["announced"], strict=True))
+    # Steps saved at equal accuracy: at least five times, by what is announced, nine by what is.
+    assert min(result["timestep_cost"]["saved_by_announced"]) > 5
+    assert min(result["timestep_cost"]["saved"]) > 9
     figures = legible(experiment, result)
-    assert (len(figures[""].axes), len(figures["synapses"].axes)) == (1, 6)
+    assert [len(figure.axes) for figure in figures.values()] == [1, 4, 6]
+
+
+def test_the_table_of_factors() -> None:
+    """Rates of steps over those of time as a prototype of another hand had them; 0.002."""
+    known = {
+        ("one site", 1.0): ((0.976, 0.933, 0.894), (0.9997, 0.997, 0.991)),
+        ("a patch of 4 x 4", 10.0): ((0.972, 0.918, 0.869), (0.9997, 0.997, 0.993)),
+        ("one site", 1000.0): ((0.952, 0.865, 0.788), (1.0, 1.0, 0.9998)),
+    }
+    for (sites, hops), (plain, adjusted) in known.items():
+        rows = experiment.factors_of(sites, hops)
+        assert [row.plain for row in rows] == pytest.approx(plain, abs=0.002)
+        assert [row.adjusted for row in rows] == pytest.approx(adjusted, abs=0.002)
+
+
+def random_place(seed: int) -> Scenario:
+    """One molecule in some place: narrow or not, walls or none, scattered or heaped or dense sites
+    of one or two targets, perhaps an exit.
+    """
+    rng = np.random.default_rng(seed)
+    height = int(rng.choice([1, 2, rng.integers(3, 9)]))
+    width = int(rng.integers(3, 30 if height < 3 else 9))
+    targets, binding = {}, {}
+    for name in ("SERT", "NET")[: 1 + (rng.random() < 0.35)]:
+        sites = int(np.exp(rng.uniform(0, np.log(2 * width * height))))
+        heaps = rng.integers(0, width * height, int(rng.choice([4, sites])))
+        cells = tuple((int(c) % width, int(c) // width) for c in rng.choice(heaps, sites))
+        targets[name] = Target(sites=sites) if rng.random() < 0.3 else Target(cells=cells)
+        kon, koff = 10 ** rng.uniform([-3, -2.5], [-0.5, 1])
+        binding[name] = Kinetics(kon_per_nM_s=kon, koff_per_s=koff)
+    supply: dict[str, object] = {"count": 1}
+    if rng.random() < 0.25:
+        supply = {
+            "reservoir": Reservoir(concentration_nM=1e-6, exchange_per_s=10 ** rng.uniform(-1.5, 1))
+        }
+    ligand = Ligand(diffusion_um2_per_s=10 ** rng.uniform(-2, 2.5), binding=binding, **supply)  # type: ignore[arg-type]
+    grid = Grid(
+        width=width, height=height, walls="reflecting" if rng.random() < 0.6 else "periodic"
+    )
+    return Scenario(grid=grid, targets=targets, ligands={"serotonin": ligand})
+
+
+def random_few(seed: int) -> Scenario:
+    """Up to four molecules that get in each other's way at up to three sites, perhaps a drug."""
+    rng = np.random.default_rng(seed)
+    width, height = ((2, 2), (3, 1), (4, 1))[rng.integers(3)]
+    cells = tuple(
+        (int(c) % width, int(c) // width)
+        for c in rng.integers(0, width * height, rng.integers(1, 4))
+    )
+
+    def kinetics() -> dict[str, Kinetics]:
+        kon, koff = 10 ** rng.uniform([-3, -2.5], [-0.5, 1])
+        return {"SERT": Kinetics(kon_per_nM_s=kon, koff_per_s=koff)}
+
+    diffusion = 10 ** rng.uniform(-1.5, 2.5)
+    count = int(rng.integers(1, 5))
+    ligands = {"serotonin": Ligand(count=count, diffusion_um2_per_s=diffusion, binding=kinetics())}
+    if rng.random() < 0.4:
+        ligands["drug"] = Ligand(clamped_nM=10 ** rng.uniform(-1, 2.5), binding=kinetics())
+    return Scenario(
+        grid=Grid(width=width, height=height),
+        targets={"SERT": Target(cells=cells)},
+        ligands=ligands,
+    )
+
+
+type Place = Callable[[int], Scenario]
+
+
+def shares_of_announced(place: Place, seed: int, times: tuple[float, ...]) -> list[float]:
+    """Largest error of kinetics over the announced one, at multiples of the chosen step.
+
+    Without the rate of the single mode with the largest weight: that may be another mode in steps.
+    """
+    scenario = place(seed)
+    measure = experiment.lone if place is random_place else experiment.chain_errors
+    errors, announced, shares = measure(scenario), StepErrors(scenario), []
+    for dt in (factor * scenario.dt_s for factor in times):
+        if not (said := announced.at(dt)).equilibrium_only:
+            kinetics = {name: e for name, e in errors(dt).items() if name != "relaxation"}
+            shares.append(experiment.largest(kinetics) / said.kinetics)
+    return shares
+
+
+@pytest.mark.parametrize(("place", "last"), [(random_place, 120), (random_few, 60)])
+def test_kinetics_keep_what_is_announced(place: Place, last: int) -> None:
+    """At the chosen step and at three times it; some come near it, so that it is not idle."""
+    shares = [s for seed in range(last) for s in shares_of_announced(place, seed, (1.0, 3.0))]
+    assert max(shares) <= 1
+    assert max(shares) > 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "last"), [(random_place, 1500), (random_few, 600)])
+def test_kinetics_keep_what_is_announced_in_many_places(place: Place, last: int) -> None:
+    times = (0.4, 1.0, 3.0)
+    shares = [s for seed in range(100, last) for s in shares_of_announced(place, seed, times)]
+    assert max(shares) <= 1
+
+
+DENSE = experiment.place(
+    6, 4, experiment.at(*((x, y) for y in range(4) for x in range(6) if (x + y) % 3)), count=1
+)
+SPARSE = experiment.place(8, 8, experiment.at((2, 3)), count=1)
+
+
+def lone_cell_factor(scenario: Scenario, dt: float) -> float:
+    """The factor as if each site were alone in the place."""
+    (alone,) = adjustments(
+        scenario.model_copy(update={"targets": {"SERT": Target(cells=((2, 1),))}}), dt
+    ).values()
+    return alone.s
+
+
+PLANTED = {
+    "no factor": (SPARSE, lambda scenario, dt: 1.0),
+    "no factor, dense": (DENSE, lambda scenario, dt: 1.0),
+    "the factor of a lone cell on a dense map": (DENSE, lone_cell_factor),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_wrong_factor_breaks_what_is_announced(name: str) -> None:
+    scenario, factor = PLANTED[name]
+    errors, dt = experiment.lone(scenario), scenario.dt_s
+    announced = StepErrors(scenario).at(dt).kinetics
+    assert experiment.largest(errors(dt)) <= announced
+    wrong = errors.measure(dt, {"SERT": factor(scenario, dt)})
+    assert max(abs(wrong[name] / rate - 1) for name, rate in errors.true.items()) > 1.5 * announced
+
+
+def test_a_factor_on_binding_alone_breaks_equilibrium() -> None:
+    """Which a factor on both leaves exact, to 1e-9; more than 1 % too many are bound."""
+    s, dt = experiment.factors(SPARSE, SPARSE.dt_s)["SERT"], SPARSE.dt_s
+    site, bind, unbind = np.array([26]), np.array([2.0]), np.array([0.05])
+
+    def bound(on: float, off: float) -> float:
+        molecule = LoneMolecule(8, 8, 21100.0, site, on * bind, off * unbind)
+        return float(molecule.relaxation(dt).mean_at(1e5))
+
+    assert bound(s, s) == pytest.approx(bound(1.0, 1.0), rel=1e-9)
+    assert bound(s, 1.0) / bound(1.0, 1.0) - 1 > 0.01
 
 
 def random_flow(seed: int) -> Scenario:
@@ -189,7 +339,7 @@ def worst_errors(first: int, last: int) -> list[float]:
     found = []
     for seed in range(first, last):
         scenario = random_flow(seed)
-        found.append(experiment.largest(experiment.flow_errors(scenario)(scenario.dt_s)))
+        found.append(experiment.largest(experiment.driven_flow(scenario)(scenario.dt_s)))
     return found
 
 
@@ -206,13 +356,16 @@ def test_the_chosen_step_keeps_its_promise_after_a_release() -> None:
     for cell in ((5, 5), (0, 3)):
         batch = (Batch(size=1, cell=cell, times_s=(0.0,)),)
         scenario = driven({"SERT": Target(sites=20)}, {"SERT": 0.01}, batches=batch)
-        molecules, _ = experiment.flow(scenario)
+        molecules, target = experiment.flow(scenario)
+        adjusted = experiment.adjusted(
+            molecules, target, experiment.factors(scenario, scenario.dt_s)
+        )
         source = np.zeros(100)
         source[cell[1] * 10 + cell[0]] = 1.0
-        flow = replace(molecules, source=source)
+        flow, in_steps = replace(molecules, source=source), replace(adjusted, source=source)
         for steps in (1, 3, 10, 30, 100, 300):
             seconds = steps * scenario.dt_s
-            stepped, true = flow.pulse(seconds, scenario.dt_s), flow.pulse(seconds)
+            stepped, true = in_steps.pulse(seconds, scenario.dt_s), flow.pulse(seconds)
             worst = max(worst, abs(stepped.free.sum() - true.free.sum()))
             worst = max(worst, abs(stepped.bound.sum() - true.bound.sum()))
     assert LARGEST_BIAS / 100 < worst <= LARGEST_BIAS
@@ -262,7 +415,7 @@ HOLES = {
 def test_what_one_cell_has_and_others_do_not_is_announced(name: str) -> None:
     """At three times the chosen step the error is seen, and below what is announced."""
     scenario = HOLES[name]
-    errors, announced = experiment.flow_errors(scenario), StepErrors(scenario)
+    errors, announced = experiment.driven_flow(scenario), StepErrors(scenario)
     assert experiment.largest(errors(scenario.dt_s)) <= LARGEST_BIAS
     long = announced.at(3 * scenario.dt_s)
     assert not long.equilibrium_only

@@ -12,6 +12,7 @@ of time. Rates x dt up to about 20 can be told: beyond, a ratio is lost in round
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -61,10 +62,11 @@ class Relaxation:
     @property
     def association_s(self) -> float:
         """Mean time, s, that the course needs from its start to its end: the area between, over
-        the height. It weighs the whole curve.
+        the height. It weighs the whole curve; not a number if that ends where it starts.
         """
         course, rates = self.course[self._decays], self.rates[self._decays]
-        return float((course / rates).sum() / course.sum())
+        height = float(course.sum())
+        return float((course / rates).sum()) / height if height else math.nan
 
     def mean_at(self, t: ArrayLike) -> Array:
         """The mean number at times ``t`` (s) after the start; in steps, at their ends."""

@@ -87,6 +87,8 @@ class Adjustment:
         In-cell rate of binding, and rate of unbinding, times dt.
     s_start, s_end
         The factor for the share of free sites at the start of a course, and at its end.
+    s_full
+        The factor if no other site were free: of a site that is alone.
     p
         Chance that a molecule in the cell of a site binds in a step.
     scatter
@@ -103,6 +105,7 @@ class Adjustment:
     y: float
     s_start: float
     s_end: float
+    s_full: float
     p: float
     scatter: float
     usable: bool
@@ -312,7 +315,7 @@ def adjustment(
     usable = round(p, DECIMALS) <= LARGEST_P and leaving <= LARGEST_LEAVING
     return Adjustment(
         s=round(s, DECIMALS) if usable else 1.0, beta=beta, phi=phi, x=x, y=y,
-        s_start=at(start)[0], s_end=at(end)[0], p=p, usable=usable,
+        s_start=at(start)[0], s_end=at(end)[0], s_full=at(0.0)[0], p=p, usable=usable,
         scatter=modes.scatter(hops, grid, sites.n_sites) if sites.cells is None else 0.0,
     )  # fmt: skip
 

@@ -12,21 +12,21 @@ binding               x (0.12 x + 0.2 (y + o))  0.06 x (x + y + o + r dt)
 filling               s from start to end / 2   that times k_cat / (k_off + k_cat)
 place of the sites    2 x sd(beta)              2 x sd(beta)
 other targets         s K' dt                   1.3 s K' dt
-loss at rate r        (s - 1) r dt / 3          (s - 1) r dt / 3
+loss at rate r        r dt ((s - 1)/3 + x/100)  (s - 1) r dt / 3
 transport                                       s x k_cat dt / 12
 return                                          1.1 s x (1/2 - beta) share that returns
 release               1.1 s S dt (counted as driven)
 ====================  ========================  ===================================================
 
 x, y: in-cell rate of binding (to all targets of the ligand, as seen from a site of this one) and
-rate of leaving, times dt; o: rate at which ligands take a free site, times dt; sd(beta): what the
-places of scattered sites change; K' and S: see below.
+rate of leaving, times dt; o: rate at which clamped ligands take a free site, times dt; sd(beta):
+what the places of scattered sites change; K' and S: see below.
 
 - 0.12 x (x + y): STEP's bound for relaxation and association; of 17,899 random maps none came above
   0.117 x (x + y). The mean time to first binding, of which y is no part, comes up to 0.2 x y.
 - *Filling.* s is fixed while the free share changes in a course. In a balance of binding with
   unbinding s cancels; the part of what is bound that is transported instead feels it. Of few sites
-  the free ones are not independent: (s - 1)(1 - phi) over their number is added.
+  the free ones are not independent: (s - 1)(1 - phi) and 3/4 of this, over their number, are added.
 - *Other targets.* The factor of a pair knows nothing of other targets. In steps a molecule that
   let go meets their sites in its own cell too often, and those in cells near by too seldom: by the
   modes, K' = K (sum over k > 0 of m_k v_k (1/2 - g)) / N, m and v the maps of both, K the in-cell
@@ -55,12 +55,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synapse_abm.core.units import pair_rate_per_s
-from synapse_abm.synapse.scenario.free_sites import (
-    free_concentrations,
-    free_shares,
-    is_course,
-    loss_per_s,
-)
+from synapse_abm.synapse.scenario.free_sites import free_shares, is_course, loss_per_s
 from synapse_abm.synapse.scenario.parts import Cell, Description, Ligand, Reservoir
 from synapse_abm.synapse.scenario.rate_adjustment import (
     LARGEST_LEAVING,
@@ -76,7 +71,7 @@ from synapse_abm.synapse.scenario.rate_adjustment import (
 
 #: Coefficients of the table above.
 BINDING, FIRST_BINDING, DRIVEN_BINDING = 0.12, 0.2, 0.06
-FEW, OTHER_TARGETS, SCATTER = 1.0, 1.3, 2.0
+FAST_LOSS, OTHER_TARGETS, SCATTER = 0.01, 1.3, 2.0
 #: Gradients around a source, which a long step does not resolve, can add a little to the error.
 #: Of 3800 random driven scenarios one erred by 1.02 times the bound without this margin.
 MARGIN = 1.1
@@ -159,8 +154,7 @@ class StepErrors:
     def __init__(self, description: Description) -> None:
         pairs = adjusted_pairs(description)
         phi = free_shares(description) if pairs else {}
-        free_nM = free_concentrations(description) if pairs else {}
-        self._pairs = [_Pair(description, target, ligand, phi, free_nM) for target, ligand in pairs]
+        self._pairs = [_Pair(description, target, ligand, phi) for target, ligand in pairs]
 
     def __bool__(self) -> bool:
         """Whether anything depends on the step."""
@@ -198,7 +192,11 @@ class StepErrors:
             low, high = (middle, high) if good(middle) else (low, middle)
         # Fewer digits than sums in another order could change: the step is the same everywhere.
         unit = 10.0 ** (math.floor(math.log10(low)) - 2)
-        return float(f"{math.floor(low / unit) * unit:.3g}")
+        units = math.floor(low / unit)
+        # What scattered places add hardly depends on the step: it can be more a little below.
+        while units > 1 and not good(float(f"{units * unit:.3g}")):
+            units -= 1
+        return float(f"{units * unit:.3g}")
 
 
 #: No step is sought below this, s.
@@ -239,9 +237,8 @@ class _Pair:
     """What the errors of one pair are made of: rates (1/s) that do not depend on the step."""
 
     def __init__(
-        self, description: Description, target: str, name: str, phi: Mapping[str, float],
-        free_nM: Mapping[str, float],
-    ) -> None:  # fmt: skip
+        self, description: Description, target: str, name: str, phi: Mapping[str, float]
+    ) -> None:
         ligand = description.ligands[name]
         self.description, self.target, self.name, self.ligand = description, target, name, ligand
         self.phi = phi[target]
@@ -255,10 +252,10 @@ class _Pair:
         ]
         kinetics = ligand.binding[target]
         self.koff, self.kcat = kinetics.koff, kinetics.kcat_per_s
-        self.taken_per_s = sum(
-            other.binding[target].kon * free_nM[name]
-            for name, other in description.ligands.items()
-            if target in other.binding
+        self.clamped_per_s = sum(
+            other.binding[target].kon * other.clamped_nM
+            for other in description.ligands.values()
+            if other.clamped_nM is not None and target in other.binding
         )
         self.loss_per_s = loss_per_s(ligand)
         back = ligand.return_per_s + ligand.metabolism_per_s
@@ -286,15 +283,16 @@ class _Pair:
         others = self.others_per_s * dt_s
         x, loss = adjusted.x + others, self.loss_per_s * dt_s
         excess = sum(rate * near.too_often(hops) for rate, near in self.neighbours) * dt_s
-        y = (self.koff + self.kcat + self.taken_per_s) * dt_s
+        y = (self.koff + self.kcat + self.clamped_per_s) * dt_s
         filling = max(abs(end - adjusted.s) for end in (adjusted.s_start, adjusted.s_end))
-        filling += FEW * (s - 1) * (1 - self.phi) / self.sites.sites
+        if self.sites.sites > 1:
+            filling += (0.75 * filling + (s - 1) * (1 - self.phi)) / self.sites.sites
         kinetics = {
             "binding": x * (BINDING * x + FIRST_BINDING * y),
             "filling": filling,
             "place": SCATTER * adjusted.x * adjusted.scatter,
             "others": s * excess,
-            "loss": (s - 1) * loss / 3,
+            "loss": (s - 1) * loss / 3 + FAST_LOSS * x * loss,
         }
         meeting = self.everywhere_per_s * self.releases.meeting(self.modes, self.sites, hops)
         means = {"release": MARGIN * s * meeting * dt_s}
