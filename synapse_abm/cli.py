@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
@@ -30,6 +30,7 @@ from synapse_abm.core.errors import (
     collected,
     escaped,
     raise_faults,
+    tried,
 )
 from synapse_abm.core.files import RECORD, check_file, output_folder, write_atomic, write_folder
 from synapse_abm.core.progress import bar
@@ -167,21 +168,16 @@ class Simulate:
         from synapse_abm.synapse.scenario.file import read_scenario
         from synapse_abm.synapse.scenario.timestep import read_accuracy
 
-        faults, seed, workers, out = list[InputError](), None, None, None
-        engine: Any = self.engine
         # Each on its own, so that all that is wrong with the command is told at once.
-        with collected(faults):
-            seed = None if self.seed is None else check_seed(self.seed, "--seed")
-        with collected(faults):
-            workers = check_workers(self.workers, "--workers")
-        with collected(faults):
-            if engine is not None:
-                choice("--engine", engine, ("compiled", "agents"))
-        with collected(faults):
-            out = _folder(self.out)
-        accuracy: Any = self.accuracy
-        with collected(faults):
-            accuracy = None if accuracy is None else read_accuracy(accuracy, "--accuracy")
+        faults, engine, seed, accuracy = list[InputError](), cast("Any", self.engine), None, None
+        if self.seed is not None:
+            seed = tried(faults, check_seed, self.seed, "--seed")
+        workers = tried(faults, check_workers, self.workers, "--workers")
+        if engine is not None:
+            tried(faults, choice, "--engine", engine, ("compiled", "agents"))
+        out = tried(faults, _folder, self.out)
+        if self.accuracy is not None:
+            accuracy = tried(faults, read_accuracy, self.accuracy, "--accuracy")
         with collected(faults):
             path = find_scenario(self.scenario)
             scenario = read_scenario(path)
@@ -293,7 +289,7 @@ class Validate:
         if self.fresh:
             # Printed at once: a failure with it can be repeated only by who knows it.
             seed = secrets.randbits(64)
-            _announce(f"seed {seed}")
+            terminal.announce(f"seed {seed}")
         for path in (self.html, self.json):
             if path is not None:
                 check_file(path)
@@ -301,7 +297,7 @@ class Validate:
 
         report: Any = validation.validate(
             progress=bar, cases=self.cases, seed=seed, planted=self.planted,
-            thorough=self.thorough, announce=_announce,
+            thorough=self.thorough, announce=terminal.announce,
         )  # fmt: skip
         status = _tell(report, self.json)
         if self.html is not None:
@@ -489,10 +485,6 @@ def _without_paths(arguments: list[str], options: set[str], file: str, name: str
         elif word.partition("=")[0] not in options:
             words.append(name if word == file else word)
     return shlex.join([PROGRAM, *words])
-
-
-def _announce(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _tell(report: Report, json: Path | None) -> int:

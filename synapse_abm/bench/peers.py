@@ -93,11 +93,16 @@ class Simulator(Contender):
         self.box_um, self.cell_um3 = list(map(float, sides)), grid.cell_volume_um3
         self.diffusion = ligand.diffusion_um2_per_s
         self.kon, self.koff = pair_rate_per_s(kinetics.kon, 1.0), kinetics.koff
-        self.dt, self.cpu_s = scenario.dt_s, 0.0
+        self.dt, self.cpu_s, self.bound = scenario.dt_s, 0.0, 0.0
 
     def clock(self) -> float:
         """CPU time of the steps so far, s."""
         return self.cpu_s
+
+    @property
+    def bound_fraction(self) -> float | None:
+        """Share of the sites that were bound, on average or at the end of the latest run."""
+        return self.bound / self.label.sites
 
 
 class ReaDDy(Simulator):
@@ -125,7 +130,7 @@ class ReaDDy(Simulator):
             common = import_module("readdy._internal.readdybinding.common")
             common.set_logging_level("warn", python_console_out=False)
         super().__init__(READDY, scenario, metadata.version("readdy"))
-        self._bound: list[int] = []
+        self._counts: list[int] = []
         # The ball of a cell's volume: a pair meets as often as in a cell.
         radius = (3 * self.cell_um3 / (4 * math.pi)) ** (1 / 3)
         system = readdy.ReactionDiffusionSystem(
@@ -143,7 +148,7 @@ class ReaDDy(Simulator):
         self._simulation.evaluate_topology_reactions = False
         self._simulation.show_progress = False
         self._simulation.observe.number_of_particles(
-            20, types=["bound"], callback=lambda counts: self._bound.append(counts[0]), save=None
+            20, types=["bound"], callback=lambda counts: self._counts.append(counts[0]), save=None
         )
         rng, box = np.random.default_rng(1), np.array(self.box_um)
         for name, count in (("drug", self.label.molecules), ("site", self.label.sites)):
@@ -157,15 +162,12 @@ class ReaDDy(Simulator):
         self.cpu_s += max(self._timed(steps + 1) - start, 0.0)
 
     def _timed(self, steps: int) -> float:
-        self._bound.clear()
+        self._counts.clear()
         before = process_time()
         self._simulation.run(steps, self.dt, show_summary=False)
-        return process_time() - before
-
-    @property
-    def bound_fraction(self) -> float | None:
-        """Share of the sites that were bound in the latest run."""
-        return float(np.mean(self._bound)) / self.label.sites
+        used = process_time() - before
+        self.bound = float(np.mean(self._counts or [0]))  # none yet in a run of one step
+        return used
 
 
 class Smoldyn(Simulator):
@@ -199,7 +201,7 @@ class Smoldyn(Simulator):
             accuracy=accuracy, diffusion_um2_per_s=self.diffusion, kon_um3_per_s=self.kon,
             koff_per_s=self.koff, dt_s=self.dt,
         )  # fmt: skip
-        self.label, self._bound = replace(self.label, version=answer["version"]), 0
+        self.label = replace(self.label, version=answer["version"])
 
     def _ask(self, **question: Any) -> dict[str, Any]:
         asked, answers = self._process.stdin, self._process.stdout
@@ -216,12 +218,7 @@ class Smoldyn(Simulator):
         """Steps, in the other process."""
         answer = self._ask(steps=steps)
         self.cpu_s += answer["cpu_s"]
-        self._bound = answer["bound"]
-
-    @property
-    def bound_fraction(self) -> float | None:
-        """Share of the sites that are bound now."""
-        return self._bound / self.label.sites
+        self.bound = answer["bound"]
 
     def close(self) -> None:
         """End the other process."""
@@ -250,7 +247,7 @@ class GillesPy2(Simulator):
         if beside not in os.environ["PATH"].split(os.pathsep):
             os.environ["PATH"] = os.pathsep.join([beside, os.environ["PATH"]])
         super().__init__(GILLESPY2, scenario, metadata.version("gillespy2"))
-        self._seed, self._bound, self._events = 1, 0.0, 0.0
+        self._seed, self._events = 1, 0.0
         model = gillespy2.Model(name="one_cell")
         started = (("drug", self.label.molecules), ("site", self.label.sites), ("bound", 0))
         for name, count in started:
@@ -270,7 +267,7 @@ class GillesPy2(Simulator):
         # Start and the way to equilibrium are in both runs, and cancel.
         short = self._timed(duration / 2)
         self.cpu_s += max(self._timed(1.5 * duration) - short, 0.0)
-        self._events += 2 * self.koff * self._bound * duration
+        self._events += 2 * self.koff * self.bound * duration
 
     def _timed(self, duration: float) -> float:
         self._solver.model.timespan(self._timespan.linspace(t=duration, num_points=11))
@@ -279,13 +276,8 @@ class GillesPy2(Simulator):
         before = _children_s()
         states = self._solver.run(seed=self._seed)
         used = _children_s() - before
-        self._bound = float(np.mean(np.asarray(states["bound"])[1:]))  # the first is the start
+        self.bound = float(np.mean(np.asarray(states["bound"])[1:]))  # the first is the start
         return used
-
-    @property
-    def bound_fraction(self) -> float | None:
-        """Mean share of the sites that were bound in the latest run."""
-        return self._bound / self.label.sites
 
     @property
     def events(self) -> int | None:

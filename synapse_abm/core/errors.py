@@ -11,7 +11,7 @@ import difflib
 import errno
 import os
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 #: Exit status of the command line for anything the user can put right.
 EXIT_BAD_INPUT = 2
@@ -206,6 +206,15 @@ class collected:  # noqa: N801 (used like a function)
         elif isinstance(error, InputError):
             self.faults.append(error)
         return isinstance(error, InputErrors | InputError)
+
+
+def tried[**P, T](
+    faults: list[InputError], check: Callable[P, T], *arguments: P.args, **options: P.kwargs
+) -> T | None:
+    """What ``check(...)`` returns; None if it raised what is wrong, which is then in ``faults``."""
+    with collected(faults):
+        return check(*arguments, **options)
+    return None
 
 
 def raise_faults(faults: Sequence[InputError]) -> None:

@@ -93,6 +93,11 @@ def say(text: str) -> None:
         print(text)
 
 
+def announce(text: str) -> None:
+    """Tell something at once, beside what a command prints."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def discard_output() -> None:
     """Send what is still to be printed nowhere, so that the interpreter's last flush succeeds."""
     with suppress(OSError, ValueError):

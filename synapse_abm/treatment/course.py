@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from synapse_abm.core import terminal
 from synapse_abm.core.errors import SynapseError
 from synapse_abm.core.files import write_atomic
 from synapse_abm.core.sealed import CheckpointError, Header, check_arrays, contents, opened, sealed
@@ -132,10 +132,6 @@ def _slope(function: Callable[[float], float], at: float) -> float:
     return (function(at + step) - function(at - step)) / (2 * step)
 
 
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 # --- the course -----------------------------------------------------------------------------------
 
 
@@ -235,7 +231,7 @@ class Course:
         windows: int | None = None,
         progress: Progress | None = None,
         save_to: str | Path | None = None,
-        announce: Callable[[str], None] = _to_stderr,
+        announce: Callable[[str], None] = terminal.announce,
     ) -> Course:
         """Go on by ``windows`` windows (to the end by default); returns the course.
 

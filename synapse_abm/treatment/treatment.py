@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synapse_abm.core.arguments import check_seed, choice, instance, number, whole_number
-from synapse_abm.core.errors import InputError, collected, raise_faults
+from synapse_abm.core.errors import InputError, collected, raise_faults, tried
 from synapse_abm.neuron import scenario as parameters
 from synapse_abm.neuron.calibration import seconds_of_stage
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
@@ -262,13 +262,10 @@ def treatment(values: Mapping[str, Any], concentration_nM: Dosing, **options: An
         All that is wrong with the neuron, and with what is done to it, at once.
     """
     faults = list[InputError]()
-
-    neuron = NeuronParameters()
-    with collected(faults):
-        neuron = parameters.neuron(**values)
-    with collected(faults):
-        made = Treatment(neuron, concentration_nM, **options)
+    neuron = tried(faults, parameters.neuron, **values) or NeuronParameters()
+    made = tried(faults, Treatment, neuron, concentration_nM, **options)
     raise_faults(faults)
+    assert made is not None
     return made
 
 

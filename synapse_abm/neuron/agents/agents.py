@@ -322,14 +322,18 @@ class NeuronPlace:
         return self._model.agents.select(lambda agent: getattr(agent, "place", None) == self.name)
 
 
-class _Slow:
-    """A slow variable of the neuron, kept by the model."""
+class Documented:
+    """A descriptor that knows its name, with a docstring of its own."""
 
     def __init__(self, doc: str) -> None:
         self.__doc__ = doc
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+
+
+class _Slow(Documented):
+    """A slow variable of the neuron, kept by the model."""
 
     def __get__(self, neuron: Any, owner: type) -> float:
         if neuron is None:

@@ -30,11 +30,12 @@ from synapse_abm.core import mesa_clock as clock
 from synapse_abm.core.address import address_of
 from synapse_abm.core.arguments import choice, instance, number, whole_number
 from synapse_abm.core.collector import StandardCollector
-from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
+from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults, tried
 from synapse_abm.core.files import write_atomic
 from synapse_abm.neuron import scenario as par
 from synapse_abm.neuron.agents import checkpoint as checkpoint
 from synapse_abm.neuron.agents.agents import (
+    Documented,
     Neuron,
     NeuronDrug,
     NeuronReceptor,
@@ -110,14 +111,8 @@ def _place(name: str) -> int:
     return PLACES.index(name)
 
 
-class _Acting:
+class _Acting(Documented):
     """A number that acts on the neuron from the next step on; checked whenever it is set."""
-
-    def __init__(self, doc: str) -> None:
-        self.__doc__ = doc
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     def __get__(self, model: Any, owner: type) -> Any:
         return self if model is None else model.__dict__[self.name]
@@ -208,28 +203,23 @@ class NeuronModel(NeuronHost):
         **changes: Any,
     ) -> None:
         # All is checked before anything is made, so that every wrong keyword is told at once.
-        faults, address, made = list[InputError](), None, None
-        with collected(faults):
-            made = changed(parameters, changes)
-        with collected(faults):
-            address = address_of(rng, replicate)
+        faults = list[InputError]()
+        made = tried(faults, changed, parameters, changes)
+        address = tried(faults, address_of, rng, replicate)
         faults += ligand_faults("drug", drug, "SERT")
         if antagonist is not None:
             faults += ligand_faults("antagonist", antagonist, "5-HT1A")
         elif antagonist_nM:
             allowed = "0, as no antagonist is given"
             faults.append(InputError("antagonist_nM", antagonist_nM, allowed))
-        with collected(faults):
-            choice("reach", reach, REACHES)
-        with collected(faults):
-            instance("feedback", feedback, bool)
+        tried(faults, choice, "reach", reach, REACHES)
+        tried(faults, instance, "feedback", feedback, bool)
         acting = {"drug_nM": drug_nM, "antagonist_nM": antagonist_nM, "transporters": transporters,
                   "speed": speed, "mao": mao, "dt_s": dt_s}  # fmt: skip
         for name, value in acting.items():
             with collected(faults):
                 acting[name] = number(name, value, least=LEAST.get(name, 0.0))
-        with collected(faults):
-            whole_number("collect_every", collect_every, of="steps")
+        tried(faults, whole_number, "collect_every", collect_every, of="steps")
         faults += class_faults(engine, agent_classes, default_classes(drug, antagonist))
         raise_faults(faults)
         assert made is not None and address is not None
