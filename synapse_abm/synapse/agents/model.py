@@ -22,7 +22,7 @@ from synapse_abm.synapse.agents.rules import rule_faults
 from synapse_abm.synapse.agents.stepper import ReferenceStepper
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.invariants import check
-from synapse_abm.synapse.engine.simulation import Recorder, Series, Simulation, check_steps
+from synapse_abm.synapse.engine.simulation import Series, Simulation, check_steps
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.variants import scenario_of
 
@@ -265,22 +265,15 @@ class SynapseModel(PlaceModel):
             return self._run_compiled(steps, every)
         recorder, done = self.simulation.recorder(steps, every), 0
         while done < steps:
-            done += self._advance(min(every - done % every, steps - done) if every else steps)
-            self._record(recorder, done, collector)
+            # From record to record; who wants to see single steps is asked anew each time, because
+            # a collector may schedule events.
+            ahead = min(every - done % every, steps - done) if every else steps
+            self.run_for(ahead)
+            done += ahead
+            recorder.note(done, self.store)
+            if collector is not None and every and done % every == 0:
+                collector.collect(self)
         return recorder.series()
-
-    def _record(self, recorder: Recorder, done: int, collector: Any) -> None:
-        recorder.note(done, self.store)
-        if collector is not None and recorder.every and done % recorder.every == 0:
-            collector.collect(self)
-
-    def _advance(self, steps: int) -> int:
-        if self._in_one_call():
-            self._run_compiled(steps, 0)
-        else:
-            for _ in range(steps):
-                super().run_for(1)
-        return steps
 
     def _run_compiled(self, steps: int, every: int) -> Series:
         series = self.simulation.run(steps, every)

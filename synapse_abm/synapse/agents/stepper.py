@@ -12,10 +12,7 @@ import math
 import numpy as np
 
 from synapse_abm.core.errors import InputError
-from synapse_abm.core.rng import (
-    Stream,
-    exponential,
-)
+from synapse_abm.core.rng import Stream, exponential
 from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.agents.place import Draws, PlaceModel
 from synapse_abm.synapse.engine import layout as lay
@@ -28,7 +25,7 @@ class OpenCell:
         model = engine.model
         self.engine, self.model, self.at = engine, model, at
         self.number = int(model.space.active[at])
-        self.names = model.names
+        self.names, self.chemistry = model.names, model.chemistry
         self.lists: list[list[Molecule] | list[Site]] = [[] for _ in range(self.names.ones)]
         for r, members in enumerate(free):
             self.lists[self.names.free(0) + r] = members
@@ -53,6 +50,7 @@ class OpenCell:
 
     def take(self, r: int, m: int) -> Molecule | Site:
         """Remove from a list; the last member takes the place."""
+        # As the compiled engine does it: who is chosen next depends on the order of the list.
         members = self.lists[r]
         member, members[m] = members[m], members[-1]
         members.pop()
@@ -61,30 +59,33 @@ class OpenCell:
 
     def actors(self, channel: int) -> tuple[list[Molecule] | list[Site], int]:
         """Agents whose propensity drives a channel, and the number of partners each can choose."""
-        kind, _, first, second = self.model.chemistry.channels[channel, : lay.COUNTER]
+        kind, _, first, second = self.chemistry.channels[channel, : lay.COUNTER]
         if kind == lay.BIND:
             return self.lists[second], self.count(first)
         return self.lists[first], 1
 
     def propensity(self, channel: int) -> float:
         """Rate of the first, times how many; a sum if a rule was overridden."""
-        kind, index, first, second = self.model.chemistry.channels[channel, : lay.COUNTER].tolist()
+        kind, index, first, second = self.chemistry.channels[channel, : lay.COUNTER].tolist()
         if kind == lay.RELEASE:
-            return float(self.model.chemistry.release_rate[index, self.at])
+            return float(self.chemistry.release_rate[index, self.at])
         if kind == lay.ARRIVE:
-            return float(self.model.chemistry.rate[channel])
+            return float(self.chemistry.rate[channel])
+        # A site asks for its binding, once for each free molecule of the cell.
         actors, partners = self.actors(channel)
         if not actors or not partners:
             return 0.0
         if self.engine.overridden(actors[0]):
             return sum(self.rate(channel, actor) for actor in actors) * partners
+        # All have the same rate: one product, rounded as in the compiled engine. A sum over actors
+        # would differ in the last place, and sooner or later in the trajectory.
         return self.rate(channel, actors[0]) * float(self.count(first) * self.count(second))
 
     def rate(self, channel: int, actor: Molecule | Site) -> float:
         """What an agent answers when asked how fast a channel happens to it."""
-        kind, index = (int(v) for v in self.model.chemistry.channels[channel][:2])
+        kind, index = (int(v) for v in self.chemistry.channels[channel][:2])
         if isinstance(actor, Site):
-            rate = actor.propensity(kind, self.model.names.pairs[index][1])
+            rate = actor.propensity(kind, self.names.pairs[index][1])
             return sound(rate, actor) if self.engine.overridden(actor) else rate
         return self.engine.asked(actor, kind)
 
@@ -105,9 +106,9 @@ class OpenCell:
         dt, time, k = self.model.plan.dt, 0.0, 0
         start = self.model.draws.step * dt
         while True:
-            a = [self.propensity(c) for c in range(len(self.model.chemistry.rate))]
+            a = [self.propensity(c) for c in range(len(self.chemistry.rate))]
             total = 0.0
-            for x in a:
+            for x in a:  # not sum(), which makes up for rounding: the kernels do not
                 total += x
             u = self.model.draws.number(Stream.REACT, self.number, 2 * k)
             wait = exponential(u) / total if total > 0.0 else math.inf
@@ -117,9 +118,8 @@ class OpenCell:
                 u = self.model.draws.number(Stream.REACT, self.number, 2 * k + 1)
                 c, rest = choose(a, u * total)
                 self.fire(c, rest)
-                self.model.store.last_s[self.model.chemistry.channels[c, lay.COUNTER]] = (
-                    start + time
-                )
+                counter = self.chemistry.channels[c, lay.COUNTER]
+                self.model.store.last_s[counter] = start + time
             elif due:
                 time, ligand, size = due.pop(0)
                 self.enter(ligand, size)
@@ -130,20 +130,18 @@ class OpenCell:
 
     def fire(self, c: int, rest: float) -> None:
         """Carry out the event of channel ``c``."""
-        kind, index, first, second, counter = self.model.chemistry.channels[
-            c, : lay.SITES_TO
-        ].tolist()
+        channel = self.chemistry.channels[c, : lay.SITES_TO].tolist()
+        kind, index, first, second, counter = channel
         size = 1
         if kind in (lay.RELEASE, lay.ARRIVE):
             if kind == lay.RELEASE:
-                size = int(self.model.chemistry.release_size[index, self.at])
+                size = int(self.chemistry.release_size[index, self.at])
             self.enter(index, size)
         elif kind == lay.BIND:
             self.bind(index, first, second, self.member(c, rest))
         elif kind <= lay.TRANSPORT:
-            self.vacate(
-                index, self.member(c, rest), lay.INSIDE if kind == lay.TRANSPORT else lay.FREE
-            )
+            compartment = lay.INSIDE if kind == lay.TRANSPORT else lay.FREE
+            self.vacate(index, self.member(c, rest), compartment)
         else:
             molecule = self.take(first, self.member(c, rest))
             assert isinstance(molecule, Molecule)
@@ -165,7 +163,7 @@ class OpenCell:
         n_empty = self.count(empty_row)
         site = self.take(empty_row, member % n_empty)
         self.put(pair, site)
-        sites[lay.LIGAND, site.id] = self.model.names.ligands.index(self.model.names.pairs[pair][1])
+        sites[lay.LIGAND, site.id] = self.names.ligands.index(self.names.pairs[pair][1])
         if free_row != self.names.ones:
             molecule = self.take(free_row, member // n_empty)
             assert isinstance(molecule, Molecule)
@@ -177,11 +175,11 @@ class OpenCell:
     def vacate(self, pair: int, member: int, compartment: int) -> None:
         """A site lets its molecule go, back out or inside."""
         sites, mol = self.model.store.sites, self.model.store.molecules
-        target, ligand = (int(v) for v in self.model.chemistry.pairs[pair])
+        target, ligand = (int(v) for v in self.chemistry.pairs[pair])
         site = self.take(pair, member)
         assert isinstance(site, Site)
         self.put(self.names.empty(target), site)
-        molecule = site.molecule
+        molecule = site.molecule  # looked up before the site is emptied
         sites[lay.LIGAND, site.id] = sites[lay.ROW, site.id] = -1
         if molecule is not None:
             row = molecule.row
@@ -217,14 +215,15 @@ class ReferenceStepper:
     def __init__(self, model: PlaceModel) -> None:
         self.model = model
         self.slot = {cell: at for at, cell in enumerate(model.space.active.tolist())}
-        self._stock: dict[type, bool] = {}
+        self._own_rule: dict[type, bool] = {}  # asked at every event, so looked up once
 
     def overridden(self, agent: Molecule | Site) -> bool:
         """Whether the agent's class has a ``propensity`` of its own."""
         kind = type(agent)
-        if kind not in self._stock:
-            self._stock[kind] = kind.propensity in (Molecule.propensity, Site.propensity)
-        return not self._stock[kind]
+        if kind not in self._own_rule:
+            ours = Molecule.propensity, Site.propensity
+            self._own_rule[kind] = kind.propensity not in ours
+        return self._own_rule[kind]
 
     def asked(self, molecule: Molecule, kind: int) -> float:
         """What a molecule answers when asked how fast an event happens to it."""
@@ -273,7 +272,7 @@ class ReferenceStepper:
     def landed(self) -> list[list[list[Molecule]]]:
         """Molecules in each active cell: free by ligand, then inside by ligand."""
         n = len(self.model.names.ligands)
-        found: list[list[list[Molecule]]] = [
+        cells: list[list[list[Molecule]]] = [
             [[] for _ in range(2 * n)] for _ in range(self.model.space.active.size)
         ]
         mol = self.model.store.molecules
@@ -283,8 +282,8 @@ class ReferenceStepper:
                 at = self.slot.get(int(mol[lay.CELL, row]))
                 if at is not None:
                     inside = mol[lay.COMPARTMENT, row] == lay.INSIDE
-                    found[at][ligand + n * int(inside)].append(molecule)
-        return found
+                    cells[at][ligand + n * int(inside)].append(molecule)
+        return cells
 
     def in_active_cell(self, row: int) -> bool:
         """Whether a molecule is where a clock runs."""
@@ -329,6 +328,7 @@ class ReferenceStepper:
                 continue
             if ruled:
                 chance, share = self.leaving(molecule, self.model.plan.dt)
+            # One draw for whether and how: given that it is below the chance, it is uniform there.
             u = self.model.draws.leaving(molecule.id)
             if u < chance:
                 gone += 1
@@ -374,6 +374,8 @@ class ReferenceStepper:
         time, and is asked.
         """
         exchange, dt = self.model.space.exchange[ligand], self.model.plan.dt
+        # A rule may depend on where a molecule is, so nothing has a closed form: who comes stays
+        # for what is left of the step after a uniform time, and leaves within it or not.
         came = numbers.poisson(float(exchange[lay.STAY_MEAN] + exchange[lay.PASS_MEAN]))
         exits = lost = 0
         for _ in range(came):

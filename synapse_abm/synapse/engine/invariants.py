@@ -58,8 +58,8 @@ def check_arrays(state: State, scenario: Scenario) -> None:
         _check_ligand(state, names, number, rows[number])
 
 
-def _demand(true: bool, otherwise: str) -> None:
-    if not true:
+def _demand(holds: bool | np.bool, otherwise: str) -> None:
+    if not holds:
         raise InvariantError(otherwise)
 
 
@@ -71,16 +71,12 @@ def _check_rows(state: State) -> None:
     _demand(np.array_equal(start, expected), "rows of ligands do not follow each other")
     last = int(limit[-1]) if limit.size else 0
     _demand(last == mol.shape[1], "rows do not end with the last ligand")
-    _demand(bool(((start <= end) & (end <= limit)).all()), "a ligand has more rows than room")
+    _demand(((start <= end) & (end <= limit)).all(), "a ligand has more rows than room")
     for a, b, gaps in zip(start, end, dead, strict=True):
         gone = int((mol[lay.COMPARTMENT, a:b] == lay.GONE).sum())
         _demand(gone == gaps, f"{gone} rows are gone, {gaps} counted")
-        _demand(
-            bool((mol[lay.COMPARTMENT, a:b] <= lay.GONE).all()), "a molecule is in no compartment"
-        )
-        _demand(
-            bool((mol[lay.ID, a:b] < state.store.meta[lay.NEXT_ID]).all()), "an id is yet to come"
-        )
+        _demand((mol[lay.COMPARTMENT, a:b] <= lay.GONE).all(), "a molecule is in no compartment")
+        _demand((mol[lay.ID, a:b] < state.store.meta[lay.NEXT_ID]).all(), "an id is yet to come")
     _demand(int(state.store.meta[lay.FULL]) == 0, "rows were full")
 
 
@@ -93,14 +89,15 @@ def _check_sites(state: State, scenario: Scenario) -> None:
         mine = sites[:, first : first + target.n_sites]
         first += target.n_sites
         where = mine[lay.SITE_CELL]
-        _demand(bool((mine[lay.TARGET] == number).all()), f"sites of {name} are of another target")
-        _demand(bool(((where >= 0) & (where < cells)).all()), f"a site of {name} is nowhere")
+        _demand((mine[lay.TARGET] == number).all(), f"sites of {name} are of another target")
+        _demand(((where >= 0) & (where < cells)).all(), f"a site of {name} is nowhere")
         if target.cells is not None:
-            given = [y * scenario.grid.width + x for x, y in target.cells]
-            _demand(where.tolist() == given, f"a site of {name} has moved")
+            listed = [y * scenario.grid.width + x for x, y in target.cells]
+            _demand(where.tolist() == listed, f"a site of {name} has moved")
         elif target.n_sites:
-            each = np.bincount(where, minlength=cells)
-            _demand(int(np.ptp(each)) <= 1, f"sites of {name} are not in distinct cells")
+            # Scattered sites take distinct cells as long as there are any, round after round.
+            per_cell = np.bincount(where, minlength=cells)
+            _demand(int(np.ptp(per_cell)) <= 1, f"sites of {name} are not in distinct cells")
 
 
 def _check_binding(state: State, rows: list[I64], clamped: np.ndarray) -> None:
@@ -110,20 +107,21 @@ def _check_binding(state: State, rows: list[I64], clamped: np.ndarray) -> None:
     bound = every[mol[lay.COMPARTMENT, every] == lay.BOUND]
     unbound = every[mol[lay.COMPARTMENT, every] != lay.BOUND]
     at = mol[lay.SITE, bound].astype(np.int64)
-    _demand(bool((at < sites.shape[1]).all()), "a molecule is bound to no site")
+    _demand((at < sites.shape[1]).all(), "a molecule is bound to no site")
     _demand(np.array_equal(sites[lay.ROW, at], bound), "a bound molecule's site holds another")
     _demand(
         bool((mol[lay.SITE, unbound] == lay.NO_SITE).all()),
         "a molecule has a site but is not bound",
     )
-    held = np.flatnonzero(sites[lay.ROW] != -1)
-    _demand(held.size == bound.size, "a site holds a molecule that is not bound")
+    # Each bound molecule is that of its site, and there are as many such sites: one to one.
+    occupied = np.flatnonzero(sites[lay.ROW] != -1)
+    _demand(occupied.size == bound.size, "a site holds a molecule that is not bound")
     for number, mine in enumerate(rows):
         of = sites[
             lay.LIGAND,
             mol[lay.SITE, mine[mol[lay.COMPARTMENT, mine] == lay.BOUND]].astype(np.int64),
         ]
-        _demand(bool((of == number).all()), "a site holds a molecule of another ligand")
+        _demand((of == number).all(), "a site holds a molecule of another ligand")
     by_clamped = np.isin(sites[lay.LIGAND], np.flatnonzero(clamped))
     without = (sites[lay.LIGAND] != -1) & (sites[lay.ROW] == -1)
     _demand(np.array_equal(by_clamped, without), "a site is occupied by no molecule")
@@ -135,13 +133,13 @@ def _check_places(state: State, scenario: Scenario, every: I64) -> None:
     fold = 2 if grid.walls == "reflecting" else 1
     x, y = mol[lay.X, every].astype(np.int64), mol[lay.Y, every].astype(np.int64)
     inside = (x < fold * grid.width) & (y < fold * grid.height)
-    _demand(bool(inside.all()), "a molecule is outside the grid")
+    _demand(inside.all(), "a molecule is outside the grid")
     if fold == 2:
         x, y = np.minimum(x, 2 * grid.width - 1 - x), np.minimum(y, 2 * grid.height - 1 - y)
     there = np.array_equal(y * grid.width + x, state.cells_of(every))
     _demand(there, "a molecule's cell is not where it is")
     nowhere = mol[lay.CELL, every[mol[lay.COMPARTMENT, every] == lay.BOUND]]
-    _demand(bool((nowhere == grid.cells).all()), "a bound molecule is in a cell of its own")
+    _demand((nowhere == grid.cells).all(), "a bound molecule is in a cell of its own")
 
 
 def _check_pairs(state: State, names: Names) -> None:
@@ -152,11 +150,13 @@ def _check_pairs(state: State, names: Names) -> None:
         n = int((at & (sites[lay.LIGAND] == names.ligands.index(ligand))).sum())
         known += n
         _demand(n == store.totals[p], f"{ligand} bound to {target} is miscounted")
-        made, lost, carried = (
+        made, lost, taken_up = (
             int(store.events[names.counter(kind, p)])
             for kind in (lay.BIND, lay.UNBIND, lay.TRANSPORT)
         )
-        _demand(made - lost - carried == n, f"binding events of {ligand} to {target} do not add up")
+        _demand(
+            made - lost - taken_up == n, f"binding events of {ligand} to {target} do not add up"
+        )
     for t, target in enumerate(names.targets):
         n = int(((sites[lay.TARGET] == t) & (sites[lay.LIGAND] < 0)).sum())
         known += n
@@ -167,7 +167,7 @@ def _check_pairs(state: State, names: Names) -> None:
 def _check_ligand(state: State, names: Names, number: int, rows: I64) -> None:
     mol, name = state.store.molecules, names.ligands[number]
     ids = mol[lay.ID, rows].astype(np.int64)
-    _demand(bool((np.diff(ids) > 0).all()), f"rows of {name} are out of order")
+    _demand((np.diff(ids) > 0).all(), f"rows of {name} are out of order")
     for kind, at in ((lay.FREE, names.free(number)), (lay.INSIDE, names.inside(number))):
         n = int((mol[lay.COMPARTMENT, rows] == kind).sum())
         said = state.store.totals[at]
@@ -188,27 +188,27 @@ def _check_conserved(state: State, names: Names, ligand: int, live: int, start: 
     _demand(
         live == start + came - went, f"{name}: {live} there, {start} + {came} came, {went} went"
     )
-    carried = sum(
+    taken_up = sum(
         int(state.store.events[names.counter(lay.TRANSPORT, p)])
         for p, pair in enumerate(names.pairs)
         if pair[1] == name
     )
     out = count(lay.RETURN, lay.METABOLISE)
     inside = int(state.store.totals[names.inside(ligand)])
-    _demand(inside == carried - out, f"{name}: {inside} inside, {carried} carried in, {out} out")
+    _demand(inside == taken_up - out, f"{name}: {inside} inside, {taken_up} taken up, {out} out")
 
 
 def _check_time(state: State, scenario: Scenario) -> None:
     """Each kind of event that happened has a time, not after now; releases are done when due."""
     store, dt = state.store, scenario.dt_s
-    _demand(bool((store.events >= 0).all()), "a count of events is negative")
+    _demand((store.events >= 0).all(), "a count of events is negative")
     happened = store.events > 0
     _demand(
         np.array_equal(happened, ~np.isnan(store.last_s)), "an event has no time, or a time none"
     )
     now = state.step * dt * (1 + 1e-12)
     last = store.last_s[happened]
-    _demand(bool(((last >= 0) & (last <= now)).all()), "an event is yet to come")
+    _demand(((last >= 0) & (last <= now)).all(), "an event is yet to come")
     times = [t for x in scenario.ligands.values() for batch in x.batches for t in batch.times_s]
     due = sum(math.floor(t / dt) < state.step for t in times)
     done = int(store.meta[lay.SCHEDULED])
