@@ -32,8 +32,11 @@ def heat_kernel(hops: float, ring: int) -> F64:
     -------
     Array of shape (ring,): probability of each offset 0 ... ring-1, symmetric, summing to one.
     """
+    # The law is even, so its transform is real and half of it is enough; at one wave number after
+    # the other it decays at its own rate, with no error but rounding.
     decay = np.exp(-2.0 * hops * (1.0 - np.cos(2.0 * np.pi * np.arange(ring // 2 + 1) / ring)))
     law = np.clip(np.fft.irfft(decay, n=ring), 0.0, None)
+    # Symmetric to the last bit, offset k and ring - k: a walk without drift, whatever was rounded.
     law = 0.5 * (law + np.roll(law[::-1], 1))
     return np.asarray(law / law.sum())
 
@@ -44,6 +47,9 @@ def integer_weights(law: F64) -> I64:
     Every weight is within 1.5 units of the exact value (rounding below 2**-31): pairs of opposite
     offsets are corrected together, so the symmetry, and with it the uniform law, is kept exactly.
     """
+    # Rounding leaves a sum that is off by a few units. They are taken from the weights that were
+    # rounded the most in that direction (the largest remainders), and what is left, an odd unit or
+    # one of a ring of two, from offset 0, which has no partner.
     ring = law.size
     exact = law * 2.0**WEIGHT_BITS
     weights = np.rint(exact).astype(np.int64)
@@ -70,12 +76,16 @@ def alias_table(weights: I64) -> tuple[U64, int]:
     shift
         Number of bits below the slot.
     """
+    # A power of two of slots, so that the slot is a word's upper bits: no division, no bias. Slots
+    # beyond the ring have weight 0 and are filled by their aliases.
     bits = max(4, int(weights.size - 1).bit_length())
     slots, capacity = 1 << bits, 1 << (WEIGHT_BITS - bits)
     left = [int(w) for w in weights] + [0] * (slots - weights.size)
     threshold, alias = [capacity] * slots, list(range(slots))
     small = [i for i in range(slots) if left[i] < capacity]
     large = [i for i in range(slots) if left[i] >= capacity]
+    # Walker's construction in integers, without rounding: each slot that is not full is topped up
+    # from one that overflows, and what remains of that is filed again.
     while small:
         slot, donor = small.pop(), large[-1]
         threshold[slot], alias[slot] = left[slot], donor
@@ -92,16 +102,17 @@ def direct_table(table: U64, shift: int) -> U16:
     A short cut through the alias table and nothing more: most words fall in a range that is all
     one offset, and are spared the comparison.
     """
+    # A range is one offset if it lies wholly below its slot's threshold, or wholly above it.
     step = 1 << (WEIGHT_BITS - DIRECT_BITS)
     low = np.arange(1 << DIRECT_BITS, dtype=np.uint64) * np.uint64(step)
     entry = table[low >> np.uint64(shift)]
     threshold = entry >> np.uint64(32)
     below = low & np.uint64((1 << shift) - 1)
-    kept, alias = entry & np.uint64(0xFFFF), entry >> np.uint64(16) & np.uint64(0xFFFF)
-    direct = np.where(threshold >= below + np.uint64(step), kept, MIXED)
+    own, alias = entry & np.uint64(0xFFFF), entry >> np.uint64(16) & np.uint64(0xFFFF)
+    direct = np.where(threshold >= below + np.uint64(step), own, MIXED)
     direct = np.where(threshold <= below, alias, direct)
-    whole = shift >= WEIGHT_BITS - DIRECT_BITS  # a range must not reach over several slots
-    return np.asarray(direct if whole else np.full_like(direct, MIXED), dtype=np.uint16)
+    fits = shift >= WEIGHT_BITS - DIRECT_BITS  # a range must not reach over several slots
+    return np.asarray(direct if fits else np.full_like(direct, MIXED), dtype=np.uint16)
 
 
 @lru_cache(maxsize=64)
@@ -109,6 +120,7 @@ def hop_table(hops: float, ring: int) -> tuple[U64, int, U16]:
     """Alias table of the heat kernel, its shift and its short cut; replicates of a run share it."""
     table, shift = alias_table(integer_weights(heat_kernel(hops, ring)))
     direct = direct_table(table, shift)
+    # Shared by all that ask: nobody may change them.
     table.setflags(write=False)
     direct.setflags(write=False)
     return table, shift, direct

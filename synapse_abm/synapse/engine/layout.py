@@ -26,7 +26,8 @@ F64 = npt.NDArray[np.float64]
 FREE, BOUND, INSIDE, GONE = range(4)
 COMPARTMENTS = ("free", "bound", "inside", "outside")
 
-# Kinds of event, in the order in which their propensities are added up.
+# Kinds of event: of a pair up to BIND, then of a ligand (``network.channels`` says in which order
+# propensities are added up).
 UNBIND, TRANSPORT, BIND, RETURN, METABOLISE, EXIT, DEGRADE, ARRIVE, RELEASE = range(9)
 PAIR_EVENTS = ("unbound", "transported", "bound")
 LIGAND_EVENTS = ("returned", "metabolised", "exited", "degraded", "arrived", "released")
@@ -34,7 +35,7 @@ LIGAND_EVENTS = ("returned", "metabolised", "exited", "degraded", "arrived", "re
 # Rows of Store.molecules: x and y are ring coordinates (kernels.displace folds them onto the grid);
 # the cell is y * width + x, and the number of cells for a molecule that is bound or gone.
 ID, X, Y, CELL, COMPARTMENT, SITE = range(6)
-NO_SITE = 0xFFFFFFFF
+NO_SITE = 0xFFFFFFFF  # fields of molecules are unsigned
 
 # Rows of Store.sites: LIGAND is -1 for an empty site; ROW is the row of the molecule it holds, -1
 # when it is empty or held by a clamped ligand, which has no molecules.
@@ -58,6 +59,11 @@ LEAVE, EXIT_SHARE, STAY_MEAN, PASS_MEAN = range(4)
 
 # Space.direct: bits of a word that index it, and the entry that sends to the alias table.
 DIRECT_BITS, MIXED = 12, 0xFFFF
+
+
+# Fields first, molecules second: a kernel that needs two of six fields reads two rows of memory and
+# not every third number. Named tuples of arrays, because compiled functions know their fields by
+# their place: to look one up costs nothing.
 
 
 class Store(NamedTuple):
@@ -159,6 +165,7 @@ def in_lines(shape: int | tuple[int, ...], dtype: type[np.generic]) -> npt.NDArr
     NumPy promises 16 bytes, and a vector that lies across two lines is loaded as two (7 % of a
     step).
     """
+    # Up to a line too much, of which what lies before the first boundary is passed over.
     size = math.prod((shape,) if isinstance(shape, int) else shape) * np.dtype(dtype).itemsize
     room = np.zeros(size + LINE, dtype=np.uint8)
     start = -room.ctypes.data % LINE

@@ -107,15 +107,18 @@ def channels(scenario: Scenario) -> list[Channel]:
     metabolism, exit, degradation, arrival, batch. A propensity is rate x count x count. Binding
     and unbinding are adjusted to the step, one factor a pair (``scenario.rate_adjustment``).
     """
+    # The order is part of what a seed means: sums of floats depend on it, and so does which event a
+    # draw falls on.
     names = Names.of(scenario)
-    found = []
+    listed = []
     for p, (target, ligand) in enumerate(names.pairs):
         kinetics, s = scenario.ligands[ligand].binding[target], factor(scenario, target, ligand)
-        found.append(Channel(lay.UNBIND, p, p, names.ones, s * kinetics.koff))
-        found.append(Channel(lay.TRANSPORT, p, p, names.ones, kinetics.kcat_per_s))
+        listed.append(Channel(lay.UNBIND, p, p, names.ones, s * kinetics.koff))
+        # Not adjusted: the adjustment is for those who bind again at once, and these are gone.
+        listed.append(Channel(lay.TRANSPORT, p, p, names.ones, kinetics.kcat_per_s))
     for number, name in enumerate(names.ligands):
-        found += _ligand_channels(scenario, names, number, name)
-    return [c for c in found if c.rate > 0]
+        listed += _ligand_channels(scenario, names, number, name)
+    return [c for c in listed if c.rate > 0]
 
 
 def factor(scenario: Scenario, target: str, ligand: str) -> float:
@@ -127,24 +130,26 @@ def factor(scenario: Scenario, target: str, ligand: str) -> float:
 def _ligand_channels(scenario: Scenario, names: Names, number: int, name: str) -> list[Channel]:
     ligand, volume = scenario.ligands[name], scenario.grid.cell_volume_um3
     free, inside, one = names.free(number), names.inside(number), names.ones
-    found = []
+    bindings = []
     for p, (target, bound_ligand) in enumerate(names.pairs):
         if bound_ligand != name:
             continue
         empty, kon = names.empty(names.targets.index(target)), ligand.binding[target].kon
         if ligand.clamped_nM is not None:
-            found.append(Channel(lay.BIND, p, one, empty, kon * ligand.clamped_nM))
+            # First order in empty sites; a concentration that nothing depletes needs no adjusting.
+            bindings.append(Channel(lay.BIND, p, one, empty, kon * ligand.clamped_nM))
         else:
             rate = factor(scenario, target, name) * pair_rate_per_s(kon, volume)
-            found.append(Channel(lay.BIND, p, free, empty, rate))
+            bindings.append(Channel(lay.BIND, p, free, empty, rate))
     releases = any(batch.rate_per_s > 0 for batch in ligand.batches)
     return [
-        *found,
+        *bindings,
         Channel(lay.RETURN, number, inside, one, ligand.return_per_s),
         Channel(lay.METABOLISE, number, inside, one, ligand.metabolism_per_s),
         Channel(lay.EXIT, number, free, one, ligand.exit_per_s),
         Channel(lay.DEGRADE, number, free, one, ligand.degradation_per_s),
         Channel(lay.ARRIVE, number, one, one, arrivals_per_cell_s(ligand, volume)),
+        # The rate differs from cell to cell (``Chemistry.release_rate``); this says there is one.
         Channel(lay.RELEASE, number, one, one, 1.0 if releases else 0.0),
     ]
 
@@ -167,11 +172,11 @@ def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
     targets: list[int] = []
     for number, target in enumerate(scenario.targets.values()):
         if target.cells is not None:
-            found = [y * scenario.grid.width + x for x, y in target.cells]
+            mine = [y * scenario.grid.width + x for x, y in target.cells]
         else:
-            found = _scattered(scenario.grid.cells, target.n_sites, address, number)
-        cells += found
-        targets += [number] * len(found)
+            mine = _scattered(scenario.grid.cells, target.n_sites, address, number)
+        cells += mine
+        targets += [number] * len(mine)
     return np.array(cells, dtype=np.int32), np.array(targets, dtype=np.int32)
 
 
@@ -183,7 +188,9 @@ def _scattered(cells: int, sites: int, address: Address, number: int) -> list[in
     u = uniforms(entity_words(*at, Stream.PLACE_SITES, 0, number, rest))
     jumps = np.arange(rest) + (u * (cells - np.arange(rest))).astype(np.int64)
     taken: dict[int, int] = {}
-    for i, j in enumerate(jumps.tolist()):  # Fisher-Yates, only as far as needed
+    # Fisher and Yates' shuffle, only as far as needed, and of a list that is never made: ``taken``
+    # holds the entries that differ from their own number.
+    for i, j in enumerate(jumps.tolist()):
         chosen.append(taken.get(j, j))
         taken[j] = taken.get(i, i)
     return list(range(cells)) * rounds + sorted(chosen)
@@ -232,16 +239,17 @@ def _plan(scenario: Scenario, names: Names, address: Address) -> lay.Plan:
 
 
 def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
-    found = channels(scenario)
-    table = [(*c[:4], names.counter(c.kind, c.number), *_lists(scenario, names, c)) for c in found]
+    listed = channels(scenario)
+    table = [(*c[:4], names.counter(c.kind, c.number), *_lists(scenario, names, c)) for c in listed]
     pairs = [(names.targets.index(t), names.ligands.index(n)) for t, n in names.pairs]
+    # At least one entry along each axis, here and below: a place without targets or ligands is one.
     pair_of = np.full((max(len(names.targets), 1), max(len(names.ligands), 1)), -1, dtype=np.int64)
     for p, pair in enumerate(pairs):
         pair_of[pair] = p
     rate, size = _release(scenario, active)
     return lay.Chemistry(
         channels=np.array(table, dtype=np.int64).reshape(-1, 7),
-        rate=np.array([c.rate for c in found], dtype=np.float64),
+        rate=np.array([c.rate for c in listed], dtype=np.float64),
         pairs=np.array(pairs, dtype=np.int64).reshape(-1, 2),
         pair_of=pair_of,
         release_rate=rate,
@@ -253,6 +261,7 @@ def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
     cells = scenario.grid.cells
     flags = np.zeros(32 * (cells // 32 + 1), dtype=np.uint8)  # whole words of the set of bits
     flags[active] = 1
+    # Sites by slot: sorting is stable, so sites of a cell stay ascending in id.
     inactive = np.flatnonzero(flags[:cells] == 0).astype(np.uint32)
     site_slot = np.searchsorted(active, site_cell)
     first_cell_of_word = 32 * np.arange(cells // 32 + 1)
@@ -314,6 +323,7 @@ def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:
             if length > 1 and hops > 0.0:
                 at = axis, number
                 tables[at], shifts[at], direct[at] = hop_table(hops, fold * length)
+    # One array for all: padded, since the ring of a long axis has more slots than that of a short.
     widest = max((t.size for t in tables.values()), default=1)
     out = np.zeros((*shifts.shape, widest), dtype=np.uint64)
     for at, table in tables.items():
@@ -339,12 +349,14 @@ def _exchange(scenario: Scenario, inactive: int) -> F64:
     Arrivals at rate a that are still there at the end are Poisson with mean a (1 - exp(-q dt))/q,
     those that have come and gone Poisson with the rest of a dt, and the two are independent.
     """
+    # Where nothing binds, molecules are independent, and coming and going has a closed form: no
+    # clock is needed, and most cells of a large grid have none.
     dt, volume = scenario.dt_s, scenario.grid.cell_volume_um3
     rows = []
     for ligand in scenario.ligands.values():
         exits, gone = ligand.exit_per_s, ligand.exit_per_s + ligand.degradation_per_s
         arrivals = arrivals_per_cell_s(ligand, volume) * inactive
-        leave = -math.expm1(-gone * dt)
+        leave = -math.expm1(-gone * dt)  # 1 - exp(-x) without cancellation: x is often 1e-6
         stay = arrivals * leave / gone if gone > 0 else arrivals * dt
         rows.append(
             (leave, exits / gone if gone > 0 else 1.0, stay, max(arrivals * dt - stay, 0.0))
@@ -360,6 +372,7 @@ def _schedule(scenario: Scenario, active: U32) -> tuple[I64, F64]:
             at = int(np.searchsorted(active, _cell_number(scenario, batch.cell)))
             for time in batch.times_s:
                 step = math.floor(time / scenario.dt_s)
+                # Within the step, whatever rounding says: at its very end it would never be due.
                 within = min(max(time - step * scenario.dt_s, 0.0), scenario.dt_s * (1 - 1e-12))
                 rows.append((step, at, within, number, batch.size))
     rows.sort()

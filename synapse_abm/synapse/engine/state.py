@@ -44,6 +44,7 @@ class State:
 
     def all_rows(self) -> I64:
         """The same as one array."""
+        # Nothing to concatenate is an error to NumPy: a place may have no ligand.
         rows: I64 = np.concatenate([np.zeros(0, dtype=np.int64), *self.rows()])
         return rows
 
@@ -74,6 +75,8 @@ class State:
 
     def digest_into(self, digest: hashlib._Hash) -> None:
         """Feed every molecule's id, cell, site and compartment, by ligand and id, into a hash."""
+        # By id and not by row, in a fixed type and order of bytes: two engines, and two machines,
+        # may keep the same molecules in other places.
         rows, mol = self.all_rows(), self.store.molecules
         for array in (
             mol[lay.ID, rows],
@@ -87,6 +90,8 @@ class State:
 
 def point_sites_back(sites: I32, molecules: U32) -> None:
     """Set the row in each site from the site in each bound molecule's row."""
+    # Site and molecule name each other, so that both engines find either in one look; a change of
+    # rows has only to set one direction anew.
     bound = np.flatnonzero(molecules[lay.COMPARTMENT] == lay.BOUND)
     sites[lay.ROW] = -1
     sites[lay.ROW, molecules[lay.SITE, bound].astype(np.int64)] = bound
@@ -113,6 +118,7 @@ def build_state(scenario: Scenario, address: Address, room: list[int]) -> State:
     if sum(counts) > MAX_ENTITY:
         raise ValueError(f"{sum(counts)} molecules are more than there are ids ({MAX_ENTITY})")
     molecules, segments = _empty_rows(room)
+    # Ids ascend through the ligands in order; new molecules take the next, and none is used again.
     next_id = 0
     for number, ligand in enumerate(scenario.ligands.values()):
         start = segments[number, lay.START]
@@ -120,6 +126,7 @@ def build_state(scenario: Scenario, address: Address, room: list[int]) -> State:
         mine = molecules[:, start:end]
         mine[lay.ID] = np.arange(next_id, next_id + ligand.count)
         mine[lay.CELL] = _start_cells(scenario, address, ligand.start_cell, next_id, ligand.count)
+        # On the first half of the ring, where reflecting walls have not been met yet.
         mine[lay.Y], mine[lay.X] = np.divmod(mine[lay.CELL], np.uint32(scenario.grid.width))
         mine[lay.COMPARTMENT] = lay.FREE
         next_id += ligand.count
@@ -157,6 +164,7 @@ def _start_cells(
     grid = scenario.grid
     if start is not None:
         return np.full(n, start[1] * grid.width + start[0])
+    # Addressed by id, as hops are: another ligand in the scenario moves the ids, nothing else.
     ids = np.arange(first, first + n, dtype=np.uint64)
     words = molecule_words(
         address.seed, address.replicate, address.place, Stream.PLACE_MOLECULES, 0, ids
