@@ -233,13 +233,13 @@ def test_numpy_integers_are_seeds() -> None:
 def test_compiled_calls_grow_from_a_few_steps_and_change_nothing() -> None:
     """A first call of many long steps could not be interrupted."""
     one, other = SynapseModel(crowded()).simulation, SynapseModel(crowded()).simulation
-    sizes, advance = list[int](), one._advance
+    sizes, attempt = list[int](), one._attempt
 
-    def noting(steps: int, *rest: Any) -> int:
-        sizes.append(steps)
-        return advance(steps, *rest)
+    def noting(steps: int, *rest: Any) -> bool:
+        sizes.extend([steps] * (succeeded := attempt(steps, *rest)))
+        return succeeded
 
-    one._advance = noting  # type: ignore[method-assign]
+    one._attempt = noting  # type: ignore[method-assign]
     one.run(40)
     one.run(60)
     assert sizes[0] == FIRST_CALL < 40

@@ -56,6 +56,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     def __init__(self, model: PlaceModel, ligand: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), ligand)
         super().__init__(model)
+        # Not from Mesa's counter, which would depend on when views were made.
         self.unique_id = 1 + model.n_sites + id
         self.ligand = ligand
         self.id = id
@@ -69,6 +70,8 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     @property
     def row(self) -> int:
         """Where the arrays hold this molecule; -1 once it is gone."""
+        # Rows move when gaps are closed; until the arrays change without agents, the last one
+        # holds.
         if self._epoch != self.model.epoch:
             self._row = self.model.row_of(self.number, self.id)
             self._epoch = self.model.epoch
@@ -215,8 +218,8 @@ class Site(mesa.Agent):  # type: ignore[misc]
         self.id = id
 
     def __repr__(self) -> str:
-        held = f"holds {self.ligand}" if self.is_bound else "empty"
-        return f"<{type(self).__name__} {self.target} {self.id}: {held} at {self.coordinate}>"
+        state = f"holds {self.ligand}" if self.is_bound else "empty"
+        return f"<{type(self).__name__} {self.target} {self.id}: {state} at {self.coordinate}>"
 
     @property
     def coordinate(self) -> tuple[int, int]:
@@ -248,7 +251,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
 
     @property
     def molecule(self) -> Molecule | None:
-        """The molecule it holds; None if it is empty or held by a clamped ligand."""
+        """The molecule bound to it; None if it is empty or occupied by a clamped ligand."""
         row = int(self.model.store.sites[lay.ROW, self.id])
         return None if row < 0 else self.model.molecule_at(row)
 

@@ -56,6 +56,7 @@ class Occupants(Sequence[Any]):
         """The agents as a list."""
         model = self.cell_index.model
         sites = [model.sites[n] for n in self.cell_index.sites.get(self.number, ())]
+        # By row, that is by ligand and id: no matter in what order they came.
         rows = sorted(self.cell_index.rows(self.number))
         return [*sites, *map(model.molecule_at, rows), *self.guests]
 
@@ -139,6 +140,7 @@ class SynapseGrid(OrthogonalVonNeumannGrid):  # type: ignore[misc]
         empty = EmptyLayer("empty", self.dimensions, default_value=True, dtype=bool)
         empty.grid = self
         self._mesa_property_layers["empty"] = empty
+        # Mesa makes a class of cells for each grid and gives it a property of each layer.
         self.cell_klass.empty = property(_is_empty, _is_told_whether_empty)
         copyreg.pickle(self.cell_klass, _as_coordinate)
 

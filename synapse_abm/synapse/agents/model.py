@@ -108,6 +108,8 @@ class SynapseModel(PlaceModel):
             checked, address.seed, address.replicate, check_every_step=check_every_step
         )
         self.n_sites = int(self.store.sites.shape[1])
+        # Mesa numbers agents by this counter; below it are the numbers of sites and of all
+        # molecules.
         self.agent_id_counter = self.n_sites + MAX_ENTITY + 2  # numbers of agents of the user's own
         self.epoch = 0
         classes = dict(agent_classes or {})
@@ -230,6 +232,8 @@ class SynapseModel(PlaceModel):
 
     def step(self) -> None:
         """One step: hop, then react."""
+        # The compiled engine moves molecules without their agents' knowledge, the stepper by means
+        # of them: only then are they up to date.
         if self._stepper is None:
             self.simulation.run(1)
             self.epoch += 1
@@ -307,6 +311,7 @@ class SynapseModel(PlaceModel):
     def _note_end(self) -> None:
         """Stop ``running`` when the scenario's time is over."""
         run = self.synapse.run
+        # The number of steps times their length may fall short of the duration by rounding.
         if run is not None and self.seconds >= run.duration_s * (1 - 1e-9):
             self.running = False
 

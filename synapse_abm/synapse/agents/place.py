@@ -44,6 +44,8 @@ class Draws:
         self._blocks: dict[tuple[Stream, int, int], tuple[int, int, int, int]] = {}
 
     def _molecule_word(self, stream: Stream, molecule: int) -> int:
+        # For all ids at once, gone or not: one vector instead of a Philox in Python for each of
+        # them.
         if stream not in self._words:
             a = self.address
             words = molecule_words(a.seed, a.replicate, a.place, stream, self.step, self._ids)
@@ -60,6 +62,8 @@ class Draws:
 
     def number(self, stream: Stream, entity: int, k: int) -> float:
         """Uniform number ``k`` of an entity (a cell's clock, a ligand's arrivals)."""
+        # A block of the generator is 128 bits and a number takes 64: numbers 2 j and 2 j + 1 share
+        # one.
         at = (stream, entity, k >> 1)
         if at not in self._blocks:
             a = self.address
@@ -164,6 +168,7 @@ class PlaceModel(LazyModel):
     def row_of(self, ligand: int, number: int) -> int:
         """Row of a molecule by its id; -1 if it is gone."""
         start, end = self.store.segments[ligand, lay.START], self.store.segments[ligand, lay.END]
+        # Rows ascend in id, so a search by halves finds it.
         ids = self.store.molecules[lay.ID, start:end]
         row = int(start + np.searchsorted(ids, np.uint32(number)))
         if row == end or ids[row - start] != number:
@@ -291,6 +296,7 @@ class CellIndex:
         """Note that the agents engine has moved a molecule, made it (no old cell) or lost it."""
         if self._epoch != self.model.epoch:
             return  # to be made anew in any case
+        # Dictionaries for sets that remember their order: the same run lists the same agents.
         if old is not None:
             del self._rows[old][row]
         if new is not None:
@@ -300,6 +306,7 @@ class CellIndex:
         if self._epoch == self.model.epoch:
             return
         state = self.model.simulation.state
+        # One sort for all cells; stable, so that rows stay ascending within a cell.
         rows = state.all_rows()
         cells = state.cells_of(rows)
         order = np.argsort(cells, kind="stable")

@@ -22,6 +22,7 @@ PIECES = ("molecules", "new_molecule", "forget", "make_room")
 
 def overridden(kind: type, base: type, names: tuple[str, ...]) -> list[str]:
     """Those of ``names`` for which a class has a method other than ``base``'s."""
+    # By identity, so that a method patched into one of our own classes counts as well.
     return [name for name in names if getattr(kind, name, None) is not getattr(base, name, None)]
 
 
@@ -45,9 +46,9 @@ def rule_faults(
         for name, kind in own.items():
             yield from _class_faults(scenario, name, kind)
         for kind in [*own.values(), *_stock(scenario, own)]:
-            for each, rules in RULES.items():
-                if isinstance(kind, type) and issubclass(kind, each):
-                    changed += [f"{kind.__name__}.{x}()" for x in overridden(kind, each, rules)]
+            for agent, rules in RULES.items():
+                if isinstance(kind, type) and issubclass(kind, agent):
+                    changed += [f"{kind.__name__}.{x}()" for x in overridden(kind, agent, rules)]
     if changed and not faults and engine == "compiled":
         allowed = f"'agents', the only engine that asks {', '.join(dict.fromkeys(changed))}"
         yield InputError("engine", engine, allowed, "give engine='agents'")

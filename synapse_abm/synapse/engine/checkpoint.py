@@ -132,12 +132,15 @@ def _simulation(
     header: _Header, arrays: dict[str, np.ndarray], check_every_step: bool
 ) -> Simulation:
     scenario = Scenario.model_validate_json(json.dumps(header.scenario))
+    # A header of a few bytes may speak of a scenario of any size: judged before anything is made.
     need, have = memory_bytes(scenario, 0.0, 0), machine_bytes()
     if need > have:
         raise ValueError(f"{need / 1e9:.3g} GB are needed, this machine has {have / 1e9:.3g}")
     simulation = Simulation(
         scenario, header.seed, header.replicate, header.place, check_every_step=check_every_step
     )
+    # The scenario's own state at time zero says which arrays there must be, of which types and
+    # sizes.
     fresh, live = simulation.state.store, arrays.get("live", np.zeros(0))
     check_arrays(arrays, _arrays(simulation.state), {"molecules": 1})
     if (live < 0).any() or live.sum() != arrays["molecules"].shape[1]:
@@ -149,6 +152,7 @@ def _simulation(
     counts = ((0, MAX_ENTITY + 1), meta[lay.NEXT_ID]), ((0, releases), meta[lay.SCHEDULED])
     if not all(low <= n <= high for (low, high), n in counts):
         raise ValueError(f"counters {meta.tolist()}")
+    # Where rows lie is no part of what is kept: as much room as the scenario would have, or more.
     simulation.state = _state(arrays).resized(_room(simulation, live))
     if simulation.state.step != header.step:
         raise ValueError(f"its step is {simulation.state.step}, and {header.step} in the header")

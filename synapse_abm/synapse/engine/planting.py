@@ -111,6 +111,7 @@ def _sources(
     elif more:
         texts[file] += CACHED
     texts[file] += more
+    # Changed draws are another module, which the kernels must import in place of the usual one.
     made = []
     if texts[DRAWS] != draws:
         made.append(_named(about, texts[DRAWS]))
@@ -121,6 +122,7 @@ def _sources(
 
 def _named(about: str, source: str) -> tuple[str, str]:
     """A source, and a name that no other has."""
+    # By its contents: an edited kernel, or another bug, is never served the code of an older one.
     return source, f"_planted_{hashlib.sha256(f'{about}\0{source}'.encode()).hexdigest()[:12]}"
 
 

@@ -157,6 +157,8 @@ class Simulation:
         self.state = build_state(scenario, self.address, expected_rows(scenario))
         self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
         self._scratch: tuple[lay.Landing, lay.Scratch] | None = None
+        # Only what comes in can overfill the rows; a closed place is spared the copy for a second
+        # try.
         self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
         self._chunk = FIRST_CALL  # steps of a compiled call; it soon finds its size
 
@@ -192,10 +194,13 @@ class Simulation:
         recorder = self.recorder(steps, every)
         steps, every = recorder.steps, recorder.every
         done = 0
+        # One call for all steps would be fastest and could not be interrupted, nor show progress.
         while done < steps:
             chunk = 1 if self.check_every_step else min(self._chunk, steps - done)
             start = time.perf_counter()
-            done += self._advance(chunk, recorder.table, every, done)
+            while not self._attempt(chunk, recorder.table, every, done):
+                pass  # rows ran full: again with more room
+            done += chunk
             took_s = time.perf_counter() - start
             if chunk == self._chunk or took_s > CALL_S:  # not a short rest
                 self._chunk = next_chunk(chunk, took_s)
@@ -207,6 +212,7 @@ class Simulation:
         """An empty recording of the next ``steps`` steps."""
         steps, every = check_steps(steps, every)
         every = min(every, steps + 1)  # compiled code takes 64 bits; beyond the end is beyond it
+        # Before anything runs: a table that does not fit should not be found out hours later.
         self._require_addresses(steps)
         width = self.state.store.totals.size + self.state.store.events.size
         records = max(steps // every if every else 0, 1)
@@ -248,14 +254,8 @@ class Simulation:
     def record_width(self) -> int:
         """Numbers of a record with all that is hashed: totals, events, molecules, sites."""
         store = self.state.store
-        whereabouts = 1 + 4 * store.molecules.shape[1] + store.sites.shape[1]
-        return int(store.totals.size + store.events.size + whereabouts)
-
-    def _advance(self, steps: int, record: I64, every: int, done: int) -> int:
-        """``steps`` steps; if the rows run full, again with more room."""
-        while not self._attempt(steps, record, every, done):
-            pass
-        return steps
+        hashed = 1 + 4 * store.molecules.shape[1] + store.sites.shape[1]
+        return int(store.totals.size + store.events.size + hashed)
 
     def _attempt(self, steps: int, record: I64, every: int, done: int) -> bool:
         """Take ``steps`` steps, if the rows do not run full; else take them back and make room.
@@ -263,6 +263,7 @@ class Simulation:
         Draws depend on nothing but their address, so the second try is the first one with more
         room.
         """
+        # A copy of the arrays is cheap beside the steps of a call, and rows rarely run full.
         before = self.state.copy() if self._may_grow else self.state
         if self._scratch is None:
             self._scratch = scratch(self.state, self.network)
@@ -288,6 +289,7 @@ class Simulation:
     def _require_addresses(self, steps: int) -> None:
         if self.state.step + steps > MAX_STEP:
             raise AddressError(f"step {shown(self.state.step + steps)} is beyond {MAX_STEP}")
+        # 2**24 numbers are left for the call: no call makes as many.
         if int(self.state.store.meta[lay.NEXT_ID]) > MAX_ENTITY - 2**24:
             raise AddressError("molecule numbers are used up; start a new run with another seed")
 
@@ -326,6 +328,7 @@ def check_steps(steps: object, every: object) -> tuple[int, int]:
 
 def next_chunk(steps: int, took_s: float) -> int:
     """Steps of the next compiled call, by how long the last took; no result depends on it."""
+    # By factors of two, with a gap between growing and shrinking, so that it does not swing.
     if took_s < CALL_S / 2:
         return 2 * steps
     return max(1, steps // 2) if took_s > CALL_S else steps
@@ -342,6 +345,7 @@ def expected_rows(scenario: Scenario) -> list[int]:
         extra = 0.0
         if ligand.reservoir:
             extra = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM + sites
+        # Batches may come before those of the last have left.
         if ligand.batches:
             extra += 4 * max(batch.size for batch in ligand.batches)
         rows.append(max(ligand.count + math.ceil(1.3 * extra + 8 * math.sqrt(extra)), 16))
@@ -355,6 +359,7 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
     seg, active, lists = state.store.segments, net.space.active.size, net.names.ones + 1
     rows = int(seg[-1, lay.LIMIT]) if seg.size else 0
     block = compiled_kernels.BLOCK
+    # One row more than there are: kernels write before they know whether it counts.
     landing = lay.Landing(
         rows=lay.in_lines(rows + 1, np.uint32),
         end=np.zeros(max(len(net.names.ligands), 1), dtype=np.int64),
@@ -368,6 +373,8 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
     room = _list_room(state, net)
     leaving = rows + 1 if (net.space.exchange[:, lay.LEAVE] > 0).any() else 1
     memory = lay.Scratch(
+        # Twice the block: ids of a block of rows may have as many holes before each draws for
+        # itself.
         words=lay.in_lines(2 * block + 2, np.uint64),
         offsets=lay.in_lines(block, np.uint32),
         counts=np.zeros(lists, dtype=np.int64),
@@ -389,6 +396,7 @@ def _list_room(state: State, net: Network) -> list[int]:
     ones.
     """
     seg, sites = state.store.segments, state.store.sites
+    # All molecules of a ligand may meet in one cell, however unlikely; sites stay where they are.
     at_most = []
     for target in range(len(net.names.targets)):
         cells = sites[lay.SITE_CELL, sites[lay.TARGET] == target]

@@ -192,6 +192,7 @@ def _replicate_s(
 
 def active_cells(scenario: Description) -> float:
     """Cells with sites or batches, about: those of scattered targets overlap by chance."""
+    # Of scattered targets, each cell is free of a target's sites by a share that multiplies.
     cells, listed, without = scenario.grid.cells, set[tuple[int, int]](), 1.0
     for target in scenario.targets.values():
         listed.update(target.cells or ())
@@ -262,6 +263,7 @@ def mixing_ratio(scenario: Description, name: str, target: str) -> float:
         return 0.0
     if ligand.diffusion_um2_per_s == 0:
         return math.inf
+    # R / a: distance to the next site over a cell's radius; half a logarithm of areas.
     occupied = min(scenario.targets[target].n_sites, grid.cells)
     apart = max(math.log(grid.cells / occupied) / 2, 0.5)
     arrival = 2 * math.pi * ligand.diffusion_um2_per_s * grid.depth_um / apart
@@ -325,6 +327,7 @@ def residual_transient(run: RunSettings, settling: float) -> float:
     window = run.duration_s - run.burn_in_s
     if math.isinf(settling):
         return 1.0
+    # Mean of exp(-t / settling) over what follows the burn-in.
     lacking = math.exp(-run.burn_in_s / settling) * -math.expm1(-window / settling)
     return lacking * settling / window
 

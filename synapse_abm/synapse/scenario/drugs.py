@@ -36,6 +36,7 @@ def to_scenario_ligand(drug: str | LigandRecord, targets: Iterable[str], **suppl
     record = drug if isinstance(drug, LigandRecord) else pharmacology.ligand(drug)
     if isinstance(targets, str) or not isinstance(targets, Iterable):
         raise InputError("targets", targets, "a list of names", 'use ["SERT"], say')
+    # A target of another kind is an error; one of which no affinity is known is not bound.
     targets = [choice("target", target, record.targets) for target in targets]
     fields: dict[str, Any] = {
         "role": record.name if record.name in ("serotonin", "norepinephrine") else "drug",

@@ -94,6 +94,7 @@ def _open(ligand: Ligand) -> bool:
 
 def _reversible(scenario: Scenario, name: str) -> bool:
     ligand = scenario.ligands[name]
+    # Bound for good: the end is all sites taken, or all molecules, and no law of equilibrium.
     if any(k.koff + k.kcat_per_s == 0 and k.kon > 0 for k in ligand.binding.values()):
         return False
     return ligand.clamped_nM is not None or not is_driven(ligand)
@@ -114,6 +115,7 @@ def _groups(scenario: Scenario) -> list[tuple[list[str], list[str]]]:
     A clamped ligand connects nothing: what it does at one target is not felt at another.
     """
     bound = _bound(scenario)
+    # What is connected, by going from target to target; the loop sees what it adds to its own list.
     left, groups = list(bound), list[tuple[list[str], list[str]]]()
     while left:
         targets, ligands = [left.pop(0)], dict[str, None]()
@@ -150,9 +152,11 @@ def _closed_group(values: Values, scenario: Scenario, target: str, ligands: list
     closed = [name for name in ligands if name not in clamped]
     if any(_open(parts[name]) for name in closed) or len(closed) > 2:
         return
+    # Any grid will do, since equilibrium knows no space, but all sites must be within reach.
     stuck = any(parts[name].diffusion_um2_per_s == 0 for name in closed)
     if stuck and scenario.grid.cells > 1:  # a molecule that never leaves its cell
         return
+    # Both laws need numbers of molecules, and are summed over tables of them.
     sites, beside = scenario.targets[target].n_sites, 1 + sum(clamped.values())
     copies = [parts[name].count for name in closed]
     # A clamped competitor holds each site that is not bound a share of the time, and so lowers the

@@ -81,6 +81,7 @@ def run_faults(scenario: Scenario) -> Iterator[InputError]:
                 path = f"ligand.{name}.batches[{number}].times"
                 allowed = f"times before the end, {run.duration_s:g} s"
                 yield InputError(path, f"{late[0]:g} s", allowed)
+    # A step is 38 bits of a random number's address; records are gone through one by one.
     every, records = steps_per_sample(scenario, run), samples(scenario, run)
     if every * records > MAX_STEP:
         allowed = f"at most {MAX_STEP * dt:.3g} s with a step of {dt:.3g} s"

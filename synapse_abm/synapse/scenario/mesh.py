@@ -61,6 +61,7 @@ def capture(scenario: Description, ligand: str, target: str) -> float:
 
     Far below one the molecules of a cell are well mixed, which is what its rate takes for granted.
     """
+    # k_c n over 4 D / h^2, with k_c = k_on / (h^2 d): the cell's area falls out.
     sites, cells = scenario.targets[target], scenario.grid.cells
     fullest = max(Counter(sites.cells or ()).values(), default=math.ceil(sites.n_sites / cells))
     return _strength(scenario, ligand, target) * math.pi / 2 * fullest
@@ -68,13 +69,14 @@ def capture(scenario: Description, ligand: str, target: str) -> float:
 
 def _strength(scenario: Description, ligand: str, target: str) -> float:
     """k_on / (2 pi D d); 0 where nothing is searched for on a plane."""
-    found, grid = scenario.ligands[ligand], scenario.grid
-    if found.clamped_nM is not None or found.diffusion_um2_per_s == 0:
+    walker, grid = scenario.ligands[ligand], scenario.grid
+    if walker.clamped_nM is not None or walker.diffusion_um2_per_s == 0:
         return 0.0
+    # A row of cells is searched in one dimension, one cell not at all: the formula is of the plane.
     if min(grid.width, grid.height) == 1 or scenario.targets[target].n_sites == 0:
         return 0.0
-    kon_um3_per_s = found.binding[target].kon * grid.volume_um3 / grid.molecules_per_nM
-    return kon_um3_per_s / (2 * math.pi * found.diffusion_um2_per_s * grid.depth_um)
+    kon_um3_per_s = walker.binding[target].kon * grid.volume_um3 / grid.molecules_per_nM
+    return kon_um3_per_s / (2 * math.pi * walker.diffusion_um2_per_s * grid.depth_um)
 
 
 def mesh_warnings(scenario: Description) -> list[str]:

@@ -37,6 +37,7 @@ from synapse_abm.pharmacology.kinetics import Kinetics
 
 type Fields = Mapping[str, Any]
 
+#: Cells along a side: walls that reflect make a ring of twice as many, whose offsets have 16 bits.
 Side = Annotated[int, whole(1, 32767), FROM_NUMPY]
 Cell = Annotated[
     tuple[Count, Count], Field(description="a cell [x, y], whole numbers >= 0"), FROM_NUMPY
@@ -238,7 +239,7 @@ class Description(Frozen):
     grid: Grid = Grid()
     targets: dict[str, Target] = Field(default_factory=dict)
     ligands: dict[str, Ligand] = Field(default_factory=dict)
-    dt_s: Positive = math.nan  # not chosen yet
+    dt_s: Positive = math.nan  # not chosen yet (defaults are not validated)
     accuracy: Accuracy = DEFAULT_ACCURACY
     """Largest relative error of rates that a chosen step may make; of driven means a fifth."""
     run: RunSettings | None = None
@@ -309,6 +310,7 @@ def _listed(fields: Fields, name: str) -> Iterable[Any]:
 def _doubled_sources(name: str, ligand: Ligand) -> Iterator[InputError]:
     at_rate = dict[Cell, int]()
     for number, batch in enumerate(ligand.batches):
+        # Tables have one rate and one size for each cell and ligand.
         if batch.rate_per_s > 0 and (first := at_rate.setdefault(batch.cell, number)) != number:
             allowed = f"a cell without another batch at a rate, such as batches[{first}] has"
             yield InputError(

@@ -98,6 +98,7 @@ class _Ids:
     def of(self, *words: str) -> str:
         """The identifier of a name made of ``words``, always the same one."""
         name = " ".join(words)
+        # Searched, not kept the other way round: a document has a few hundred names.
         known = {text: sid for sid, text in self.taken.items()}
         if name in known:
             return known[name]
@@ -203,6 +204,7 @@ class _Document:
         return self.sbml.parseL3Formula(text)
 
     def _ligand(self, name: str, ligand: Ligand) -> None:
+        # A clamped ligand is a boundary species: reactions see it and do not change it.
         clamped = ligand.clamped_nM is not None
         at_start = sum(b.size * b.times_s.count(0.0) for b in ligand.batches)
         amount: float = ligand.count + at_start

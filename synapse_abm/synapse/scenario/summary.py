@@ -39,7 +39,7 @@ def scenario_text(scenario: Description) -> str:
     lines = list[str]()
     for title, rows in sections:
         lines += [title, *(f"  {label:{width}}  {value}" for label, value in rows)]
-    return "\n".join([*lines, *(f"! {each}" for each in warnings(scenario))])
+    return "\n".join([*lines, *(f"! {warning}" for warning in warnings(scenario))])
 
 
 def warnings(scenario: Description) -> list[str]:
@@ -50,7 +50,7 @@ def warnings(scenario: Description) -> list[str]:
         *step_warnings(scenario),
         *regime_warnings(scenario),
         *mesh_warnings(scenario),
-        *_unsettled(scenario),
+        *_residual_transients(scenario),
         *_sampling(scenario),
     ]
 
@@ -153,7 +153,7 @@ def _work(estimates: CostEstimate) -> str:
     )
 
 
-def _unsettled(scenario: Description) -> list[str]:
+def _residual_transients(scenario: Description) -> list[str]:
     """Occupancies that have not settled when the burn-in is over.
 
     Not of ligands that are released in batches: nothing is expected to settle there.
@@ -189,6 +189,7 @@ def _misnamed(scenario: Description) -> list[str]:
     """A ligand called like one drug that has the constants of another: half of an edit."""
     said = list[str]()
     for name, ligand in scenario.ligands.items():
+        # "citalopram@Tatsumi1997", or "my.toml:citalopram" from a file of one's own
         taken = (own_file(ligand.taken_from) or ("", ligand.taken_from))[1].partition("@")[0]
         if taken and taken != name and name in library().ligands:
             said.append(f"{name} has the constants of {taken}; call it [ligand.{taken}]")
@@ -213,6 +214,7 @@ def _n(value: float) -> str:
 
 def _time(seconds: float, digits: int = 4) -> str:
     """Seconds in the unit a person would choose."""
+    # Rounded before the unit is chosen: what is told as two hours is told in hours.
     seconds = float(f"{seconds:.{digits}g}")
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:

@@ -46,6 +46,7 @@ def scenario_of(
     InputErrors
         If there are more; all are reported at once.
     """
+    # A keyword may be a model's own, mistyped, or a value's path: both are offered.
     faults = list(_unknown(changes, keywords))
     if isinstance(scenario, Scenario):
         faults += _of_an_object(changes, faults)
@@ -93,6 +94,7 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
     if len(above) >= DEEPEST_TOML:
         yield InputError("keyword", key, f"at most {DEEPEST_TOML} levels, as in a file")
         return
+    # Tables on the way are made as a dotted key in a file makes them.
     here: Any = tables
     if len(above) > 1 and above[0] in ("ligand", "target"):
         known = tables.get(above[0], {})
