@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 Engine = Literal["compiled", "agents"]
 type AgentClasses = Mapping[str, type[Molecule] | type[Site]]
 
-#: Keywords of a model, for the nearest name to one that is mistyped.
-KEYWORDS = (
-    "scenario",
-    "rng",
-    "replicate",
-    "engine",
-    "agent_classes",
-    "collect_every",
-    "check_every_step",
-)
-
 
 class SynapseModel(PlaceModel):
     """One synapse (or soma): molecules and sites as agents on a grid.
@@ -127,13 +116,15 @@ class SynapseModel(PlaceModel):
         self._stepper = ReferenceStepper(self) if engine == "agents" else None
 
     def _checked(
-        self, given: Any, rng: Any, replicate: Any, engine: Any, classes: Any, every: Any,
+        self, source: Any, rng: Any, replicate: Any, engine: Any, classes: Any, every: Any,
         changes: Mapping[str, Any],
     ) -> tuple[Scenario, Address]:  # fmt: skip
         """The scenario and the address; all faults of the arguments together."""
         faults, scenario, address = list[InputError](), None, None
         with collected(faults):
-            scenario = scenario_of(given, changes, KEYWORDS)
+            # With the names of our own keywords, for the nearest to one that is mistyped.
+            own = ("scenario", *(SynapseModel.__init__.__kwdefaults__ or ()))
+            scenario = scenario_of(source, changes, own)
         with collected(faults):
             address = address_of(rng, replicate)
         faults += rule_faults(scenario, engine, classes, type(self), SynapseModel)
@@ -214,7 +205,7 @@ class SynapseModel(PlaceModel):
     @grid.setter
     def grid(self, grid: object) -> None:
         raise AttributeError(
-            "model.grid is the lattice that the molecules walk on; give another grid another name"
+            "model.grid is the grid that the molecules walk on; give another one another name"
         )
 
     def _standard_collector(self) -> StandardCollector:

@@ -1,4 +1,4 @@
-"""The step in plain Python: the readable account of what ``kernels`` does fast.
+"""The step in plain Python: the plain account of what ``kernels`` does fast.
 
 Same state, same draws, same order, and therefore the same trajectory, molecule for molecule. Here
 the actors are agents: each free molecule is asked for its displacement, and each cell runs a clock

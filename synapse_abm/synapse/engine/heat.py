@@ -127,7 +127,7 @@ def hop_table(hops: float, ring: int) -> tuple[U64, int, U16]:
 
 
 def offset(table: U64, shift: int, word: int) -> int:
-    """The ring offset that a 32-bit ``word`` picks (the readable twin of the compiled look-up)."""
+    """The ring offset that a 32-bit ``word`` picks (the compiled look-up in plain Python)."""
     entry = int(table[word >> shift])
     below = word & ((1 << shift) - 1)
     return entry & 0xFFFF if below < entry >> 32 else entry >> 16 & 0xFFFF

@@ -3,14 +3,15 @@
 Exact values are those of the stationary state, where one of these laws applies to a group of
 ligands and targets that are connected by binding:
 
-- every ligand is clamped or exchanges with a reservoir, and none of the real ones is carried, lost
-  or released: sites are then independent (Anderson, Craciun & Kurtz 2010, doi:10.1007/
+- every ligand is clamped or exchanges with a reservoir, and none of the real ones is transported,
+  lost or released: sites are then independent (Anderson, Craciun & Kurtz 2010, doi:10.1007/
   s11538-010-9517-4), transport of a clamped ligand included (the cycle is a star);
-- one or two closed ligands that are neither carried, lost nor released share one target, with
+- one or two closed ligands that are neither transported, lost nor released share one target, with
   clamped ones beside them: the law of finite copies, on any grid.
 
-The formula is C/(C + K (1 + sum of C_j/K_j of the others)), K being Kd, or Km for what is carried,
-with the concentration a textbook would take: clamped, of the reservoir, or count by volume.
+The formula is C/(C + K (1 + sum of C_j/K_j of the others)), K being Kd, or Km for what is
+transported, with the concentration a textbook would take: clamped, of the reservoir, or count by
+volume.
 """
 
 from __future__ import annotations

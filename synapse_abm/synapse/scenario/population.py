@@ -53,7 +53,7 @@ def population(scenario: Description, seconds: float) -> Population:
     where = np.array([targets.index(t) for _, t, _ in pairs], dtype=np.int64)
     on = np.array([k.kon for _, _, k in pairs]) / scenario.grid.molecules_per_nM
     off = np.array([k.koff for _, _, k in pairs])
-    carried = np.array([k.kcat_per_s for _, _, k in pairs])
+    transported = np.array([k.kcat_per_s for _, _, k in pairs])
     sites = np.array([target.n_sites for target in scenario.targets.values()], dtype=np.float64)
     clamped = np.array([x.clamped_nM is not None for x in ligands], dtype=bool)
     fixed = np.array([x.clamped_nM or 0.0 for x in ligands]) * scenario.grid.molecules_per_nM
@@ -74,12 +74,12 @@ def population(scenario: Description, seconds: float) -> Population:
     most = float(free[molecules].sum())
     for h in np.diff(times):
         old_free, old_bound, old_inside = free, bound, inside
-        stays = 1 / (1 + h * (off + carried))  # of what is bound, after the step
+        stays = 1 / (1 + h * (off + transported))  # of what is bound, after the step
         inner = 1 + h * (back + lost)
         share = h * back / inner  # of what comes inside, back out after it
-        returned = off + carried * share[whose]
+        returned = off + transported * share[whose]
         # 1 - h * returned * stays, without the difference: fast rates would leave only rounding
-        lasting = (1 + h * carried * ((1 + h * lost) / inner)[whose]) * stays
+        lasting = (1 + h * transported * ((1 + h * lost) / inner)[whose]) * stays
         rest = sites - np.bincount(where, old_bound, len(sites))
         for _ in range(ROUNDS):
             empty = np.maximum(rest, 0.0)[where]
@@ -91,10 +91,10 @@ def population(scenario: Description, seconds: float) -> Population:
             taken = np.bincount(where, old_bound * stays, len(sites))
             rest = (sites - taken) / (1 + np.bincount(where, pull, len(sites)))
         bound = (old_bound + h * on * free[whose] * np.maximum(rest, 0.0)[where]) * stays
-        inside = (old_inside + h * by_ligand(carried * bound)) / inner
+        inside = (old_inside + h * by_ligand(transported * bound)) / inner
         inside[clamped] = 0.0
         here = float((free + by_ligand(bound) + inside)[molecules].sum())
-        ended = (off + carried) * bound
+        ended = (off + transported) * bound
         rate = 2 * float(ended.sum()) + float((leaving * free + (back + lost) * inside).sum())
         present, events, most = present + h * here, events + h * rate, max(most, here)
     entries = float(entering.sum())
