@@ -850,11 +850,16 @@ def _draw(curves: list[KineticsCurve]) -> Figure:
     fig, (ax,) = plot.slide(height=5.2, title=title)
     (shown,) = (c for c in curves if c.name == SHOWN)
     dt = 1e3 * np.array(shown.steps)
-    for rule, (colour, marker) in (("adjusted", plot.LOOKS[0]), ("plain", plot.LOOKS[1])):
+    middle = len(dt) * 3 // 5
+    for rule, (colour, marker), above in (
+        ("adjusted", plot.LOOKS[0], 16),
+        ("plain", plot.LOOKS[1], -16),
+    ):
         rate = np.array([100 * (1 + e["association"]) for e in getattr(shown, rule)])
         every = max(1, len(dt) // 8)
         ax.plot(dt, rate, color=colour, marker=marker, markevery=every, ms=7)
-        plot.named(ax, (dt[-3], rate[-3]), f"{rule} rates", colour, (-14, -14), ha="right")
+        place = (dt[middle], rate[middle])
+        plot.named(ax, place, f"{rule} rates", colour, (0, above), ha="center")
     announced = 100 * np.array(shown.announced)
     ax.fill_between(dt, 100 - announced, 100 + announced, color=plot.SKY, alpha=0.25, lw=0)
     plot.named(ax, (dt[0], 100), "announced error (band)", plot.GREY, (4, 16))

@@ -11,6 +11,7 @@ drawn anew from its record.
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 import shutil
@@ -35,7 +36,13 @@ KEPT = {
     "lag": ("antagonist.csv", "predictions.csv"),
     "lag_sensitivity": ("lag_sensitivity.csv", "predictions.csv"),
     "limits": ("landmarks.csv", "points.csv", "safe.csv"),
-    "timestep": ("timestep.csv", "timestep_simulated.csv"),
+    "timestep": (
+        "timestep.csv",
+        "timestep_cost.csv",
+        "timestep_factor.csv",
+        "timestep_limits.csv",
+        "timestep_simulated.csv",
+    ),
     "transient": ("peak_and_decay.csv", "predictions.csv"),
 }
 COLOURS = 128
@@ -47,6 +54,36 @@ def small(png: bytes) -> bytes:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def step_rows() -> list[str]:
+    """Rows of the tables in the guide's page on the time step, from what lies in the gallery."""
+
+    def rows(table: str) -> list[dict[str, str]]:
+        text = (GALLERY / "timestep" / f"{table}.csv").read_text("utf-8")
+        return list(csv.DictReader(text.splitlines()))
+
+    def ms(seconds: str) -> str:
+        return f"{1e3 * float(seconds):.3g} ms"
+
+    def percent(share: str) -> str:
+        return f"{100 * float(share):.2g} %"
+
+    costs = [
+        [row["sites"], percent(row["accuracy"]), ms(row["plain_dt_s"]), ms(row["adjusted_dt_s"]),
+         ms(row["announced_dt_s"]), f"{float(row['saved_by_announced']):.2g} x"]
+        for row in rows("timestep_cost")
+    ]  # fmt: skip
+    limits = [
+        [
+            row["case"],
+            ms(row["dt_s"]),
+            *(percent(row[key]) for key in ("announced", "error", "plain")),
+        ]
+        for row in rows("timestep_limits")
+        if float(row["times_auto"]) == 1
+    ]
+    return [f"| {' | '.join(cells)} |" for cells in [*costs, *limits]]
 
 
 def make(name: str) -> None:

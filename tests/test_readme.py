@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gallery import bench_of_record, speed_table
+from gallery import bench_of_record, speed_table, step_rows
 from scipy import stats
 
 ROOT = Path(__file__).parents[1]
@@ -116,9 +116,24 @@ def test_weeks_are_run_saved_and_resumed(
     assert again.table().csv() == names["table"].csv()
 
 
+def test_the_step_says_what_it_makes_of_kinetics(capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = run("StepErrors")["scenario"]
+    *_, factor, short, _, long = capsys.readouterr().out.splitlines()
+    assert 1.05 < float(factor) == scenario.adjustments["SERT", "drug"].s < 1.2
+    announced = [float(line.split()[1]) for line in (short, long)]
+    assert announced[0] < scenario.accuracy < announced[1]
+
+
+def test_the_tables_of_steps_are_those_of_the_gallery() -> None:
+    page = PAGES[ROOT / "synapse_abm" / "guide" / "time_step.md"]
+    rows = step_rows()
+    assert len(rows) > 30
+    assert all(row in page for row in rows), "the tables should be\n" + "\n".join(rows)
+
+
 def test_every_program_is_tried() -> None:
-    assert len(PROGRAMS) == 6
-    assert sum(len(program.splitlines()) for program in PROGRAMS[1:]) <= 67
+    assert len(PROGRAMS) == 7
+    assert sum(len(program.splitlines()) for program in PROGRAMS[1:]) <= 79
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)

@@ -4,41 +4,51 @@ A step lets molecules hop for dt and then lets each cell react for dt with posit
 molecule that has bound and let go stays in the site's cell until the step ends, so it binds again
 more often than it should, and whatever changes in time is slow: by the factor (1 - e^-x)/x, x the
 in-cell rate of binding times dt, where a step mixes the place. As Smoldyn adjusts its binding
-radius to dt (Andrews & Bray 2004, doi:10.1088/1478-3975/1/3/001), here k_on *and* k_off of a pair
+radius to dt (Andrews & Bray 2004, Phys Biol 1:137), here k_on *and* k_off of a pair
 (ligand, target) are multiplied by one factor s. Their ratio is unchanged, so detailed balance,
 and with it every law of equilibrium, stays exact.
 
-**The factor.** Take one molecule and count time in steps. Let P(t) be the chance that a molecule
-that was in the cell of a site at time 0 is in the cell of a site at time t, and pi its stationary
-value. In continuous time the mean time to relax by binding is 1/(k pi) + (1/pi) integral of (P -
-pi) dt (the second term is what diffusion adds: molecules near a site are used up first). With
-steps, binding has the chance p per step in such a cell, and the integral becomes a sum over n >=
-1 of (P_n - pi). The two times are equal if
+**The factor, for one molecule that only binds.** Time is counted in steps. Let P(t) be the chance
+that a molecule which is in the cell of a site at time 0 is in the cell of a site at time t, pi its
+stationary value, and the molecule anywhere at first. (1) In time, binding at the rate x per step in
+such a cell, the mean wait is 1/(x pi) + (1/pi) integral of (P - pi): the second term is what
+diffusion adds, because a place where nothing has bound yet has been looked at already (Collins &
+Kimball 1949, J Colloid Sci 4:425). (2) In steps, binding with the chance p per step in such a cell,
+the renewal equation gives the mean number 1/(p pi) + (1/pi) sum over n >= 1 of (P_n - pi); the
+binding itself is half a step earlier, on average. (3) Both are equal if
 
-    1/p = 1/x + (1/dt) integral (P - pi) dt - sum over n >= 1 of (P_n - pi) + pi/2.
+    1/p = 1/x + integral (P - pi) dt - sum over n >= 1 of (P_n - pi) + pi/2.
 
-Expanded in the modes of the walk (mode k decays at the rate lambda_k) integral and sum differ by
-the function g(u) = 1/u - 1/(e^u - 1) with u = lambda_k dt: g(0) = 1/2 for a mode that does not
-decay within a step, 0 for one that is gone. Weighted with how strongly the map of sites excites
-each mode,
+(4) P - pi is a sum over the modes of the walk of weights times exp(-u t), u = lambda_k dt the decay
+of mode k in a step. Its integral is 1/u, its sum 1/(e^u - 1), and they differ by g(u) = 1/u -
+1/(e^u - 1): from g(0) = 1/2 for a mode that does not decay within a step to 0 for one that is gone.
+pi/2 is the same of the constant mode. So 1/p = 1/x + beta, with beta the mean of g over all modes,
+weighted with how strongly the map of sites excites each. For a site and those of its own map, and
+for a site by itself, averaged over the cells,
 
     beta_map = 1/(nbar N) sum over k of m_k^2 g(lambda_k dt),
     beta_self = 1/M sum over k of g(lambda_k dt),
 
 n_c sites in cell c, N = sum n_c, M cells, nbar = sum n_c^2 / N the sites that a site sees in its
-own cell (itself included), m_k the coefficients of n_c in the orthonormal modes. Where a share
-phi of the sites is free, w = 1 + phi (nbar - 1) free sites are seen from a free site, and
+own cell (itself included), m_k the coefficients of n_c in the orthonormal modes.
+
+**Sites that are taken.** Where a share phi of them is free, w = 1 + phi (nbar - 1) free sites are
+seen from a free site, itself among them, and x = w k_on dt / (cell volume). Each of the others
+counts phi times, the site itself once:
 
     beta = (beta_self + phi (nbar beta_map - beta_self)) / w.
 
-beta lies between 0 (a step crosses the whole grid) and 1/2 (nobody moves, or all cells are
-alike). With unbinding, y = k_off dt, x = w k_on dt / (cell volume), z = x + y and c(z) = 1/(1 -
-e^-z) - 1/z, which makes both ends exact,
+**With unbinding.** Let y = k_off dt, z = x + y, c(z) = 1/(1 - e^-z) - 1/z (1/2 at z = 0). In a cell
+the odds of being bound go the share p = 1 - e^(-s z) of the way to their equilibrium in a step. Two
+ends are known. At beta = 1/2 nobody moves, or all cells are alike, and no factor is needed: p = 1 -
+e^-z, that is 1/p = 1/z + c(z). At beta = 0 a step mixes everything: a bound molecule lets go in a
+step with the chance (y/z) p, which has to be 1 - e^-y, that is 1/p = 1/z + (y/z) c(y). Linear in
+beta between them, which for y = 0 and small x is the formula above,
 
     1/p = 1/z + 2 beta c(z) + (1 - 2 beta) (y/z) c(y),     s = -ln(1 - p)/z.
 
-At beta = 1/2 this is s = 1 for any z. On one cell, and for ligands that do not walk (clamped, D =
-0), s is set to 1: Gillespie's algorithm stays what it is.
+On one cell, and for ligands that do not walk (clamped, D = 0), s is set to 1: Gillespie's algorithm
+stays what it is. What errors this leaves, ``step_error`` announces.
 
 phi is fixed, because a factor that followed the state would break detailed balance.
 """
