@@ -153,7 +153,8 @@ def _simulation(
     if not all(low <= n <= high for (low, high), n in counts):
         raise ValueError(f"counters {meta.tolist()}")
     # Where rows lie is no part of what is kept: as much room as the scenario would have, or more.
-    simulation.state = _state(arrays).resized(_room(simulation, live))
+    room = [max(n, k + 16) for n, k in zip(simulation.state.room(), live.tolist(), strict=True)]
+    simulation.state = _state(arrays).resized(room)
     if simulation.state.step != header.step:
         raise ValueError(f"its step is {simulation.state.step}, and {header.step} in the header")
     invariants.check_arrays(simulation.state, scenario)
@@ -181,10 +182,3 @@ def _state(arrays: dict[str, np.ndarray]) -> State:
     sites = np.concatenate([arrays.pop("sites"), no_rows])
     point_sites_back(sites, arrays["molecules"])
     return State(Store(sites=sites, segments=segments, **arrays))
-
-
-def _room(simulation: Simulation, live: np.ndarray) -> list[int]:
-    seg = simulation.state.store.segments
-    return [
-        max(int(s[lay.LIMIT] - s[lay.START]), int(n) + 16) for s, n in zip(seg, live, strict=True)
-    ]

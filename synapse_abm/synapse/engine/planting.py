@@ -70,12 +70,12 @@ def plant(
     ValueError
         If an ``old`` does not occur exactly once: the bug would not be where it is meant to be.
     """
-    return _module(_about(old, new), ((old, new), *further), file, more, interpreted)
+    return _module(((old, new), *further), file, more, interpreted)
 
 
 def is_compiled(old: str, new: str) -> bool:
     """Whether the bug was compiled before, so that planting it takes a second and not fifteen."""
-    _, name = _sources(_about(old, new), ((old, new),))[-1]
+    _, name = _sources(((old, new),))[-1]
     if f"synapse_abm.{name}" in sys.modules:
         return True
     folder = cache_folder()
@@ -84,17 +84,12 @@ def is_compiled(old: str, new: str) -> bool:
 
 def extended(more: str, *, interpreted: bool = False) -> ModuleType:
     """The module ``kernels`` as it is, with the functions in the source ``more`` added."""
-    return _module("kernels with functions added", (), KERNELS, more, interpreted)
-
-
-def _about(old: str, new: str) -> str:
-    return f"kernels with {new!r} for {old!r}"
+    return _module((), KERNELS, more, interpreted)
 
 
 def _sources(
-    about: str, replacements: Replacements, file: str = KERNELS, more: str = "",
-    interpreted: bool = False,
-) -> list[tuple[str, str]]:  # fmt: skip
+    replacements: Replacements, file: str = KERNELS, more: str = "", interpreted: bool = False
+) -> list[tuple[str, str]]:
     """Sources and names of the modules to make: of the draws, unless they stay as they are, and of
     ``file``, which imports them.
     """
@@ -114,26 +109,24 @@ def _sources(
     # Changed draws are another module, which the kernels must import in place of the usual one.
     made = []
     if texts[DRAWS] != draws:
-        made.append(_named(about, texts[DRAWS]))
+        made.append(_named(texts[DRAWS]))
         own = f"synapse_abm.{made[0][1]}"
         texts[file] = texts[file].replace("synapse_abm.core.draws", own)
-    return [*made, _named(about, texts[file])]
+    return [*made, _named(texts[file])]
 
 
-def _named(about: str, source: str) -> tuple[str, str]:
+def _named(source: str) -> tuple[str, str]:
     """A source, and a name that no other has."""
     # By its contents: an edited kernel, or another bug, is never served the code of an older one.
-    return source, f"_planted_{hashlib.sha256(f'{about}\0{source}'.encode()).hexdigest()[:12]}"
+    return source, f"_planted_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
 
 
-def _module(
-    about: str, replacements: Replacements, file: str, more: str, interpreted: bool
-) -> ModuleType:
-    for source, short in _sources(about, replacements, file, more, interpreted):
+def _module(replacements: Replacements, file: str, more: str, interpreted: bool) -> ModuleType:
+    for source, short in _sources(replacements, file, more, interpreted):
         name = f"synapse_abm.{short}"
         if name not in sys.modules:
             path = _written(f"{short}.py", source)
-            module = ModuleType(name, about)
+            module = ModuleType(name)
             module.__file__ = path
             sys.modules[name] = module
             exec(compile(source, path, "exec"), module.__dict__)

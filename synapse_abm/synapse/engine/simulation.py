@@ -281,8 +281,7 @@ class Simulation:
 
     def make_room(self, ligand: int) -> None:
         """Double the rows of a ligand."""
-        seg = self.state.store.segments
-        room = [int(n) for n in seg[:, lay.LIMIT] - seg[:, lay.START]]
+        room = self.state.room()
         room[ligand] *= 2
         self.state, self._scratch = self.state.resized(room), None
 
@@ -395,11 +394,10 @@ def _list_room(state: State, net: Network) -> list[int]:
     """Longest possible list of members of one cell, for each row of the table of counts but the
     ones.
     """
-    seg, sites = state.store.segments, state.store.sites
+    sites = state.store.sites
     # All molecules of a ligand may meet in one cell, however unlikely; sites stay where they are.
     at_most = []
     for target in range(len(net.names.targets)):
         cells = sites[lay.SITE_CELL, sites[lay.TARGET] == target]
         at_most.append(int(np.bincount(cells).max(initial=0)))
-    rows = [int(n) for n in seg[:, lay.LIMIT] - seg[:, lay.START]]
-    return [at_most[t] for t in net.chemistry.pairs[:, 0]] + at_most + rows + rows
+    return [at_most[t] for t in net.chemistry.pairs[:, 0]] + at_most + 2 * state.room()

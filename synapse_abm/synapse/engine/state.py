@@ -48,6 +48,11 @@ class State:
         rows: I64 = np.concatenate([np.zeros(0, dtype=np.int64), *self.rows()])
         return rows
 
+    def room(self) -> list[int]:
+        """Rows there are, in use or not, by ligand."""
+        segments = self.store.segments
+        return [int(n) for n in segments[:, lay.LIMIT] - segments[:, lay.START]]
+
     def live(self) -> int:
         """Number of molecules in the place: free, bound and inside."""
         seg = self.store.segments
