@@ -10,9 +10,9 @@ An honest bias is expected, so these numbers FAIL only beyond their margin of 1 
 pass they must certainly lie within it, as all others.
 
 Exact numbers come from linear algebra for one molecule, from the master equation for a few, and
-from the program itself at a 32nd of the step for many (``validation.finer_steps``): the announced
-error falls as the square of the step, to a thousandth, and the error of that simulation is known
-and counted.
+from the program itself at a 32nd of the step for many (an eighth for flux;
+``validation.finer_steps``): the announced error falls as the square of the step, to a thousandth (a
+64th), and the error of that simulation is known and counted.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from synapse_abm.validation.trials import DECIDING, OBSERVING, Parts, bound, fre
 
 #: Molecules followed at once where copies of a system lie side by side: one of few molecules.
 MOLECULES, FEW = 64, 4
-#: Standard error at the deciding look, in margins. A number without bias passes there four times in
-#: five, and at the last look (1.7 times finer) one that is off by a third of its margin.
-DECIDED = 0.2
+#: Standard error at the deciding look, in margins. A number without bias passes there 98 times in a
+#: hundred, and at the last look (1.7 times finer) one that is off by a third of its margin.
+DECIDED = 0.165
 #: Events that the step of a molecule on its own, and of one among many, is worth.
 LONE_STEP, STEP = 5.0, 0.3
 #: ... and starting again.
@@ -98,7 +98,8 @@ def _from_bound(case: Case, system: Arrangement) -> Parts:
         numbers.append(KINETICS.number(case.id, "correlation_time", exact, measure, solved=True))
     sites, cells = len(system.sites), system.walk.cells
     start = FromLaw(system.place.grid, np.append(np.zeros(cells), np.full(sites, 1 / sites)))
-    yield from _watched(case, system, scenario, length, times, numbers, start)
+    # Short stays are many and rebinding is rare: a time bound varies by 1.3 of its mean.
+    yield from _watched(case, system, scenario, length, times, numbers, start, 1.3)
 
 
 def _from_main_mode(case: Case, system: Arrangement) -> Parts:
@@ -320,8 +321,9 @@ def _steady_flux(case: Case, system: Arrangement) -> Parts:
         counts={"transported": lambda series: series.count("transported", "L", "T")},
         relaxation_steps=relaxation / dt, every=every,
     )  # fmt: skip
-    # As many transports as an error of `DECIDED` margins asks for, were they a Poisson process.
+    # As many transports as an error of 4/3 of that asks for, were they a Poisson process: the exact
+    # numbers have errors of their own.
     flux, molecules = case.number("flux") or 1.0, case.number("mean_free") or 1.0
-    first = math.ceil(1 / (DECIDED * KINETICS.size) ** 2 / (flux * every * dt) / DECIDING)
+    first = math.ceil(1 / (4 / 3 * DECIDED * KINETICS.size) ** 2 / (flux * every * dt) / DECIDING)
     each = every * STEP * (molecules + len(system.sites)) + OBSERVING
     yield from trial(case, numbers, first, observe, each)

@@ -231,6 +231,11 @@ MUTATIONS = (
         factors=lambda pair: (pair.s_full, pair.s_full, 1.0),
     ),
     Mutation(
+        # At the step that the program chooses s is 1.03: the case is run at a longer one.
+        "transport adjusted to the step, too", "O12", params={"dt": 0.15},
+        factors=lambda pair: (pair.s, pair.s, pair.s),
+    ),
+    Mutation(
         "binding adjusted to the step, but not unbinding", "O1",
         factors=lambda pair: (pair.s, 1.0, 1.0),
     ),
