@@ -598,9 +598,12 @@ def clean(tables: dict[str, Any]) -> None:
 FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
-@settings(FUZZ, max_examples=300, derandomize=True)
+@settings(FUZZ, max_examples=100, derandomize=True)
 @given(mutated())
 def test_mutated_files_get_clean_reports_or_clean_runs(tables: dict[str, Any]) -> None:
+    """The same hundred each time: they show a fault that 1 file in 22 has with 99 %; rarer ones are
+    looked for among the ten thousand below.
+    """
     clean(tables)
 
 
