@@ -102,11 +102,11 @@ class _Stopped:
     def __init__(self, n: int, run: Any) -> None:
         self.left, self.run = n, run
 
-    def __call__(self, it: NeuronSimulation, steps: int) -> Any:
+    def __call__(self, parameters: NeuronSimulation, steps: int) -> Any:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
-        return self.run(it, steps)
+        return self.run(parameters, steps)
 
 
 @pytest.mark.parametrize("at", [2, 19])

@@ -75,7 +75,7 @@ def test_a_soma_without_drug_is_left_alone(arm: str, passes: bool) -> None:
     The baseline itself is known to half a per cent.
     """
     measured = small().data.measured
-    each = [found["rate_Hz"] for (a, _), found in measured.items() if a == arm]
+    each = [averages["rate_Hz"] for (a, _), averages in measured.items() if a == arm]
     mean = np.mean([one.value for one in each])
     error = math.hypot(np.sqrt(sum(one.se**2 for one in each)) / len(each), 0.005)
     assert bool(abs(mean - 1) / error < student_quantile(1e-6, 2 * len(each))) is passes
@@ -86,15 +86,15 @@ def test_acute_averages_are_those_of_mean_field(sensitivity: float, passes: bool
     """Eight neurons at 85 %: firing within its error of mean field, but not of that of a neuron
     whose receptors had lost a fifth of their sensitivity. Mean field itself is 1 % off at most.
     """
-    it = neuron()
+    parameters = neuron()
     inhibitor = Drug(ligand("citalopram").kinetics("SERT"))
-    subject = acute.Subject(it, calibrate(it, 3).baseline, inhibitor)
+    subject = acute.Subject(parameters, calibrate(parameters, 3).baseline, inhibitor)
     now = feedback.condition(feedback.ON, 0.85, 0.0)
-    (found,) = acute.measured(
+    (averages,) = acute.measured(
         subject, [now], seed=3, replicates=8, window_s=100, progress=silent
     )  # fmt: skip
-    solution = acute.Condition(now.exposure, sensitivity).mean_field(it)
-    rate = found["rate_Hz"]
+    solution = acute.Condition(now.exposure, sensitivity).mean_field(parameters)
+    rate = averages["rate_Hz"]
     error = math.hypot(rate.se, 0.005 * solution["rate_Hz"])
     z = (rate.value - solution["rate_Hz"]) / error
     assert (abs(z) < student_quantile(1e-6, 7)) is passes
@@ -108,14 +108,19 @@ def test_a_neuron_settles_for_as_long_as_its_condition_asks() -> None:
     """
     told = small()["feedback"]["settled_s"]
     assert min(told) == np.median(told) == acute.LEAST_SETTLE_S < max(told) < 150
-    it, drugs = neuron(), [Drug(ligand(n).kinetics("SERT")) for n in ("citalopram", "paroxetine")]
-    subject, slow = (acute.Subject(it, calibrate(it, 3).baseline, drug) for drug in drugs)
+    parameters, drugs = (
+        neuron(),
+        [Drug(ligand(n).kinetics("SERT")) for n in ("citalopram", "paroxetine")],
+    )
+    subject, slow = (
+        acute.Subject(parameters, calibrate(parameters, 3).baseline, drug) for drug in drugs
+    )
     removed = feedback.condition(feedback.GONE, 0.4, 0.0)
     assert acute.settling_s(slow, removed) > 5 * acute.settling_s(subject, removed)
     inhibited = acute.Condition(Exposure(mao=0.1))
     settle_s, solution = (
         acute.settling_s(subject, inhibited),
-        inhibited.mean_field(it)["terminal_pool"],
+        inhibited.mean_field(parameters)["terminal_pool"],
     )
     limit, at, z = student_quantile(1e-6, 5), acute.QUANTITIES.index("terminal_pool"), []
     for seconds in (settle_s, acute.LEAST_SETTLE_S):

@@ -81,10 +81,10 @@ def test_each_prediction_says_what_it_is() -> None:
 
 def test_a_course_without_desensitisation_would_be_noticed() -> None:
     """The planted bug: sensitivity stays at 1. Then nothing recovers."""
-    it = neuron(desensitisation_strength=0.0)
+    parameters = neuron(desensitisation_strength=0.0)
     plan = Treatment(
-        it, stopped(6.8, lag.STOP_DAY), days=lag.DAYS, breaks_days=(lag.STOP_DAY,), windows=60,
-        replicates=3, seed=3,
+        parameters, stopped(6.8, lag.STOP_DAY), days=lag.DAYS, breaks_days=(lag.STOP_DAY,),
+        windows=60, replicates=3, seed=3,
     )  # fmt: skip
     course = Course(plan, calibrate(neuron(), 3)).run()
     same = lag.Challenge(Estimate(1.0, 0.0), Estimate(1.7, 0.0))
@@ -102,7 +102,7 @@ def test_a_course_without_desensitisation_would_be_noticed() -> None:
 def test_on_the_grid_the_course_is_announced_with_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(treatment_module, "cost_s", lambda it, grid: 1e-5 * grid.cells**2)
+    monkeypatch.setattr(treatment_module, "cost_s", lambda parameters, grid: 1e-5 * grid.cells**2)
     plan = lag.planned(neuron(), 6.8, "citalopram", 1, quick=False, grid=PlaceGrid(cells=64))
     assert "240 windows x 8 neurons x 15 s on 64 x 64 cells will take about" in plan.announcement
     coarse = lag.planned(neuron(), 6.8, "citalopram", 1, quick=False, grid=PlaceGrid(cells=16))

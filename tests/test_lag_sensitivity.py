@@ -53,12 +53,20 @@ def test_the_stages_behind_serotonin_make_most_of_the_lag() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("desensitisation_days", 2.0, lambda it: it.desensitisation_days == 14.0),
-        ("terminal.transporters", 0.5, lambda it: it.terminal.transporters == 500),
-        ("soma.loss_share", 2.0, lambda it: it.soma.sert_share == pytest.approx(0.86)),
-        ("terminal.leak_share", 0.4, lambda it: it.terminal.leak_share == 0.4),
-        ("receptor.kd_nM", 0.5, lambda it: it.receptor.koff / it.receptor.kon == 30.0),
-        ("recovery", "drive", lambda it: it.recovery == "drive"),
+        ("desensitisation_days", 2.0, lambda parameters: parameters.desensitisation_days == 14.0),
+        ("terminal.transporters", 0.5, lambda parameters: parameters.terminal.transporters == 500),
+        (
+            "soma.loss_share",
+            2.0,
+            lambda parameters: parameters.soma.sert_share == pytest.approx(0.86),
+        ),
+        ("terminal.leak_share", 0.4, lambda parameters: parameters.terminal.leak_share == 0.4),
+        (
+            "receptor.kd_nM",
+            0.5,
+            lambda parameters: parameters.receptor.koff / parameters.receptor.kon == 30.0,
+        ),
+        ("recovery", "drive", lambda parameters: parameters.recovery == "drive"),
     ],
 )
 def test_a_variant_differs_in_one_constant(name: str, value: object, expected: object) -> None:

@@ -41,36 +41,36 @@ REMAINDER = 0.15  # of a predicted shift: what the next order may add
 
 def test_receptors_alone_are_binomial() -> None:
     """No feedback, no spikes' noise (many small ones), an antagonist only: n p (1 - p), exactly."""
-    it = neuron(feedback_strength=1e-9, spike_trains=10_000)
-    found = moments(Setting(it, Exposure(antagonist=4.0)))
+    parameters = neuron(feedback_strength=1e-9, spike_trains=10_000)
+    result = moments(Setting(parameters, Exposure(antagonist=4.0)))
     kd_shares = 10.0 / 60.0
     p = 4.0 / (1 + 4.0 + kd_shares)
-    assert found.settled[ANTAGONIST] == pytest.approx(300 * p, rel=1e-9)
-    assert found.covariance[ANTAGONIST, ANTAGONIST] == pytest.approx(300 * p * (1 - p), rel=0.01)
+    assert result.settled[ANTAGONIST] == pytest.approx(300 * p, rel=1e-9)
+    assert result.covariance[ANTAGONIST, ANTAGONIST] == pytest.approx(300 * p * (1 - p), rel=0.01)
 
 
 def test_batches_lost_one_by_one_have_the_exact_variance() -> None:
     """Almost no transporters: batch immigration and death, mean trains F m / k, variance
     trains F (m + m^2 + f (1 - f)) / (2 k), exact for this linear process at a full pool.
     """
-    it = neuron(
+    parameters = neuron(
         feedback_strength=1e-9, receptors=1,
         terminal={"transporters": 1, "sert_share": 1e-3, "mao_ratio": 300.0},
     )  # fmt: skip
-    found = moments(Setting(it))
-    free = it.terminal.serotonin_nM * it.terminal.molecules_per_nM
-    k = float(_loss(it))
-    m = free * k / (it.spike_trains * it.rate_Hz)
+    result = moments(Setting(parameters))
+    free = parameters.terminal.serotonin_nM * parameters.terminal.molecules_per_nM
+    k = float(_loss(parameters))
+    m = free * k / (parameters.spike_trains * parameters.rate_Hz)
     f = m % 1
-    exact = it.spike_trains * it.rate_Hz * (m + m * m + f * (1 - f)) / (2 * k)
-    assert found.mean[FREE] == pytest.approx(free, rel=1e-3)
-    assert found.covariance[FREE, FREE] == pytest.approx(exact, rel=0.01)
+    exact = parameters.spike_trains * parameters.rate_Hz * (m + m * m + f * (1 - f)) / (2 * k)
+    assert result.mean[FREE] == pytest.approx(free, rel=1e-3)
+    assert result.covariance[FREE, FREE] == pytest.approx(exact, rel=0.01)
 
 
-def _loss(it: Any) -> float:
+def _loss(parameters: Any) -> float:
     from synapse_abm.neuron.scenario import free_parameters
 
-    return free_parameters(it.terminal, it.sert, it.rate_Hz).loss_per_s
+    return free_parameters(parameters.terminal, parameters.sert, parameters.rate_Hz).loss_per_s
 
 
 def test_a_kink_is_averaged_as_its_integral() -> None:
@@ -95,11 +95,11 @@ CASES: dict[str, tuple[dict[str, Any], Exposure, float]] = {
 @functools.cache
 def simulated(case: str) -> tuple[np.ndarray, Moments]:
     changes, exposure, sensitivity = CASES[case]
-    it = neuron(**changes)
-    sim = NeuronSimulation(it, 77, inhibitor=Drug(KINETICS), antagonist=Drug(KINETICS, 0.2))
+    parameters = neuron(**changes)
+    sim = NeuronSimulation(parameters, 77, inhibitor=Drug(KINETICS), antagonist=Drug(KINETICS, 0.2))
     sim.set(exposure, sensitivity)
     sim.run(200)
-    setting = Setting(it, exposure, sensitivity, unbinding=Unbinding(0.5, 0.5))
+    setting = Setting(parameters, exposure, sensitivity, unbinding=Unbinding(0.5, 0.5))
     return sim.run(2000), moments(setting)
 
 
@@ -107,7 +107,7 @@ def simulated(case: str) -> tuple[np.ndarray, Moments]:
 def test_means_of_the_simulation_are_those_of_second_order(case: str) -> None:
     """Rate, serotonin, receptors, and averages of the slow right-hand sides."""
     record, theory = simulated(case)
-    it, noise = theory.setting.neuron, theory.setting.neuron.spike_trains == 1
+    parameters, noise = theory.setting.neuron, theory.setting.neuron.spike_trains == 1
     one = 2 if noise else 1  # with one train the next order is as large as REMAINDER says twice
     read = {
         "rate_Hz": (theory.mean[RATE], theory.settled[RATE]),
@@ -118,17 +118,20 @@ def test_means_of_the_simulation_are_those_of_second_order(case: str) -> None:
         "soma_receptors": (theory.mean[R_BOUND], theory.settled[R_BOUND]),
         "sensitivity_target": (
             theory.sensitivity_target,
-            sensitivity_target(it, (theory.settled[R_BOUND] + theory.setting.exposure.efficacy
-                                 * theory.settled[ANTAGONIST]) / it.receptors),
+            sensitivity_target(
+                parameters,
+                (theory.settled[R_BOUND] + theory.setting.exposure.efficacy
+                 * theory.settled[ANTAGONIST]) / parameters.receptors,
+            ),
         ),
     }  # fmt: skip
     for name, (expected, without) in read.items():
-        found = averaged(record[:, COLUMNS.index(name)])
+        result = averaged(record[:, COLUMNS.index(name)])
         if name.endswith("blocked") and expected == 0:
-            assert found.value == 0.0
+            assert result.value == 0.0
             continue
-        allowed = LIMIT * found.se + one * REMAINDER * abs(expected - without)
-        assert abs(found.value - expected) < allowed, (name, found, expected, without)
+        allowed = LIMIT * result.se + one * REMAINDER * abs(expected - without)
+        assert abs(result.value - expected) < allowed, (name, result, expected, without)
 
 
 def test_mean_field_alone_is_refuted_by_the_same_records() -> None:
@@ -146,8 +149,8 @@ def test_mean_field_alone_is_refuted_by_the_same_records() -> None:
 def test_spread_of_the_simulation_is_that_of_theory(case: str) -> None:
     """Snapshots 12 s apart, of receptors; error from the snapshots' fourth moment."""
     changes, exposure, sensitivity = CASES[case]
-    it = neuron(**changes)
-    sim = NeuronSimulation(it, 78, inhibitor=Drug(KINETICS))
+    parameters = neuron(**changes)
+    sim = NeuronSimulation(parameters, 78, inhibitor=Drug(KINETICS))
     sim.set(exposure, sensitivity)
     sim.run(100)
     seen = []
@@ -164,9 +167,9 @@ def test_spread_of_the_simulation_is_that_of_theory(case: str) -> None:
 
 
 def test_factors_of_theory_bring_the_means_back() -> None:
-    for it in (IT, neuron(spike_trains=1, terminal={"leak_share": 0.4})):
-        fast = moments(Setting(it, baseline=factors_of_theory(it))).fast
-        level = settled(Setting(it))
+    for parameters in (IT, neuron(spike_trains=1, terminal={"leak_share": 0.4})):
+        fast = moments(Setting(parameters, baseline=factors_of_theory(parameters))).fast
+        level = settled(Setting(parameters))
         assert fast == pytest.approx([getattr(level, name) for name in FAST], rel=1e-6)
 
 
@@ -189,10 +192,10 @@ def test_a_jump_in_a_noisy_course_is_met() -> None:
         return DRUG_85 if t < 10 * DAY_S else NO_DRUG
 
     times = np.array([9.99, 10.0, 10.1, 20.0]) * DAY_S
-    found = noisy_course(IT, exposure, times, breaks_s=(10 * DAY_S,))
-    assert found["terminal_nM"][0] > 15 > 9 > found["terminal_nM"][1]
-    assert found["sensitivity"][0] == pytest.approx(found["sensitivity"][1], abs=0.01)
-    assert found["sensitivity"][3] > found["sensitivity"][2]
+    result = noisy_course(IT, exposure, times, breaks_s=(10 * DAY_S,))
+    assert result["terminal_nM"][0] > 15 > 9 > result["terminal_nM"][1]
+    assert result["sensitivity"][0] == pytest.approx(result["sensitivity"][1], abs=0.01)
+    assert result["sensitivity"][3] > result["sensitivity"][2]
 
 
 def test_events_are_as_many_as_the_equations_say() -> None:
@@ -201,9 +204,9 @@ def test_events_are_as_many_as_the_equations_say() -> None:
     sim.run(100)
     before = int(sim.state.events.sum() + sim.state.meta[2])
     sim.run(100)
-    found = (int(sim.state.events.sum() + sim.state.meta[2]) - before) / 100
+    result = (int(sim.state.events.sum() + sim.state.meta[2]) - before) / 100
     expected = events_per_s(Setting(IT, DRUG_85, unbinding=Unbinding(0.5)))
-    assert found == pytest.approx(expected, rel=0.02)
+    assert result == pytest.approx(expected, rel=0.02)
 
 
 # --- how long settling takes ----------------------------------------------------------------------
@@ -223,11 +226,11 @@ def still_off(after: Setting, seconds: float) -> float:
         y[carrying] *= equations.sites[at] / IT.places[at].transporters
         y[blocked] = (equations.sites[at] - y[carrying]) * inhibition / (1 + inhibition)
     y[ANTAGONIST] = (IT.receptors - y[R_BOUND]) * e.antagonist / (1 + e.antagonist)
-    found = solve_ivp(
+    result = solve_ivp(
         lambda t, y: equations.drift(y), (0, seconds), y, method="LSODA", rtol=1e-8, atol=1e-8
     ).y[:, -1]  # fmt: skip
     rows = [RATE, FREE, 4 + FREE]
-    return float(np.abs(found[rows] / end[rows] - 1).max())
+    return float(np.abs(result[rows] / end[rows] - 1).max())
 
 
 @pytest.mark.parametrize(

@@ -73,15 +73,15 @@ def test_the_table_of_six_weeks_and_of_stopping() -> None:
         return DRUG_85 if t < 42 * DAY_S else NO_DRUG
 
     days = np.array([7, 14, 21, 28, 41.999, 42.05])
-    found = course(IT, exposure, days * DAY_S, breaks_s=(42 * DAY_S,))
-    assert found["rate_Hz"] == pytest.approx([0.72, 0.83, 0.90, 0.94, 0.97, 1.48], abs=0.015)
-    terminal = found["terminal_nM"] / 5
+    curves = course(IT, exposure, days * DAY_S, breaks_s=(42 * DAY_S,))
+    assert curves["rate_Hz"] == pytest.approx([0.72, 0.83, 0.90, 0.94, 0.97, 1.48], abs=0.015)
+    terminal = curves["terminal_nM"] / 5
     assert terminal == pytest.approx([3.1, 3.6, 3.9, 4.0, 4.1, 1.48], abs=0.051)
-    assert found["soma_nM"] / 10 == pytest.approx([3.3, 3.8, 4.1, 4.25, 4.4, 1.51], abs=0.051)
+    assert curves["soma_nM"] / 10 == pytest.approx([3.3, 3.8, 4.1, 4.25, 4.4, 1.51], abs=0.051)
     index = [0.05, 0.19, 0.34, 0.48, 0.65]
-    assert found["plasticity"][:5] == pytest.approx(index, abs=0.005)
+    assert curves["plasticity"][:5] == pytest.approx(index, abs=0.005)
     with_mao = Exposure(DRUG_85.terminal, DRUG_85.soma, mao=0.1)
-    adapted = settled(Setting(IT, with_mao, float(found["sensitivity"][4])))
+    adapted = settled(Setting(IT, with_mao, float(curves["sensitivity"][4])))
     assert folds(adapted) == pytest.approx((0.82, 6.6, 7.0), abs=0.051)
 
 
@@ -91,11 +91,11 @@ def test_the_table_of_six_weeks_and_of_stopping() -> None:
 )  # fmt: skip
 def test_six_weeks_at_lower_occupancies(share: float, expected: tuple[float, ...]) -> None:
     exposure = Exposure.of_occupancy(share)
-    found = course(IT, lambda t: exposure, [42 * DAY_S])
-    level = Level(*(float(found[name][0]) for name in FAST))
+    curves = course(IT, lambda t: exposure, [42 * DAY_S])
+    level = Level(*(float(curves[name][0]) for name in FAST))
     assert folds(level) == pytest.approx(expected, abs=0.0051)
     if share == 0.4:
-        assert found["plasticity"][0] == pytest.approx(0.04, abs=0.005)
+        assert curves["plasticity"][0] == pytest.approx(0.04, abs=0.005)
 
 
 @pytest.mark.parametrize("changes", [
@@ -107,28 +107,28 @@ def test_six_weeks_at_lower_occupancies(share: float, expected: tuple[float, ...
 def test_the_baseline_is_the_users_and_nothing_changes_without_a_drug(
     changes: dict[str, Any],
 ) -> None:
-    it = neuron(**changes)
-    level = settled(Setting(it))
-    asked = (it.rate_Hz, it.terminal.serotonin_nM, it.soma.serotonin_nM)
+    parameters = neuron(**changes)
+    level = settled(Setting(parameters))
+    asked = (parameters.rate_Hz, parameters.terminal.serotonin_nM, parameters.soma.serotonin_nM)
     assert (level.rate_Hz, level.terminal_nM, level.soma_nM) == pytest.approx(asked, rel=1e-9)
     y = np.array([getattr(level, name) for name in FAST])
-    assert np.abs(fast_rates(Setting(it), y)).max() < 1e-6
-    theta = activation(Setting(it), level.soma_nM)
-    assert np.abs(slow_rates(it, level, theta, AT_REST)).max() * DAY_S < 1e-9
+    assert np.abs(fast_rates(Setting(parameters), y)).max() < 1e-6
+    theta = activation(Setting(parameters), level.soma_nM)
+    assert np.abs(slow_rates(parameters, level, theta, AT_REST)).max() * DAY_S < 1e-9
 
 
 def test_the_other_reading_restores_firing_with_working_feedback() -> None:
     """The figure that tells them apart: an antagonist after weeks."""
     by_drive = neuron(recovery="drive")
     after = {}
-    for it in (IT, by_drive):
-        found = course(it, lambda t: DRUG_85, [42 * DAY_S])
-        sensitivity, drive = float(found["sensitivity"][0]), float(found["drive"][0])
+    for parameters in (IT, by_drive):
+        curves = course(parameters, lambda t: DRUG_85, [42 * DAY_S])
+        sensitivity, drive = float(curves["sensitivity"][0]), float(curves["drive"][0])
         challenged = Exposure(DRUG_85.terminal, DRUG_85.soma, antagonist=4.0)
-        rate = settled(Setting(it, challenged, sensitivity, drive)).rate_Hz
-        after[it.recovery] = rate / float(found["rate_Hz"][0])
-        assert found["rate_Hz"][0] > 0.9
-    assert found["sensitivity"][0] == 1.0
+        rate = settled(Setting(parameters, challenged, sensitivity, drive)).rate_Hz
+        after[parameters.recovery] = rate / float(curves["rate_Hz"][0])
+        assert curves["rate_Hz"][0] > 0.9
+    assert curves["sensitivity"][0] == 1.0
     assert after["drive"] > 1.1 * after["sensitivity"] > 1.1
 
 
@@ -138,9 +138,9 @@ def test_postsynaptic_adaptation_lets_stopping_end_below_baseline() -> None:
 
     lowest = {}
     for strength in (0.0, 1.0):
-        it = neuron(postsynaptic_strength=strength)
-        found = course(it, exposure, np.arange(42, 120) * DAY_S, breaks_s=(42 * DAY_S,))
-        lowest[strength] = found["creb"].min()
+        parameters = neuron(postsynaptic_strength=strength)
+        curves = course(parameters, exposure, np.arange(42, 120) * DAY_S, breaks_s=(42 * DAY_S,))
+        lowest[strength] = curves["creb"].min()
     assert lowest[1.0] < -0.005 < -1e-3 < lowest[0.0]
 
 

@@ -71,8 +71,8 @@ def test_a_ligand_competes_for_receptors_and_slows_firing_by_its_efficacy(
     theory = moments(Setting(IT, exposure, unbinding=Unbinding(1.0, ligand.kinetics.koff)))
     assert abs(np.mean(held) - theory.mean[ANTAGONIST]) < LIMIT * se
     for column, row in (("soma_receptors", R_BOUND), ("rate_Hz", RATE)):
-        found = mean[column]
-        assert abs(found.value - theory.mean[row]) < LIMIT * found.se, column
+        estimate = mean[column]
+        assert abs(estimate.value - theory.mean[row]) < LIMIT * estimate.se, column
     # The control: with the other's efficacy, 0 for 0.203, firing would be this far off.
     other = Exposure(antagonist=times_kd, efficacy=0.203 - exposure.efficacy)
     assert (
@@ -94,8 +94,8 @@ def test_feedback_is_cut_by_a_dose_and_removed_altogether_as_another_thing() -> 
     record = sim.run(1200)
     assert record[-600:, COLUMNS.index("rate_Hz")] == pytest.approx(2.8, rel=1e-9)
     for name, row in (("terminal_free", FREE), ("soma_free", 4)):
-        found = averaged(record[:, COLUMNS.index(name)])
-        assert abs(found.value - theory.mean[row]) < LIMIT * found.se, name
+        estimate = averaged(record[:, COLUMNS.index(name)])
+        assert abs(estimate.value - theory.mean[row]) < LIMIT * estimate.se, name
 
 
 @pytest.mark.parametrize("day", [2.0, 36.0])

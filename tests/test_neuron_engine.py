@@ -25,13 +25,15 @@ LIMIT = normal_quantile(1e-6, tests=20)  # of all tests of this file together
 SPIKES = COLUMNS.index("spikes")
 
 
-def simulation(it: NeuronParameters = IT, seed: int = 1, **options: object) -> NeuronSimulation:
-    return NeuronSimulation(it, seed, inhibitor=FAST_DRUG, antagonist=ANTAGONIST, **options)  # type: ignore[arg-type]
+def simulation(
+    parameters: NeuronParameters = IT, seed: int = 1, **options: object
+) -> NeuronSimulation:
+    return NeuronSimulation(parameters, seed, inhibitor=FAST_DRUG, antagonist=ANTAGONIST, **options)  # type: ignore[arg-type]
 
 
-def busy(it: NeuronParameters, seed: int = 1) -> NeuronSimulation:
+def busy(parameters: NeuronParameters, seed: int = 1) -> NeuronSimulation:
     """Every channel open."""
-    sim = simulation(it, seed)
+    sim = simulation(parameters, seed)
     sim.set(Exposure(1.0, 2.0, antagonist=0.5, efficacy=0.3, mao=0.8), 0.7)
     return sim
 
@@ -63,9 +65,9 @@ def test_pieces_are_the_whole_and_growing_lists_change_nothing() -> None:
     whole, pieces = busy(LEAKY, 4), busy(LEAKY, 4)
     pieces.state = pieces.state._replace(members=pieces.state.members[:, :, :24_500].copy())
     expected = whole.run(12)
-    found = np.concatenate([pieces.run(n) for n in (1, 4, 7)])
+    joined = np.concatenate([pieces.run(n) for n in (1, 4, 7)])
     assert pieces.state.members.shape[2] > 24_500
-    assert (found == expected).all()
+    assert (joined == expected).all()
     for a, b in zip(whole.state[:1] + whole.state[2:], pieces.state[:1] + pieces.state[2:],
                     strict=True):  # fmt: skip
         assert (a == b).all()
@@ -152,8 +154,8 @@ def test_batches_that_are_lost_one_by_one_have_the_exact_mean_and_variance() -> 
     the mean content of a spike and f its part behind the point (E[size^2] = m^2 + f (1 - f)).
     400 snapshots, 8 relaxation times apart.
     """
-    it = neuron(feedback_strength=1e-9, terminal={"mao_ratio": 30.0})
-    sim = NeuronSimulation(it, 8)
+    parameters = neuron(feedback_strength=1e-9, terminal={"mao_ratio": 30.0})
+    sim = NeuronSimulation(parameters, 8)
     sim.state.counts[:, lay.L_BOUND] = 0
     sim.state.rates[:] = 0.0
     sim.state.rates[0, lay.C_LOSE] = k = 2.0
@@ -218,10 +220,10 @@ def test_neurons_from_parts_of_the_record_scatter_by_what_is_uncertain_of_the_wh
 
 def test_a_baseline_of_mean_field_values_is_refuted() -> None:
     """The control, with one train: the same test on factors of one."""
-    it = neuron(spike_trains=1)
-    sim = NeuronSimulation(it, 99)
+    parameters = neuron(spike_trains=1)
+    sim = NeuronSimulation(parameters, 99)
     sim.run(200)
-    shares = [averaged(column) for column in relative(it, sim.run(2500)).T]
+    shares = [averaged(column) for column in relative(parameters, sim.run(2500)).T]
     assert max((each.value - 1) / each.se for each in shares) > student_quantile(1e-6, 24, tests=12)
 
 
@@ -231,8 +233,8 @@ def test_a_baseline_that_is_out_of_reach_is_reported(monkeypatch: pytest.MonkeyP
 
     real = baseline.relative
 
-    def off(it: NeuronParameters, record: np.ndarray) -> np.ndarray:
-        shares = real(it, record)
+    def off(parameters: NeuronParameters, record: np.ndarray) -> np.ndarray:
+        shares = real(parameters, record)
         return shares / shares.mean(axis=0) * 1.3
 
     monkeypatch.setattr(baseline, "relative", off)

@@ -98,8 +98,8 @@ def test_pieces_are_the_whole_and_growing_rows_change_nothing() -> None:
         place.state = place.state.resized(room)
     pieces.restore(pieces.checkpoint())
     expected = whole.run(9)
-    found = np.concatenate([pieces.run(n) for n in (1, 3, 5)])
-    assert (found == expected).all()
+    values = np.concatenate([pieces.run(n) for n in (1, 3, 5)])
+    assert (values == expected).all()
     for a, b in zip(whole.places, pieces.places, strict=True):
         assert (a.state.store.totals == b.state.store.totals).all()
         rows = [p.state.store.molecules[:5, p.state.all_rows()] for p in (a, b)]
@@ -123,10 +123,10 @@ def test_spikes_at_a_falling_rate_are_poisson() -> None:
     for _ in range(250):
         sim.state.rate[0] = 5.0
         counts.append(int(sim.run(1)[0, COLUMNS.index("spikes")]))
-    found = np.array(counts)
-    assert abs(found.mean() - EXACT) < LIMIT * math.sqrt(EXACT / 250)
+    values = np.array(counts)
+    assert abs(values.mean() - EXACT) < LIMIT * math.sqrt(EXACT / 250)
     spread = math.sqrt((2 + 1 / EXACT) / 250)  # of the variance over the mean, Poisson
-    assert abs(found.var(ddof=1) / EXACT - 1) < LIMIT * spread
+    assert abs(values.var(ddof=1) / EXACT - 1) < LIMIT * spread
 
 
 def stock_after(seconds: int, kernels: ModuleType = grid_kernels) -> int:
@@ -159,8 +159,8 @@ def batches(blocks: int, kernels: ModuleType = grid_kernels) -> float:
     release, so the average of its two ends is trains F m / k times x coth x, x = k dt / 2. The
     error of the mean is that of 400 spikes a block, of size m or m + 1.
     """
-    it = neuron(feedback_strength=1e-9, terminal={"mao_ratio": 3000.0})
-    sim = SpatialSimulation(it, 8, grid=ONE_CELL, kernels=kernels)
+    parameters = neuron(feedback_strength=1e-9, terminal={"mao_ratio": 3000.0})
+    sim = SpatialSimulation(parameters, 8, grid=ONE_CELL, kernels=kernels)
     sim.state.rates[:], sim.state.numbers[lay.P_CONTENT + 1] = 0.0, 0.0
     for place in sim.places:
         place.network.chemistry.rate[:] = 2.0 * (
@@ -200,11 +200,11 @@ def rest(grid: PlaceGrid, seconds: int) -> list[Estimate]:
     return [averaged(column) for column in relative(IT, sim.run(seconds)).T]
 
 
-def far(found: list[Estimate], bias: float) -> float:
+def far(values: list[Estimate], bias: float) -> float:
     """Largest departure from the well-mixed neuron, beyond ``bias``, in standard errors; that of
     the calibration is below 0.4 %.
     """
-    return max((abs(each.value - 1) - bias) / math.hypot(each.se, 0.004) for each in found)
+    return max((abs(each.value - 1) - bias) / math.hypot(each.se, 0.004) for each in values)
 
 
 @pytest.mark.parametrize("grid", [ONE_CELL, PlaceGrid(cells=16, dt_s=0.02)])
@@ -254,7 +254,7 @@ def test_a_course_on_the_grid_is_resumed_bit_for_bit_and_follows_the_twin(tmp_pa
 def test_a_long_course_is_announced_and_a_wrong_grid_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(treatment_module, "cost_s", lambda it, grid: 1e-5 * grid.cells**2)
+    monkeypatch.setattr(treatment_module, "cost_s", lambda parameters, grid: 1e-5 * grid.cells**2)
     monkeypatch.setattr(treatment_module, "seconds_per_event", lambda: 5e-8)
     assert course().announcement == ""
     long = course(windows=150, window_s=15, replicates=8, grid=PlaceGrid())

@@ -166,8 +166,8 @@ def test_serotonin_goes_round_and_each_molecule_is_somewhere(engine: Engine) -> 
 @both
 def test_views_agree_with_the_counts(engine: Engine) -> None:
     model = made(engine, 10)
-    state, it = model.simulation.state, model.neuron
-    for at, place in enumerate(it.places):
+    state, parameters = model.simulation.state, model.neuron
+    for at, place in enumerate(parameters.places):
         n = state.counts[at]
         here = Counter(type(a) for a in place.agents)
         assert here[NeuronSerotonin] == n[[0, 1, lay.L_BOUND, lay.L_R_SEROTONIN]].sum()
@@ -183,11 +183,11 @@ def test_views_agree_with_the_counts(engine: Engine) -> None:
     assert all(m.site.molecule is m and m.site.place == m.place for m in bound)
     sites = model.agents.select(lambda a: isinstance(a, Transporter | Receptor) and a.is_bound)
     assert len(sites) == len(bound) and {s.molecule for s in sites} == set(bound)
-    assert it.activation == pytest.approx(
+    assert parameters.activation == pytest.approx(
         sum((s.ligand == "serotonin") + 0.3 * (s.ligand == "pindolol")
-            for s in it.soma.sites if isinstance(s, Receptor)), rel=0.5)  # fmt: skip
+            for s in parameters.soma.sites if isinstance(s, Receptor)), rel=0.5)  # fmt: skip
     ids = model.agents.get("unique_id")
-    assert len(set(ids)) == len(ids) and it.unique_id == min(ids) == 1
+    assert len(set(ids)) == len(ids) and parameters.unique_id == min(ids) == 1
 
 
 def test_half_of_the_stock_is_in_vesicles_at_rest_and_a_spike_takes_a_constant_share() -> None:

@@ -63,7 +63,7 @@ def departures(course: Course) -> dict[str, tuple[float, float, float]]:
 
     The error is that of the neurons, and of the baseline that is common to them.
     """
-    noisy, off, found = (
+    noisy, off, results = (
         course.theory,
         course.calibration.off,
         dict[str, tuple[float, float, float]](),
@@ -75,18 +75,18 @@ def departures(course: Course) -> dict[str, tuple[float, float, float]]:
         each = (course.values[:, :, QUANTITIES.index(name)] - solution[:, None]).mean(axis=0)
         se = each.std(ddof=1) / math.sqrt(each.size)
         stated = float((noisy[name] - solution)[1:].mean())  # the first window is still settling
-        found[name] = float(each.mean()), math.hypot(se, common[name] * solution.mean()), stated
-    return found
+        results[name] = float(each.mean()), math.hypot(se, common[name] * solution.mean()), stated
+    return results
 
 
 def test_six_weeks_depart_from_the_twin_by_what_theory_states() -> None:
     """Short form of the course of six weeks; the control: no departure at all is refuted."""
     course = Course(treatment(windows=16, replicates=12), rest()).run()
     limit = student_quantile(1e-6, 11, tests=len(STATED))
-    found = departures(course)
-    for name, (off, se, stated) in found.items():
-        assert abs(off - stated) < limit * se + NEXT_ORDER * abs(stated), (name, found[name])
-    off, se, _ = found["sensitivity"]
+    results = departures(course)
+    for name, (off, se, stated) in results.items():
+        assert abs(off - stated) < limit * se + NEXT_ORDER * abs(stated), (name, results[name])
+    off, se, _ = results["sensitivity"]
     assert off > student_quantile(1e-3, 11) * se
     assert course.departure("sensitivity") == pytest.approx(0.021, abs=0.006)
     assert course.mean("terminal_occupancy") == pytest.approx(0.835, abs=0.03)
@@ -117,16 +117,16 @@ def test_steps_meet_the_jumps_and_the_hours() -> None:
 
 
 def test_slow_variables_move_by_the_exact_exponential() -> None:
-    it = neuron(creb_days=5.0, bdnf_days=5.0)  # equal rates too
+    parameters = neuron(creb_days=5.0, bdnf_days=5.0)  # equal rates too
     slow, inputs = np.array([0.7, 1.0, 0.9, 0.1, 0.2, 0.05]), np.array([0.4, 0.1, 0.8, 0.6])
-    one = advanced(it, slow, inputs, 3 * DAY_S)
+    one = advanced(parameters, slow, inputs, 3 * DAY_S)
     many = slow
     for _ in range(30):
-        many = advanced(it, many, inputs, 0.1 * DAY_S)
+        many = advanced(parameters, many, inputs, 0.1 * DAY_S)
     assert one == pytest.approx(many, rel=1e-12)
-    both = advanced(it, np.stack([slow, 2 * slow]), np.stack([inputs, inputs]), 3 * DAY_S)
+    both = advanced(parameters, np.stack([slow, 2 * slow]), np.stack([inputs, inputs]), 3 * DAY_S)
     assert both[0] == pytest.approx(one, rel=1e-14)
-    assert both[1] == pytest.approx(advanced(it, 2 * slow, inputs, 3 * DAY_S), rel=1e-14)
+    assert both[1] == pytest.approx(advanced(parameters, 2 * slow, inputs, 3 * DAY_S), rel=1e-14)
     assert one[0] == pytest.approx(0.4 + 0.3 * math.exp(-3 / 7))
     turns = np.array([2.0, 0.3, 0.3])
     chain = np.diag([0.0, *-turns]) + np.diag(turns, -1)
@@ -278,8 +278,8 @@ def test_bands_cover_as_often_as_they_say() -> None:
     student = student_quantile(0.05, 3)
     for name in names:
         for window in (1, 3, 5):
-            found = covered(name, window, student)
-            assert low <= found <= high, (name, window, found)
+            results = covered(name, window, student)
+            assert low <= results <= high, (name, window, results)
     assert covered("terminal_nM", 5, normal_quantile(0.05)) < low
     assert covered("plasticity", 5, student_quantile(0.05, 11), pooled=3) < low
 
