@@ -40,8 +40,10 @@ def _drawn(
 ) -> Case:  # fmt: skip
     shape = rng.integers(2, side + 1, size=2).tolist()
     cells = list(_cells(shape))
-    # Scattered thinly or densely, in a few cases several to a cell.
-    sites = rng.choice(len(cells), size=rng.integers(1, len(cells)), replace=bool(rng.integers(2)))
+    # At least a site for every third cell: where binding is rare, numbers take many molecules. In
+    # half of the cases several sites may share a cell.
+    number = rng.integers(-(-len(cells) // 3), len(cells))
+    sites = rng.choice(len(cells), size=number, replace=bool(rng.integers(2)))
     slow, fast = np.log(DIFFUSION)
     params = {
         "shape": shape, "h": WIDTH, "periodic": bool(rng.integers(2)),
