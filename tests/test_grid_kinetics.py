@@ -283,11 +283,11 @@ def test_cases_are_drawn_from_a_seed_and_can_be_run() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_exact_numbers_of_drawn_cases_come_out_of_full_matrices_too(seed: int) -> None:
-    """Six digits are kept."""
+    """Six digits are kept: half a unit of the sixth is up to 5e-6."""
     for case in drawn_cases(seed):
         by_matrices = exact(case)
         for key, value in case.exact.items():
-            assert_allclose(value, by_matrices[key], rtol=2e-6, err_msg=f"{case.params}")
+            assert_allclose(value, by_matrices[key], rtol=6e-6, err_msg=f"{case.params}")
 
 
 @pytest.mark.slow
