@@ -26,7 +26,7 @@ from synapse_abm.theory import FormulaChoice, formulas, which_formula
 FALSE_ALARM = 1e-6  # over all settings of one test together
 FAST, ALL = 40, 200
 BATCHES = 40
-SITE_SECONDS = 4e4  # sites x simulated seconds of one setting: about 0.3 points of occupancy
+SITE_SECONDS = 2e4  # sites x simulated seconds of one setting: about 0.4 points of occupancy
 
 
 # --- what is known --------------------------------------------------------------------------------
