@@ -369,7 +369,7 @@ def _outcomes(course: Course, challenge: dict[float, Challenge]) -> list[Outcome
         calibrated("terminal serotonin, first hours, of baseline", acute, 2.2, 2.8,
             "2.5, tuned to"),
         calibrated("firing, six weeks, of baseline", rate(41.0), 0.9, 1.05,
-            "near 1, sensitivity strength was tuned to it"),
+            "near 1, the strength of desensitisation was tuned to it"),
         emergent("fold at the soma over that at the terminal, first hours",
             ratio(_fold(course, "soma", HOUR), acute), 1.0, 2.0, "above 1"),
         emergent("terminal serotonin, six weeks over first hours", ratio(late, acute), 1.2, 3.0,

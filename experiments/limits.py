@@ -37,7 +37,7 @@ import functools
 import math
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -404,7 +404,9 @@ def time_course(resistance: float, replicates: int, seed: int, first: int) -> li
         place = Simulation(synapse, seed, first + r)
         series = place.run(records[-1] * every, every=every)
         bound[r] = series.bound("SERT", "drug")[np.array(records) - 1]
-    law = pair.stepped_occupancy(synapse.dt_s, records[-1] * every)[np.array(records) * every]
+    s = synapse.adjustments["SERT", "drug"].s  # the engine adjusts both rates to its step
+    adjusted = replace(pair, rate_in_cell=s * pair.rate_in_cell, koff=s * pair.koff)
+    law = adjusted.stepped_occupancy(synapse.dt_s, records[-1] * every)[np.array(records) * every]
     seen = []
     for column, (time, p) in enumerate(zip(D_TIMES, law.tolist(), strict=True)):
         estimate = dose_response.snapshot(int(bound[:, column].sum()), replicates, p)
