@@ -324,6 +324,8 @@ def _steady_flux(case: Case, system: Arrangement) -> Parts:
     # As many transports as an error of 4/3 of that asks for, were they a Poisson process: the exact
     # numbers have errors of their own.
     flux, molecules = case.number("flux") or 1.0, case.number("mean_free") or 1.0
-    first = math.ceil(1 / (4 / 3 * DECIDED * KINETICS.size) ** 2 / (flux * every * dt) / DECIDING)
+    # By the scatter of counted transports, and twice as many: free molecules enter and leave at
+    # random, so that their number scatters more.
+    first = math.ceil(2 / (4 / 3 * DECIDED * KINETICS.size) ** 2 / (flux * every * dt) / DECIDING)
     each = every * STEP * (molecules + len(system.sites)) + OBSERVING
     yield from trial(case, numbers, first, observe, each)

@@ -209,12 +209,18 @@ def map_spectrum(grid: Grid, amounts: Mapping[Cell, float]) -> Spectrum:
     Beyond :data:`MOST_CELLS` cells it counts as a random map of as many to a cell. The maps of a
     grid have the same classes of modes.
     """
-    total = sum(amounts.values())
-    nbar = sum(n * n for n in amounts.values()) / total
+    # Every ligand asks for the maps of its targets, and they are often the same.
+    return _map_spectrum(grid, tuple(sorted(amounts.items())))
+
+
+@functools.lru_cache(maxsize=64)
+def _map_spectrum(grid: Grid, amounts: tuple[tuple[Cell, float], ...]) -> Spectrum:
+    total = sum(number for _, number in amounts)
+    nbar = sum(number * number for _, number in amounts) / total
     if grid.cells > MOST_CELLS:
         return _even_spectrum(grid, total, nbar)
     counts = np.zeros((grid.height, grid.width))
-    for (column, row), number in amounts.items():
+    for (column, row), number in amounts:
         counts[row, column] = number
     weights = _coefficients(counts, grid.walls) / (nbar * total)
     decay = _axis(grid.height, grid.walls)[:, None] + _axis(grid.width, grid.walls)[None, :]
