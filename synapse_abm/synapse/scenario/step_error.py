@@ -162,18 +162,22 @@ class StepErrors:
 
     def at(self, dt_s: float) -> Announced:
         """Announced errors of a step of ``dt_s`` seconds."""
-        errors = [pair.at(dt_s) for pair in self._pairs]
-        kinetics = max(errors, key=lambda error: sum(error.kinetics.values()))
-        driven = max(errors, key=lambda error: sum(error.driven.values()))
-        return Announced(
-            dt_s, sum(kinetics.kinetics.values()), sum(driven.driven.values()),
-            _largest(kinetics, kinetics.kinetics), _largest(driven, driven.driven),
-            tuple(error for error in errors if not error.adjustment.usable),
-        )  # fmt: skip
+        return _worst(dt_s, [pair.at(dt_s) for pair in self._pairs])
 
     def longest_s(self, accuracy: float) -> float:
         """The longest step (s) that keeps ``accuracy``, to three digits."""
-        return self._longest(lambda dt_s: self.at(dt_s).within(accuracy))
+        order = list(self._pairs)
+
+        def good(dt_s: float) -> bool:
+            # A step that one pair cannot bear is too long, whatever the others say; it is most
+            # likely the pair that the last such step was too long for.
+            for number, pair in enumerate(order):
+                if not _worst(dt_s, [pair.at(dt_s)]).within(accuracy):
+                    order.insert(0, order.pop(number))
+                    return False
+            return True
+
+        return self._longest(good)
 
     def usable_s(self) -> float:
         """The longest step (s) at which the rates of every pair can be adjusted."""
@@ -197,6 +201,17 @@ class StepErrors:
         while units > 1 and not good(float(f"{units * unit:.3g}")):
             units -= 1
         return float(f"{units * unit:.3g}")
+
+
+def _worst(dt_s: float, errors: list[PairError]) -> Announced:
+    """The largest errors of several pairs at a step."""
+    kinetics = max(errors, key=lambda error: sum(error.kinetics.values()))
+    driven = max(errors, key=lambda error: sum(error.driven.values()))
+    return Announced(
+        dt_s, sum(kinetics.kinetics.values()), sum(driven.driven.values()),
+        _largest(kinetics, kinetics.kinetics), _largest(driven, driven.driven),
+        tuple(error for error in errors if not error.adjustment.usable),
+    )  # fmt: skip
 
 
 #: No step is sought below this, s.
