@@ -47,8 +47,10 @@ def _accuracy_faults(scenario: Scenario) -> Iterator[InputError]:
             allowed = "a percentage: this scenario is driven, its means depend on the step"
             yield InputError("run.accuracy", accuracy, allowed, "such as '1 %'")
         return
+    if not scenario.dt_is_auto or float(accuracy) >= DEFAULT_ACCURACY:
+        return
     seconds = estimate_cost(scenario).seconds
-    if scenario.dt_is_auto and float(accuracy) < DEFAULT_ACCURACY and seconds > LONGEST_RUN_S:
+    if seconds > LONGEST_RUN_S:
         allowed = "one for which the run takes less than a day"
         fix = (
             f"this takes about {seconds / LONGEST_RUN_S:.2g} days, in steps of {scenario.dt_s:g} s"

@@ -297,7 +297,7 @@ class _Pair:
         s, beta = max(adjusted.s, 1.0), adjusted.beta
         others = self.others_per_s * dt_s
         x, loss = adjusted.x + others, self.loss_per_s * dt_s
-        excess = sum(rate * near.too_often(hops) for rate, near in self.neighbours) * dt_s
+        excess = self._excess_per_s(hops) * dt_s
         y = (self.koff + self.kcat + self.clamped_per_s) * dt_s
         filling = max(abs(end - adjusted.s) for end in (adjusted.s_start, adjusted.s_end))
         if self.sites.sites > 1:
@@ -322,6 +322,15 @@ class _Pair:
                 "return": MARGIN * s * x * (0.5 - beta) * self.returns,
             }
         return PairError(self.target, self.name, adjusted, kinetics, means)
+
+    def _excess_per_s(self, hops: float) -> float:
+        """Binding to other targets beyond continuous time, after ``hops`` of a step."""
+        if not self.neighbours:
+            return 0.0
+        # Weighed once for all of them: there may be hundreds of targets.
+        spread = math.sqrt(self.modes.alone(hops, lambda g: _at_a_rate(g) ** 2))
+        alone = self.modes.alone(hops, _at_a_rate)
+        return sum(rate * near.too_often(hops, spread, alone) for rate, near in self.neighbours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,12 +375,15 @@ class _Neighbours:
         ]
         return cls(modes, (squares[0] - squares[1] - squares[2]) / (2 * mine.sites))
 
-    def too_often(self, hops: float) -> float:
-        """Steps for which a molecule that let go sees a site of the other target too long."""
+    def too_often(self, hops: float, spread: float, alone: float) -> float:
+        """Steps for which a molecule that let go sees a site of the other target too long.
+
+        ``spread`` and ``alone`` are root mean square and mean over the modes of what is left of
+        each in a step.
+        """
         if self.products is not None:
             return abs(self.modes.weighed(self.products, hops, _at_a_rate))
-        spread = math.sqrt(self.modes.alone(hops, lambda g: _at_a_rate(g) ** 2))
-        return min(self.chance * spread, self.most * self.modes.alone(hops, _at_a_rate))
+        return min(self.chance * spread, self.most * alone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from synapse_abm.pharmacology.library import library, own_file
 from synapse_abm.pharmacology.records import FASTEST_KON
@@ -17,7 +17,7 @@ from synapse_abm.synapse.scenario.cost import (
 )
 from synapse_abm.synapse.scenario.mesh import mesh_warnings
 from synapse_abm.synapse.scenario.parts import Description, Ligand
-from synapse_abm.synapse.scenario.rate_adjustment import adjustments
+from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair, adjustments
 from synapse_abm.synapse.scenario.step_error import in_cell_rate
 from synapse_abm.synapse.scenario.timestep import reason, step_warnings
 
@@ -29,10 +29,11 @@ LARGEST_RESIDUAL = 0.01
 
 def scenario_text(scenario: Description) -> str:
     """The table."""
+    adjusted = adjustments(scenario, scenario.dt_s)
     sections = [
         (f"Scenario: {scenario.name}", list(_place(scenario))),
         *((f"Target {name}", [row]) for name, row in _targets(scenario)),
-        *((f"Ligand {name}", list(_ligand(scenario, name))) for name in scenario.ligands),
+        *((f"Ligand {name}", list(_ligand(scenario, name, adjusted))) for name in scenario.ligands),
         ("Run", list(_run(scenario))),
     ]
     width = max(len(label) for _, rows in sections for label, _ in rows)
@@ -73,7 +74,7 @@ def _targets(scenario: Description) -> Iterator[tuple[str, Row]]:
         yield name, (target.kind, f"{target.n_sites} sites, {where}; as a solute {_n(amount)} nM")
 
 
-def _ligand(scenario: Description, name: str) -> Iterator[Row]:
+def _ligand(scenario: Description, name: str, adjusted: Mapping[Pair, Adjustment]) -> Iterator[Row]:
     ligand = scenario.ligands[name]
     if ligand.taken_from:
         yield "constants", f"of {ligand.taken_from}, where not given (list --drugs shows sources)"
@@ -88,7 +89,8 @@ def _ligand(scenario: Description, name: str) -> Iterator[Row]:
         if rate:
             yield label, f"{_n(rate)} /s"
     for target in ligand.binding:
-        yield f"at {target}", ", ".join(_constants(scenario, name, target))
+        pair = adjusted.get((target, name))
+        yield f"at {target}", ", ".join(_constants(scenario, name, target, pair))
 
 
 def _supply(scenario: Description, ligand: Ligand) -> Iterator[Row]:
@@ -113,7 +115,9 @@ def _supply(scenario: Description, ligand: Ligand) -> Iterator[Row]:
         yield "released", f"{batch.size} molecules in cell {batch.cell}, {how}"
 
 
-def _constants(scenario: Description, name: str, target: str) -> Iterator[str]:
+def _constants(
+    scenario: Description, name: str, target: str, adjusted: Adjustment | None
+) -> Iterator[str]:
     kinetics = scenario.ligands[name].binding[target]
     if kinetics.kon > 0:
         yield f"Kd {_n(kinetics.koff / kinetics.kon)} nM"
@@ -125,7 +129,6 @@ def _constants(scenario: Description, name: str, target: str) -> Iterator[str]:
             yield f"Km {_n(kinetics.half_nM)} nM"
     if scenario.ligands[name].clamped_nM is None:
         yield f"in-cell rate {_n(in_cell_rate(scenario, name, target))} /s"
-    adjusted = adjustments(scenario, scenario.dt_s).get((target, name))
     if adjusted is not None and not adjusted.usable:
         yield "not adjusted to dt (equilibrium only)"
     elif adjusted is not None:
