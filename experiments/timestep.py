@@ -43,7 +43,6 @@ from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.synapse.engine.network import arrivals_per_cell_s, place_sites
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import Batch, Grid, Kinetics, Ligand, Reservoir, Scenario, Target
-from synapse_abm.synapse.scenario.free_sites import loss_per_s
 from synapse_abm.synapse.scenario.rate_adjustment import adjustment, adjustments
 from synapse_abm.synapse.scenario.step_error import StepErrors, in_cell_rate
 from synapse_abm.theory.relaxation import LoneMolecule, Relaxation
@@ -136,7 +135,7 @@ def lone(scenario: Scenario) -> ErrorsOfStep:
     molecule = LoneMolecule(
         grid.width, grid.height, _hops_per_s(scenario), np.array([c for c, _ in numbers]),
         np.array(bind), np.array([ligand.binding[t].koff for t in target]),
-        walls=grid.walls, leave=loss_per_s(ligand),
+        walls=grid.walls, leave=ligand.loss_per_s,
     )  # fmt: skip
 
     def measure(dt: float | None, s: Mapping[str, float]) -> Numbers:
@@ -168,7 +167,7 @@ def flow(scenario: Scenario) -> tuple[MoleculeFlow, list[str]]:
     ]
     molecules = MoleculeFlow(
         width=grid.width, height=grid.height, walls=grid.walls, sinks=tuple(sinks), source=source,
-        hop=_hops_per_s(scenario), leave=loss_per_s(ligand),
+        hop=_hops_per_s(scenario), leave=ligand.loss_per_s,
     )  # fmt: skip
     return molecules, [t for _, t in sites]
 

@@ -354,7 +354,7 @@ def _exchange(scenario: Scenario, inactive: int) -> F64:
     dt, volume = scenario.dt_s, scenario.grid.cell_volume_um3
     rows = []
     for ligand in scenario.ligands.values():
-        exits, gone = ligand.exit_per_s, ligand.exit_per_s + ligand.degradation_per_s
+        exits, gone = ligand.exit_per_s, ligand.loss_per_s
         arrivals = arrivals_per_cell_s(ligand, volume) * inactive
         leave = -math.expm1(-gone * dt)  # 1 - exp(-x) without cancellation: x is often 1e-6
         stay = arrivals * leave / gone if gone > 0 else arrivals * dt

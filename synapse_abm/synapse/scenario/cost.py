@@ -120,7 +120,7 @@ def expected_molecules(scenario: Description, ligand: Ligand, seconds: float) ->
         copies = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM
         # Sites fill up from the reservoir, unless it is empty (or as good as empty).
         number += copies + min(sites, copies * 1e6)
-    lost = ligand.degradation_per_s + ligand.exit_per_s
+    lost = ligand.loss_per_s
     lasting = min(seconds, 1 / lost) if lost > 0 else seconds
     for batch in ligand.batches:
         due = sum(time <= seconds for time in batch.times_s)

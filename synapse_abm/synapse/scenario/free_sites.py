@@ -48,15 +48,10 @@ def _supply_nM(description: Description, name: str) -> float:
     ligand = description.ligands[name]
     if ligand.clamped_nM is not None:
         return ligand.clamped_nM
-    lost = loss_per_s(ligand)
+    lost = ligand.loss_per_s
     if lost > 0:
         return _arrival_nM_per_s(description, ligand) / lost
     return ligand.count / description.grid.molecules_per_nM
-
-
-def loss_per_s(ligand: Ligand) -> float:
-    """Rate (1/s) at which a free molecule exits or is degraded."""
-    return ligand.exit_per_s + ligand.degradation_per_s
 
 
 def _arrival_nM_per_s(description: Description, ligand: Ligand) -> float:
@@ -91,7 +86,7 @@ def _balanced_nM(description: Description, name: str, free_nM: Mapping[str, floa
     ligand = description.ligands[name]
     if ligand.clamped_nM is not None or not ligand.binding:
         return free_nM[name]
-    volume, lost = description.grid.molecules_per_nM, loss_per_s(ligand)
+    volume, lost = description.grid.molecules_per_nM, ligand.loss_per_s
     others = {t: _load(description, t, free_nM, name) for t in ligand.binding}
     back = ligand.return_per_s + ligand.metabolism_per_s
     # Of what is transported, the share that never returns.
@@ -119,4 +114,4 @@ def _balanced_nM(description: Description, name: str, free_nM: Mapping[str, floa
     return (low + high) / 2
 
 
-__all__ = ["DECIMALS", "free_shares", "is_course", "loss_per_s"]
+__all__ = ["DECIMALS", "free_shares", "is_course"]

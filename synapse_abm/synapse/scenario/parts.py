@@ -178,6 +178,11 @@ class Ligand(Ruled):
         """Rate (1/s) at which a free molecule leaves for the reservoir."""
         return self.reservoir.exchange_per_s if self.reservoir else 0.0
 
+    @property
+    def loss_per_s(self) -> float:
+        """Rate (1/s) at which a free molecule exits or is degraded."""
+        return self.exit_per_s + self.degradation_per_s
+
 
 class RunSettings(Ruled):
     """How long, how often and by which engine a scenario is run.

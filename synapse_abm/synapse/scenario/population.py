@@ -112,7 +112,7 @@ def arrivals_per_s(scenario: Description, ligand: Ligand) -> float:
 
 def leaving_per_s(ligand: Ligand) -> float:
     """Rate at which a free molecule leaves or is destroyed."""
-    return 0.0 if ligand.clamped_nM is not None else ligand.exit_per_s + ligand.degradation_per_s
+    return 0.0 if ligand.clamped_nM is not None else ligand.loss_per_s
 
 
 def _at_start(ligand: Ligand, seconds: float) -> float:

@@ -55,7 +55,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synapse_abm.core.units import pair_rate_per_s
-from synapse_abm.synapse.scenario.free_sites import free_shares, is_course, loss_per_s
+from synapse_abm.synapse.scenario.free_sites import free_shares, is_course
 from synapse_abm.synapse.scenario.parts import Cell, Description, Ligand, Reservoir
 from synapse_abm.synapse.scenario.rate_adjustment import (
     LARGEST_LEAVING,
@@ -272,7 +272,7 @@ class _Pair:
             for other in description.ligands.values()
             if other.clamped_nM is not None and target in other.binding
         )
-        self.loss_per_s = loss_per_s(ligand)
+        self.loss_per_s = ligand.loss_per_s
         back = ligand.return_per_s + ligand.metabolism_per_s
         self.returns = ligand.return_per_s / back if back > 0 and self.kcat > 0 else 0.0
         self.is_driven = driven(description)
