@@ -365,20 +365,32 @@ class Bench:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of ``sys.argv`` by default) and return its exit status."""
     terminal.prepare_streams()
-    interrupted = EXIT_INTERRUPTED
+    statuses = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
+    came: list[signal.Signals] = []
 
-    def terminate(*_: object) -> NoReturn:
-        nonlocal interrupted
+    def end(number: int, _: object) -> NoReturn:
         # SIGTERM is what batch systems send before they kill: what is finished should be kept then
-        # too.
-        interrupted = EXIT_TERMINATED
-        raise KeyboardInterrupt  # what is kept after Ctrl-C is kept
+        # too, as after Ctrl-C.
+        came.append(signal.Signals(number))
+        raise KeyboardInterrupt
 
-    earlier: Any = None
+    earlier: dict[int, Any] = {}
     with suppress(ValueError):  # beside the main thread: signals are not ours
-        earlier = signal.signal(signal.SIGTERM, terminate)
+        earlier[signal.SIGTERM] = signal.signal(signal.SIGTERM, end)
+        # A job in the background ignores Ctrl-C, and so do we in it.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            earlier[signal.SIGINT] = signal.signal(signal.SIGINT, end)
     try:
-        return _obey(sys.argv[1:] if arguments is None else list(arguments))
+        try:
+            return _obey(sys.argv[1:] if arguments is None else list(arguments))
+        except (SynapseError, OSError):
+            raise
+        except Exception as error:
+            # Who catches the interrupt and raises an error of its own, as pydantic does while it
+            # builds a class, has been interrupted all the same.
+            if came:
+                raise KeyboardInterrupt from error
+            raise
     except SynapseError as error:
         if isinstance(error, terminal.StreamError):
             terminal.discard_output()
@@ -398,10 +410,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         said = str(interruption) or "interrupted; nothing unfinished was kept"
         print(f"\n{PROGRAM}: {said}", file=sys.stderr)
-        return interrupted
+        return statuses[came[-1]] if came else EXIT_INTERRUPTED
     finally:
-        if earlier is not None:
-            signal.signal(signal.SIGTERM, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def run_script(file: str) -> NoReturn:

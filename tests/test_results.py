@@ -238,6 +238,23 @@ def test_an_output_folder_that_cannot_be_used_is_refused(
     assert contents(tmp_path) == {"file": b""}
 
 
+@pytest.mark.parametrize("at", ["a", "b"])
+def test_an_interrupt_right_after_a_folder_was_made_leaves_none(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.mkdir
+
+    def interrupted(self: Path, *args: Any, **settings: Any) -> None:
+        real(self, *args, **settings)
+        if self.name == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), output_folder(tmp_path / "a" / "b"):
+        pytest.fail("the body must not run")
+    assert not (tmp_path / "a").exists()
+
+
 def test_output_errors_survive_a_trip_between_processes() -> None:
     error = OutputError("a.csv", "the disk is full", "free some space")
     again = pickle.loads(pickle.dumps(error))

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from synapse_abm import cli
 from synapse_abm.core import terminal
 
 COMMAND = (sys.executable, "-m", "synapse_abm")
@@ -115,3 +117,30 @@ def test_a_window_gets_its_columns_back(monkeypatch: pytest.MonkeyPatch) -> None
     with terminal.wide_enough():
         assert os.environ["COLUMNS"] == str(terminal.NARROWEST)
     assert os.environ["COLUMNS"] == "7"
+
+
+@posix
+def test_an_interrupt_that_comes_back_as_another_error_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pydantic makes of one while it builds a class; without an interrupt it stays."""
+
+    def built(arguments: list[str]) -> int:
+        try:
+            if arguments == ["interrupted"]:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+        except KeyboardInterrupt:
+            raise ValueError("schema") from None
+        raise ValueError("schema")
+
+    monkeypatch.setattr(cli, "_obey", built)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli.main(["interrupted"]) == 130
+        assert "interrupted; nothing unfinished was kept" in capsys.readouterr().err
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(ValueError, match="schema"):
+            cli.main(["not interrupted"])
+    finally:
+        signal.signal(signal.SIGINT, before)

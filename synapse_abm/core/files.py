@@ -40,8 +40,9 @@ def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     # Absolute from here on: an experiment may change the working folder.
     folder = Path(os.path.abspath(path))
     # What can be refused is refused now, not after an hour of simulation.
-    made = _make_folders(folder)
+    made: list[Path] = []
     try:
+        _make_folders(folder, made)
         try:
             _probe(folder)
         except OSError as error:
@@ -141,23 +142,24 @@ def check_file(path: str | os.PathLike[str]) -> None:
         raise OutputError.from_os(path, error) from error
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make ``folder`` and its parents; the ones that were missing, outermost first."""
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    """Make ``folder`` and its parents; add the ones that were missing to ``made``, outermost first,
+    whatever happens on the way.
+    """
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-    made: list[Path] = []
     try:
         for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
+            made.append(path)  # before it is made: an interrupt may come between the two
+            try:
+                path.mkdir()
+            except OSError:  # somebody else's, if there is one now
+                made.pop()
+                raise
             _sync_folder(path.parent)
         if not folder.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    except BaseException as error:  # Ctrl-C too
-        _remove_empty(made)
-        if isinstance(error, OSError):
-            raise OutputError.from_os(folder, error) from error
-        raise
-    return made
+    except OSError as error:
+        raise OutputError.from_os(folder, error) from error
 
 
 def _remove_empty(made: Sequence[Path]) -> None:
