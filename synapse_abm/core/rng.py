@@ -161,14 +161,27 @@ def entity_words(
     seed: int, replicate: int, place: int, stream: Stream, step: int, entity: int, n: int
 ) -> npt.NDArray[np.uint64]:
     """Draws 0 ... n-1 of one entity, as one array of 64-bit words."""
+    only = range(replicate, replicate + 1)
+    words: npt.NDArray[np.uint64] = words_by_replicate(seed, only, place, stream, step, entity, n)[
+        0
+    ]
+    return words
+
+
+def words_by_replicate(
+    seed: int, replicates: range, place: int, stream: Stream, step: int, entity: int, n: int
+) -> npt.NDArray[np.uint64]:
+    """The same of several replicates, shape (replicates, n)."""
     _within("entity", entity, MAX_ENTITY)
     _within("k", n, MAX_DRAW)
-    c2, c3 = counter_high(replicate, place, stream, step)
+    high = [counter_high(replicate, place, stream, step) for replicate in replicates]
+    c2, c3 = high[0][0], np.array([[word] for _, word in high], dtype=np.uint64)
     # The same function on arrays: unsigned 64 bits hold the product of two words without loss.
     blocks = np.arange((n + 1) // 2, dtype=np.uint64)
     a, b, c, d = philox4x32((entity, blocks, c2, c3), key_words(seed))  # type: ignore[arg-type]
-    high = np.uint64(32)
-    return np.column_stack([a | b << high, c | d << high]).ravel()[:n]
+    half = np.uint64(32)
+    words = np.stack(np.broadcast_arrays(a | b << half, c | d << half), axis=-1)
+    return words.reshape(len(high), -1)[:, :n]
 
 
 def uniforms(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:

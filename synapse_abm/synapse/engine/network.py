@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +19,9 @@ from synapse_abm.core.errors import UnknownName
 from synapse_abm.core.rng import (
     Stream,
     counter_high,
-    entity_words,
     key_words,
     uniforms,
+    words_by_replicate,
 )
 from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
 from synapse_abm.synapse.engine import layout as lay
@@ -180,20 +181,37 @@ def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
     return np.array(cells, dtype=np.int32), np.array(targets, dtype=np.int32)
 
 
+#: Replicates whose scattered sites are drawn together, if they are at most so many.
+NEIGHBOURS, FEW_SITES = 16, 2048
+
+
 def _scattered(cells: int, sites: int, address: Address, number: int) -> list[int]:
     """Cells of scattered sites; ascending, because neighbours in memory are visited faster."""
     rounds, rest = divmod(sites, cells)
-    chosen: list[int] = []
-    at = address.seed, address.replicate, address.place
-    u = uniforms(entity_words(*at, Stream.PLACE_SITES, 0, number, rest))
-    jumps = np.arange(rest) + (u * (cells - np.arange(rest))).astype(np.int64)
-    taken: dict[int, int] = {}
+    # Of few sites it is the number of NumPy's calls that costs time: one set for many replicates.
+    group = NEIGHBOURS if rest <= FEW_SITES else 1
+    first = address.replicate - address.replicate % group
+    jumps = _jumps(address.seed, first, group, address.place, number, cells, rest)
     # Fisher and Yates' shuffle, only as far as needed, and of a list that is never made: ``taken``
     # holds the entries that differ from their own number.
-    for i, j in enumerate(jumps.tolist()):
-        chosen.append(taken.get(j, j))
-        taken[j] = taken.get(i, i)
-    return list(range(cells)) * rounds + sorted(chosen)
+    chosen, taken = list[int](), dict[int, int]()
+    get, add = taken.get, chosen.append
+    for i, j in enumerate(jumps[address.replicate - first]):
+        add(get(j, j))
+        taken[j] = get(i, i)
+    chosen.sort()
+    return list(range(cells)) * rounds + chosen
+
+
+@lru_cache(maxsize=8)
+def _jumps(
+    seed: int, first: int, group: int, place: int, target: int, cells: int, rest: int
+) -> list[list[int]]:
+    """For each of a group of replicates, the entry with which each place of the list is swapped."""
+    replicates, at = range(first, first + group), np.arange(rest)
+    u = uniforms(words_by_replicate(seed, replicates, place, Stream.PLACE_SITES, 0, target, rest))
+    jumps: list[list[int]] = (at + (u * (cells - at)).astype(np.int64)).tolist()
+    return jumps
 
 
 @dataclass(frozen=True, slots=True)

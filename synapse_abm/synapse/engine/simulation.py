@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from types import ModuleType
@@ -30,6 +31,8 @@ from synapse_abm.synapse.scenario import Grid, Scenario
 CALL_S = 0.2
 #: A recording may take so many bytes.
 MOST_RECORDED = 2**33
+#: Scratch memory for more rows and cells is not kept for the next simulation.
+SHARED = 2**16
 #: Steps of the first call, when nobody knows yet how long a step takes.
 FIRST_CALL = 8
 
@@ -156,7 +159,7 @@ class Simulation:
         self._kernels = kernels
         self.state = build_state(scenario, self.address, expected_rows(scenario))
         self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
-        self._scratch: tuple[lay.Landing, lay.Scratch] | None = None
+        self._scratch: tuple[int, lay.Landing, lay.Scratch] | None = None  # with its thread
         # Only what comes in can overfill the rows; a closed place is spared the copy for a second
         # try.
         self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
@@ -265,12 +268,13 @@ class Simulation:
         """
         # A copy of the arrays is cheap beside the steps of a call, and rows rarely run full.
         before = self.state.copy() if self._may_grow else self.state
-        if self._scratch is None:
-            self._scratch = scratch(self.state, self.network)
+        # Simulations of one thread may share scratch memory, those of two never.
+        if self._scratch is None or self._scratch[0] != threading.get_ident():
+            self._scratch = threading.get_ident(), *scratch(self.state, self.network)
         net = self.network
         with np.errstate(over="ignore"):  # wrap-around is meant, where the compiler is off
             completed = self._kernels.advance(
-                net.plan, self.state.store, net.space, net.chemistry, *self._scratch,
+                net.plan, self.state.store, net.space, net.chemistry, *self._scratch[1:],
                 record, steps, every, done,
             )  # fmt: skip
         if completed < steps:
@@ -327,9 +331,10 @@ def check_steps(steps: object, every: object) -> tuple[int, int]:
 
 def next_chunk(steps: int, took_s: float) -> int:
     """Steps of the next compiled call, by how long the last took; no result depends on it."""
-    # By factors of two, with a gap between growing and shrinking, so that it does not swing.
+    # Up to 32-fold while calls are short, later by two, with a gap between growing and shrinking,
+    # so that it does not swing.
     if took_s < CALL_S / 2:
-        return 2 * steps
+        return steps * max(2, min(32, int(CALL_S / 4 / max(took_s, 1e-6))))
     return max(1, steps // 2) if took_s > CALL_S else steps
 
 
@@ -351,17 +356,44 @@ def expected_rows(scenario: Scenario) -> list[int]:
     return rows
 
 
+class _Last(threading.local):
+    """The scratch memory that was made last in a thread, and its sizes."""
+
+    sizes: tuple[Any, ...] = ()
+    memory: tuple[lay.Landing, lay.Scratch]
+
+
+_last = _Last()
+
+
 def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
     """Scratch memory of the compiled engine for a state of this size; nothing in it outlives a
     step.
+
+    Simulations that follow one another in a thread, as replicates do, get the same if it fits and
+    is small.
     """
-    seg, active, lists = state.store.segments, net.space.active.size, net.names.ones + 1
+    seg, active, channels = state.store.segments, net.space.active.size, net.chemistry.rate.size
     rows = int(seg[-1, lay.LIMIT]) if seg.size else 0
-    block = compiled_kernels.BLOCK
+    leaving = rows + 1 if (net.space.exchange[:, lay.LEAVE] > 0).any() else 1
+    room = _list_room(state, net)
+    sizes = (rows, active, channels, leaving, len(net.names.ligands), *room)
+    if sizes != _last.sizes:
+        made = _new_scratch(rows, active, channels, leaving, len(net.names.ligands), room)
+        if rows + active > SHARED:
+            return made
+        _last.sizes, _last.memory = sizes, made
+    return _last.memory
+
+
+def _new_scratch(
+    rows: int, active: int, channels: int, leaving: int, ligands: int, room: list[int]
+) -> tuple[lay.Landing, lay.Scratch]:
+    block, lists = compiled_kernels.BLOCK, len(room) + 1
     # One row more than there are: kernels write before they know whether it counts.
     landing = lay.Landing(
         rows=lay.in_lines(rows + 1, np.uint32),
-        end=np.zeros(max(len(net.names.ligands), 1), dtype=np.int64),
+        end=np.zeros(max(ligands, 1), dtype=np.int64),
         follow=lay.in_lines(rows + 1, np.int32),
         head=np.full(active, -1, dtype=np.int32),
         counts=np.zeros((lists, active), dtype=np.int32),
@@ -369,8 +401,6 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
         waiting=lay.in_lines(active, np.float64),
         ready=np.zeros(active + 1, dtype=np.int64),
     )
-    room = _list_room(state, net)
-    leaving = rows + 1 if (net.space.exchange[:, lay.LEAVE] > 0).any() else 1
     memory = lay.Scratch(
         # Twice the block: ids of a block of rows may have as many holes before each draws for
         # itself.
@@ -379,8 +409,8 @@ def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
         counts=np.zeros(lists, dtype=np.int64),
         members=np.zeros(sum(room) + 1, dtype=np.uint32),
         first=np.concatenate([[0], np.cumsum(room)]).astype(np.int64),
-        propensity=np.zeros(net.chemistry.rate.size),
-        rate=np.zeros(net.chemistry.rate.size),
+        propensity=np.zeros(channels),
+        rate=np.zeros(channels),
         draws=lay.in_lines(2 * compiled_kernels.BUFFER, np.uint64),
         wait=lay.in_lines(compiled_kernels.BUFFER, np.float64),
         select=lay.in_lines(compiled_kernels.BUFFER, np.float64),

@@ -170,6 +170,8 @@ def _start_cells(
     if start is not None:
         return np.full(n, start[1] * grid.width + start[0])
     # Addressed by id, as hops are: another ligand in the scenario moves the ids, nothing else.
+    if n == 0:
+        return np.zeros(0, dtype=np.int64)
     ids = np.arange(first, first + n, dtype=np.uint64)
     words = molecule_words(
         address.seed, address.replicate, address.place, Stream.PLACE_MOLECULES, 0, ids
