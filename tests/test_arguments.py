@@ -25,8 +25,10 @@ from synapse_abm.core.errors import (
     shown,
 )
 from synapse_abm.core.sealed import CheckpointError
+from synapse_abm.neuron.agents.model import NeuronModel
 from synapse_abm.neuron.scenario import neuron
 from synapse_abm.runs.simulate import simulate
+from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.scenario import (
     Batch,
     Grid,
@@ -168,6 +170,16 @@ CALLS: list[tuple[str, Callable[[SynapseModel], object]]] = [
     ("event", lambda model: model.run(1).count("bind", "serotonin", "SERT")),
     ("target", lambda model: model.run(1).count("bound", "serotonin")),
     ("ligand", lambda _: pharmacology.ligand(1)),  # type: ignore[arg-type]
+    *(
+        ("path", lambda model, call=call: call(model))
+        for call in (
+            lambda _: SynapseModel.resume(3),  # type: ignore[arg-type]
+            lambda _: NeuronModel.resume(ARRAY),  # type: ignore[arg-type]
+            lambda _: checkpoint.load(None),  # type: ignore[arg-type]
+            lambda _: checkpoint.load_recorded(None),  # type: ignore[arg-type]
+            lambda model: model.save(None),
+        )
+    ),
     ("ligand", lambda _: pharmacology.ligand(ARRAY)),  # type: ignore[arg-type]
 ]
 
@@ -202,6 +214,8 @@ PARTS: dict[str, Callable[[], object]] = {
         ligands={"x": Ligand(start_cell=(99, 99))}
     ),
     r"Scenario\.ligands\.x = 3: allowed is a ": lambda: Scenario(ligands={"x": 3}),  # type: ignore[dict-item]
+    r"Grid\.width = 4: .* make a changed copy by \.model_copy": lambda: setattr(Grid(), "width", 4),
+    r"Ligand, taken_from = '.x1b\[31m': .* printable": lambda: Ligand(taken_from="\x1b[31m"),
 }
 TITLES = ["", " ", "\x1b[31m", "a/b", "a\\b", "\u202e", "two\nlines", "x" * 201, 1, None]
 

@@ -105,6 +105,22 @@ class Frozen(BaseModel):
                 return
             raise_faults(faults)
 
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Refused, except for what pydantic itself keeps beside the fields.
+
+            Raises
+            ------
+            InputError
+                Names the class and the field, and how to come by a changed copy.
+            """
+            if name.startswith("_"):
+                super().__setattr__(name, value)
+                return
+            raise InputError(
+                f"{type(self).__name__}.{name}", value, "nothing, as it does not change",
+                f"make a changed copy by .model_copy(update={{{name!r}: ...}})",
+            )  # fmt: skip
+
         # By this mark pydantic knows that parts of a whole need not be made by calling them: in
         # files, faults are collected over all parts.
         __init__.__pydantic_base_init__ = True

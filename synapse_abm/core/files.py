@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from synapse_abm.core.errors import OutputError
+from synapse_abm.core.errors import InputError, OutputError
 from synapse_abm.core.terminal import stream_of, write_stream
 
 #: The record of a run, written last.
@@ -89,6 +89,19 @@ def write_folder(folder: Path, files: Mapping[str, bytes], record: str = RECORD)
             temporary.unlink(missing_ok=True)
 
 
+def file_path(path: object, name: str = "path") -> Path:
+    """``path``, text or a path, as a path.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; calls it ``name``.
+    """
+    if isinstance(path, str | os.PathLike):
+        return Path(path)
+    raise InputError(name, path, "a path: text, or a pathlib.Path")
+
+
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write one file: complete, or not at all, an older one staying as it was.
 
@@ -100,7 +113,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     OutputError
         If it cannot be written; names the file and the remedy.
     """
-    target = Path(path)
+    target = file_path(path)
     try:
         if (descriptor := stream_of(target)) is not None:
             write_stream(descriptor, data)
@@ -131,7 +144,7 @@ def check_file(path: str | os.PathLike[str]) -> None:
     OutputError
         If its folder is missing or cannot be written to.
     """
-    target = Path(path)
+    target = file_path(path)
     try:
         if _is_stream(target):  # looking at it fails where the name is too long
             return

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from synapse_abm.core import terminal
 from synapse_abm.core.errors import SynapseError
-from synapse_abm.core.files import write_atomic
+from synapse_abm.core.files import file_path, write_atomic
 from synapse_abm.core.sealed import CheckpointError, Header, check_arrays, contents, opened, sealed
 from synapse_abm.neuron.calibration import Calibration, calibrate, factors_of_theory
 from synapse_abm.neuron.engine.simulation import COLUMNS, MOST_RATE, NeuronEngine, in_units
@@ -451,7 +451,7 @@ class Course:
         CourseError
             If the file cannot be read, or belongs to another treatment or version.
         """
-        course, path = cls(treatment, calibration), Path(path)
+        course, path = cls(treatment, calibration), file_path(path)
         try:
             header, arrays = opened(MAGIC, contents(path), path, _Header)
         except CheckpointError as error:

@@ -31,7 +31,7 @@ from synapse_abm.core.address import address_of
 from synapse_abm.core.arguments import choice, instance, number, whole_number
 from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults, tried
-from synapse_abm.core.files import write_atomic
+from synapse_abm.core.files import file_path, write_atomic
 from synapse_abm.neuron import scenario as par
 from synapse_abm.neuron.agents import checkpoint as checkpoint
 from synapse_abm.neuron.agents.agents import (
@@ -285,7 +285,7 @@ class NeuronModel(NeuronHost):
             cls, engine=engine, agent_classes=agent_classes, collect_every=collect_every,
             check_every_step=check_every_step,
         )  # fmt: skip
-        model = checkpoint.load(Path(path), make)
+        model = checkpoint.load(file_path(path), make)
         # Whatever agents showed while the model was made was the state at time 0.
         model.epoch += 1
         clock.skip(model, model.simulation.steps)

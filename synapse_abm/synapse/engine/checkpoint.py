@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from synapse_abm.core.files import write_atomic
+from synapse_abm.core.files import file_path, write_atomic
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP
 from synapse_abm.core.sealed import (
     CheckpointError,
@@ -94,7 +94,7 @@ def load(path: str | Path, *, check_every_step: bool = False) -> Simulation:
     CheckpointError
         If the file is missing, truncated, changed, or no checkpoint of a version this one can read.
     """
-    path = Path(path)
+    path = file_path(path)
     return from_bytes(contents(path), path, check_every_step=check_every_step)
 
 
@@ -106,7 +106,7 @@ def load_recorded(path: str | Path) -> Recorded:
     CheckpointError
         As :func:`load`; also if nothing was kept with the state.
     """
-    path = Path(path)
+    path = file_path(path)
     header, arrays = opened(MAGIC, contents(path), path, _Header)
     if _RECORDED not in arrays or header.digest is None:
         what = "it holds a state, and nothing that was recorded"

@@ -37,6 +37,8 @@ from synapse_abm.pharmacology.kinetics import Kinetics
 
 type Fields = Mapping[str, Any]
 
+LONGEST_ORIGIN = 5000  # characters of ``taken_from``: the longest path, a colon and a name
+
 #: Cells along a side: walls that reflect make a ring of twice as many, whose offsets have 16 bits.
 Side = Annotated[int, whole(1, 32767), FROM_NUMPY]
 Cell = Annotated[
@@ -166,12 +168,18 @@ class Ligand(Ruled):
 
     @classmethod
     def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """That it is clamped or made of molecules, not both."""
+        """That it is clamped or made of molecules, not both; that what it says may be shown."""
         explicit = [x for x in ("count", "start_cell", "reservoir", "batches") if fields.get(x)]
         if explicit and fields.get("clamped_nM") is not None:
             beside = f"nothing beside {', '.join(explicit)}"
             allowed = f"{beside}: a ligand is clamped or made of molecules"
             yield "clamped_nM", allowed, "leave out one of them"
+        taken = fields.get("taken_from", "")
+        if isinstance(taken, str) and not (taken.isprintable() and len(taken) <= LONGEST_ORIGIN):
+            allowed = (
+                f"a ligand's name or FILE.toml:NAME, at most {LONGEST_ORIGIN} printable characters"
+            )
+            yield "taken_from", allowed, ""
 
     @property
     def exit_per_s(self) -> float:
