@@ -371,7 +371,7 @@ def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
         ("course", resistance, runs, seed, 1000 * (len(steady) + number))
         for number, resistance in enumerate(D)
     ]
-    results: list[Any] = dose_response.series(computed, tasks, progress)
+    results: list[Any] = dose_response.series(computed, tasks, progress, compiled=False)
     seen = [
         Seen(key, x, y, estimate, said)
         for (key, x, y, said, *_), estimate in zip(steady, results, strict=False)
@@ -560,7 +560,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     real = landmarks(drug)
     seen = simulate(seed, quick, progress)
     others = [("noise", r, quick, seed, 100_000 + n) for n, r in enumerate(NOISES)]
-    results: list[Any] = dose_response.series(computed, others, progress)
+    results: list[Any] = dose_response.series(computed, others, progress, compiled=False)
     noises = [(r, *place) for r, place in zip(NOISES, results, strict=True)]
     maps: list[Any] = sweep.map_tasks(
         computed, [("map", key, quick) for key in PANELS], names=[f"map {key}" for key in PANELS],

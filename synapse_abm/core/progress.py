@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Protocol
+
+#: In a thread that works for another one: whether that one was interrupted.
+interrupted: ContextVar[Callable[[], bool] | None] = ContextVar("interrupted", default=None)
+
+
+def stop_if_interrupted() -> None:
+    """For what takes long: raise ``KeyboardInterrupt`` if whoever waits for it was interrupted.
+
+    Python gives Ctrl-C to its main thread alone, and no thread can be ended from outside.
+    """
+    asked = interrupted.get()
+    if asked is not None and asked():
+        raise KeyboardInterrupt
 
 
 class Progress(Protocol):

@@ -47,15 +47,19 @@ def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
 
 
 def series[R](
-    function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], progress: Progress
-) -> list[R]:
+    function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], progress: Progress,
+    *, compiled: bool = True,
+) -> list[R]:  # fmt: skip
     """``function(*task)`` for each task, side by side; its last arguments are seed and
     replicate.
+
+    ``compiled`` says that runs of a :class:`Simulation` are most of what it does.
     """
     names = [f"replicate {task[-1]}, seed {task[-2]}" for task in tasks]
     return sweep.map_tasks(
-        function, tasks, names=names, progress=progress, label="runs", prepare=load_kernels
-    )
+        function, tasks, names=names, progress=progress, label="runs", prepare=load_kernels,
+        compiled=compiled,
+    )  # fmt: skip
 
 
 def replicated[R](

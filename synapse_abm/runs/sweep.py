@@ -170,7 +170,7 @@ def current_cache() -> Cache | None:
 def map_tasks[R](
     function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
     progress: Progress | None = None, label: str = "", ticks: int = 1,
-    prepare: Callable[[], object] | None = None,
+    prepare: Callable[[], object] | None = None, compiled: bool = False,
 ) -> list[R]:  # fmt: skip
     """``[function(*task) for task in tasks]`` on the workers of :func:`using`.
 
@@ -190,6 +190,9 @@ def map_tasks[R](
         Parts of a task that :func:`tell` counts.
     prepare
         Called before worker processes are made as copies of this one: it may load what they need.
+    compiled
+        Whether tasks spend most of their time in compiled code that lets other threads run, as
+        :class:`Simulation` does: then a few workers are threads, which start at once.
 
     Raises
     ------
@@ -201,8 +204,9 @@ def map_tasks[R](
         After Ctrl-C; results are kept if there is a cache.
     """
     results = outcomes(
-        function, tasks, names=names, progress=progress, label=label, ticks=ticks, prepare=prepare
-    )
+        function, tasks, names=names, progress=progress, label=label, ticks=ticks, prepare=prepare,
+        compiled=compiled,
+    )  # fmt: skip
     failures = [result for result in results if isinstance(result, Failure)]
     if failures:
         raise TasksFailed(failures, len(results))
@@ -212,7 +216,7 @@ def map_tasks[R](
 def outcomes[R](
     function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], *, names: Sequence[str] = (),
     progress: Progress | None = None, label: str = "", ticks: int = 1,
-    prepare: Callable[[], object] | None = None,
+    prepare: Callable[[], object] | None = None, compiled: bool = False,
 ) -> list[R | Failure]:  # fmt: skip
     """As :func:`map_tasks`, with a :class:`Failure` in the place of each task that failed."""
     settings = _settings.get()
@@ -223,7 +227,7 @@ def outcomes[R](
     todo = [at for at in range(len(tasks)) if at not in results]
     bar = _Bar(progress, len(todo), label, ticks)
     named = list(names) or [f"task {at}" for at in range(len(tasks))]
-    series = Tasks(function, tasks, named, bar.tell, _alone, prepare)
+    series = Tasks(function, tasks, named, bar.tell, _alone, prepare, compiled)
     try:
         # Closed at once when something is raised, so that no worker outlives the message.
         with closing(series.done(todo, settings.workers, settings.executor)) as source:

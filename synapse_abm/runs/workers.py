@@ -1,9 +1,11 @@
 """Tasks done by the workers of an executor of ``concurrent.futures``, or here.
 
 By default that is a pool of processes of this machine: on Linux copies of this process, elsewhere,
-or beside other threads, fresh ones. Short tasks go out in bundles, so that each costs little to
-pass on. A pool whose worker is killed is replaced, and what is not finished is given again. What
-the results are, and what of them is kept, is not known here: see :mod:`synapse_abm.runs.sweep`.
+or beside other threads, fresh ones. Tasks that spend their time in compiled code, which lets other
+threads run, are done by threads of this process, which start at once. Short tasks go out in
+bundles, so that each costs little to pass on. A pool whose worker is killed is replaced, and what
+is not finished is given again. What the results are, and what of them is kept, is not known here:
+see :mod:`synapse_abm.runs.sweep`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from concurrent.futures.process import ProcessPoolExecutor
+from concurrent.futures.thread import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -29,11 +32,13 @@ from multiprocessing import connection
 from typing import Any
 
 from synapse_abm.core.errors import SynapseError
+from synapse_abm.core.progress import interrupted, stop_if_interrupted
 
 _BUNDLE_S = 0.1  # a bundle of short tasks takes about as long: the cost of passing it on is hidden
 _LOOK_S = 0.2  # how often it is looked up how far workers are
 _LIVES = 3  # a task whose worker was killed so often is given up
 _HEAD_START_S = 0.5  # work done here first, where starting a worker costs a second
+_MOST_THREADS = 8  # beyond, they would wait for each other's Python code: then processes
 _MOST_ON_WINDOWS = 61  # workers of a pool: Windows waits for no more processes at once
 
 _told: ContextVar[Callable[[int], None] | None] = ContextVar("_told", default=None)
@@ -54,6 +59,7 @@ class Failure:
 
 def tell(done: int) -> None:
     """From within a task: so many of its ticks are done. Costs next to nothing."""
+    stop_if_interrupted()
     told = _told.get()
     if told is not None:
         told(done)
@@ -73,6 +79,8 @@ class Tasks:
         A worker calls it before its first task; at the top of a module.
     prepare
         Is called here before this process is copied: what it loads, the copies need not load.
+    compiled
+        Whether the tasks spend most of their time in compiled code that lets other threads run.
     """
 
     function: Callable[..., Any]
@@ -81,6 +89,7 @@ class Tasks:
     told: Callable[[int, int], None]
     settle: Callable[[], None]
     prepare: Callable[[], object] | None = None
+    compiled: bool = False
 
     def done(
         self, todo: Sequence[int], workers: int, executor: Executor | None
@@ -91,6 +100,9 @@ class Tasks:
             yield from self._fed(executor, workers, waiting, Counter())
             return
         workers = min(workers, len(todo), _MOST_ON_WINDOWS if os.name == "nt" else workers)
+        if self.compiled and 1 < workers <= _MOST_THREADS:
+            yield from self._in_threads(workers, waiting)
+            return
         # A function made within another one cannot travel to another process: its tasks are done
         # here.
         if workers < 2 or not _can_be_found(self.function):
@@ -115,6 +127,21 @@ class Tasks:
                 yield at, _attempt(self.function, self.arguments[at], self.names[at])
             finally:
                 _told.reset(token)
+
+    def _in_threads(self, workers: int, waiting: deque[int]) -> Generator[tuple[int, Any]]:
+        """The same in threads of this process."""
+        if self.prepare is not None:
+            self.prepare()
+        stopped = threading.Event()
+        ticks = [0] * len(self.names)
+        pool = ThreadPoolExecutor(workers, initializer=interrupted.set, initargs=(stopped.is_set,))
+        try:
+            yield from self._fed(pool, workers, waiting, Counter(), ticks)
+        finally:
+            # At the end nothing is left to stop; before, a thread goes on to the end of its call of
+            # compiled code, which is a fraction of a second.
+            stopped.set()
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _in_a_pool(
         self, workers: int, waiting: deque[int], deaths: Counter[int]
@@ -167,7 +194,9 @@ class Tasks:
                     # belong to BLAS and to tqdm, which hold no lock between calls.
                     with warnings.catch_warnings():  # threads of libraries only, and at rest
                         warnings.simplefilter("ignore", DeprecationWarning)
-                        future = executor.submit(_do_bundle, function, self.settle, calls)
+                        # Processes have a list of their own, shared with this one.
+                        own = ticks if isinstance(ticks, list) else None
+                        future = executor.submit(_do_bundle, function, self.settle, calls, own)
                     out[future] = [waiting.popleft() for _ in bundle]
                 # Woken now and then to move the progress bar of tasks that take long.
                 ready, _ = wait(out, _LOOK_S if ticks else None, FIRST_COMPLETED)
@@ -238,14 +267,16 @@ def _begin(ticks: Any) -> None:
 
 
 def _do_bundle(
-    function: _ByFile, settle: Callable[[], None], calls: list[tuple[int, tuple[Any, ...], str]]
-) -> tuple[list[Any], float]:
+    function: _ByFile, settle: Callable[[], None], calls: list[tuple[int, tuple[Any, ...], str]],
+    ticks: list[int] | None = None,
+) -> tuple[list[Any], float]:  # fmt: skip
     """Outcomes of a bundle of tasks, and the time it took, s."""
     settle()
+    shared = _ticks if ticks is None else ticks
     started, outcomes = time.perf_counter(), list[Any]()
     for at, arguments, name in calls:
-        if _ticks is not None:
-            _told.set(partial(_ticks.__setitem__, at))
+        if shared is not None:
+            _told.set(partial(shared.__setitem__, at))
         outcomes.append(_attempt(function.function, arguments, name))
     return outcomes, time.perf_counter() - started
 

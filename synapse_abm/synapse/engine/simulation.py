@@ -18,6 +18,7 @@ import numpy as np
 from synapse_abm.core.address import Address
 from synapse_abm.core.arguments import choice, instance, whole_number
 from synapse_abm.core.errors import InputError, collected, raise_faults, shown
+from synapse_abm.core.progress import stop_if_interrupted
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP, AddressError
 from synapse_abm.synapse.engine import kernels as compiled_kernels
 from synapse_abm.synapse.engine import layout as lay
@@ -199,6 +200,7 @@ class Simulation:
         done = 0
         # One call for all steps would be fastest and could not be interrupted, nor show progress.
         while done < steps:
+            stop_if_interrupted()
             chunk = 1 if self.check_every_step else min(self._chunk, steps - done)
             start = time.perf_counter()
             while not self._attempt(chunk, recorder.table, every, done):
