@@ -32,6 +32,7 @@ from synapse_abm.runs.sweep import Failure, TasksFailed
 from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replicates
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
+from synapse_abm.synapse.engine.clock import Clock
 from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.simulation import (
     CALL_S,
@@ -445,7 +446,8 @@ def quantities(scenario: Scenario) -> list[Quantity]:
 def _recording(scenario: Scenario, table: NDArray[np.int64], replicate: int) -> Recording:
     """The quantities in a replicate's records."""
     every, names = steps_per_sample(scenario, _settings_of(scenario)), Names.of(scenario)
-    series = Recorder(scenario, names, 0, every * len(table), every, table).series()
+    clock = Clock.start(scenario.dt_s)
+    series = Recorder(scenario, names, 0, every * len(table), every, table).series(clock)
     seconds, columns = series.seconds, dict[Quantity, Array]()
     for at in quantities(scenario):
         if at.kind == "occupancy":

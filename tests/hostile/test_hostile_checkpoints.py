@@ -69,6 +69,16 @@ def with_header(**changes: Any) -> Forge:
     return lambda header, body: (header | changes, body)
 
 
+def stretch(first_step: int, first_s: float) -> dict[str, Any]:
+    """A stretch of a clock with the step of the scenario."""
+    return {"first_step": first_step, "first_s": first_s, "dt_s": everything().dt_s}
+
+
+def change(**fields: Any) -> dict[str, Any]:
+    """An entry of a history of changes."""
+    return {"step": 0, "seconds": 0.0, "values": {}, "added": {}} | fields
+
+
 def without(name: str) -> Forge:
     return lambda header, body: ({k: v for k, v in header.items() if k != name}, body)
 
@@ -152,6 +162,17 @@ SYNAPSE: dict[str, Forge] = {
     "a replicate beyond the address": with_header(replicate=2**40),
     "another seed, whose sites lie elsewhere": with_header(seed=4),
     "a digest that is not hexadecimal": with_header(digest="zz"),
+    "a clock that does not begin": with_header(clock=[]),
+    "a clock whose stretches do not join": with_header(
+        clock=[stretch(0, 0.0), stretch(1, 7.0)]
+    ),
+    "a clock whose stretches go back": with_header(clock=[stretch(0, 0.0), stretch(0, 0.0)]),
+    "a clock of another step": with_header(clock=[stretch(0, 0.0) | {"dt_s": 0.25}]),
+    "a clock that stands": with_header(clock=[stretch(0, 0.0) | {"dt_s": 0.0}]),
+    "a change that is yet to come": with_header(changes=[change(step=10**9)]),
+    "changes that go back": with_header(changes=[change(step=2), change(step=1)]),
+    "molecules added of nobody": with_header(changes=[change(added={"nobody": 3})]),
+    "fewer than no molecules added": with_header(changes=[change(added={"serotonin": -3})]),
     "molecules of another type": with_dtype("molecules", "<i4"),
     "sites that are not there": with_shape("sites", 0),
     "a counter of molecules below zero": written_over("meta", -5, at=1),

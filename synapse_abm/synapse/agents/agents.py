@@ -206,9 +206,12 @@ class Site(mesa.Agent):  # type: ignore[misc]
         Mesa's number: one more than ``id``.
     target
         Name of the target it is a site of.
+    is_there
+        False while a change has taken it away: then it is none of the model's agents.
     """
 
     model: PlaceModel
+    is_there = True
 
     def __init__(self, model: PlaceModel, target: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), target)
@@ -219,6 +222,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         state = f"holds {self.ligand}" if self.is_bound else "empty"
+        state = state if self.is_there else "taken away"
         return f"<{type(self).__name__} {self.target} {self.id}: {state} at {self.coordinate}>"
 
     @property

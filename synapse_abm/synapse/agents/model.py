@@ -21,8 +21,7 @@ from synapse_abm.synapse.agents.place import PlaceModel
 from synapse_abm.synapse.agents.rules import rule_faults
 from synapse_abm.synapse.agents.stepper import ReferenceStepper
 from synapse_abm.synapse.engine import checkpoint
-from synapse_abm.synapse.engine.invariants import check
-from synapse_abm.synapse.engine.simulation import Series, Simulation, check_steps
+from synapse_abm.synapse.engine.simulation import Change, Series, Simulation, check_steps
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.variants import scenario_of
 
@@ -188,6 +187,38 @@ class SynapseModel(PlaceModel):
         model._note_end()
         return model
 
+    def change(self, changes: Mapping[str, Any], add: Mapping[str, Any] | None = None) -> None:
+        """Change the scenario that runs, and bring molecules in; from the next step on.
+
+        Parameters
+        ----------
+        changes
+            Values by their path in a scenario file, written as there:
+            ``{"ligand.citalopram.clamped": "3 nM"}``. Concentrations, numbers of sites, constants,
+            release, transport and diffusion can change; grid, seed and records cannot.
+        add
+            Free molecules to bring in at once, by ligand: ``{"serotonin": 4000}``, or
+            ``{"serotonin": "100 nM"}`` over the whole place.
+
+        Nobody is thrown away: molecules that are there stay who they are, and where there is less
+        outside they leave. Sites that go are those that the scenario with fewer has not, and what
+        they held is free in their cell. Both engines do the same, and :attr:`changes` remembers it.
+
+        Raises
+        ------
+        InputError, InputErrors
+            All that is wrong with both arguments; nothing has changed then.
+        """
+        self.simulation.change(changes, add)
+        self._changed()
+        if self._stepper is not None:
+            self._stepper = ReferenceStepper(self)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All changes since the start, in order: step, time (s), values by path, molecules."""
+        return tuple(self.simulation.changes)
+
     # --- agents and cells, made when asked for ----------------------------------------------------
 
     @property
@@ -232,7 +263,7 @@ class SynapseModel(PlaceModel):
             self._stepper.step()
             self._synced = self.simulation.step_number
             if self.check_every_step:
-                check(self.simulation.state, self.synapse)
+                self.simulation.check()
         self._note_end()
         if self.collect_every and self.simulation.step_number % self.collect_every == 0:
             self.datacollector.collect(self)
@@ -268,7 +299,7 @@ class SynapseModel(PlaceModel):
             recorder.note(done, self.store)
             if collector is not None and every and done % every == 0:
                 collector.collect(self)
-        return recorder.series()
+        return recorder.series(self.simulation.clock)
 
     def _run_compiled(self, steps: int, every: int) -> Series:
         series = self.simulation.run(steps, every)

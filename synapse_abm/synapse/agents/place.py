@@ -191,14 +191,30 @@ class PlaceModel(LazyModel):
 
     @property
     def sites(self) -> list[Any]:
-        """All binding sites, in the order of their ids."""
+        """All binding sites, in the order of their ids; also those that a change took away, which
+        are none of the model's agents.
+        """
         if not self._sites:
-            self.making = True
-            for number, target in enumerate(self.store.sites[lay.TARGET].tolist()):
-                site = self.site_classes[target](self, self.names.targets[target], number)
-                self._sites.append(site)
-            self.making = False
+            self._follow_sites()
         return self._sites
+
+    def _follow_sites(self) -> None:
+        """Make agents of sites that have come; those taken away leave Mesa's books."""
+        marks = self.store.sites[lay.TARGET].tolist()
+        known = len(self._sites)
+        self.making = True
+        for number, mark in enumerate(marks[known:], start=known):
+            target = mark if mark >= 0 else lay.taken_away(mark)
+            site = self.site_classes[target](self, self.names.targets[target], number)
+            self._sites.append(site)
+        self.making = False
+        for site, mark in zip(self._sites, marks, strict=True):
+            if (mark >= 0) != site.is_there:
+                site.is_there = mark >= 0
+                if site.is_there:
+                    self.register_agent(site)
+                else:
+                    self.deregister_agent(site)
 
     def molecules(self) -> list[list[Any]]:
         """Molecules by ligand, ascending in id."""
@@ -243,6 +259,14 @@ class PlaceModel(LazyModel):
         molecule = self._molecules[ligand].get(number)
         return molecule if molecule is not None else self.new_molecule(ligand, number, row)
 
+    def _changed(self) -> None:
+        """Bring agents and cells up to date after the arrays changed between two steps."""
+        self.epoch += 1
+        self._synced, self._cell_index = -1, None
+        self.rates = self._rates()
+        if self._sites:
+            self._follow_sites()
+
     def make_room(self, ligand: int) -> None:
         """Double the rows of a ligand (agents engine)."""
         self.simulation.make_room(ligand)
@@ -277,8 +301,9 @@ class CellIndex:
     def __init__(self, model: PlaceModel) -> None:
         self.model = model
         self.sites: dict[int, list[int]] = {}
-        for number, cell in enumerate(model.store.sites[lay.SITE_CELL].tolist()):
-            self.sites.setdefault(cell, []).append(number)
+        sites = model.store.sites
+        for number in np.flatnonzero(sites[lay.TARGET] >= 0).tolist():
+            self.sites.setdefault(int(sites[lay.SITE_CELL, number]), []).append(number)
         self._rows: dict[int, dict[int, None]] = {}
         self._epoch = -1
 

@@ -104,7 +104,7 @@ class OpenCell:
         ``due`` are releases at given times: (time within the step, ligand, size).
         """
         dt, time, k = self.model.plan.dt, 0.0, 0
-        start = self.model.draws.step * dt
+        start = self.model.seconds
         while True:
             a = [self.propensity(c) for c in range(len(self.chemistry.rate))]
             total = 0.0
@@ -350,7 +350,7 @@ class ReferenceStepper:
 
     def note_exchange(self, ligand: int, arrived: int, exits: int, degraded: int) -> None:
         """Count the exchange of a step in inactive cells."""
-        end = (int(self.model.store.meta[lay.STEP]) + 1) * self.model.plan.dt
+        end = self.model.simulation.clock.now.seconds(int(self.model.store.meta[lay.STEP]) + 1)
         self.note(lay.ARRIVE, ligand, arrived, end)
         self.note(lay.EXIT, ligand, exits, end)
         self.note(lay.DEGRADE, ligand, degraded, end)

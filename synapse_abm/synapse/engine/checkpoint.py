@@ -8,14 +8,16 @@ compiled code, which trusts its arrays, sees it. A long run also keeps what it h
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
+from synapse_abm.core.fields import Frozen
 from synapse_abm.core.files import file_path, write_atomic
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP
 from synapse_abm.core.sealed import (
@@ -28,8 +30,10 @@ from synapse_abm.core.sealed import (
 )
 from synapse_abm.synapse.engine import invariants
 from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.clock import Clock, Stretch
 from synapse_abm.synapse.engine.layout import I64, Store
-from synapse_abm.synapse.engine.simulation import Simulation
+from synapse_abm.synapse.engine.network import build_network
+from synapse_abm.synapse.engine.simulation import Change, Simulation
 from synapse_abm.synapse.engine.state import State, point_sites_back
 from synapse_abm.synapse.scenario.cost import memory_bytes
 from synapse_abm.synapse.scenario.definition import Scenario
@@ -39,12 +43,32 @@ MAGIC = b"synapse_abm checkpoint 1\n"
 _RECORDED = "recorded"
 
 
+class _Change(Frozen):
+    """One entry of ``Simulation.changes``."""
+
+    step: int = Field(ge=0, le=MAX_STEP)
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    values: dict[str, JsonValue]
+    added: dict[str, Annotated[int, Field(ge=0, le=MAX_ENTITY)]]
+
+
+class _Stretch(Frozen):
+    """Steps of one length (``clock.Stretch``)."""
+
+    first_step: int = Field(ge=0, le=MAX_STEP)
+    first_s: float = Field(ge=0, allow_inf_nan=False)
+    dt_s: float = Field(gt=0, allow_inf_nan=False)
+
+
 class _Header(Header):
     scenario: dict[str, Any]
+    dt_is_auto: bool
     seed: int
     replicate: int
     place: int
     step: int = Field(ge=0, le=MAX_STEP)
+    clock: list[_Stretch] = Field(min_length=1)
+    changes: list[_Change]
     digest: str | None = Field(default=None, pattern="^([0-9a-f]{2})*$", max_length=64)
 
 
@@ -75,10 +99,13 @@ def to_bytes(simulation: Simulation, recorded: Recorded | None = None) -> bytes:
     arrays = _arrays(simulation.state)
     header = {
         "scenario": simulation.scenario.model_dump(mode="json"),
+        "dt_is_auto": simulation.scenario.dt_is_auto,
         "seed": simulation.address.seed,
         "replicate": simulation.address.replicate,
         "place": simulation.address.place,
         "step": simulation.state.step,
+        "clock": [asdict(stretch) for stretch in simulation.clock.stretches],
+        "changes": [asdict(change) for change in simulation.changes],
     }
     if recorded is not None:
         arrays[_RECORDED] = recorded.table
@@ -132,6 +159,8 @@ def _simulation(
     header: _Header, arrays: dict[str, np.ndarray], check_every_step: bool
 ) -> Simulation:
     scenario = Scenario.model_validate_json(json.dumps(header.scenario))
+    if header.dt_is_auto:
+        scenario = scenario.with_chosen_step()
     # A header of a few bytes may speak of a scenario of any size: judged before anything is made.
     need, have = memory_bytes(scenario, 0.0, 0), machine_bytes()
     if need > have:
@@ -139,15 +168,23 @@ def _simulation(
     simulation = Simulation(
         scenario, header.seed, header.replicate, header.place, check_every_step=check_every_step
     )
+    simulation.clock = _clock(header, scenario)
+    simulation.changes = [Change(**dict(change)) for change in header.changes]
+    _demand_ordered(header, scenario)
     # The scenario's own state at time zero says which arrays there must be, of which types and
-    # sizes.
+    # sizes; where sites were taken away there are more of them.
     fresh, live = simulation.state.store, arrays.get("live", np.zeros(0))
-    check_arrays(arrays, _arrays(simulation.state), {"molecules": 1})
+    check_arrays(arrays, _arrays(simulation.state), {"molecules": 1, "sites": 1})
     if (live < 0).any() or live.sum() != arrays["molecules"].shape[1]:
         raise ValueError("rows of molecules do not add up")
     # Rates are laid out for sites where the address puts them.
-    if not np.array_equal(arrays["sites"][:2], fresh.sites[:2]):
-        raise ValueError("sites are not where this seed puts them")
+    for target in range(len(scenario.targets)):
+        there, here = (x[0, x[lay.TARGET] == target] for x in (arrays["sites"], fresh.sites))
+        if not np.array_equal(np.sort(there), np.sort(here)):
+            raise ValueError("sites are not where this seed puts them")
+    simulation.network = build_network(
+        scenario, simulation.address, arrays["sites"], simulation.clock
+    )
     meta, releases = arrays["meta"], len(simulation.network.space.schedule)
     counts = ((0, MAX_ENTITY + 1), meta[lay.NEXT_ID]), ((0, releases), meta[lay.SCHEDULED])
     if not all(low <= n <= high for (low, high), n in counts):
@@ -159,6 +196,33 @@ def _simulation(
         raise ValueError(f"its step is {simulation.state.step}, and {header.step} in the header")
     invariants.check_arrays(simulation.state, scenario)
     return simulation
+
+
+def _clock(header: _Header, scenario: Scenario) -> Clock:
+    """The clock of a run that may have been changed, its stretches in order."""
+    clock = Clock(tuple(Stretch(**dict(stretch)) for stretch in header.clock))
+    first, *_ = clock.stretches
+    if (first.first_step, first.first_s) != (0, 0.0) or clock.now.dt_s != scenario.dt_s:
+        raise ValueError("its clock does not begin at zero, or is not that of the scenario")
+    for before, after in itertools.pairwise(clock.stretches):
+        if before.first_step >= after.first_step:
+            raise ValueError("the stretches of its clock are out of order")
+        if after.first_s != before.seconds(after.first_step):
+            raise ValueError("the stretches of its clock do not join")
+    return clock
+
+
+def _demand_ordered(header: _Header, scenario: Scenario) -> None:
+    """Changes that were made, one after the other, before the step of the checkpoint."""
+    steps = [change.step for change in header.changes]
+    steps += [stretch.first_step for stretch in header.clock]
+    if max(steps) > header.step or [x.step for x in header.changes] != sorted(
+        x.step for x in header.changes
+    ):
+        raise ValueError("its changes are out of order")
+    names = {name for change in header.changes for name in change.added}
+    if not names <= set(scenario.ligands):
+        raise ValueError("it tells of molecules that were added of an unknown ligand")
 
 
 def _arrays(state: State) -> dict[str, np.ndarray]:

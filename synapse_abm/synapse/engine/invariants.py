@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.clock import Clock
 from synapse_abm.synapse.engine.layout import I64
 from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.state import State
@@ -17,12 +18,16 @@ class InvariantError(AssertionError):
     """The state contradicts itself; the message names what, where and the counts."""
 
 
-def check(state: State, scenario: Scenario) -> None:
+def check(
+    state: State, scenario: Scenario, clock: Clock | None = None,
+    added: Mapping[str, int] | None = None,
+) -> None:  # fmt: skip
     """Invariants: every number that the arrays hold twice, or that a law of conservation fixes.
 
     Rows in order and ids unique; positions on the grid, and cells those of the positions; binding
     one to one, between a ligand and a target that it binds; sites where the scenario puts them;
     counts as counted anew; nothing made or lost; events in the past, releases done when due.
+    ``clock`` and the molecules ``added`` by ligand are those of a run that was changed.
 
     Raises
     ------
@@ -33,8 +38,9 @@ def check(state: State, scenario: Scenario) -> None:
     names, rows = Names.of(scenario), state.rows()
     for number, (name, ligand) in enumerate(scenario.ligands.items()):
         if ligand.clamped_nM is None:
-            _check_conserved(state, names, number, rows[number].size, scenario.ligands[name].count)
-    _check_time(state, scenario)
+            start = ligand.count + (added or {}).get(name, 0)
+            _check_conserved(state, names, number, rows[number].size, start)
+    _check_time(state, scenario, clock or Clock.start(scenario.dt_s))
 
 
 def check_arrays(state: State, scenario: Scenario) -> None:
@@ -81,22 +87,27 @@ def _check_rows(state: State) -> None:
 
 
 def _check_sites(state: State, scenario: Scenario) -> None:
-    """Targets in order, each with its number of sites, in the given cells or evenly scattered."""
-    sites, cells, first = state.store.sites, scenario.grid.cells, 0
-    total = scenario.n_sites
-    _demand(sites.shape[1] == total, f"{sites.shape[1]} sites, {total} in the scenario")
+    """Each target has its number of sites, in the given cells or evenly scattered; those taken
+    away hold nothing.
+    """
+    sites, cells = state.store.sites, scenario.grid.cells
+    gone = sites[:, sites[lay.TARGET] < 0]
+    total, there = scenario.n_sites, sites.shape[1] - gone.shape[1]
+    _demand(there == total, f"{there} sites, {total} in the scenario")
+    where = sites[lay.SITE_CELL]
+    _demand(((where >= 0) & (where < cells)).all(), "a site is nowhere")
+    _demand((gone[lay.LIGAND :] == -1).all(), "a site that was taken away holds a ligand")
+    known = lay.taken_away(gone[lay.TARGET]) < len(scenario.targets)
+    _demand(known.all(), "a site that was taken away is of no target")
     for number, (name, target) in enumerate(scenario.targets.items()):
-        mine = sites[:, first : first + target.n_sites]
-        first += target.n_sites
-        where = mine[lay.SITE_CELL]
-        _demand((mine[lay.TARGET] == number).all(), f"sites of {name} are of another target")
-        _demand(((where >= 0) & (where < cells)).all(), f"a site of {name} is nowhere")
+        mine = where[sites[lay.TARGET] == number]
+        _demand(mine.size == target.n_sites, f"sites of {name} are of another target")
         if target.cells is not None:
             listed = [y * scenario.grid.width + x for x, y in target.cells]
-            _demand(where.tolist() == listed, f"a site of {name} has moved")
+            _demand(sorted(mine.tolist()) == sorted(listed), f"a site of {name} has moved")
         elif target.n_sites:
             # Scattered sites take distinct cells as long as there are any, round after round.
-            per_cell = np.bincount(where, minlength=cells)
+            per_cell = np.bincount(mine, minlength=cells)
             _demand(int(np.ptp(per_cell)) <= 1, f"sites of {name} are not in distinct cells")
 
 
@@ -161,7 +172,8 @@ def _check_pairs(state: State, names: Names) -> None:
         n = int(((sites[lay.TARGET] == t) & (sites[lay.LIGAND] < 0)).sum())
         known += n
         _demand(n == store.totals[pairs + t], f"empty sites of {target} are miscounted")
-    _demand(known == sites.shape[1], "a site holds a ligand that does not bind to it")
+    there = int((sites[lay.TARGET] >= 0).sum())
+    _demand(known == there, "a site holds a ligand that does not bind to it")
 
 
 def _check_ligand(state: State, names: Names, number: int, rows: I64) -> None:
@@ -198,18 +210,18 @@ def _check_conserved(state: State, names: Names, ligand: int, live: int, start: 
     _demand(inside == taken_up - out, f"{name}: {inside} inside, {taken_up} taken up, {out} out")
 
 
-def _check_time(state: State, scenario: Scenario) -> None:
+def _check_time(state: State, scenario: Scenario, clock: Clock) -> None:
     """Each kind of event that happened has a time, not after now; releases are done when due."""
-    store, dt = state.store, scenario.dt_s
+    store = state.store
     _demand((store.events >= 0).all(), "a count of events is negative")
     happened = store.events > 0
     _demand(
         np.array_equal(happened, ~np.isnan(store.last_s)), "an event has no time, or a time none"
     )
-    now = state.step * dt * (1 + 1e-12)
+    now = clock.now.seconds(state.step) * (1 + 1e-12)
     last = store.last_s[happened]
     _demand(((last >= 0) & (last <= now)).all(), "an event is yet to come")
     times = [t for x in scenario.ligands.values() for batch in x.batches for t in batch.times_s]
-    due = sum(math.floor(t / dt) < state.step for t in times)
+    due = sum(clock.due_step(t) < state.step for t in times)
     done = int(store.meta[lay.SCHEDULED])
     _demand(done == due, f"{done} releases at given times are done, {due} were due")

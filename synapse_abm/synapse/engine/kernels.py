@@ -547,6 +547,7 @@ def clock(plan, store, space, chem, landing, scratch, at, due, due_end):
     # The address is the cell's number, not its place among the active ones or its turn: clocks of
     # other cells have no part in what happens here.
     step, cell = store.meta[STEP], space.active[at]
+    start = seconds(plan, step)
     c2, c3 = high_words(plan, REACT_STREAM, step)
     time, k, i, n = 0.0, 0, NONE, NONE
     limit = space.schedule_offset[u64(due)] if due < due_end else plan.dt
@@ -559,14 +560,14 @@ def clock(plan, store, space, chem, landing, scratch, at, due, due_end):
             time += wait
             c, rest = choose(scratch.propensity, scratch.select[i] * total)
             fire(plan, store, chem, scratch, at, int(cell), c, rest)
-            store.last_s[chem.channels[c, COUNTER]] = step * plan.dt + time
+            store.last_s[chem.channels[c, COUNTER]] = start + time
         elif due < due_end:
             # Propensities change now; the wait that was drawn is dropped and a new one is drawn,
             # which is exact because exponential waiting has no memory.
             time = limit
             ligand, size = space.schedule[due, DUE_LIGAND], space.schedule[due, DUE_SIZE]
             enter(plan, store, scratch, ligand, int(cell), size)
-            note(plan, store, RELEASE, ligand, size, step * plan.dt + time)
+            note(plan, store, RELEASE, ligand, size, start + time)
             due += 1
             limit = space.schedule_offset[u64(due)] if due < due_end else plan.dt
         else:
@@ -578,6 +579,12 @@ def clock(plan, store, space, chem, landing, scratch, at, due, due_end):
     for r in range(store.totals.size):
         store.totals[r] += scratch.counts[r] - landing.counts[r, at]
         landing.counts[r, at] = scratch.counts[r]
+
+
+@compiled
+def seconds(plan, step):
+    """Physical time (s) after ``step`` steps (``clock.Stretch.seconds``)."""
+    return plan.first_s + (step - plan.first_step) * plan.dt
 
 
 @compiled
@@ -616,7 +623,7 @@ def leave(plan, store, space, scratch, ligand):
         exits += int(scratch.leaving_u[i] < chance * space.exchange[ligand, EXIT_SHARE])
         discard(plan, store, scratch.leaving[i], ligand)
     store.totals[plan.pairs + plan.targets + ligand] -= int(m)
-    end = (step + 1) * plan.dt
+    end = seconds(plan, step + 1)
     note(plan, store, EXIT, ligand, exits, end)
     note(plan, store, DEGRADE, ligand, int(m) - exits, end)
 
@@ -663,7 +670,7 @@ def arrive(plan, store, space, scratch, ligand):
     for _ in range(passing):
         exits += int(arrival_draw(plan, scratch.draws, ligand, step, k) < share)
         k += 1
-    end = (step + 1) * plan.dt
+    end = seconds(plan, step + 1)
     note(plan, store, ARRIVE_EVENT, ligand, stay + passing, end)
     note(plan, store, EXIT, ligand, exits, end)
     note(plan, store, DEGRADE, ligand, passing - exits, end)
@@ -699,6 +706,8 @@ def count_sites(plan, store, space, chem, counts):
     for site in range(store.sites.shape[1]):
         at = slot_of(space, u32(store.sites[SITE_CELL, site]))
         target, ligand = store.sites[TARGET, site], store.sites[LIGAND, site]
+        if target < 0:
+            continue  # taken away
         r = plan.pairs + target if ligand < 0 else chem.pair_of[target, ligand]
         counts[r, at] += 1
 

@@ -38,8 +38,15 @@ ID, X, Y, CELL, COMPARTMENT, SITE = range(6)
 NO_SITE = 0xFFFFFFFF  # fields of molecules are unsigned
 
 # Rows of Store.sites: LIGAND is -1 for an empty site; ROW is the row of the molecule it holds, -1
-# when it is empty or held by a clamped ligand, which has no molecules.
+# when it is empty or held by a clamped ligand, which has no molecules. A site that was taken away
+# keeps its number and cell; its TARGET is ``taken_away`` of what it was, which is below zero.
 SITE_CELL, TARGET, LIGAND, ROW = range(4)
+
+
+def taken_away(target: Any) -> Any:
+    """What marks a site of ``target`` that was taken away; applied twice, the target again."""
+    return -1 - target
+
 
 # Columns of Store.segments, and entries of Store.meta.
 START, END, LIMIT, DEAD = range(4)
@@ -93,6 +100,8 @@ class Plan(NamedTuple):
     key1: np.uint32
     origin: np.uint32  # replicate and place, where counter word 3 holds them
     dt: float
+    first_step: int  # since which steps are that long, and the time (s) at its beginning
+    first_s: float
 
 
 class Chemistry(NamedTuple):

@@ -7,9 +7,10 @@ pair.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from synapse_abm.core.rng import (
 )
 from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
 from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.clock import Clock, Stretch
 from synapse_abm.synapse.engine.heat import hop_table
 from synapse_abm.synapse.engine.layout import F64, I32, I64, U16, U32, U64
 from synapse_abm.synapse.scenario import Ligand, Scenario
@@ -224,19 +226,53 @@ class Network:
     chemistry: lay.Chemistry
 
 
-def build_network(scenario: Scenario, address: Address, site_cell: I32) -> Network:
-    """Rates, hop tables and active cells of a scenario whose sites are in ``site_cell``."""
-    names = Names.of(scenario)
-    active = _active_cells(scenario, site_cell)
+def build_network(
+    scenario: Scenario, address: Address, sites: I32, clock: Clock | None = None
+) -> Network:
+    """Rates, hop tables and active cells of a scenario with these ``sites`` (``Store.sites``).
+
+    ``clock`` is that of a run under way; one that begins has none yet.
+    """
+    clock = clock or Clock.start(scenario.dt_s)
+    return _network(scenario, address, clock, {**_geometry(scenario, sites), **_hops(scenario)})
+
+
+def changed_network(
+    network: Network, before: Scenario, after: Scenario, address: Address, sites: I32, clock: Clock
+) -> Network:
+    """The network of a run whose scenario was ``before`` and is ``after`` from now on.
+
+    Hop tables and what belongs to places are kept where the change does not touch them: they are
+    large, and a slow ramp is hundreds of changes.
+    """
+    kept = network.space._asdict()
+    same_sites = np.array_equal(_all_active(after, sites), network.space.active)
+    if before.targets != after.targets or not same_sites:
+        kept |= _geometry(after, sites)
+    if _hop_lengths(before) != _hop_lengths(after):
+        kept |= _hops(after)
+    return _network(after, address, clock, kept)
+
+
+def _network(
+    scenario: Scenario, address: Address, clock: Clock, kept: Mapping[str, Any]
+) -> Network:
+    names, active = Names.of(scenario), kept["active"]
+    schedule, offset = _schedule(scenario, active, clock)
+    fresh = {
+        "exchange": _exchange(scenario, kept["inactive"].size),
+        "schedule": schedule,
+        "schedule_offset": offset,
+    }
     return Network(
         names,
-        _plan(scenario, names, address),
-        _space(scenario, active, site_cell),
+        _plan(scenario, names, address, clock.now),
+        lay.Space(**{**kept, **fresh}),
         _chemistry(scenario, names, active),
     )
 
 
-def _plan(scenario: Scenario, names: Names, address: Address) -> lay.Plan:
+def _plan(scenario: Scenario, names: Names, address: Address, now: Stretch) -> lay.Plan:
     grid = scenario.grid
     fold = 2 if grid.walls == "reflecting" else 1
     key0, key1 = key_words(address.seed)
@@ -252,7 +288,9 @@ def _plan(scenario: Scenario, names: Names, address: Address) -> lay.Plan:
         key0=np.uint32(key0),
         key1=np.uint32(key1),
         origin=np.uint32(counter_high(address.replicate, address.place, 0, 0)[1]),
-        dt=scenario.dt_s,
+        dt=now.dt_s,
+        first_step=now.first_step,
+        first_s=now.first_s,
     )
 
 
@@ -275,31 +313,39 @@ def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
     )
 
 
-def _space(scenario: Scenario, active: U32, site_cell: I32) -> lay.Space:
-    cells = scenario.grid.cells
+def _geometry(scenario: Scenario, sites: I32) -> dict[str, Any]:
+    """Active cells, and the sites in each (fields of ``layout.Space``)."""
+    cells, active = scenario.grid.cells, _all_active(scenario, sites)
     flags = np.zeros(32 * (cells // 32 + 1), dtype=np.uint8)  # whole words of the set of bits
     flags[active] = 1
-    # Sites by slot: sorting is stable, so sites of a cell stay ascending in id.
-    inactive = np.flatnonzero(flags[:cells] == 0).astype(np.uint32)
-    site_slot = np.searchsorted(active, site_cell)
     first_cell_of_word = 32 * np.arange(cells // 32 + 1)
-    hop, direct, hop_shift = _hop_tables(scenario)
-    schedule, offset = _schedule(scenario, active)
-    return lay.Space(
-        hop=hop,
-        direct=direct,
-        hop_shift=hop_shift,
-        active=active,
-        is_active=flags[: cells + 1],
-        active_bits=np.packbits(flags, bitorder="little").view("<u4").astype(np.uint32),
-        active_before=np.searchsorted(active, first_cell_of_word).astype(np.uint32),
-        first_site=np.searchsorted(np.sort(site_slot), np.arange(active.size + 1)).astype(np.int64),
-        site_order=np.argsort(site_slot, kind="stable").astype(np.int32),
-        inactive=inactive,
-        exchange=_exchange(scenario, inactive.size),
-        schedule=schedule,
-        schedule_offset=offset,
-    )
+    present = np.flatnonzero(sites[lay.TARGET] >= 0)
+    site_slot = np.searchsorted(active, sites[lay.SITE_CELL, present])
+    order = np.argsort(site_slot, kind="stable")  # so that sites of a cell stay ascending in id
+    return {
+        "active": active,
+        "is_active": flags[: cells + 1],
+        "active_bits": np.packbits(flags, bitorder="little").view("<u4").astype(np.uint32),
+        "active_before": np.searchsorted(active, first_cell_of_word).astype(np.uint32),
+        "first_site": np.searchsorted(site_slot[order], np.arange(active.size + 1)).astype(
+            np.int64
+        ),
+        "site_order": present[order].astype(np.int32),
+        "inactive": np.flatnonzero(flags[:cells] == 0).astype(np.uint32),
+    }
+
+
+def _hops(scenario: Scenario) -> dict[str, Any]:
+    """Hop tables, their short cuts and shifts (fields of ``layout.Space``)."""
+    return dict(zip(("hop", "direct", "hop_shift"), _hop_tables(scenario), strict=True))
+
+
+def _hop_lengths(scenario: Scenario) -> list[float]:
+    """Hops of each ligand along an axis within a step: what hop tables depend on, beside the
+    grid, which stays.
+    """
+    dt_s, area = scenario.dt_s, scenario.grid.spacing_um**2
+    return [ligand.diffusion_um2_per_s * dt_s / area for ligand in scenario.ligands.values()]
 
 
 def _lists(scenario: Scenario, names: Names, channel: Channel) -> tuple[int, int]:
@@ -319,25 +365,28 @@ def _cell_number(scenario: Scenario, cell: tuple[int, int]) -> int:
     return cell[1] * scenario.grid.width + cell[0]
 
 
-def _active_cells(scenario: Scenario, site_cell: I32) -> U32:
+def _all_active(scenario: Scenario, sites: I32) -> U32:
+    """Cells with a clock: those of sites, and of batches.
+
+    Also of sites that were taken away: who is inside there shall come out again.
+    """
     sources = [
         _cell_number(scenario, batch.cell)
         for ligand in scenario.ligands.values()
         for batch in ligand.batches
     ]
-    return np.unique(np.concatenate([site_cell, sources])).astype(np.uint32)
+    return np.unique(np.concatenate([sites[lay.SITE_CELL], sources])).astype(np.uint32)
 
 
 def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:
     """Alias tables (2, L, slots), short cuts, shifts (2, L); -1 shifts where nothing hops."""
-    grid, ligands = scenario.grid, list(scenario.ligands.values())
+    grid, lengths = scenario.grid, _hop_lengths(scenario)
     fold = 2 if grid.walls == "reflecting" else 1
     tables: dict[tuple[int, int], U64] = {}
-    shifts = np.full((2, max(len(ligands), 1)), -1, dtype=np.int64)
+    shifts = np.full((2, max(len(lengths), 1)), -1, dtype=np.int64)
     direct = np.zeros((*shifts.shape, 1 << lay.DIRECT_BITS), dtype=np.uint16)
     for axis, length in enumerate((grid.width, grid.height)):
-        for number, ligand in enumerate(ligands):
-            hops = ligand.diffusion_um2_per_s * scenario.dt_s / grid.spacing_um**2
+        for number, hops in enumerate(lengths):
             if length > 1 and hops > 0.0:
                 at = axis, number
                 tables[at], shifts[at], direct[at] = hop_table(hops, fold * length)
@@ -382,16 +431,16 @@ def _exchange(scenario: Scenario, inactive: int) -> F64:
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def _schedule(scenario: Scenario, active: U32) -> tuple[I64, F64]:
+def _schedule(scenario: Scenario, active: U32, clock: Clock) -> tuple[I64, F64]:
     """Releases at given times, sorted by step, cell and time within the step."""
-    rows = []
+    rows, now = [], clock.now
     for number, ligand in enumerate(scenario.ligands.values()):
         for batch in ligand.batches:
             at = int(np.searchsorted(active, _cell_number(scenario, batch.cell)))
             for time in batch.times_s:
-                step = math.floor(time / scenario.dt_s)
+                step = clock.due_step(time)
                 # Within the step, whatever rounding says: at its very end it would never be due.
-                within = min(max(time - step * scenario.dt_s, 0.0), scenario.dt_s * (1 - 1e-12))
+                within = min(max(time - now.seconds(step), 0.0), now.dt_s * (1 - 1e-12))
                 rows.append((step, at, within, number, batch.size))
     rows.sort()
     table = [(step, at, number, size) for step, at, _, number, size in rows]

@@ -9,6 +9,7 @@ import math
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -22,11 +23,14 @@ from synapse_abm.core.progress import stop_if_interrupted
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP, AddressError
 from synapse_abm.synapse.engine import kernels as compiled_kernels
 from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine.clock import Clock
 from synapse_abm.synapse.engine.invariants import check
 from synapse_abm.synapse.engine.layout import I64
-from synapse_abm.synapse.engine.network import Names, Network, build_network
-from synapse_abm.synapse.engine.state import State, build_state
+from synapse_abm.synapse.engine.network import Names, Network, build_network, changed_network
+from synapse_abm.synapse.engine.site_changes import with_sites_of
+from synapse_abm.synapse.engine.state import State, build_state, start_cells
 from synapse_abm.synapse.scenario import Grid, Scenario
+from synapse_abm.synapse.scenario.changes import added, changed, plain
 
 #: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
 CALL_S = 0.2
@@ -42,27 +46,33 @@ FIRST_CALL = 8
 class Series:
     """What was recorded: totals over the place after each recorded step.
 
-    All arrays have one entry per record. Counts of events are totals since the start of the run.
+    All arrays have one entry per record; ``seconds`` is the time (s) of each. Counts of events are
+    totals since the start of the run.
     """
 
     scenario: Scenario
     names: Names
     step: np.ndarray
+    seconds: np.ndarray
     totals: np.ndarray
     events: np.ndarray
-
-    @property
-    def seconds(self) -> np.ndarray:
-        """Time of each record, s."""
-        return self.step * self.scenario.dt_s
 
     def bound(self, target: str, ligand: str) -> np.ndarray:
         """Sites of ``target`` that hold ``ligand``."""
         return self.totals[:, self.names.pair_number(target, ligand)]
 
     def occupancy(self, target: str, ligand: str) -> np.ndarray:
-        """Share of the sites of ``target`` that hold ``ligand``, 0 to 1."""
-        return self.bound(target, ligand) / self.scenario.targets[target].n_sites
+        """Share of the sites of ``target`` that hold ``ligand``, 0 to 1; nan while it has none."""
+        sites = self.sites(target)
+        empty = np.full(sites.shape, np.nan)
+        share: np.ndarray = np.divide(self.bound(target, ligand), sites, out=empty, where=sites > 0)
+        return share
+
+    def sites(self, target: str) -> np.ndarray:
+        """Sites of ``target`` that there were, empty or occupied."""
+        number = self.names.targets.index(choice("target", target, self.names.targets))
+        columns = [p for p, pair in enumerate(self.names.pairs) if pair[0] == target]
+        return self.totals[:, [self.names.empty(number), *columns]].sum(axis=1)
 
     def free(self, ligand: str) -> np.ndarray:
         """Free molecules."""
@@ -113,8 +123,8 @@ class Recorder:
         if self.every and done % self.every == 0:
             self.table[done // self.every - 1] = np.concatenate([store.totals, store.events])
 
-    def series(self) -> Series:
-        """What was recorded."""
+    def series(self, clock: Clock) -> Series:
+        """What was recorded, by the clock of the run."""
         records = self.steps // self.every if self.every else 0
         numbers = self.first_step + self.every * np.arange(1, records + 1, dtype=np.int64)
         table = self.table[:records]
@@ -122,9 +132,20 @@ class Recorder:
             self.scenario,
             self.names,
             numbers,
+            clock.seconds(numbers),
             table[:, : self.names.ones],
             table[:, self.names.ones :],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a running scenario: when, values by path as they were given, molecules added."""
+
+    step: int
+    seconds: float
+    values: Mapping[str, Any]
+    added: Mapping[str, int]
 
 
 class Simulation:
@@ -159,11 +180,10 @@ class Simulation:
         self.check_every_step = check_every_step
         self._kernels = kernels
         self.state = build_state(scenario, self.address, expected_rows(scenario))
-        self.network = build_network(scenario, self.address, self.state.store.sites[lay.SITE_CELL])
+        self.clock = Clock.start(scenario.dt_s)
+        self.network = build_network(scenario, self.address, self.state.store.sites)
+        self.changes: list[Change] = []
         self._scratch: tuple[int, lay.Landing, lay.Scratch] | None = None  # with its thread
-        # Only what comes in can overfill the rows; a closed place is spared the copy for a second
-        # try.
-        self._may_grow = any(x.reservoir or x.batches for x in scenario.ligands.values())
         self._chunk = FIRST_CALL  # steps of a compiled call; it soon finds its size
 
     def __getstate__(self) -> dict[str, Any]:
@@ -183,7 +203,66 @@ class Simulation:
     @property
     def seconds(self) -> float:
         """Physical time, s."""
-        return self.state.step * self.scenario.dt_s
+        return self.clock.now.seconds(self.state.step)
+
+    def change(self, changes: Mapping[str, Any], add: Mapping[str, Any] | None = None) -> None:
+        """Change the scenario that runs, from the next step on; bring molecules in at once.
+
+        Parameters
+        ----------
+        changes
+            Values by their path in a scenario file (see ``scenario.changes``):
+            ``{"ligand.citalopram.clamped": "3 nM"}``.
+        add
+            Molecules by ligand, a number or a concentration over the whole place: they come in
+            free, scattered at random.
+
+        Molecules that are there stay who they are: a lower concentration lets them leave. A step
+        that was chosen is chosen anew, and so is how rates are adjusted to it.
+
+        Raises
+        ------
+        InputError, InputErrors
+            All that is wrong with both; nothing is changed then.
+        """
+        faults, after, numbers = list[InputError](), self.scenario, dict[str, int]()
+        with collected(faults):
+            after = changed(self.scenario, changes)
+        with collected(faults):
+            numbers = added(self.scenario, add or {})
+        raise_faults(faults)
+        if int(self.state.store.meta[lay.NEXT_ID]) + sum(numbers.values()) > MAX_ENTITY:
+            raise AddressError("molecule numbers are used up; start a new run with another seed")
+        told = {str(path): plain(value) for path, value in changes.items()}
+        self.changes.append(Change(self.state.step, self.seconds, told, numbers))
+        self._become(after)
+        self._bring_in(numbers)
+
+    def _become(self, after: Scenario) -> None:
+        """Go on as ``after``."""
+        before, self.scenario = self.scenario, after
+        self.clock = self.clock.changed(self.state.step, after.dt_s)
+        if after.targets != before.targets:
+            self.state = with_sites_of(self.state, after, self.address, self.seconds)
+        old = self.network
+        self.network = changed_network(
+            old, before, after, self.address, self.state.store.sites, self.clock
+        )
+        schedule = self.network.space.schedule[:, lay.DUE_STEP]
+        self.state.store.meta[lay.SCHEDULED] = int((schedule < self.state.step).sum())
+        if _scratch_shape(self.network) != _scratch_shape(old) or after.targets != before.targets:
+            self._scratch = None
+
+    def _bring_in(self, numbers: Mapping[str, int]) -> None:
+        """New free molecules, anywhere; their cells are drawn as those at the start are."""
+        for ligand, n in numbers.items():
+            first = int(self.state.store.meta[lay.NEXT_ID])
+            cells = start_cells(self.scenario, self.address, None, first, n)
+            number, rows = self.names.ligand_number(ligand), self.state.room()
+            self.state = self.state.add(number, cells, self.scenario.grid.width)
+            self.state.store.totals[self.names.free(number)] += n
+            if self.state.room() != rows:
+                self._scratch = None
 
     def run(self, steps: int, every: int = 0) -> Series:
         """Advance by ``steps`` and record after every ``every``-th step (0: record nothing).
@@ -210,8 +289,8 @@ class Simulation:
             if chunk == self._chunk or took_s > CALL_S:  # not a short rest
                 self._chunk = next_chunk(chunk, took_s)
             if self.check_every_step:
-                check(self.state, self.scenario)
-        return recorder.series()
+                self.check()
+        return recorder.series(self.clock)
 
     def recorder(self, steps: int, every: int) -> Recorder:
         """An empty recording of the next ``steps`` steps."""
@@ -227,6 +306,24 @@ class Simulation:
             raise InputError("every", every, allowed, fix)
         table = np.zeros((records, width), dtype=np.int64)
         return Recorder(self.scenario, self.names, self.state.step, steps, every, table)
+
+    def check(self) -> None:
+        """Check all invariants of the state as it is.
+
+        Raises
+        ------
+        InvariantError
+            At the first contradiction.
+        """
+        check(self.state, self.scenario, self.clock, self.molecules_added())
+
+    def molecules_added(self) -> dict[str, int]:
+        """Molecules that changes brought in since the start, by ligand."""
+        totals = dict[str, int]()
+        for change in self.changes:
+            for name, n in change.added.items():
+                totals[name] = totals.get(name, 0) + n
+        return totals
 
     def run_hashed(self, every: int, records: int, digest: bytes) -> tuple[I64, bytes]:
         """Advance by ``records`` times ``every`` steps: totals and events after each, and a hash.
@@ -285,6 +382,13 @@ class Simulation:
             self.make_room(full)
         return bool(completed == steps)
 
+    @property
+    def _may_grow(self) -> bool:
+        """Only what comes in can overfill the rows; a closed place is spared the copy for a second
+        try.
+        """
+        return any(x.reservoir or x.batches for x in self.scenario.ligands.values())
+
     def make_room(self, ligand: int) -> None:
         """Double the rows of a ligand."""
         room = self.state.room()
@@ -310,6 +414,13 @@ class Simulation:
             digest.update(self.state.step.to_bytes(8, "little"))
             self.state.digest_into(digest)
         return digest.hexdigest()
+
+
+def _scratch_shape(network: Network) -> tuple[int, bytes, bool]:
+    """What the sizes of scratch memory depend on, of a network."""
+    space = network.space
+    leaves = bool((space.exchange[:, lay.LEAVE] > 0).any())
+    return network.chemistry.rate.size, space.active.tobytes(), leaves
 
 
 def load_kernels() -> None:

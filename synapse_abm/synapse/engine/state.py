@@ -78,6 +78,27 @@ class State:
         point_sites_back(sites, molecules)
         return State(self.store._replace(molecules=molecules, sites=sites, segments=segments))
 
+    def add(self, ligand: int, cells: I64, width: int) -> State:
+        """The same with new free molecules of a ligand, one in each of ``cells``; ids go on."""
+        state, number = self, int(self.store.meta[lay.NEXT_ID])
+        room = self.room()
+        if (
+            self.store.segments[ligand, lay.END] + cells.size
+            > self.store.segments[ligand, lay.LIMIT]
+        ):
+            room[ligand] = 2 * room[ligand] + cells.size
+            state = self.resized(room)
+        store = state.store
+        end = int(store.segments[ligand, lay.END])
+        store.segments[ligand, lay.END] = end + cells.size
+        mine = store.molecules[:, end : end + cells.size]
+        mine[lay.ID] = np.arange(number, number + cells.size)
+        mine[lay.CELL] = cells
+        mine[lay.Y], mine[lay.X] = np.divmod(mine[lay.CELL], np.uint32(width))
+        mine[lay.COMPARTMENT], mine[lay.SITE] = lay.FREE, lay.NO_SITE
+        store.meta[lay.NEXT_ID] += cells.size
+        return state
+
     def digest_into(self, digest: hashlib._Hash) -> None:
         """Feed every molecule's id, cell, site and compartment, by ligand and id, into a hash."""
         # By id and not by row, in a fixed type and order of bytes: two engines, and two machines,
@@ -130,7 +151,7 @@ def build_state(scenario: Scenario, address: Address, room: list[int]) -> State:
         segments[number, lay.END] = end = start + ligand.count
         mine = molecules[:, start:end]
         mine[lay.ID] = np.arange(next_id, next_id + ligand.count)
-        mine[lay.CELL] = _start_cells(scenario, address, ligand.start_cell, next_id, ligand.count)
+        mine[lay.CELL] = start_cells(scenario, address, ligand.start_cell, next_id, ligand.count)
         # On the first half of the ring, where reflecting walls have not been met yet.
         mine[lay.Y], mine[lay.X] = np.divmod(mine[lay.CELL], np.uint32(scenario.grid.width))
         mine[lay.COMPARTMENT] = lay.FREE
@@ -160,7 +181,7 @@ def _new_store(
     )
 
 
-def _start_cells(
+def start_cells(
     scenario: Scenario, address: Address, start: tuple[int, int] | None, first: int, n: int
 ) -> I64:
     """A cell for each of ``n`` molecules from id ``first`` on: ``start``, or uniform,

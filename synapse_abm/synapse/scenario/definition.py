@@ -64,6 +64,12 @@ class Scenario(Description):
             object.__setattr__(copied, "dt_s", auto_dt(copied).dt_s)
         return copied
 
+    def with_chosen_step(self) -> Self:
+        """The same, its step counted as one that the program chose: a change chooses it anew."""
+        copied = self.model_copy()
+        copied.model_fields_set.discard("dt_s")
+        return copied
+
     def with_run(self, **settings: Any) -> Self:
         """A copy with some settings of the run replaced, not validated; None replaces nothing."""
         settings = {key: value for key, value in settings.items() if value is not None}

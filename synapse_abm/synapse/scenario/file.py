@@ -123,14 +123,14 @@ def parse_scenario(
         As :func:`read_scenario`.
     """
     raise_faults(list(_too_many(tables)))
-    reader = _Reader(base or library(), folder)
+    reader = TableReader(base or library(), folder)
     scenario = reader.scenario(tables, name)
     raise_faults(reader.faults)
     assert scenario is not None
     return scenario
 
 
-class _Reader:
+class TableReader:
     """One file being read; the faults found so far."""
 
     def __init__(self, known: Library, folder: Path) -> None:

@@ -20,6 +20,7 @@ from synapse_abm.core.errors import InputError, UnknownName, collected, raise_fa
 from synapse_abm.core.quantity import bare_name
 from synapse_abm.core.validation_errors import DEEPEST_TOML
 from synapse_abm.scenarios import find_scenario
+from synapse_abm.synapse.scenario.changes import plain
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.file import TABLES, parse_scenario, read_tables
 
@@ -108,19 +109,11 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> Iterator[InputError]:
         elif isinstance(here, dict):
             here = here.setdefault(part, {})
     if isinstance(here, list) and last.isdigit() and int(last) < len(here):
-        here[int(last)] = _plain(value)
+        here[int(last)] = plain(value)
     elif isinstance(here, dict):
         for other in [key for key in here if bare_name(key) == bare_name(last)]:
             del here[other]  # the same quantity, in whatever unit
         if value is not None:
-            here[last] = _plain(value)
+            here[last] = plain(value)
     else:
         yield InputError(key, value, "a value that the scenario's file has room for", "check it")
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays, and tuples, as a file would have them."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
-    return copy.deepcopy(value)  # a table may be changed by the next key
