@@ -1,4 +1,4 @@
-"""A running synapse that is changed: both engines alike, nothing made or lost, resumed to the bit."""
+"""A synapse changed while it runs: both engines alike, nothing made or lost, resumed to the bit."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ def state_of(model: SynapseModel) -> tuple[Any, ...]:
     digest, store = hashlib.sha256(), model.simulation.state.store
     model.simulation.state.digest_into(digest)
     return (
-        digest.hexdigest(), store.totals.tolist(), store.events.tolist(), str(store.last_s.tolist()),
-        store.sites[lay.TARGET].tolist(), model.seconds, model.synapse.dt_s,
+        digest.hexdigest(), store.totals.tolist(), store.events.tolist(),
+        str(store.last_s.tolist()), store.sites[lay.TARGET].tolist(),
+        model.seconds, model.synapse.dt_s,
     )  # fmt: skip
 
 
@@ -172,18 +173,18 @@ def test_sites_are_those_of_a_scenario_with_as_many() -> None:
 def test_who_is_there_stays_who_it_is() -> None:
     model = SynapseModel(everything(), rng=2)
     model.run(20)
-    sites = {site.unique_id: site.coordinate for site in model.sites if site.target == "SERT"}
-    ids = {m.unique_id for m in model.agents if hasattr(m, "compartment")}
+    sites = {site.id: site.coordinate for site in model.sites if site.target == "SERT"}
+    ids = {m.id for m in model.agents if hasattr(m, "compartment")}
     bound = [x.molecule for x in model.sites if x.target == "SERT" and x.molecule]
     model.change({"target.SERT.sites": 0}, {"serotonin": 4})
     assert bound
     assert all(m.is_free for m in bound)
-    now = {m.unique_id for m in model.agents if hasattr(m, "compartment")}
+    now = {m.id for m in model.agents if hasattr(m, "compartment")}
     assert ids < now
     assert len(now - ids) == 4
     assert {site.target for site in model.agents if hasattr(site, "neighbours")} == {"5-HT1A"}
     model.change({"target.SERT.sites": 9})
-    again = {site.unique_id: site.coordinate for site in model.sites if site.target == "SERT"}
+    again = {site.id: site.coordinate for site in model.sites if site.target == "SERT"}
     assert again == sites
 
 
