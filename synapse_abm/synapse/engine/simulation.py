@@ -459,13 +459,16 @@ def expected_rows(scenario: Scenario) -> list[int]:
     sites = scenario.n_sites
     rows = []
     for ligand in scenario.ligands.values():
-        extra = 0.0
+        extra = coming = 0.0
         if ligand.reservoir:
             extra = ligand.reservoir.concentration_nM * scenario.grid.molecules_per_nM + sites
+            # Rows of those that left are used again when they are a quarter of all; meanwhile those
+            # that come in a step need rows of their own.
+            coming = extra * min(ligand.reservoir.exchange_per_s * scenario.dt_s, 4.0)
         # Batches may come before those of the last have left.
         if ligand.batches:
             extra += 4 * max(batch.size for batch in ligand.batches)
-        rows.append(max(ligand.count + math.ceil(1.3 * extra + 8 * math.sqrt(extra)), 16))
+        rows.append(max(ligand.count + math.ceil(1.34 * extra + coming + 8 * math.sqrt(extra)), 16))
     return rows
 
 
