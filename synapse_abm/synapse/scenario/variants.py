@@ -71,9 +71,9 @@ def scenario_of(
 def _unknown(changes: Mapping[str, Any], keywords: tuple[str, ...]) -> Iterator[InputError]:
     for key, value in changes.items():
         if key in _ELSEWHERE:
-            yield InputError(
-                key, value, "not a change of the scenario", f"give {_ELSEWHERE[key]} instead"
-            )
+            if value is not None:  # None changes nothing; models of Mesa's hand on seed=None
+                fix = f"give {_ELSEWHERE[key]} instead"
+                yield InputError(key, value, "not a change of the scenario", fix)
         elif key.partition(".")[0] not in TABLES:
             known = [*keywords, *(f"{table}." for table in TABLES if table != "name"), "name"]
             yield UnknownName("keyword", key, known)
