@@ -6,11 +6,17 @@ from typing import Any
 
 import mesa
 
+#: Mesa's numbers of views: sites, molecules and, in a neuron, molecules of drugs count from here.
+#: Agents of the user's own count from 1, as in any model of Mesa's.
+SITE_IDS, MOLECULE_IDS, DRUG_IDS = 10**9, 2 * 10**9, 10**10
+
 
 class LazyModel(mesa.Model):  # type: ignore[misc]
     """A Mesa model whose agents show a state that is kept elsewhere."""
 
+    agent_id_counter: int  # Mesa's
     making = False  # views are made by the model alone
+    _made = False  # whether what was given has been worked in
     _datacollector: Any = None
 
     def _sync(self) -> None:
@@ -20,6 +26,14 @@ class LazyModel(mesa.Model):  # type: ignore[misc]
     def _standard_collector(self) -> Any:
         """A collector for whoever sets none."""
         raise NotImplementedError
+
+    def register_agent(self, agent: mesa.Agent) -> None:
+        """Enter an agent into Mesa's books; views have numbers of their own."""
+        counter = self.agent_id_counter
+        super().register_agent(agent)
+        if self.making:
+            # Or numbers of a user's agents would depend on who was looked at before.
+            self.agent_id_counter = counter
 
     @property
     def agents(self) -> mesa.agent.AgentSet:

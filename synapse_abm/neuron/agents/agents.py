@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import mesa
 
 from synapse_abm.core.errors import InputError
-from synapse_abm.core.rng import MAX_ENTITY
+from synapse_abm.core.lazy_model import DRUG_IDS, MOLECULE_IDS
 from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.agents.index import Location
 from synapse_abm.neuron.engine import layout as lay
@@ -86,13 +86,12 @@ class _InNeuron(_WellMixed, synapse.Molecule):
     model: NeuronHost
 
     listed = "serotonin"  # where in the index its kind is found
-    first_number = 0  # ids of serotonin and of drugs each count from 0; Mesa wants them unique
+    # Ids of serotonin and of drugs each count from 0; Mesa wants them unique.
+    first_number = MOLECULE_IDS
 
     def __init__(self, model: NeuronHost, ligand: str, id: int) -> None:
         super().__init__(model, ligand, id)
-        # The neuron is 1, then come sites, serotonin, drugs: the same for the same molecule,
-        # whatever was looked at first.
-        self.unique_id = 2 + model.n_sites + self.first_number + id
+        self.unique_id = self.first_number + id
 
     @property
     def _location(self) -> Location | None:
@@ -179,7 +178,7 @@ class NeuronSerotonin(_InNeuron, synapse.Serotonin):
 class NeuronDrug(_InNeuron, synapse.Drug):
     """A drug molecule in a site. It comes from a fixed concentration and goes back there."""
 
-    listed, first_number = "drugs", MAX_ENTITY + 1
+    listed, first_number = "drugs", DRUG_IDS
 
     def propensity(self, event: int) -> float:
         """None: its site is asked."""
@@ -193,7 +192,6 @@ class _NeuronSite(_WellMixed, synapse.Site):  # type: ignore[misc]
 
     def __init__(self, model: NeuronHost, target: str, id: int) -> None:
         super().__init__(model, target, id)
-        self.unique_id = 2 + id
         # Sites never move between places, so this is worked out once.
         self.at, self.number = model.place_of_site(id)
 

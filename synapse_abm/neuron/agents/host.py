@@ -11,7 +11,6 @@ from typing import Any
 import mesa
 
 from synapse_abm.core.lazy_model import LazyModel
-from synapse_abm.core.rng import MAX_ENTITY
 from synapse_abm.neuron.agents.index import Index
 from synapse_abm.neuron.engine.layout import C_LOSE, L_BLOCKED, L_FREE
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
@@ -55,15 +54,14 @@ class NeuronHost(LazyModel):
         self.names = Names(("SERT", "5-HT1A"), ligands, tuple(pairs))
         self.site_numbers = self.simulation.site_numbers
         self.n_sites = sum(map(sum, self.site_numbers))
-        # Ids of our own agents are computed; Mesa counts on from beyond the largest of them.
-        self.agent_id_counter = self.n_sites + 2 * (MAX_ENTITY + 2)  # of agents of the user's own
         # Views and index hold for one epoch: the state between two steps.
         self.epoch, self._synced, self._indexed = 0, -1, -1
         self._molecules: dict[str, dict[int, Molecule]] = {name: {} for name in ligands}
         self._sites: list[Site] = []
-        self.neuron = self._made("neuron")
+        self.neuron = self._new_view("neuron")
+        self.agent_id_counter = 2  # of agents of the user's own; the neuron is 1
 
-    def _made(self, name: str, *arguments: Any) -> Any:
+    def _new_view(self, name: str, *arguments: Any) -> Any:
         """An agent of the class for ``name``."""
         # Agents refuse to be made by anybody else: they would show no molecule of the state.
         self.making = True
@@ -99,7 +97,7 @@ class NeuronHost(LazyModel):
             for numbers in self.site_numbers:
                 for target, n in zip(self.names.targets, numbers, strict=True):
                     for _ in range(n):
-                        self._sites.append(self._made(target, target, len(self._sites)))
+                        self._sites.append(self._new_view(target, target, len(self._sites)))
         return self._sites
 
     def sites_of(self, at: int) -> list[Site]:
@@ -114,7 +112,7 @@ class NeuronHost(LazyModel):
         """The view of a molecule that is there."""
         views = self._molecules[ligand]
         if number not in views:
-            views[number] = self._made(ligand, ligand, number)
+            views[number] = self._new_view(ligand, ligand, number)
         return views[number]
 
     def forget(self, ligand: str, number: int) -> None:

@@ -22,6 +22,7 @@ import mesa
 from mesa.discrete_space import Cell
 
 from synapse_abm.core.errors import InputError
+from synapse_abm.core.lazy_model import MOLECULE_IDS, SITE_IDS
 from synapse_abm.synapse.agents.place import PlaceModel
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.heat import offset
@@ -46,7 +47,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     id
         Number of the molecule in the simulation, never used twice.
     unique_id
-        Mesa's number: one more than ``id`` and the number of sites; the same on both engines.
+        Mesa's number: two billion more than ``id``; the same on both engines.
     ligand
         Name of the ligand it is a molecule of.
     """
@@ -57,7 +58,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         demand_made_by_model(model, type(self), ligand)
         super().__init__(model)
         # Not from Mesa's counter, which would depend on when views were made.
-        self.unique_id = 1 + model.n_sites + id
+        self.unique_id = MOLECULE_IDS + id
         self.ligand = ligand
         self.id = id
         self.number = model.names.ligands.index(ligand)
@@ -115,18 +116,19 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     @property
     def cell(self) -> Cell | None:
-        """Its cell of ``model.grid`` (which is made on first use); None once it is gone.
+        """Its cell of ``model.synapse_grid``, made on first use; None once it is gone.
 
         A free molecule can be put into another cell, as any agent of Mesa.
         """
         coordinate = self.coordinate
-        return None if coordinate is None else self.model.grid[coordinate]
+        return None if coordinate is None else self.model.synapse_grid[coordinate]
 
     @cell.setter
     def cell(self, cell: Cell) -> None:
         self._demand_free("put into another cell")
-        if not self.model.grid.has(cell):
-            raise InputError("cell", cell, "a cell of this model's grid", "use model.grid[x, y]")
+        if not self.model.synapse_grid.has(cell):
+            fix = "use model.synapse_grid[x, y]"
+            raise InputError("cell", cell, "a cell of this model's grid", fix)
         self._put(self.row, *cell.coordinate)
 
     def move_to(self, cell: Cell) -> None:
@@ -135,7 +137,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     def displacement(self) -> tuple[int, int]:
         """Cells to move along x and y in this step: one draw from the exact lattice heat kernel."""
-        word, space = self.model.draws.hop_word(self.id), self.model.space
+        word, space = self.model.draws.hop_word(self.id), self.model.cell_tables
         hop, shift = space.hop, space.hop_shift[:, self.number]
         dx = offset(hop[0, self.number], int(shift[0]), word & 0xFFFFFFFF) if shift[0] >= 0 else 0
         dy = offset(hop[1, self.number], int(shift[1]), word >> 32) if shift[1] >= 0 else 0
@@ -203,7 +205,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
     id
         Number of the site.
     unique_id
-        Mesa's number: one more than ``id``.
+        Mesa's number: a billion more than ``id``.
     target
         Name of the target it is a site of.
     is_there
@@ -216,7 +218,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
     def __init__(self, model: PlaceModel, target: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), target)
         super().__init__(model)
-        self.unique_id = 1 + id
+        self.unique_id = SITE_IDS + id
         self.target = target
         self.id = id
 
@@ -232,8 +234,8 @@ class Site(mesa.Agent):  # type: ignore[misc]
 
     @property
     def cell(self) -> Cell:
-        """Its cell of ``model.grid`` (which is made on first use)."""
-        return self.model.grid[self.coordinate]
+        """Its cell of ``model.synapse_grid``, made on first use."""
+        return self.model.synapse_grid[self.coordinate]
 
     @property
     def neighbours(self) -> list[Site]:

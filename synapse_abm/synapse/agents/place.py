@@ -86,7 +86,7 @@ class PlaceModel(LazyModel):
     molecule_classes: list[type[Any]]
     site_classes: list[type[Any]]
     #: The cells as a grid of Mesa.
-    grid: Any
+    synapse_grid: Any
     _molecules: list[dict[int, Any]]  # by ligand and id
     _sites: list[Any]
     _synced: int  # the step that agents were last brought up to date at
@@ -104,8 +104,9 @@ class PlaceModel(LazyModel):
         return self.simulation.network.plan
 
     @property
-    def space(self) -> Space:
+    def cell_tables(self) -> Space:
         """Hop tables and active cells."""
+        # Not called ``space``: in Mesa that is where a user's own agents are.
         return self.simulation.network.space
 
     @property

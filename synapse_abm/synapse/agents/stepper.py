@@ -24,13 +24,13 @@ class OpenCell:
     def __init__(self, engine: ReferenceStepper, at: int, free: list[list[Molecule]]) -> None:
         model = engine.model
         self.engine, self.model, self.at = engine, model, at
-        self.number = int(model.space.active[at])
+        self.number = int(model.cell_tables.active[at])
         self.names, self.chemistry = model.names, model.chemistry
         self.lists: list[list[Molecule] | list[Site]] = [[] for _ in range(self.names.ones)]
         for r, members in enumerate(free):
             self.lists[self.names.free(0) + r] = members
-        first, last = model.space.first_site[at], model.space.first_site[at + 1]
-        for number in model.space.site_order[first:last]:
+        first, last = model.cell_tables.first_site[at], model.cell_tables.first_site[at + 1]
+        for number in model.cell_tables.site_order[first:last]:
             site = model.sites[int(number)]
             self.lists[self._list_of(site)].append(site)
 
@@ -214,7 +214,7 @@ class ReferenceStepper:
 
     def __init__(self, model: PlaceModel) -> None:
         self.model = model
-        self.slot = {cell: at for at, cell in enumerate(model.space.active.tolist())}
+        self.slot = {cell: at for at, cell in enumerate(model.cell_tables.active.tolist())}
         self._own_rule: dict[type, bool] = {}  # asked at every event, so looked up once
 
     def overridden(self, agent: Molecule | Site) -> bool:
@@ -247,7 +247,7 @@ class ReferenceStepper:
 
     def react(self) -> None:
         """Clocks of the active cells, ascending; then exchange in the others."""
-        store, space = self.model.store, self.model.space
+        store, space = self.model.store, self.model.cell_tables
         due = self.due_releases()
         for at, members in enumerate(self.landed()):
             OpenCell(self, at, members).run_clock(due.get(at, []))
@@ -260,7 +260,7 @@ class ReferenceStepper:
 
     def due_releases(self) -> dict[int, list[tuple[float, int, int]]]:
         """Releases at given times within this step, by active cell."""
-        space, step = self.model.space, self.model.store.meta[lay.STEP]
+        space, step = self.model.cell_tables, self.model.store.meta[lay.STEP]
         due: dict[int, list[tuple[float, int, int]]] = {}
         for (at_step, slot, ligand, size), time in zip(
             space.schedule.tolist(), space.schedule_offset.tolist(), strict=True
@@ -273,7 +273,7 @@ class ReferenceStepper:
         """Molecules in each active cell: free by ligand, then inside by ligand."""
         n = len(self.model.names.ligands)
         cells: list[list[list[Molecule]]] = [
-            [[] for _ in range(2 * n)] for _ in range(self.model.space.active.size)
+            [[] for _ in range(2 * n)] for _ in range(self.model.cell_tables.active.size)
         ]
         mol = self.model.store.molecules
         for ligand, molecules in enumerate(self.model.molecules()):
@@ -320,7 +320,7 @@ class ReferenceStepper:
         store = self.model.store
         gone, exits, ruled = 0, 0, self.ruled(ligand)
         chance, share = (
-            float(x) for x in self.model.space.exchange[ligand, [lay.LEAVE, lay.EXIT_SHARE]]
+            float(x) for x in self.model.cell_tables.exchange[ligand, [lay.LEAVE, lay.EXIT_SHARE]]
         )
         for molecule in self.model.molecules()[ligand]:
             row = molecule.row
@@ -357,7 +357,8 @@ class ReferenceStepper:
 
     def arrive(self, ligand: int) -> None:
         """Arrivals in inactive cells: those that stay, anywhere, and those that have left again."""
-        exchange, numbers = self.model.space.exchange[ligand], _Numbers(self.model.draws, ligand)
+        exchange = self.model.cell_tables.exchange[ligand]
+        numbers = _Numbers(self.model.draws, ligand)
         if self.ruled(ligand):
             self.arrive_by_rule(ligand, numbers)
             return
@@ -373,7 +374,7 @@ class ReferenceStepper:
         """The same where a user's rule says how fast molecules leave: each arrives at a random
         time, and is asked.
         """
-        exchange, dt = self.model.space.exchange[ligand], self.model.plan.dt
+        exchange, dt = self.model.cell_tables.exchange[ligand], self.model.plan.dt
         # A rule may depend on where a molecule is, so nothing has a closed form: who comes stays
         # for what is left of the step after a uniform time, and leaves within it or not.
         came = numbers.poisson(float(exchange[lay.STAY_MEAN] + exchange[lay.PASS_MEAN]))
@@ -390,7 +391,7 @@ class ReferenceStepper:
 
     def somewhere(self, numbers: _Numbers) -> int:
         """An inactive cell."""
-        cells = self.model.space.inactive
+        cells = self.model.cell_tables.inactive
         return int(cells[min(int(numbers.next() * cells.size), cells.size - 1)])
 
     def ruled(self, ligand: int) -> bool:
