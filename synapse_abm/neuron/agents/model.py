@@ -25,13 +25,15 @@ from typing import Any, Literal
 
 import mesa
 import numpy as np
+from mesa.experimental.scenarios import Scenario as MesaScenario
 
 from synapse_abm.core import mesa_clock as clock
-from synapse_abm.core.address import address_of
+from synapse_abm.core.address import Rng, address_of, generator_source
 from synapse_abm.core.arguments import choice, instance, number, whole_number
 from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults, tried
 from synapse_abm.core.files import file_path, write_atomic
+from synapse_abm.core.reset import resettable, told_rng
 from synapse_abm.neuron import scenario as par
 from synapse_abm.neuron.agents import checkpoint as checkpoint
 from synapse_abm.neuron.agents.agents import (
@@ -131,8 +133,10 @@ class NeuronModel(NeuronHost):
     ----------
     parameters
         The neuron (:func:`synapse_abm.neuron.scenario.neuron`); the default one unless given.
+    scenario
+        A scenario of Mesa's, which is a record of parameters, if there is one.
     rng
-        Seed, a whole number 0 ... 2**64 - 1; None takes one from the operating system, as in Mesa.
+        Seed, as in :class:`synapse_abm.SynapseModel`.
     replicate
         Number of an independent repetition with the same seed.
     engine
@@ -179,11 +183,13 @@ class NeuronModel(NeuronHost):
 
     neuron: Neuron
 
+    @resettable
     def __init__(
         self,
         parameters: par.NeuronParameters | None = None,
         *,
-        rng: int | np.random.SeedSequence | None = 0,
+        scenario: MesaScenario | None = None,
+        rng: Rng = 0,
         replicate: int = 0,
         engine: Literal["compiled", "agents"] = "compiled",
         agent_classes: AgentClasses | None = None,
@@ -205,6 +211,10 @@ class NeuronModel(NeuronHost):
         # All is checked before anything is made, so that every wrong keyword is told at once.
         faults = list[InputError]()
         made = tried(faults, changed, parameters, changes)
+        if scenario is not None and not isinstance(scenario, MesaScenario):
+            allowed = "None or a scenario of Mesa's: a neuron is described by parameters"
+            faults.append(InputError("scenario", scenario, allowed))
+        rng = tried(faults, told_rng, rng, scenario)
         address = tried(faults, address_of, rng, replicate)
         faults += ligand_faults("drug", drug, "SERT")
         if antagonist is not None:
@@ -224,7 +234,9 @@ class NeuronModel(NeuronHost):
         raise_faults(faults)
         assert made is not None and address is not None
         # Mesa's generator is for what users add; molecules have counter-based numbers of their own.
-        super().__init__(rng=address.seed)
+        super().__init__(rng=generator_source(rng, address))
+        if scenario is not None:
+            self.scenario = scenario
         self.parameters, self.engine = made, engine
         self.drug, self.antagonist, self.reach, self.feedback = drug, antagonist, reach, feedback
         self.speed, self.collect_every = acting["speed"], collect_every

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from mesa.experimental.scenarios import Scenario as MesaScenario
 
 from synapse_abm.core import mesa_clock as clock
-from synapse_abm.core.address import Address, address_of
+from synapse_abm.core.address import Address, Rng, address_of, generator_source
 from synapse_abm.core.arguments import number, whole_number
 from synapse_abm.core.collector import StandardCollector
 from synapse_abm.core.errors import InputError, collected, raise_faults
-from synapse_abm.core.rng import MAX_ENTITY
+from synapse_abm.core.reset import resettable, told_rng
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
 from synapse_abm.synapse.agents.place import PlaceModel
 from synapse_abm.synapse.agents.rules import rule_faults
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 Engine = Literal["compiled", "agents"]
 type AgentClasses = Mapping[str, type[Molecule] | type[Site]]
+#: In the place of a grid: the user wants none.
+_DELETED = "deleted"
+type Source = Scenario | str | os.PathLike[str]
 
 
 class SynapseModel(PlaceModel):
@@ -37,12 +41,17 @@ class SynapseModel(PlaceModel):
 
     Parameters
     ----------
+    source
+        What is simulated: a Scenario, the name of a ready-made one, or a TOML file. It may be given
+        as ``scenario`` too.
     scenario
-        What is simulated: a Scenario, the name of a ready-made one, or a TOML file.
+        The same; or, beside ``source``, a scenario of Mesa's, which is a record of parameters
+        (``mesa.experimental.scenarios.Scenario``).
     rng
-        Seed, a whole number 0 ... 2**64 - 1. None takes one from the operating system, as in Mesa;
-        :attr:`seed` tells which. Physics uses only the addressed generator of ``rng``;
-        Mesa's own generators are seeded from the same number for users' additions.
+        Seed, a whole number 0 ... 2**64 - 1, or several of them in a list. None takes one from the
+        operating system, as in Mesa, and a Generator or BitGenerator of NumPy's gives one;
+        :attr:`seed` tells which. Physics uses only the addressed generator of ``rng``; Mesa's own
+        generators, for users' additions, are that which was given, or seeded from the same number.
     replicate
         Number of an independent repetition with the same seed.
     engine
@@ -73,11 +82,13 @@ class SynapseModel(PlaceModel):
     time, then only what came and went. Whoever does not ask pays nothing.
     """
 
+    @resettable
     def __init__(
         self,
-        scenario: Scenario | str | os.PathLike[str],
+        source: Source | None = None,
         *,
-        rng: int | np.random.SeedSequence | None = 0,
+        scenario: Source | MesaScenario | None = None,
+        rng: Rng = 0,
         replicate: int = 0,
         engine: Engine = "compiled",
         agent_classes: AgentClasses | None = None,
@@ -85,10 +96,12 @@ class SynapseModel(PlaceModel):
         check_every_step: bool = False,
         **changes: Any,
     ) -> None:
-        checked, address = self._checked(
-            scenario, rng, replicate, engine, agent_classes, collect_every, changes
+        checked, rng, address = self._checked(
+            source, scenario, rng, replicate, engine, agent_classes, collect_every, changes
         )
-        super().__init__(rng=address.seed)
+        super().__init__(rng=generator_source(rng, address))
+        if isinstance(scenario, MesaScenario):
+            self.scenario = scenario
         self.engine = engine
         self.collect_every = collect_every
         self.check_every_step = check_every_step
@@ -96,9 +109,6 @@ class SynapseModel(PlaceModel):
             checked, address.seed, address.replicate, check_every_step=check_every_step
         )
         self.n_sites = int(self.store.sites.shape[1])
-        # Mesa numbers agents by this counter; below it are the numbers of sites and of all
-        # molecules.
-        self.agent_id_counter = self.n_sites + MAX_ENTITY + 2  # numbers of agents of the user's own
         self.epoch = 0
         classes = dict(agent_classes or {})
         self.molecule_classes = [
@@ -111,27 +121,33 @@ class SynapseModel(PlaceModel):
         ]
         self._molecules, self._sites, self._synced = [{} for _ in checked.ligands], [], -1
         self._grid: SynapseGrid | None = None
+        self._own_grid: Any = None
         self.rates = self._rates()
         self._stepper = ReferenceStepper(self) if engine == "agents" else None
 
     def _checked(
-        self, source: Any, rng: Any, replicate: Any, engine: Any, classes: Any, every: Any,
-        changes: Mapping[str, Any],
-    ) -> tuple[Scenario, Address]:  # fmt: skip
+        self, source: Any, second: Any, rng: Any, replicate: Any, engine: Any, classes: Any,
+        every: Any, changes: Mapping[str, Any],
+    ) -> tuple[Scenario, Any, Address]:  # fmt: skip
         """The scenario and the address; all faults of the arguments together."""
         faults, scenario, address = list[InputError](), None, None
         with collected(faults):
             # With the names of our own keywords, for the nearest to one that is mistyped.
-            own = ("scenario", *(SynapseModel.__init__.__kwdefaults__ or ()))
-            scenario = scenario_of(source, changes, own)
+            own = [p.name for p in inspect.signature(SynapseModel).parameters.values()][:-1]
+            if source is None and not isinstance(second, MesaScenario):
+                source, second = second, None
+            scenario = scenario_of(source, changes, tuple(own))
+        if second is not None and not isinstance(second, MesaScenario):
+            faults.append(InputError("scenario", second, "given once, as source or as scenario"))
         with collected(faults):
+            rng = told_rng(rng, second)
             address = address_of(rng, replicate)
         faults += rule_faults(scenario, engine, classes, type(self), SynapseModel)
         with collected(faults):
             whole_number("collect_every", every, of="steps")
         raise_faults(faults)
         assert scenario is not None and address is not None
-        return scenario, address
+        return scenario, rng, address
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles make their own grid; agents of the user's own find their cells."""
@@ -145,7 +161,7 @@ class SynapseModel(PlaceModel):
         belongings = state.pop("_on_grid", ([], []))
         self.__dict__.update(state)
         if any(belongings):
-            self.grid.take_over(belongings)
+            self.synapse_grid.take_over(belongings)
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint (see ``checkpoint``): data, which anybody may open.
@@ -222,7 +238,7 @@ class SynapseModel(PlaceModel):
     # --- agents and cells, made when asked for ----------------------------------------------------
 
     @property
-    def grid(self) -> SynapseGrid:
+    def synapse_grid(self) -> SynapseGrid:
         """The cells as a grid of Mesa (von Neumann neighbours, a torus where walls are periodic).
 
         Made on first use, about 5 us a cell; what it says of agents is true when it is asked.
@@ -233,11 +249,22 @@ class SynapseModel(PlaceModel):
             self._grid = SynapseGrid(self)
         return self._grid
 
+    @property
+    def grid(self) -> Any:
+        """What Mesa's viewer draws: a grid of the user's own, if one was set; else
+        :attr:`synapse_grid`. Deleted, the viewer draws ``model.space``, which is the user's.
+        """
+        if self._own_grid is _DELETED:
+            raise AttributeError("grid: it was deleted; model.synapse_grid is that of the synapse")
+        return self.synapse_grid if self._own_grid is None else self._own_grid
+
     @grid.setter
     def grid(self, grid: object) -> None:
-        raise AttributeError(
-            "model.grid is the grid that the molecules walk on; give another one another name"
-        )
+        self._own_grid = grid
+
+    @grid.deleter
+    def grid(self) -> None:
+        self._own_grid = _DELETED
 
     def _standard_collector(self) -> StandardCollector:
         """Time, occupancy of each pair, free molecules; names as in the table of ``simulate``."""
