@@ -7,9 +7,9 @@ pair.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,35 @@ from synapse_abm.synapse.engine.layout import F64, I32, I64, U16, U32, U64
 from synapse_abm.synapse.scenario import Ligand, Scenario
 
 
+class _Same:
+    """A scenario as a key, by identity: it does not change, and its contents take long to hash."""
+
+    __slots__ = ("scenario",)
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.scenario is self.scenario
+
+    def __hash__(self) -> int:
+        return id(self.scenario)
+
+
+def shared[R](function: Callable[[Scenario], R]) -> Callable[[Scenario], R]:
+    """``function`` with its results for the latest scenarios kept: replicates share them.
+
+    Nobody may change them, and they are small.
+    """
+    cached = lru_cache(maxsize=16)(lambda same: function(same.scenario))
+
+    @wraps(function)
+    def looked_up(scenario: Scenario) -> R:
+        return cached(_Same(scenario))
+
+    return looked_up
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """What the rows and columns of the arrays are called."""
@@ -40,12 +69,10 @@ class Names:
     ligands: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]  # (target, ligand)
 
-    @classmethod
-    def of(cls, scenario: Scenario) -> Names:
+    @staticmethod
+    def of(scenario: Scenario) -> Names:
         """Names in the scenario's own order; pairs by target, then ligand."""
-        ligands = scenario.ligands
-        pairs = [(t, n) for t in scenario.targets for n in ligands if t in ligands[n].binding]
-        return cls(tuple(scenario.targets), tuple(ligands), tuple(pairs))
+        return _names(scenario)
 
     def ligand_number(self, ligand: str) -> int:
         """Row of a ligand; ``UnknownName`` if there is none."""
@@ -91,6 +118,13 @@ class Names:
     def counters(self) -> int:
         """Length of ``Store.events``."""
         return self.counter(lay.RELEASE, len(self.ligands))
+
+
+@shared
+def _names(scenario: Scenario) -> Names:
+    ligands = scenario.ligands
+    pairs = [(t, n) for t in scenario.targets for n in ligands if t in ligands[n].binding]
+    return Names(tuple(scenario.targets), tuple(ligands), tuple(pairs))
 
 
 class Channel(NamedTuple):
@@ -171,16 +205,15 @@ def place_sites(scenario: Scenario, address: Address) -> tuple[I32, I32]:
     """Cell and target of every site, targets in order; scattered sites take distinct cells in
     turn.
     """
-    cells: list[int] = []
-    targets: list[int] = []
+    cells = list[int]()
     for number, target in enumerate(scenario.targets.values()):
         if target.cells is not None:
-            mine = [y * scenario.grid.width + x for x, y in target.cells]
+            cells += [y * scenario.grid.width + x for x, y in target.cells]
         else:
-            mine = _scattered(scenario.grid.cells, target.n_sites, address, number)
-        cells += mine
-        targets += [number] * len(mine)
-    return np.array(cells, dtype=np.int32), np.array(targets, dtype=np.int32)
+            cells += _scattered(scenario.grid.cells, target.n_sites, address, number)
+    counts = [target.n_sites for target in scenario.targets.values()]
+    targets = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return np.array(cells, dtype=np.int32), targets
 
 
 #: Replicates whose scattered sites are drawn together, if they are at most so many.
@@ -264,11 +297,14 @@ def _network(
         "schedule": schedule,
         "schedule_offset": offset,
     }
+    reactions = _reactions(scenario)
+    # A place of a neuron's grid sets its own rates.
+    own = {"rate": reactions["rate"].copy(), **_release(scenario, active)}
     return Network(
         names,
         _plan(scenario, names, address, clock.now),
         lay.Space(**{**kept, **fresh}),
-        _chemistry(scenario, names, active),
+        lay.Chemistry(**{**reactions, **own}),
     )
 
 
@@ -294,23 +330,22 @@ def _plan(scenario: Scenario, names: Names, address: Address, now: Stretch) -> l
     )
 
 
-def _chemistry(scenario: Scenario, names: Names, active: U32) -> lay.Chemistry:
-    listed = channels(scenario)
+@shared
+def _reactions(scenario: Scenario) -> dict[str, Any]:
+    """What may happen in any cell (fields of ``layout.Chemistry``)."""
+    names, listed = Names.of(scenario), channels(scenario)
     table = [(*c[:4], names.counter(c.kind, c.number), *_lists(scenario, names, c)) for c in listed]
     pairs = [(names.targets.index(t), names.ligands.index(n)) for t, n in names.pairs]
     # At least one entry along each axis, here and below: a place without targets or ligands is one.
     pair_of = np.full((max(len(names.targets), 1), max(len(names.ligands), 1)), -1, dtype=np.int64)
     for p, pair in enumerate(pairs):
         pair_of[pair] = p
-    rate, size = _release(scenario, active)
-    return lay.Chemistry(
-        channels=np.array(table, dtype=np.int64).reshape(-1, 7),
-        rate=np.array([c.rate for c in listed], dtype=np.float64),
-        pairs=np.array(pairs, dtype=np.int64).reshape(-1, 2),
-        pair_of=pair_of,
-        release_rate=rate,
-        release_size=size,
-    )
+    return {
+        "channels": np.array(table, dtype=np.int64).reshape(-1, 7),
+        "rate": np.array([c.rate for c in listed], dtype=np.float64),
+        "pairs": np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        "pair_of": pair_of,
+    }
 
 
 def _geometry(scenario: Scenario, sites: I32) -> dict[str, Any]:
@@ -335,6 +370,7 @@ def _geometry(scenario: Scenario, sites: I32) -> dict[str, Any]:
     }
 
 
+@shared
 def _hops(scenario: Scenario) -> dict[str, Any]:
     """Hop tables, their short cuts and shifts (fields of ``layout.Space``)."""
     return dict(zip(("hop", "direct", "hop_shift"), _hop_tables(scenario), strict=True))
@@ -398,7 +434,7 @@ def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:
     return out, direct, shifts
 
 
-def _release(scenario: Scenario, active: U32) -> tuple[F64, I64]:
+def _release(scenario: Scenario, active: U32) -> dict[str, Any]:
     rate = np.zeros((max(len(scenario.ligands), 1), max(active.size, 1)))
     size = np.zeros(rate.shape, dtype=np.int64)
     for number, ligand in enumerate(scenario.ligands.values()):
@@ -406,7 +442,7 @@ def _release(scenario: Scenario, active: U32) -> tuple[F64, I64]:
             if batch.rate_per_s > 0:
                 at = int(np.searchsorted(active, _cell_number(scenario, batch.cell)))
                 rate[number, at], size[number, at] = batch.rate_per_s, batch.size
-    return rate, size
+    return {"release_rate": rate, "release_size": size}
 
 
 def _exchange(scenario: Scenario, inactive: int) -> F64:
