@@ -36,7 +36,7 @@ from synapse_abm.runs.record import Record, read_record
 from synapse_abm.runs.results import Result, Table, code_version, machine, source_sha256, versions
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.feasibility import run_faults
-from synapse_abm.synapse.scenario.file import RANGES
+from synapse_abm.synapse.scenario.tables import RANGES
 
 
 @dataclass(frozen=True)

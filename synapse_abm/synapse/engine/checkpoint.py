@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, JsonValue
 
+from synapse_abm.core.arguments import machine_bytes
 from synapse_abm.core.fields import Frozen
 from synapse_abm.core.files import file_path, write_atomic
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP
@@ -37,7 +38,6 @@ from synapse_abm.synapse.engine.simulation import Change, Simulation
 from synapse_abm.synapse.engine.state import State, point_sites_back
 from synapse_abm.synapse.scenario.cost import memory_bytes
 from synapse_abm.synapse.scenario.definition import Scenario
-from synapse_abm.synapse.scenario.feasibility import machine_bytes
 
 MAGIC = b"synapse_abm checkpoint 1\n"
 _RECORDED = "recorded"

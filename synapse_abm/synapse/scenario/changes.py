@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from synapse_abm.core.arguments import machine_bytes
 from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults
 from synapse_abm.core.fields import MAX_ENTITY
 from synapse_abm.core.quantity import bare_name, parse
 from synapse_abm.core.validation_errors import Location, dotted
 from synapse_abm.pharmacology.kinetics import Kinetics
-from synapse_abm.pharmacology.library import library
-from synapse_abm.synapse.scenario.definition import Scenario
-from synapse_abm.synapse.scenario.feasibility import machine_bytes
-from synapse_abm.synapse.scenario.file import TableReader
-from synapse_abm.synapse.scenario.parts import Batch, Ligand, Reservoir, part_faults
-from synapse_abm.synapse.scenario.timestep import largest_sensible_s
+from synapse_abm.synapse.scenario.parts import Batch, Description, Ligand, Reservoir, part_faults
+from synapse_abm.synapse.scenario.tables import TableReader
 
 #: What cannot change while a scenario runs, by the beginning of its path, and why.
 _FIXED = {
@@ -52,10 +48,14 @@ _KEYS = {
     ],
     "target": ["sites", "cells"],
 }  # fmt: skip
+#: Memory that a molecule takes while rows are copied into larger ones, bytes.
+BYTES_A_MOLECULE = 64
 _WHILE_RUNNING = "left as it is while the scenario runs"
 
 
-def changed(scenario: Scenario, changes: Mapping[str, Any], within: str = "") -> Scenario:
+def changed[Kind: Description](
+    scenario: Kind, changes: Mapping[str, Any], within: str = ""
+) -> Kind:
     """The scenario with some values changed; its step is chosen anew where it is ``auto``.
 
     Parameters
@@ -86,15 +86,10 @@ def changed(scenario: Scenario, changes: Mapping[str, Any], within: str = "") ->
     targets = {**scenario.targets, **parts["target"]}
     ligands = {**scenario.ligands, **parts["ligand"]}
     raise_faults(list(part_faults(scenario.grid, targets, ligands)))
-    after = scenario.model_copy(update={"targets": targets, "ligands": ligands})
-    if not after.dt_is_auto and after.dt_s > (sensible_s := largest_sensible_s(after)):
-        allowed = f"a change at which a step of {after.dt_s:g} s is short enough"
-        fix = f"give a step of at most {sensible_s:g} s, or let it be chosen (dt = 'auto')"
-        raise InputError(within or "changes", dict(changes), allowed, fix)
-    return after
+    return scenario.model_copy(update={"targets": targets, "ligands": ligands})
 
 
-def added(scenario: Scenario, amounts: Mapping[str, Any], within: str = "add") -> dict[str, int]:
+def added(scenario: Description, amounts: Mapping[str, Any], within: str = "add") -> dict[str, int]:
     """Molecules to bring in at once, by ligand: numbers, or concentrations over the whole place.
 
     Raises
@@ -118,12 +113,12 @@ def added(scenario: Scenario, amounts: Mapping[str, Any], within: str = "add") -
     return numbers
 
 
-def _molecules(scenario: Scenario, path: str, amount: Any) -> int:
+def _molecules(scenario: Description, path: str, amount: Any) -> int:
     if isinstance(amount, str):
         nM = parse(amount, "nM", path)
         amount = round(nM * scenario.grid.molecules_per_nM) if 0 <= nM <= 1e12 else amount
     # What does not fit into memory should not be found out half way.
-    most = int(min(MAX_ENTITY, machine_bytes() / 64))
+    most = int(min(MAX_ENTITY, machine_bytes() / BYTES_A_MOLECULE))
     if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= most:
         allowed = f"a whole number of molecules from 0 to {most:,}, or a concentration ('100 nM')"
         raise InputError(path, amount, allowed)
@@ -143,9 +138,9 @@ def plain(value: Any) -> Any:
 class _Edit:
     """Changes sorted by the part of the scenario that they belong to, and those parts read."""
 
-    def __init__(self, scenario: Scenario, within: str) -> None:
+    def __init__(self, scenario: Description, within: str) -> None:
         self.scenario, self.within = scenario, within
-        self.reader = TableReader(library(), Path())
+        self.reader = TableReader()
         self.edits = dict[tuple[str, str], list[tuple[list[str], Any]]]()
 
     def path(self, *location: str | int) -> Location:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterator
 
+from synapse_abm.core.arguments import machine_bytes
 from synapse_abm.core.errors import InputError
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP
 from synapse_abm.synapse.scenario.cost import (
@@ -56,14 +55,6 @@ def _accuracy_faults(scenario: Scenario) -> Iterator[InputError]:
             f"this takes about {seconds / LONGEST_RUN_S:.2g} days, in steps of {scenario.dt_s:g} s"
         )
         yield InputError("run.accuracy", f"{100 * float(accuracy):g} %", allowed, fix)
-
-
-def machine_bytes() -> float:
-    """Memory of this machine; infinite where it does not tell."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # pragma: no cover - other systems
-        return math.inf
 
 
 def run_faults(scenario: Scenario) -> Iterator[InputError]:
