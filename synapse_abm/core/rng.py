@@ -61,6 +61,7 @@ class Stream(IntEnum):
     LEAVE = 4
     ARRIVE = 5
     SPIKE = 6
+    START = 7
 
 
 class AddressError(OverflowError):

@@ -122,7 +122,7 @@ class SynapseModel(PlaceModel):
         self._molecules, self._sites, self._synced = [{} for _ in checked.ligands], [], -1
         self._grid: SynapseGrid | None = None
         self._own_grid: Any = None
-        self.rates = self._rates()
+        self.rates, self._revision = self._rates(), self.simulation.revision
         self._stepper = ReferenceStepper(self) if engine == "agents" else None
 
     def _checked(
@@ -226,9 +226,15 @@ class SynapseModel(PlaceModel):
             All that is wrong with both arguments; nothing has changed then.
         """
         self.simulation.change(changes, add)
-        self._changed()
-        if self._stepper is not None:
-            self._stepper = ReferenceStepper(self)
+        self._follow_changes()
+
+    def _follow_changes(self) -> None:
+        """Bring what is kept of the arrays up to date, if anything was changed."""
+        if self.simulation.revision != self._revision:
+            self._revision = self.simulation.revision
+            self._changed()
+            if self._stepper is not None:
+                self._stepper = ReferenceStepper(self)
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -286,7 +292,10 @@ class SynapseModel(PlaceModel):
         if self._stepper is None:
             self.simulation.run(1)
             self.epoch += 1
+            self._follow_changes()
         else:
+            self.simulation.apply_due()
+            self._follow_changes()
             self._stepper.step()
             self._synced = self.simulation.step_number
             if self.check_every_step:
@@ -331,6 +340,7 @@ class SynapseModel(PlaceModel):
     def _run_compiled(self, steps: int, every: int) -> Series:
         series = self.simulation.run(steps, every)
         self.epoch += 1
+        self._follow_changes()
         clock.skip(self, steps)
         self._note_end()
         return series

@@ -33,9 +33,10 @@ from synapse_abm.synapse.engine import invariants
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.clock import Clock, Stretch
 from synapse_abm.synapse.engine.layout import I64, Store
-from synapse_abm.synapse.engine.network import build_network
+from synapse_abm.synapse.engine.network import Names, build_network
 from synapse_abm.synapse.engine.simulation import Change, Simulation
 from synapse_abm.synapse.engine.state import State, point_sites_back
+from synapse_abm.synapse.engine.timeline import Timeline
 from synapse_abm.synapse.scenario.cost import memory_bytes
 from synapse_abm.synapse.scenario.definition import Scenario
 
@@ -61,7 +62,9 @@ class _Stretch(Frozen):
 
 
 class _Header(Header):
-    scenario: dict[str, Any]
+    scenario: dict[str, Any]  # as it was given
+    now: dict[str, Any] | None  # as it was changed, if it was
+    events: int = Field(ge=0, le=MAX_STEP)  # of its protocol that have happened
     dt_is_auto: bool
     seed: int
     replicate: int
@@ -96,9 +99,11 @@ def save(simulation: Simulation, path: str | Path, recorded: Recorded | None = N
 
 def to_bytes(simulation: Simulation, recorded: Recorded | None = None) -> bytes:
     """The contents of a checkpoint: equal states of equal runs give equal bytes."""
-    arrays = _arrays(simulation.state)
-    header = {
-        "scenario": simulation.scenario.model_dump(mode="json"),
+    arrays, changed = _arrays(simulation.state), simulation.scenario
+    header: dict[str, Any] = {
+        "scenario": simulation.given.model_dump(mode="json"),
+        "now": None if changed is simulation.given else changed.model_dump(mode="json"),
+        "events": simulation.timeline.done,
         "dt_is_auto": simulation.scenario.dt_is_auto,
         "seed": simulation.address.seed,
         "replicate": simulation.address.replicate,
@@ -158,9 +163,10 @@ def from_bytes(data: bytes, path: Path, *, check_every_step: bool = False) -> Si
 def _simulation(
     header: _Header, arrays: dict[str, np.ndarray], check_every_step: bool
 ) -> Simulation:
-    scenario = Scenario.model_validate_json(json.dumps(header.scenario))
-    if header.dt_is_auto:
-        scenario = scenario.with_chosen_step()
+    given = _scenario(header, header.scenario)
+    scenario = given if header.now is None else _scenario(header, header.now)
+    if Names.of(given) != Names.of(scenario) or given.grid != scenario.grid:
+        raise ValueError("it was changed in what cannot change")
     # A header of a few bytes may speak of a scenario of any size: judged before anything is made.
     need, have = memory_bytes(scenario, 0.0, 0), machine_bytes()
     if need > have:
@@ -168,6 +174,7 @@ def _simulation(
     simulation = Simulation(
         scenario, header.seed, header.replicate, header.place, check_every_step=check_every_step
     )
+    simulation.given, simulation.timeline = given, Timeline(given, header.events)
     simulation.clock = _clock(header, scenario)
     simulation.changes = [Change(**dict(change)) for change in header.changes]
     _demand_ordered(header, scenario)
@@ -196,6 +203,11 @@ def _simulation(
         raise ValueError(f"its step is {simulation.state.step}, and {header.step} in the header")
     invariants.check_arrays(simulation.state, scenario)
     return simulation
+
+
+def _scenario(header: _Header, fields: dict[str, Any]) -> Scenario:
+    scenario = Scenario.model_validate_json(json.dumps(fields))
+    return scenario.with_chosen_step() if header.dt_is_auto else scenario
 
 
 def _clock(header: _Header, scenario: Scenario) -> Clock:

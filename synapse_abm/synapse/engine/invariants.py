@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from synapse_abm.synapse.engine import layout as lay
@@ -18,16 +16,13 @@ class InvariantError(AssertionError):
     """The state contradicts itself; the message names what, where and the counts."""
 
 
-def check(
-    state: State, scenario: Scenario, clock: Clock | None = None,
-    added: Mapping[str, int] | None = None,
-) -> None:  # fmt: skip
+def check(state: State, scenario: Scenario, clock: Clock | None = None) -> None:
     """Invariants: every number that the arrays hold twice, or that a law of conservation fixes.
 
     Rows in order and ids unique; positions on the grid, and cells those of the positions; binding
     one to one, between a ligand and a target that it binds; sites where the scenario puts them;
     counts as counted anew; nothing made or lost; events in the past, releases done when due.
-    ``clock`` and the molecules ``added`` by ligand are those of a run that was changed.
+    ``clock`` is that of a run that was changed; its ligands count what was added.
 
     Raises
     ------
@@ -36,10 +31,9 @@ def check(
     """
     check_arrays(state, scenario)
     names, rows = Names.of(scenario), state.rows()
-    for number, (name, ligand) in enumerate(scenario.ligands.items()):
+    for number, ligand in enumerate(scenario.ligands.values()):
         if ligand.clamped_nM is None:
-            start = ligand.count + (added or {}).get(name, 0)
-            _check_conserved(state, names, number, rows[number].size, start)
+            _check_conserved(state, names, number, rows[number].size, ligand.count)
     _check_time(state, scenario, clock or Clock.start(scenario.dt_s))
 
 

@@ -28,9 +28,13 @@ from synapse_abm.synapse.engine.invariants import check
 from synapse_abm.synapse.engine.layout import I64
 from synapse_abm.synapse.engine.network import Names, Network, build_network, changed_network
 from synapse_abm.synapse.engine.site_changes import with_sites_of
+from synapse_abm.synapse.engine.start import started
 from synapse_abm.synapse.engine.state import State, build_state, start_cells
+from synapse_abm.synapse.engine.timeline import Timeline
 from synapse_abm.synapse.scenario import Grid, Scenario
 from synapse_abm.synapse.scenario.changes import added, changed, plain
+from synapse_abm.synapse.scenario.feasibility import step_faults
+from synapse_abm.synapse.scenario.protocol import has_start, plain_of, with_added
 
 #: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
 CALL_S = 0.2
@@ -174,12 +178,20 @@ class Simulation:
         kernels: ModuleType = compiled_kernels,
     ) -> None:
         fix = "read_scenario(path) makes one from a file"
-        self.scenario = instance("scenario", scenario, Scenario, fix=fix)
+        self.given = instance("scenario", scenario, Scenario, fix=fix)
+        #: What holds now: the scenario as it was changed so far, without its protocol.
+        self.scenario = scenario.becoming(scenario, scenario.dt_s) if scenario.at else scenario
         self.address = Address(seed, replicate, place)
         self.names = Names.of(scenario)
         self.check_every_step = check_every_step
         self._kernels = kernels
         self.state = build_state(scenario, self.address, expected_rows(scenario))
+        if has_start(scenario):
+            self.state, came = started(self.state, scenario, self.address)
+            self.scenario = self.scenario.becoming(with_added(scenario, came), scenario.dt_s)
+        self.timeline = Timeline(scenario)
+        #: How often anything has been changed; who keeps copies of what is in force looks here.
+        self.revision = 0
         self.clock = Clock.start(scenario.dt_s)
         self.network = build_network(scenario, self.address, self.state.store.sites)
         self.changes: list[Change] = []
@@ -225,21 +237,44 @@ class Simulation:
         InputError, InputErrors
             All that is wrong with both; nothing is changed then.
         """
-        faults, after, numbers = list[InputError](), self.scenario, dict[str, int]()
+        self.apply_due()
+        faults, after, numbers = list[InputError](), plain_of(self.scenario), dict[str, int]()
         with collected(faults):
-            after = changed(self.scenario, changes)
+            after = changed(after, changes)
         with collected(faults):
-            numbers = added(self.scenario, add or {})
+            numbers = added(self.scenario, {} if add is None else add)
         raise_faults(faults)
-        if int(self.state.store.meta[lay.NEXT_ID]) + sum(numbers.values()) > MAX_ENTITY:
-            raise AddressError("molecule numbers are used up; start a new run with another seed")
+        scenario = self.scenario.becoming(with_added(after, numbers))
+        raise_faults(list(step_faults(scenario)))
+        self._require_ids(sum(numbers.values()))
         told = {str(path): plain(value) for path, value in changes.items()}
         self.changes.append(Change(self.state.step, self.seconds, told, numbers))
-        self._become(after)
-        self._bring_in(numbers)
+        self._become(scenario, numbers)
 
-    def _become(self, after: Scenario) -> None:
-        """Go on as ``after``."""
+    def apply_due(self) -> None:
+        """Change what the protocol says to change at the time that has been reached."""
+        while self.timeline.step_due(self.clock.now) <= self.state.step:
+            event = self.timeline.pop()
+            after = with_added(changed(plain_of(self.scenario), event.changes), event.added)
+            # The step was chosen for the whole protocol; who changed more may need another, but
+            # not at each stair of a ramp.
+            anew = self.changes and self.scenario.dt_is_auto and not event.within_ramp
+            scenario = self.scenario.becoming(after, None if anew else self.scenario.dt_s)
+            self._require_ids(sum(event.added.values()))
+            self._become(scenario, event.added)
+
+    def _steps_to_event(self) -> float:
+        """Steps from here to the next event of the protocol, after what is due was changed."""
+        self.apply_due()
+        return self.timeline.step_due(self.clock.now) - self.state.step
+
+    def _require_ids(self, n: int) -> None:
+        if int(self.state.store.meta[lay.NEXT_ID]) + n > MAX_ENTITY:
+            raise AddressError("molecule numbers are used up; start a new run with another seed")
+
+    def _become(self, after: Scenario, numbers: Mapping[str, int]) -> None:
+        """Go on as ``after``, with as many new molecules by ligand."""
+        self.revision += 1
         before, self.scenario = self.scenario, after
         self.clock = self.clock.changed(self.state.step, after.dt_s)
         if after.targets != before.targets:
@@ -252,9 +287,7 @@ class Simulation:
         self.state.store.meta[lay.SCHEDULED] = int((schedule < self.state.step).sum())
         if _scratch_shape(self.network) != _scratch_shape(old) or after.targets != before.targets:
             self._scratch = None
-
-    def _bring_in(self, numbers: Mapping[str, int]) -> None:
-        """New free molecules, anywhere; their cells are drawn as those at the start are."""
+        # Anywhere, and their cells are drawn as those at the start are.
         for ligand, n in numbers.items():
             first = int(self.state.store.meta[lay.NEXT_ID])
             cells = start_cells(self.scenario, self.address, None, first, n)
@@ -281,6 +314,7 @@ class Simulation:
         while done < steps:
             stop_if_interrupted()
             chunk = 1 if self.check_every_step else min(self._chunk, steps - done)
+            chunk = int(min(chunk, self._steps_to_event()))
             start = time.perf_counter()
             while not self._attempt(chunk, recorder.table, every, done):
                 pass  # rows ran full: again with more room
@@ -315,15 +349,7 @@ class Simulation:
         InvariantError
             At the first contradiction.
         """
-        check(self.state, self.scenario, self.clock, self.molecules_added())
-
-    def molecules_added(self) -> dict[str, int]:
-        """Molecules that changes brought in since the start, by ligand."""
-        totals = dict[str, int]()
-        for change in self.changes:
-            for name, n in change.added.items():
-                totals[name] = totals.get(name, 0) + n
-        return totals
+        check(self.state, self.scenario, self.clock)
 
     def run_hashed(self, every: int, records: int, digest: bytes) -> tuple[I64, bytes]:
         """Advance by ``records`` times ``every`` steps: totals and events after each, and a hash.
@@ -335,10 +361,16 @@ class Simulation:
         self._require_addresses(every * records)
         first = self.step_number
         numbers = self.state.store.totals.size + self.state.store.events.size
-        done = False
-        while not done:  # again with more room, where rows have run full
-            table = np.empty((records, self.record_width), dtype=np.int64)
-            done = self._attempt(every * records, table, every, 0)
+        table, done = np.empty((records, self.record_width), dtype=np.int64), 0
+        while done < every * records:
+            steps = int(min(every * records - done, self._steps_to_event()))
+            if (width := self.record_width) > table.shape[1]:
+                # Rows ran full, or a change made more of them: what is recorded has room to spare.
+                wider = np.empty((records, width), dtype=np.int64)
+                wider[:, : table.shape[1]] = table
+                table = wider
+            if self._attempt(steps, table, every, done):  # else again with more room
+                done += steps
         # The hash of a record is all that a small place costs, so nothing is made for it: the
         # number of the step takes the place of how many words follow, and each hash reads them
         # where they lie.

@@ -13,7 +13,9 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from synapse_abm.core.errors import raise_faults
 from synapse_abm.synapse.scenario.parts import Description
+from synapse_abm.synapse.scenario.protocol import protocol_faults
 from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair, adjustments
 from synapse_abm.synapse.scenario.summary import scenario_text
 from synapse_abm.synapse.scenario.timestep import auto_dt
@@ -39,6 +41,7 @@ class Scenario(Description):
 
     @model_validator(mode="after")
     def _with_step(self) -> Self:
+        raise_faults(list(protocol_faults(self)))  # the step depends on what changes
         if math.isnan(self.dt_s):
             # Not a change: the object is still being made, and nobody has seen the NaN.
             object.__setattr__(self, "dt_s", auto_dt(self).dt_s)
@@ -64,9 +67,18 @@ class Scenario(Description):
             object.__setattr__(copied, "dt_s", auto_dt(copied).dt_s)
         return copied
 
+    def becoming(self, description: Description, dt_s: float | None = None) -> Self:
+        """The same with the targets and ligands of ``description``, and no protocol.
+
+        ``dt_s`` is its step (s) if one is to be kept; whether the program chose it is remembered.
+        """
+        parts = {"targets": description.targets, "ligands": description.ligands, "at": ()}
+        after = self.model_copy(update=parts | ({} if dt_s is None else {"dt_s": dt_s}))
+        return after.with_chosen_step() if self.dt_is_auto and dt_s is not None else after
+
     def with_chosen_step(self) -> Self:
         """The same, its step counted as one that the program chose: a change chooses it anew."""
-        copied = self.model_copy()
+        copied = self.model_copy(update={"dt_s": self.dt_s})  # a set of fields of its own
         copied.model_fields_set.discard("dt_s")
         return copied
 

@@ -57,13 +57,21 @@ def _accuracy_faults(scenario: Scenario) -> Iterator[InputError]:
         yield InputError("run.accuracy", f"{100 * float(accuracy):g} %", allowed, fix)
 
 
+def step_faults(scenario: Scenario) -> Iterator[InputError]:
+    """A step given by hand that is too long for what is driven."""
+    if scenario.dt_is_auto:
+        return
+    dt_s, sensible_s = scenario.dt_s, largest_sensible_s(scenario)
+    if dt_s > sensible_s:
+        allowed = f"at most {sensible_s:g} s, because this scenario is driven"
+        yield InputError("run.dt", f"{dt_s:g} s", allowed, "or write dt = 'auto'")
+
+
 def run_faults(scenario: Scenario) -> Iterator[InputError]:
     """What can only be judged of a whole scenario with ``run`` settings: step, times, and size."""
-    run, dt, sensible_s = scenario.run, scenario.dt_s, largest_sensible_s(scenario)
+    run, dt = scenario.run, scenario.dt_s
     assert run is not None
-    if dt > sensible_s:
-        allowed = f"at most {sensible_s:g} s, because this scenario is driven"
-        yield InputError("run.dt", f"{dt:g} s", allowed, "or write dt = 'auto'")
+    yield from step_faults(scenario)
     yield from _accuracy_faults(scenario)
     if dt > run.duration_s:
         yield InputError("run.dt", f"{dt:g} s", f"at most the duration, {run.duration_s:g} s")

@@ -45,18 +45,22 @@ from synapse_abm.synapse.scenario.drugs import to_scenario_ligand
 from synapse_abm.synapse.scenario.feasibility import count_faults, run_faults
 from synapse_abm.synapse.scenario.parts import (
     Accuracy,
+    At,
+    Description,
     Grid,
     Ligand,
     RunSettings,
+    Start,
     Target,
     cells_outside,
     part_faults,
 )
+from synapse_abm.synapse.scenario.protocol import protocol_faults
 from synapse_abm.synapse.scenario.tables import TableReader, Tables, key_of
 from synapse_abm.synapse.scenario.timestep import read_accuracy
 
 #: What stands at the top of a file.
-TABLES = ("name", "grid", "target", "ligand", "run")
+TABLES = ("name", "grid", "target", "ligand", "run", "start", "at")
 _START = "start from one that `synapse-abm list` names"
 
 
@@ -122,6 +126,8 @@ class _Reader(TableReader):
             self.faults.append(InputError("name", title, f"text in quotes, {GOOD_TITLE}"))
             title = "unnamed"  # so that the rest can be checked
         grid = self.part(Grid, tables.get("grid", {}), ("grid",))
+        start = self.part(Start, tables.get("start", {}), ("start",))
+        protocol = self.protocol(tables)
         named = self.named(tables, "target"), self.named(tables, "ligand")
         # A part with faults is None, and its name stays known: whoever names it is right to do so.
         targets = {name: self.target(name, raw) for name, raw in named[0].items()}
@@ -139,13 +145,19 @@ class _Reader(TableReader):
         # The same of the parts would be told twice if some of it was told above.
         if not self.faults and grid is not None:
             self.faults += part_faults(grid, good_targets, good_ligands)
-        if grid is None or run is None:
+        if grid is None or run is None or start is None or protocol is None:
             return None
         own = {"dt_s", "accuracy"}  # of the scenario; the rest is of its run
         settings = RunSettings(**run.model_dump(exclude=own, exclude_unset=True))
         step = run.model_dump(include=own, exclude_none=True)
         good = _sound(grid, good_targets, good_ligands) if self.faults else good_ligands
         parts = {"targets": good_targets, "ligands": good, "run": settings}
+        if not self.faults:
+            parts |= {"start": start, "at": protocol}
+            described = Description(name=title, grid=grid, **parts, **step)  # type: ignore[arg-type]
+            self.faults += protocol_faults(described)
+            if self.faults:
+                return None
         try:
             scenario = Scenario(name=title, grid=grid, **parts, **step)  # type: ignore[arg-type]
         except (InputError, InputErrors):
@@ -221,6 +233,15 @@ class _Reader(TableReader):
             return {}
         parts = {t: self.part(Kinetics, table, (*here, "binding", t)) for t, table in raw.items()}
         return {target: kinetics for target, kinetics in parts.items() if kinetics is not None}
+
+    def protocol(self, tables: Tables) -> tuple[At, ...] | None:
+        """The tables ``[[at]]``, in order."""
+        listed = tables.get("at", [])
+        if not isinstance(listed, list):
+            self.faults.append(InputError("at", listed, "tables [[at]], with two brackets"))
+            return None
+        entries = [self.part(At, raw, ("at", n)) for n, raw in enumerate(listed)]
+        return tuple(x for x in entries if x is not None) if None not in entries else None
 
     def run(self, tables: Tables) -> _RunTable | None:
         """``[run]``, its accuracy read; a step that is left to the program is left out."""

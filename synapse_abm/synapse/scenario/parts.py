@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, JsonValue, PlainValidator, model_validator
 
 from synapse_abm.core.errors import InputError, UnknownName, raise_faults
 from synapse_abm.core.fields import (
@@ -41,6 +41,8 @@ LONGEST_ORIGIN = 5000  # characters of ``taken_from``: the longest path, a colon
 
 #: Cells along a side: walls that reflect make a ring of twice as many, whose offsets have 16 bits.
 Side = Annotated[int, whole(1, 32767), FROM_NUMPY]
+#: A share of something, 0 to 1.
+Share = Annotated[float, Field(ge=0, le=1, strict=True, description="a share, 0 to 1"), FROM_NUMPY]
 Cell = Annotated[
     tuple[Count, Count], Field(description="a cell [x, y], whole numbers >= 0"), FROM_NUMPY
 ]
@@ -226,6 +228,74 @@ class RunSettings(Ruled):
         return self.sample_every_s or (self.duration_s - self.burn_in_s) / 200
 
 
+class Start(Ruled):
+    """How sites are at time zero: empty, in equilibrium, or occupied as told.
+
+    ``equilibrium`` is that of what holds before the first change. ``bound`` gives shares of the
+    sites by target and ligand, ``{"SERT": {"citalopram": 0.8}}``; of a ligand without a reservoir
+    they are taken from its molecules.
+    """
+
+    state: Literal["empty", "equilibrium"] = "empty"
+    bound: Annotated[
+        dict[str, dict[str, Share]],
+        Field(description="a table such as { SERT = { citalopram = 0.8 } }"),
+    ] = Field(default_factory=dict)
+
+    @classmethod
+    def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """That it is one of both, and that no target is more than full."""
+        bound = fields.get("bound")
+        if not isinstance(bound, Mapping) or not bound:
+            return
+        if fields.get("state") == "equilibrium":
+            yield "bound", "left out where state = 'equilibrium' says it all", "leave out one"
+        for target, shares in bound.items():
+            numbers = shares.values() if isinstance(shares, Mapping) else ()
+            if sum(x for x in numbers if isinstance(x, int | float)) > 1:
+                yield "bound", f"shares of the sites of {target} that add up to at most 1", ""
+
+
+class At(Ruled):
+    """What changes at a time: at once, over a ramp, or again and again.
+
+    ``change`` holds values by their path in a scenario file, ``add`` molecules by ligand, a number
+    or a concentration over the whole place. A ramp goes from the value that holds at ``time_s`` to
+    the one given, in equal parts over ``over_s``.
+    """
+
+    time_s: NonNegative | None = None
+    over_s: Seconds | None = None
+    every_s: Seconds | None = None
+    from_s: NonNegative | None = None
+    to_s: Seconds | None = None
+    change: Annotated[
+        dict[str, JsonValue],
+        Field(description="a table such as { 'ligand.citalopram.clamped' = '12 nM' }"),
+    ] = Field(default_factory=dict)
+    add: Annotated[
+        dict[str, JsonValue], Field(description="a table such as { serotonin = 4000 }")
+    ] = Field(default_factory=dict)
+
+    @classmethod
+    def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """That it is one of the kinds, and does something."""
+        told = {name for name, value in fields.items() if value not in (None, {})}
+        if len(told & {"time_s", "every_s"}) != 1:
+            yield "time_s", "either 'time' (once) or 'every' (again and again)", "give one of them"
+            return
+        if not told & {"change", "add"}:
+            yield "change", "something to change or to add", "give 'change' or 'add'"
+        if "over_s" in told and (told & {"add", "every_s"} or "change" not in told):
+            allowed = "left out here: a ramp has a 'time' and a 'change', and nothing to add"
+            yield "over_s", allowed, ""
+        for name in () if "every_s" in told else told & {"from_s", "to_s"}:
+            yield name, "given with 'every' only", "leave it out"
+        start, end = fields.get("from_s") or 0.0, fields.get("to_s")
+        if isinstance(start, float) and isinstance(end, float) and end <= start:
+            yield "to_s", f"later than 'from', {start:g} s", ""
+
+
 #: The accuracy of a scenario that is run for its equilibrium alone, which is exact at any step.
 EQUILIBRIUM: Literal["equilibrium"] = "equilibrium"
 #: ... and of one that says nothing.
@@ -256,6 +326,9 @@ class Description(Frozen):
     accuracy: Accuracy = DEFAULT_ACCURACY
     """Largest relative error of rates that a chosen step may make; of driven means a fifth."""
     run: RunSettings | None = None
+    start: Start = Start()
+    at: tuple[At, ...] = ()
+    """What changes while it runs, in order of time; see ``scenario.protocol``."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -19,6 +19,7 @@ from synapse_abm.core.errors import InputError
 from synapse_abm.core.quantity import percentage
 from synapse_abm.synapse.scenario.cost import events_per_s
 from synapse_abm.synapse.scenario.parts import EQUILIBRIUM, Description
+from synapse_abm.synapse.scenario.protocol import common_divisor_s, largest_step_s, stretches
 from synapse_abm.synapse.scenario.step_error import (
     DRIVEN_SHARE,
     Announced,
@@ -30,6 +31,8 @@ from synapse_abm.synapse.scenario.step_error import (
 
 #: In-cell rate x dt of a step that is chosen for equilibrium alone.
 RESOLVED = 0.3
+#: How many times more steps a protocol may take so that its times are those of steps.
+MOST_DIVISIONS = 10
 #: Events that a step may take, about, where its length is free: a step cannot be interrupted.
 MOST_EVENTS = 1e7
 
@@ -62,7 +65,27 @@ def read_accuracy(written: object, name: str) -> float | Literal["equilibrium"]:
 def auto_dt(scenario: Description) -> Choice:
     """The longest step that keeps the accuracy and fits the sampling interval a whole number of
     times; where nothing depends on it, one of about :data:`MOST_EVENTS` events at most.
+
+    With a protocol it keeps the accuracy of all that holds at any time, has steps enough for ramps
+    and divides the protocol's times too, unless that takes more than :data:`MOST_DIVISIONS` times
+    as many steps: changes then come at the end of the step that reaches their time.
     """
+    if not scenario.at:
+        return _chosen(scenario)
+    choices = [_chosen(part) for _, part in stretches(scenario)]
+    shortest = min(choices, key=lambda choice: choice.dt_s)
+    longest_s = min(shortest.dt_s, largest_step_s(scenario))
+    sample_s = scenario.run.sample_s if scenario.run else None
+    divisor_s = common_divisor_s(scenario, sample_s)
+    said = "divides the times of the protocol"
+    if divisor_s is None or divisor_s * MOST_DIVISIONS < longest_s:
+        divisor_s, said = sample_s or longest_s, "changes come at the end of a step"
+    why = shortest.reason if longest_s == shortest.dt_s else "a ramp decides"
+    return Choice(_divided(divisor_s, longest_s), f"{why}; {said}")
+
+
+def _chosen(scenario: Description) -> Choice:
+    """The same of what holds at one time."""
     errors = StepErrors(scenario)
     if not errors:
         return _any_step(scenario)
@@ -74,12 +97,16 @@ def auto_dt(scenario: Description) -> Choice:
     return Choice(dt_s, f"{in_words(announced)}; {_deciding(scenario, announced)}")
 
 
+def _divided(whole_s: float, longest_s: float) -> float:
+    """The longest step up to ``longest_s`` of which ``whole_s`` is a multiple."""
+    return whole_s / max(1, math.ceil(whole_s / longest_s * (1 - 1e-12)))
+
+
 def _fitting(scenario: Description, longest_s: float) -> float:
     """The longest step up to ``longest_s`` of which the sampling interval is a multiple."""
     if scenario.run is None:
         return longest_s
-    sample_s = scenario.run.sample_s
-    return sample_s / max(1, math.ceil(sample_s / longest_s * (1 - 1e-12)))
+    return _divided(scenario.run.sample_s, longest_s)
 
 
 def in_words(announced: Announced) -> str:
