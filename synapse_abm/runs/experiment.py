@@ -177,7 +177,10 @@ def perform(
             drugs[name] = sha256(Path(name).read_bytes())
     # What was kept by an interrupted run is used again only if all of this is the same.
     identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
-    with output_folder(out) as folder, sweep.using(workers, sweep.Cache(folder, *identity)):
+    with (
+        output_folder(out) as folder,
+        sweep.using(workers, sweep.Cache(folder, *identity), meanwhile=_import_ahead),
+    ):
         started = time.perf_counter()
         # The time of the computation alone: drawing and writing are no part of it.
         result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
@@ -192,6 +195,13 @@ def perform(
             drug_files=drugs,
         )  # fmt: skip
     return result
+
+
+def _import_ahead() -> None:
+    """What checks, figures and tables need: a second of imports, beside the computation."""
+    for name in ("scipy.special", "synapse_abm.plotting", "pyarrow.parquet"):
+        with suppress(ImportError):  # who needs it will tell
+            importlib.import_module(name)
 
 
 def own_files(options: Mapping[str, Any]) -> list[str]:

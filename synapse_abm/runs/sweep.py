@@ -117,6 +117,7 @@ class _Settings:
     workers: int = 1
     cache: Cache | None = None
     executor: Executor | None = None
+    meanwhile: Callable[[], object] | None = None
 
 
 _settings: ContextVar[_Settings] = ContextVar("_settings", default=_Settings())  # noqa: B039
@@ -124,8 +125,9 @@ _settings: ContextVar[_Settings] = ContextVar("_settings", default=_Settings()) 
 
 @contextmanager
 def using(
-    workers: int | None = None, cache: Cache | None = None, executor: Executor | None = None
-) -> Iterator[None]:
+    workers: int | None = None, cache: Cache | None = None, executor: Executor | None = None,
+    *, meanwhile: Callable[[], object] | None = None,
+) -> Iterator[None]:  # fmt: skip
     """Within, :func:`map_tasks` uses so many workers (None: all cores) and keeps its results.
 
     When the body succeeds the cache is removed. Outside of it tasks are done one after another.
@@ -136,9 +138,11 @@ def using(
         Any executor of ``concurrent.futures``, or one with the same interface, where tasks are
         done instead of on processes of this machine; ``workers`` then says how many it has. It is
         left running.
+    meanwhile
+        Is called while threads of this process are at work, as what it imports takes time too.
     """
     # A context variable, not a global: runs in several threads do not see each other.
-    token = _settings.set(_Settings(check_workers(workers), cache, executor))
+    token = _settings.set(_Settings(check_workers(workers), cache, executor, meanwhile))
     try:
         yield
         if cache is not None:
@@ -227,7 +231,7 @@ def outcomes[R](
     todo = [at for at in range(len(tasks)) if at not in results]
     bar = _Bar(progress, len(todo), label, ticks)
     named = list(names) or [f"task {at}" for at in range(len(tasks))]
-    series = Tasks(function, tasks, named, bar.tell, _alone, prepare, compiled)
+    series = Tasks(function, tasks, named, bar.tell, _alone, prepare, compiled, settings.meanwhile)
     try:
         # Closed at once when something is raised, so that no worker outlives the message.
         with closing(series.done(todo, settings.workers, settings.executor)) as source:

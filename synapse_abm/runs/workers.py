@@ -39,6 +39,7 @@ _LOOK_S = 0.2  # how often it is looked up how far workers are
 _LIVES = 3  # a task whose worker was killed so often is given up
 _HEAD_START_S = 0.5  # work done here first, where starting a worker costs a second
 _MOST_THREADS = 8  # beyond, they would wait for each other's Python code: then processes
+_SWITCH_S = 0.0005  # after so long a thread that runs Python lets another one
 _MOST_ON_WINDOWS = 61  # workers of a pool: Windows waits for no more processes at once
 
 _told: ContextVar[Callable[[int], None] | None] = ContextVar("_told", default=None)
@@ -81,6 +82,8 @@ class Tasks:
         Is called here before this process is copied: what it loads, the copies need not load.
     compiled
         Whether the tasks spend most of their time in compiled code that lets other threads run.
+    meanwhile
+        Is called beside threads: what it imports is needed later.
     """
 
     function: Callable[..., Any]
@@ -90,6 +93,7 @@ class Tasks:
     settle: Callable[[], None]
     prepare: Callable[[], object] | None = None
     compiled: bool = False
+    meanwhile: Callable[[], object] | None = None
 
     def done(
         self, todo: Sequence[int], workers: int, executor: Executor | None
@@ -132,16 +136,26 @@ class Tasks:
         """The same in threads of this process."""
         if self.prepare is not None:
             self.prepare()
-        stopped = threading.Event()
-        ticks = [0] * len(self.names)
+        stopped, ticks, interval_s = (
+            threading.Event(),
+            [0] * len(self.names),
+            sys.getswitchinterval(),
+        )
         pool = ThreadPoolExecutor(workers, initializer=interrupted.set, initargs=(stopped.is_set,))
+        beside, interval_s = threading.Thread(target=self.meanwhile), sys.getswitchinterval()
         try:
+            # Runs come back from compiled code every millisecond, and would wait for Python's usual
+            # five while the other thread imports.
+            sys.setswitchinterval(_SWITCH_S)
+            beside.start()
             yield from self._fed(pool, workers, waiting, Counter(), ticks)
         finally:
             # At the end nothing is left to stop; before, a thread goes on to the end of its call of
             # compiled code, which is a fraction of a second.
             stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
+            beside.join()
+            sys.setswitchinterval(interval_s)
 
     def _in_a_pool(
         self, workers: int, waiting: deque[int], deaths: Counter[int]
