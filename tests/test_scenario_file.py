@@ -97,8 +97,10 @@ def test_units_are_those_of_people(text: str, unit: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["9**9**9**9 s", "5", "", "s", "five s", "5 nM", "5 s^9999", "1 ("]
-)
+    "text",
+    ["9**9**9**9 s", "5", "", "s", "five s", "5 nM", "5 s^9999", "1 (", "1 9**9**9", "1 s9^-9 ** 9",
+     "1 (((((((((9^9)^9)^9)^9)^9)^9)^9)^9)^9"],
+)  # fmt: skip
 def test_a_quantity_is_never_computed(text: str) -> None:
     with pytest.raises(InputError, match="with its unit, such as '5 ms'"):
         parse(text, "s", "x")

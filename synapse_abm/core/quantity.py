@@ -40,6 +40,7 @@ _NUMBER = re.compile(
 )
 # A unit may follow at once ("10nM"); then "5e" is no broken exponent, and "inf" no number.
 _GLUED = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)(.*)", re.DOTALL)
+_POWER = r"(?:\^|\*\*)"
 _UNIT = re.compile(r"[A-Za-zµμ·*/^()\s\d-]{1,40}")
 
 
@@ -78,11 +79,16 @@ def parse(text: str, unit: str, name: str) -> float:
 @functools.lru_cache(maxsize=1024)
 def _factor(written: str, unit: str) -> float | str:
     """What one ``written`` is in ``unit``; or, in words, what is wrong with it."""
+    if written == unit:
+        return 1.0  # without loading pint
     # Numbers of two digits and powers of brackets have no place in a unit of ours, and pint would
     # reckon them out: 9**9**9 takes forever.
     if not _UNIT.fullmatch(written) or re.search(r"\d\d|\^\s*\(|\*\*\s*\(", written):
         return f"{written!r} is not a unit"
     spelled = re.sub(r"(?<=[A-Za-zµμ])(-?\d)", r"^\1", written.replace("·", " "))  # um2, s-1
+    # Nor have powers of powers, s^9^9^9 or ((s^9)^9)^9.
+    if re.search(rf"{_POWER}[\s\d+-]*{_POWER}|\)\s*{_POWER}[^()]*\)\s*{_POWER}", spelled):
+        return f"{written!r} is not a unit"
     spelled = f"1{spelled}" if spelled.startswith("/") else spelled
     import pint  # on first use: it takes half a second
 
