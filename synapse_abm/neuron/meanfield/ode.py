@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +55,15 @@ class Level(NamedTuple):
     soma_nM: float
     terminal_pool: float
     soma_pool: float
+
+
+class Piece(NamedTuple):
+    """What acts from a time on, until the next piece; slow variables that are set then."""
+
+    begin_s: float
+    exposure: Exposure
+    feedback: bool = True
+    slow: Mapping[str, float] = MappingProxyType({})
 
 
 class Unbinding(NamedTuple):
@@ -292,19 +303,80 @@ def course(
         For every name in :data:`FAST` and :data:`SLOW` the values at ``times_s``, shape (n,).
     """
     times = np.asarray(times_s, dtype=np.float64)
-
-    def slope(y: F64, acts: Exposure) -> F64:
-        level, slow = Level(*y[:5]), y[5:]
-        setting = Setting(neuron, acts, slow[0] if feedback else 0.0, slow[1])
-        theta = activation(setting, level.soma_nM)
-        return np.concatenate([fast_rates(setting, y[:5]), slow_rates(neuron, level, theta, slow)])
-
     values = integrated(
-        slope, np.concatenate([settled(Setting(neuron)), AT_REST]), exposure, times, breaks_s,
+        functools.partial(_slope, neuron, feedback, 1.0), _rest(neuron), exposure, times, breaks_s,
         lambda begin, end: _longest_step(exposure, begin, end, times[-1] / 100),
-        # The fast loop is a million times faster than plasticity: a stiff solver.
-        method="LSODA", rtol=rtol, atol=rtol / 10,
+        method=_STIFF, rtol=rtol, atol=rtol / 10,
     )  # fmt: skip
+    return dict(zip((*FAST, *SLOW), values, strict=True))
+
+
+#: The fast loop is a million times faster than plasticity.
+_STIFF = "LSODA"
+
+
+def _rest(neuron: NeuronParameters) -> F64:
+    """Fast and slow variables at the baseline."""
+    return np.concatenate([settled(Setting(neuron)), AT_REST])
+
+
+def _slope(neuron: NeuronParameters, feedback: bool, speed: float, y: F64, acts: Exposure) -> F64:
+    """d/dt (1/s) of fast and slow variables."""
+    level, slow = Level(*y[:5]), y[5:]
+    setting = Setting(neuron, acts, slow[0] if feedback else 0.0, slow[1])
+    theta = activation(setting, level.soma_nM)
+    weeks = speed * slow_rates(neuron, level, theta, slow)
+    return np.concatenate([fast_rates(setting, y[:5]), weeks])
+
+
+def changed_course(
+    neuron: NeuronParameters,
+    pieces: Sequence[Piece],
+    times_s: npt.ArrayLike,
+    speed: float = 1.0,
+    rtol: float = 1e-8,
+) -> dict[str, F64]:
+    """The neuron's course from its baseline at time 0, by pieces in which nothing changes.
+
+    Parameters
+    ----------
+    neuron
+        The neuron.
+    pieces
+        What acts, ascending in time, the first from time 0 on. Slow variables that a piece sets
+        jump at its begin; all others go on.
+    times_s : array_like, shape (n,)
+        Times at which to report, ascending, >= 0. One at which a piece begins comes after it.
+    speed
+        How many times faster days pass than seconds.
+    rtol
+        Relative tolerance of the solver; the absolute one is a tenth of it.
+
+    Returns
+    -------
+    dict
+        For every name in :data:`FAST` and :data:`SLOW` the values at ``times_s``, shape (n,).
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    y, values = _rest(neuron), np.empty((len(FAST) + len(SLOW), times.size))
+    ends = [*(piece.begin_s for piece in pieces[1:]), math.inf]
+    for piece, next_s in zip(pieces, ends, strict=True):
+        for name, value in piece.slow.items():
+            y[len(FAST) + SLOW.index(name)] = value
+        begin, end = piece.begin_s, min(next_s, float(times[-1]))
+        here = (times >= begin) & (times < next_s)
+        if end > begin:
+            inside = here & (times < end)
+            # Its end is asked for too: there the next one begins.
+            at = np.append(times[inside], end) - begin
+            own = functools.partial(_slope, neuron, piece.feedback, speed)
+            solved = integrated(
+                own, y, functools.partial(lambda acts, _: acts, piece.exposure), at, (),
+                lambda begin, end: math.inf,
+                method=_STIFF, rtol=rtol, atol=rtol / 10,
+            )  # fmt: skip
+            y, values[:, inside], here = solved[:, -1].copy(), solved[:, :-1], here & ~inside
+        values[:, here] = y[:, None]
     return dict(zip((*FAST, *SLOW), values, strict=True))
 
 
