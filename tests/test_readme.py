@@ -57,6 +57,14 @@ def test_collecting_and_sweeping(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0.3 nM" in capsys.readouterr().out
 
 
+def test_a_neuron_is_changed_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("model.mean_field(")
+    assert [time_s for time_s, _ in names["model"].changes] == [60.0, 300.0, 500.0]
+    assert len(names["theory"]["rate_Hz"]) == len(names["late"].seconds) == 200
+    assert names["late"].occupancy("soma")[-1] > 0.5 > names["model"].neuron.soma.occupancy
+    assert "'occupied': 0.85" in capsys.readouterr().out
+
+
 def test_the_sticky_membrane_shows(capsys: pytest.CaptureFixture[str]) -> None:
     """Molecules are independent; 240 steps are thirty relaxation times."""
     names = run("class Sticky")

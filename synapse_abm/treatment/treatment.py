@@ -20,6 +20,7 @@ from synapse_abm.core.arguments import check_seed, choice, instance, number, who
 from synapse_abm.core.errors import InputError, collected, raise_faults, tried
 from synapse_abm.neuron import scenario as parameters
 from synapse_abm.neuron.calibration import seconds_of_stage
+from synapse_abm.neuron.changes import MOST_NM
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.engine.simulation_grid import cost_s
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults, unbinding
@@ -39,7 +40,7 @@ type Dosing = Callable[[float], float]
 
 LONG_S = 60.0  # a course that takes longer is announced
 SETTLING, SHORT_WAIT_S = 6.0, 1.0  # relaxation times at a jump; before other windows, about
-MOST_NM, MOST_DAYS = 1e9, 36_500.0  # one mole per litre, a hundred years
+MOST_DAYS = 36_500.0  # a hundred years
 #: Functions of time, and what they may give.
 LIMITS = {"concentration_nM": (0.0, MOST_NM), "antagonist_nM": (0.0, MOST_NM), "mao": (1e-6, 1e3)}
 PROBE_S = 200  # of a neuron at rest: some 50 ms

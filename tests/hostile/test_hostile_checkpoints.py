@@ -40,6 +40,7 @@ def neuron() -> bytes:
                   "terminal.transporters": 50, "soma.transporters": 100},
     )  # fmt: skip
     model.run(2)
+    model.change({"drug": "5 nM", "sensitivity": 0.4})
     return neuron_checkpoint.to_bytes(model)
 
 
@@ -183,6 +184,16 @@ SYNAPSE: dict[str, Forge] = {
     "a row count below zero": written_over("live", -(2**40)),
 }  # fmt: skip
 
+
+def changed(time_s: Any, values: Any) -> Forge:
+    return with_header(changes=[[time_s, values]])
+
+
+def infinite_time(header: dict[str, Any], body: bytes) -> tuple[Any, bytes]:
+    text = json.dumps(header | {"changes": [[12345.0, {"mao": 0.5}]]}).encode()
+    return text.replace(b"12345.0", b"1e999"), body
+
+
 NEURON: dict[str, Forge] = {
     "parameters that are none": with_header(parameters={"terminal": 5}),
     "keywords that are none": with_header(keywords={}),
@@ -197,6 +208,29 @@ NEURON: dict[str, Forge] = {
     "a rate below 0": written_over("rates", -1.0, "<f8"),
     "a number of 1e300": written_over("numbers", 1e300, "<f8"),
     "slow variables that are missing": with_shape("slow", 3),
+    "a drive at which a step would not end": written_over("slow", 9e11, "<f8", at=1),
+    "a header without changes": without("changes"),
+    "changes that are no list": with_header(changes={}),
+    "changes that are no pairs": with_header(changes=[[1.0]]),
+    "a change that is text": with_header(changes=["1.0"]),
+    "a change at a time that is text": changed("1", {"mao": 0.5}),
+    "a change at a time that is infinite": infinite_time,
+    "a change before the start": changed(-1.0, {"mao": 0.5}),
+    "a change within a step": changed(0.5, {"mao": 0.5}),
+    "a change that is yet to come": changed(3.0, {"mao": 0.5}),
+    "changes whose times go back": with_header(changes=[[1.0, {"mao": 0.5}], [0.0, {"mao": 0.6}]]),
+    "a change of nothing": changed(1.0, {}),
+    "a change by a name that is not known": changed(1.0, {"x" * 10_000: 0.5}),
+    "a change of the step": changed(1.0, {"dt_s": 1e-9}),
+    "a change to a value out of its range": changed(1.0, {"drug_nM": 1e300}),
+    "a change to a word": changed(1.0, {"mao": "half"}),
+    "a change to a text without end": changed(1.0, {"drug": "9" * 10**6 + " nM"}),
+    "a change to a unit that computes": changed(1.0, {"drug": "1 9**9**9"}),
+    "a change to a list": changed(1.0, {"mao": [0.5]}),
+    "a change to nothing": changed(1.0, {"mao": None}),
+    "a change of a ligand that is not there": changed(1.0, {"antagonist": "5 nM"}),
+    "two changes of one thing": changed(1.0, {"drug": "5 nM", "occupied": 0.5}),
+    "more changes than a run may have": with_header(changes=[[1.0, {"mao": 0.5}]] * 250_001),
 }
 
 

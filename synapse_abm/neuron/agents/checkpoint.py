@@ -1,15 +1,15 @@
 """A neuron model on disk, from which it continues bit for bit on either engine.
 
 The file is a checkpoint as those of a synapse are (see ``core.sealed``). It holds what the model
-was made of (parameters, baseline, ligands), what acts on it now, the slow variables, and all
-molecules and sites. Mesa's own random numbers, agents and events of the user's own, and classes
-with other rules are not in it.
+was made of (parameters, baseline, ligands), what acted on it at first and every change since, the
+slow variables, and all molecules and sites. Mesa's own random numbers, agents and events of the
+user's own, and classes with other rules are not in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ MAGIC = b"synapse_abm neuron checkpoint 1\n"
 
 
 class _Keywords(BaseModel):
-    """Keywords of the model, as they are now."""
+    """Keywords that the model was made with."""
 
     model_config = Header.model_config
 
@@ -46,6 +46,7 @@ class _Keywords(BaseModel):
 class _Header(Header):
     parameters: dict[str, Any]
     keywords: _Keywords
+    changes: list[Any]
 
 
 def to_bytes(model: NeuronHost) -> bytes:
@@ -54,12 +55,13 @@ def to_bytes(model: NeuronHost) -> bytes:
     own = {
         "rng": address.seed, "replicate": address.replicate,
         "transporters": simulation.transporters, "dt_s": simulation.dt_s,
+        **asdict(model.history.start),
     }  # fmt: skip
-    # The keywords as they are now, not as they were given: doses change during a run.
     names = _Keywords.model_fields
     header = {
         "parameters": model.parameters.model_dump(mode="json"),
         "keywords": {name: own[name] if name in own else getattr(model, name) for name in names},
+        "changes": model.history.entries,
     }
     arrays = {
         "baseline": np.array(astuple(simulation.baseline)),  # may be nan, so not in the header
@@ -69,8 +71,8 @@ def to_bytes(model: NeuronHost) -> bytes:
     return sealed(MAGIC, header, arrays | simulation.checkpoint())
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Keywords of a model, and the arrays that :func:`restore` takes up.
+def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], list[Any]]:
+    """Keywords of a model, and the arrays and changes that :func:`restore` takes up.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         }
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(path, f"it holds no neuron: {str(error)[:300]}") from error
-    return keywords, arrays
+    return keywords, arrays, header.changes
 
 
 def load[M: NeuronHost](path: Path, make: Callable[..., M]) -> M:
@@ -97,19 +99,19 @@ def load[M: NeuronHost](path: Path, make: Callable[..., M]) -> M:
     CheckpointError
         As :func:`read`; also if the arrays are no state that such a model can be in.
     """
-    keywords, arrays = read(path)
+    keywords, arrays, changes = read(path)
     try:
         # Built first and filled then: building checks the keywords, and gives the arrays their
         # expected shapes.
         model = make(**keywords)
-        restore(model, arrays)
+        restore(model, arrays, changes)
     except (ValueError, IndexError, OverflowError, MemoryError) as error:
         what = f"what it holds is no state of a neuron: {str(error)[:300]}"
         raise CheckpointError(path, what) from error
     return model
 
 
-def restore(model: NeuronHost, arrays: Mapping[str, np.ndarray]) -> None:
+def restore(model: NeuronHost, arrays: Mapping[str, np.ndarray], changes: list[Any]) -> None:
     """Put a model that was made of the same keywords into the state that was kept.
 
     Raises
@@ -123,5 +125,13 @@ def restore(model: NeuronHost, arrays: Mapping[str, np.ndarray]) -> None:
     if not (np.abs(slow) <= MOST_RATE).all():  # not (nan <= x) either
         raise ValueError(f"slow holds a number beyond {MOST_RATE:g}, or none")
     model.latest, model.slow = latest, dict(zip(SLOW, slow.tolist(), strict=True))
-    model.simulation.restore(arrays)
-    model.simulation.check_read()
+    simulation = model.simulation
+    simulation.restore(arrays)
+    simulation.check_read()
+    model.history.take_up(changes, simulation.dt_s, simulation.steps)
+    # Rates are those of the last step. Those of the next one must let it end too; they are looked
+    # at and put back, so that the state stays what was kept.
+    rates, numbers = simulation.state.rates.copy(), simulation.state.numbers.copy()
+    model.act()
+    simulation.check_read()
+    simulation.state.rates[:], simulation.state.numbers[:] = rates, numbers

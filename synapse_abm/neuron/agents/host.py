@@ -12,6 +12,7 @@ import mesa
 
 from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.neuron.agents.index import Index
+from synapse_abm.neuron.changes import History
 from synapse_abm.neuron.engine.layout import C_LOSE, L_BLOCKED, L_FREE
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.scenario import NeuronParameters
@@ -40,9 +41,14 @@ class NeuronHost(LazyModel):
     latest: F64
     drug: str
     antagonist: str | None
+    history: History
 
     def set_slow(self, name: str, value: float) -> None:
         """Set a slow variable; it acts from the next step on."""
+        raise NotImplementedError
+
+    def act(self) -> None:
+        """Bring what acts, and the slow variables, to the molecules."""
         raise NotImplementedError
 
     def _start_views(self, classes: dict[str, type[mesa.Agent]]) -> None:

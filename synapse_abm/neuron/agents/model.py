@@ -25,13 +25,15 @@ from typing import Any, Literal
 
 import mesa
 import numpy as np
+import numpy.typing as npt
 from mesa.experimental.scenarios import Scenario as MesaScenario
 
 from synapse_abm.core import mesa_clock as clock
 from synapse_abm.core.address import Rng, address_of, generator_source
-from synapse_abm.core.arguments import choice, instance, number, whole_number
+from synapse_abm.core.arguments import number, whole_number
+from synapse_abm.core.arrays import nonnegative, refused
 from synapse_abm.core.collector import StandardCollector
-from synapse_abm.core.errors import InputError, UnknownName, collected, raise_faults, tried
+from synapse_abm.core.errors import InputError, UnknownName, raise_faults, tried
 from synapse_abm.core.files import file_path, write_atomic
 from synapse_abm.core.reset import resettable, told_rng
 from synapse_abm.neuron import scenario as par
@@ -47,18 +49,18 @@ from synapse_abm.neuron.agents.agents import (
 from synapse_abm.neuron.agents.host import NeuronHost
 from synapse_abm.neuron.agents.stepper import NeuronStepper
 from synapse_abm.neuron.calibration import calibrate
+from synapse_abm.neuron.changes import Acting, Change, History
 from synapse_abm.neuron.engine.simulation import COLUMNS, NeuronSimulation
 from synapse_abm.neuron.ligands import Doses, at_autoreceptor, at_sert, ligand_faults
 from synapse_abm.neuron.meanfield.equations import hill
-from synapse_abm.neuron.scenario import AT_REST, PLACES, REACHES, SLOW, Baseline, Exposure
+from synapse_abm.neuron.meanfield.ode import changed_course
+from synapse_abm.neuron.scenario import AT_REST, PLACES, SLOW, Baseline, Exposure
 from synapse_abm.neuron.slow import advanced, slow_inputs
 from synapse_abm.synapse.agents.rules import ENGINES, overridden
 from synapse_abm.synapse.engine.layout import F64
 
 type AgentClasses = Mapping[str, type[mesa.Agent]]
 
-#: Least values that are not 0: without any monoamine oxidase the pool would grow for ever.
-LEAST = {"mao": 1e-6, "dt_s": 1e-9}
 #: What the agents engine asks of each kind of agent.
 RULES: dict[type, tuple[str, ...]] = {
     Neuron: ("target_rate",),
@@ -114,16 +116,13 @@ def _place(name: str) -> int:
 
 
 class _Acting(Documented):
-    """A number that acts on the neuron from the next step on; checked whenever it is set."""
+    """What acts on the neuron; setting it is a change (:meth:`NeuronModel.change`)."""
 
     def __get__(self, model: Any, owner: type) -> Any:
-        return self if model is None else model.__dict__[self.name]
+        return self if model is None else getattr(model.history.now, self.name)
 
-    def __set__(self, model: NeuronModel, value: float) -> None:
-        value = number(self.name, value, least=LEAST.get(self.name, 0.0))
-        if self.name == "antagonist_nM" and model.antagonist is None and value:
-            raise InputError(self.name, value, "0, as the model has no antagonist")
-        model.__dict__[self.name] = value
+    def __set__(self, model: NeuronModel, value: object) -> None:
+        model.change({self.name: value})
 
 
 class NeuronModel(NeuronHost):
@@ -177,11 +176,12 @@ class NeuronModel(NeuronHost):
     InputError, InputErrors
         For whatever is wrong with all of these, at once.
 
-    ``drug_nM``, ``antagonist_nM``, ``mao``, ``feedback`` and the slow variables of :attr:`neuron`
-    can be set at any time, and act from the next step on.
+    ``drug_nM``, ``antagonist_nM``, ``mao``, ``reach``, ``feedback`` and the slow variables of
+    :attr:`neuron` can be set at any time, and act from the next step on, as :meth:`change` says.
     """
 
     neuron: Neuron
+    _within_step = False  # while agents are asked
 
     @resettable
     def __init__(
@@ -222,32 +222,32 @@ class NeuronModel(NeuronHost):
         elif antagonist_nM:
             allowed = "0, as no antagonist is given"
             faults.append(InputError("antagonist_nM", antagonist_nM, allowed))
-        tried(faults, choice, "reach", reach, REACHES)
-        tried(faults, instance, "feedback", feedback, bool)
-        acting = {"drug_nM": drug_nM, "antagonist_nM": antagonist_nM, "transporters": transporters,
-                  "speed": speed, "mao": mao, "dt_s": dt_s}  # fmt: skip
-        for name, value in acting.items():
-            with collected(faults):
-                acting[name] = number(name, value, least=LEAST.get(name, 0.0))
+        acting = tried(
+            faults, Acting.checked, drug_nM=drug_nM, antagonist_nM=antagonist_nM, mao=mao,
+            reach=reach, feedback=feedback,
+        )  # fmt: skip
+        share = tried(faults, number, "transporters", transporters, least=0.0)
+        faster = tried(faults, number, "speed", speed, least=0.0)
+        step = tried(faults, number, "dt_s", dt_s, least=1e-9)
         tried(faults, whole_number, "collect_every", collect_every, of="steps")
         faults += class_faults(engine, agent_classes, default_classes(drug, antagonist))
         raise_faults(faults)
-        assert made is not None and address is not None
+        assert made is not None and address is not None and acting is not None
+        assert share is not None and faster is not None and step is not None
         # Mesa's generator is for what users add; molecules have counter-based numbers of their own.
         super().__init__(rng=generator_source(rng, address))
         if scenario is not None:
             self.scenario = scenario
         self.parameters, self.engine = made, engine
-        self.drug, self.antagonist, self.reach, self.feedback = drug, antagonist, reach, feedback
-        self.speed, self.collect_every = acting["speed"], collect_every
+        self.drug, self.antagonist = drug, antagonist
+        self.speed, self.collect_every = faster, collect_every
         self.check_every_step = check_every_step
-        for name in ("drug_nM", "antagonist_nM", "mao"):
-            setattr(self, name, acting[name])
+        doses = Doses(at_sert(drug), at_autoreceptor(antagonist), transporters=share)
+        self.history = History(doses, acting)
         self.simulation = NeuronSimulation(
             made, address.seed, address.replicate, address.place,
-            baseline=self._baseline(baseline), inhibitor=at_sert(drug),
-            antagonist=at_autoreceptor(antagonist), dt_s=acting["dt_s"],
-            transporters=acting["transporters"],
+            baseline=self._baseline(baseline), inhibitor=doses.inhibitor,
+            antagonist=doses.antagonist, dt_s=step, transporters=share,
         )  # fmt: skip
         self.slow = dict(zip(SLOW, AT_REST.tolist(), strict=True))
         self.latest: F64 = np.full(len(COLUMNS), math.nan)
@@ -308,20 +308,71 @@ class NeuronModel(NeuronHost):
     drug_nM = _Acting("Free concentration of the drug beside the transporters, nM.")
     antagonist_nM = _Acting("Concentration of the autoreceptors' other ligand, nM.")
     mao = _Acting("Share of monoamine oxidase that works.")
+    reach = _Acting("Which places the drug reaches: ``both``, ``terminal`` or ``soma``.")
+    feedback = _Acting("Whether autoreceptors slow the spikes.")
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Change what acts on the neuron, from the next step on.
+
+        Parameters
+        ----------
+        changes
+            Values by name: ``drug`` and ``antagonist`` (concentrations with units, ``"12 nM"``; or
+            ``drug_nM``, ``antagonist_nM`` as numbers), ``occupied`` (the share of transporters that
+            the drug alone would occupy), ``mao``, ``reach``, ``feedback``, ``sensitivity`` of the
+            autoreceptors and the other slow variables.
+
+        Raises
+        ------
+        InputError, InputErrors
+            For whatever is wrong with them, at once; nothing is changed then.
+
+        Molecules and sites stay as they are: a drug that is withdrawn leaves its sites one by one,
+        as fast as it unbinds.
+        """
+        if self._within_step:
+            raise InputError("changes", changes, "made between two steps", "let an event make it")
+        self.slow |= self.history.add(self.seconds, changes)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What was changed: times (s) from which it acted, and values by name, as given."""
+        return self.history.entries
+
+    def mean_field(self, times_s: npt.ArrayLike) -> dict[str, F64]:
+        """The mean-field course of a neuron that is changed as this one was.
+
+        Binding is taken as settled there; see ``meanfield.ode.changed_course``.
+
+        Parameters
+        ----------
+        times_s : array_like, shape (n,)
+            Times (s), ascending, >= 0.
+
+        Returns
+        -------
+        dict
+            rate_Hz, terminal_nM, soma_nM, terminal_pool, soma_pool and the slow variables at
+            ``times_s``, shape (n,).
+
+        Raises
+        ------
+        ValueError
+            If the times cannot be used.
+        """
+        times = nonnegative("times_s", times_s)
+        if times.ndim != 1 or not times.size or (np.diff(times) <= 0).any():
+            raise refused("times_s", times_s, "one or more times, ascending")
+        return changed_course(self.parameters, self.history.pieces(), times, self.speed)
 
     @property
     def exposure(self) -> Exposure:
         """What acts on the neuron now: concentrations over affinities."""
-        simulation = self.simulation
-        assert simulation.inhibitor is not None
-        doses = Doses(
-            simulation.inhibitor, simulation.antagonist, self.reach, simulation.transporters
-        )
-        return doses.exposure(self.drug_nM, self.antagonist_nM, self.mao)
+        return self.history.now.exposure(self.history.doses)
 
     def set_slow(self, name: str, value: float) -> None:
         """Set a slow variable; it acts from the next step on."""
-        self.slow[name] = number(f"neuron.{name}", value)
+        self.change({f"neuron.{name}": value})
 
     def act(self) -> None:
         """Bring exposure and slow variables to the molecules."""
@@ -353,7 +404,11 @@ class NeuronModel(NeuronHost):
         if self._stepper is None:
             self.latest = self.simulation.run(1)[0]
         else:
-            self.latest = self._stepper.step()
+            self._within_step = True
+            try:
+                self.latest = self._stepper.step()
+            finally:
+                self._within_step = False
         self.epoch += 1
         if self.check_every_step:
             self.simulation.check()
