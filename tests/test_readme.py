@@ -103,7 +103,7 @@ def test_the_table_of_speeds_is_the_one_that_was_measured() -> None:
 
 def test_the_neuron_is_braked_and_then_let_go(capsys: pytest.CaptureFixture[str]) -> None:
     """Mean field: 0.58 and 0.97 Hz. Over 200 s the mean rate varies by 0.015 (measured)."""
-    names = run("NeuronModel")
+    names = run("acute = model.run(300)")
     assert "transporter" in capsys.readouterr().out
     acute, late = (names[name]["rate_Hz"][-200:].mean() for name in ("acute", "late"))
     assert 0.48 < acute < 0.72 < 0.84 < late < 1.08
