@@ -17,7 +17,6 @@ What is drawn has addresses of its own (``Stream.START``): a start changes no ot
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,7 +28,7 @@ from synapse_abm.synapse.engine.layout import F64, I64
 from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.state import State, start_cells
 from synapse_abm.synapse.scenario.definition import Scenario
-from synapse_abm.synapse.scenario.parts import Ligand
+from synapse_abm.synapse.scenario.equilibrium import is_open
 
 #: Rounds of the sampler for ligands that are closed and depend on each other.
 SWEEPS = 200
@@ -140,7 +139,7 @@ def _equilibrium(scenario: Scenario, names: Names, address: Address) -> tuple[I6
     _draw_closed(scenario, names, numbers, bound)
     for target in names.targets:
         pairs = [p for p, pair in enumerate(names.pairs) if pair[0] == target]
-        held = [p for p in pairs if _open(scenario.ligands[names.pairs[p][1]])]
+        held = [p for p in pairs if is_open(scenario.ligands[names.pairs[p][1]])]
         left = scenario.targets[target].n_sites - int(bound[pairs].sum())
         weights = [1.0, *(_load(scenario, *names.pairs[p]) for p in held)]
         limits = np.cumsum(weights)
@@ -150,16 +149,10 @@ def _equilibrium(scenario: Scenario, names: Names, address: Address) -> tuple[I6
     free = {
         name: _poisson(nM * scenario.grid.molecules_per_nM, numbers)
         for name, ligand in scenario.ligands.items()
-        if ligand.clamped_nM is None and _open(ligand)
+        if ligand.clamped_nM is None and is_open(ligand)
         for nM in [ligand.reservoir.concentration_nM if ligand.reservoir else 0.0]
     }
     return bound, free
-
-
-def _open(ligand: Ligand) -> bool:
-    """Whether the surroundings hold the concentration."""
-    exchanged = ligand.reservoir is not None and ligand.reservoir.exchange_per_s > 0
-    return ligand.clamped_nM is not None or exchanged
 
 
 def _load(scenario: Scenario, target: str, name: str) -> float:
@@ -177,14 +170,14 @@ def _draw_closed(scenario: Scenario, names: Names, numbers: _Numbers, bound: I64
     closed = [
         p
         for p, (target, name) in enumerate(names.pairs)
-        if not _open(scenario.ligands[name]) and scenario.ligands[name].binding[target].kon > 0
+        if not is_open(scenario.ligands[name]) and scenario.ligands[name].binding[target].kon > 0
     ]
     for _ in range(1 if len(closed) < 2 else SWEEPS):
         for p in closed:
             target, name = names.pairs[p]
             ligand, beside = scenario.ligands[name], 1.0
             for other_target, other in names.pairs:
-                if other_target == target and _open(scenario.ligands[other]):
+                if other_target == target and is_open(scenario.ligands[other]):
                     beside += _load(scenario, target, other)
             same_target = sum(bound[q] for q in closed if names.pairs[q][0] == target and q != p)
             same_ligand = sum(bound[q] for q in closed if names.pairs[q][1] == name and q != p)
@@ -212,21 +205,3 @@ def _poisson(mean: float, numbers: _Numbers) -> int:
         return 0
     reached = itertools.accumulate(exponential(u) for u in numbers)
     return sum(1 for _ in itertools.takewhile(lambda total: total <= mean, reached))
-
-
-def no_equilibrium(scenario: Scenario) -> str:
-    """Why a scenario has no equilibrium to start in, or nothing."""
-    for name, ligand in scenario.ligands.items():
-        for target, kinetics in ligand.binding.items():
-            if kinetics.koff + kinetics.kcat_per_s == 0 and kinetics.kon > 0:
-                return f"{name} never lets go of {target}"
-        if ligand.clamped_nM is not None:
-            continue
-        if any(kinetics.kcat_per_s > 0 for kinetics in ligand.binding.values()):
-            return f"{name} is transported"
-        if ligand.batches or ligand.degradation_per_s > 0:
-            return f"{name} is released or degraded"
-        stuck = ligand.diffusion_um2_per_s == 0 and scenario.grid.cells > 1
-        if stuck and ligand.binding and not _open(ligand):
-            return f"{name} does not diffuse"
-    return "" if math.isfinite(scenario.dt_s) else "it has no step"

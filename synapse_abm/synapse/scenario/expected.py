@@ -23,6 +23,7 @@ import numpy as np
 from synapse_abm import theory
 from synapse_abm.synapse.scenario.cost import load, nominal_nM
 from synapse_abm.synapse.scenario.definition import Scenario
+from synapse_abm.synapse.scenario.equilibrium import is_open
 from synapse_abm.synapse.scenario.parts import Ligand
 from synapse_abm.synapse.scenario.step_error import is_driven
 
@@ -67,7 +68,7 @@ def exact(scenario: Scenario) -> Values:
         parts = [scenario.ligands[name] for name in ligands]
         if any(not _reversible(scenario, name) for name in ligands):
             continue
-        if all(_open(ligand) for ligand in parts):
+        if all(is_open(ligand) for ligand in parts):
             _open_group(values, scenario, targets, ligands)
         elif len(targets) == 1:
             _closed_group(values, scenario, targets[0], ligands)
@@ -85,12 +86,6 @@ def _enter(values: Values, scenario: Scenario, pair: Pair, occupancy: float) -> 
 def _undefined(ligand: Ligand) -> bool:
     """Whether no single concentration describes a ligand: it is released in batches."""
     return bool(ligand.batches)
-
-
-def _open(ligand: Ligand) -> bool:
-    """Whether the surroundings hold the concentration."""
-    exchanged = ligand.reservoir is not None and ligand.reservoir.exchange_per_s > 0
-    return ligand.clamped_nM is not None or exchanged
 
 
 def _reversible(scenario: Scenario, name: str) -> bool:
@@ -151,7 +146,7 @@ def _closed_group(values: Values, scenario: Scenario, target: str, ligands: list
     parts = {name: scenario.ligands[name] for name in ligands}
     clamped = {n: load(scenario, n, target) for n, x in parts.items() if x.clamped_nM is not None}
     closed = [name for name in ligands if name not in clamped]
-    if any(_open(parts[name]) for name in closed) or len(closed) > 2:
+    if any(is_open(parts[name]) for name in closed) or len(closed) > 2:
         return
     # Any grid will do, since equilibrium knows no space, but all sites must be within reach.
     stuck = any(parts[name].diffusion_um2_per_s == 0 for name in closed)

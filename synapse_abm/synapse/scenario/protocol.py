@@ -20,6 +20,7 @@ from synapse_abm.core.errors import InputError, UnknownName, collected
 from synapse_abm.core.quantity import bare_name, unit_of
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.scenario.changes import added, changed
+from synapse_abm.synapse.scenario.equilibrium import no_equilibrium
 from synapse_abm.synapse.scenario.parts import At, Description, Start
 
 #: Steps of simulation that a ramp is made of at least, and its stairs at most: beyond, the steps of
@@ -305,7 +306,12 @@ def _overlaps(description: Description) -> Iterator[InputError]:
 
 
 def _start_faults(description: Description) -> Iterator[InputError]:
-    """Sites occupied at the start by what is there, and no more than there are."""
+    """Sites occupied at the start by what is there, and no more than there are; equilibrium only
+    where there is one.
+    """
+    if description.start.state == "equilibrium" and (why := no_equilibrium(description)):
+        allowed = f"'empty', or shares as 'bound': there is no equilibrium, as {why}"
+        yield InputError("start.state", "equilibrium", allowed)
     wanted = dict[str, int]()
     for target, shares in description.start.bound.items():
         if target not in description.targets:
