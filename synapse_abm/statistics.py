@@ -160,8 +160,8 @@ def effective_sample_size(series: ArrayLike) -> float:
 def batch_means(series: ArrayLike, batches: int = 10) -> Estimate:
     """Mean of a correlated stationary series, its error from the scatter of batch means.
 
-    The series is cut into equal batches (leaving out a remainder at its beginning), whose means
-    count as independent.
+    The mean is that of the whole series. For its error the series is cut into equal batches
+    (leaving out a remainder at its beginning), whose means count as independent.
 
     Parameters
     ----------
@@ -183,7 +183,8 @@ def batch_means(series: ArrayLike, batches: int = 10) -> Estimate:
     x = _series("series", series, 2 * batches)
     size = x.size // batches
     means = x[x.size - batches * size :].reshape(batches, size).mean(axis=1)
-    estimate = from_replicates(means)
+    scatter = from_replicates(means)
+    estimate = Estimate(float(x.mean()), scatter.se, scatter.dof)
     # Batches alone do not show that they are too short: neighbours that remember each other scatter
     # too little. The series itself tells how long it remembers.
     time = integrated_time(x)

@@ -232,7 +232,7 @@ def test_simulate_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
     Path("mine.toml").write_text(SHORT)
     status, out, err = say("simulate", "mine.toml", "--seed", "6", "--json", "mine.json")
     assert (status, err) == (0, "")
-    assert "too short for an error bar" in out, "two seconds are, and the estimate is shown"
+    assert "too few for an error bar" in out, "two seconds are, and the estimate is shown"
     names = [f"timeseries.{kind}" for kind in ("csv", "parquet", "png", "svg")]
     assert everything(home / "outputs" / "mine") == ["run.json", *names]
     head = (home / "outputs" / "mine" / "timeseries.csv").read_text().splitlines()[0]

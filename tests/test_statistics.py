@@ -163,6 +163,11 @@ def test_a_naive_error_on_correlated_data_is_caught(chains: Array) -> None:
     assert failed > 60
 
 
+def test_the_mean_of_a_series_is_that_of_all_of_it() -> None:
+    x = autoregression(6, 4009, 0.5)  # nine are left over by ten batches
+    assert statistics.batch_means(x).value == x.mean()
+
+
 def test_a_short_series_raises_but_hands_over_its_estimate() -> None:
     x = autoregression(6, 400, 0.9)  # 21 integrated times
     with pytest.raises(TooShort, match="400 samples is too short") as caught:

@@ -475,7 +475,8 @@ def _measured(
         # after it.
         averaged = [x.columns[at][x.seconds > run.burn_in_s * (1 + 1e-9)] for x in recordings]
         estimate, short = _estimate(averaged)
-        mean = float(np.mean([part.mean() for part in averaged]))
+        # One mean for one quantity: the one that is tested.
+        mean = estimate.value if estimate else float(np.mean([x.mean() for x in averaged]))
         averages[at] = Measured(estimate, mean, short, at.of(exact), at.of(formula))
     return averages
 
@@ -497,7 +498,12 @@ def _estimate(parts: list[Array]) -> tuple[Estimate | None, str]:
             # A series without change has no variance: its mean may be right, and nothing tells how
             # far.
             constant = "nothing changed while it was averaged, so there is no error bar"
-            short = constant if np.ptp(part) == 0 else str(error)
+            # Without the mean so far: the table has that of all replicates.
+            long = (
+                f"{error.length} samples are too few for an error bar: their correlations ask for "
+                f"{error.needed:.0f}; the one told is too small"
+            )
+            short = constant if np.ptp(part) == 0 else long
     # Equal weights, as replicates are equally long: weights from their errors would prefer the runs
     # whose error came out too small.
     value = float(np.mean([estimate.value for estimate in estimates]))
