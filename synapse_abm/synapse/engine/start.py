@@ -7,9 +7,10 @@ the N molecules of a closed ligand are spread over sites and solution with weigh
 
     W(n) = binomial(N, n) S!/(S - n)! (1/(Kd M X))**n
 
-for n of them at the S sites that others leave, M molecules making 1 nM and X = 1 + sum of x_i. One
-closed ligand at one target is drawn from that law; several, at several targets, one after the other
-given the rest (Gibbs' sampler), :data:`SWEEPS` times.
+for n of them at S sites, M molecules making 1 nM and X = 1 + sum of x_i; two that share a target or
+are one ligand at two targets have the joint law with the factorials of what both leave. Up to two
+pairs of closed ligand and target are drawn from that law exactly; more, two after two given the
+rest (Gibbs' sampler in blocks, so that one ligand can take another's place), :data:`SWEEPS` times.
 
 What is drawn has addresses of its own (``Stream.START``): a start changes no other random number.
 """
@@ -17,7 +18,9 @@ What is drawn has addresses of its own (``Stream.START``): a start changes no ot
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,8 +33,8 @@ from synapse_abm.synapse.engine.state import State, start_cells
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.equilibrium import is_open
 
-#: Rounds of the sampler for ligands that are closed and depend on each other.
-SWEEPS = 200
+#: Rounds of the sampler for more than two closed ligands.
+SWEEPS = 20
 _BLOCK = 4096
 
 
@@ -165,6 +168,17 @@ def _load(scenario: Scenario, target: str, name: str) -> float:
     return nM / kinetics.half_nM if kinetics.kon > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A closed ligand at a target, with what others leave it."""
+
+    target: str
+    name: str
+    sites: int
+    copies: int
+    log_affinity: float
+
+
 def _draw_closed(scenario: Scenario, names: Names, numbers: _Numbers, bound: I64) -> None:
     """Numbers of bound molecules of the closed ligands, into ``bound``."""
     closed = [
@@ -172,31 +186,72 @@ def _draw_closed(scenario: Scenario, names: Names, numbers: _Numbers, bound: I64
         for p, (target, name) in enumerate(names.pairs)
         if not is_open(scenario.ligands[name]) and scenario.ligands[name].binding[target].kon > 0
     ]
-    for _ in range(1 if len(closed) < 2 else SWEEPS):
-        for p in closed:
-            target, name = names.pairs[p]
-            ligand, beside = scenario.ligands[name], 1.0
-            for other_target, other in names.pairs:
-                if other_target == target and is_open(scenario.ligands[other]):
-                    beside += _load(scenario, target, other)
-            same_target = sum(bound[q] for q in closed if names.pairs[q][0] == target and q != p)
-            same_ligand = sum(bound[q] for q in closed if names.pairs[q][1] == name and q != p)
-            kd = ligand.binding[target].half_nM * scenario.grid.molecules_per_nM * beside
-            sites = scenario.targets[target].n_sites - int(same_target)
-            bound[p] = _one_closed(sites, ligand.count - int(same_ligand), 1 / kd, numbers)
+    blocks = [list(block) for block in itertools.combinations(closed, 2)] or [closed]
+    for _ in range(1 if len(closed) <= 2 else SWEEPS):
+        for block in filter(None, blocks):
+            others = [q for q in closed if q not in block]
+            parts = [_closed(scenario, names, p, others, bound) for p in block]
+            bound[block] = _one_draw(parts, numbers)
 
 
-def _one_closed(sites: int, copies: int, affinity: float, numbers: _Numbers) -> int:
-    """One draw of how many of ``copies`` molecules are bound to ``sites`` sites: W(n) above."""
-    most = min(sites, copies)
-    if most <= 0:
-        return 0
-    n = np.arange(most)
-    # log W(n + 1)/W(n), summed from the largest down so that no exponential overflows.
-    ratio = np.log(affinity) + np.log(copies - n) + np.log(sites - n) - np.log(n + 1.0)
-    log_weight = np.concatenate([[0.0], np.cumsum(ratio)])
-    weight = np.cumsum(np.exp(log_weight - log_weight.max()))
-    return int(np.searchsorted(weight, float(numbers.take(1)[0]) * weight[-1], side="right"))
+def _closed(scenario: Scenario, names: Names, pair: int, others: list[int], bound: I64) -> _Closed:
+    target, name = names.pairs[pair]
+    ligand, beside = scenario.ligands[name], 1.0
+    for other_target, other in names.pairs:
+        if other_target == target and is_open(scenario.ligands[other]):
+            beside += _load(scenario, target, other)
+    taken = sum(int(bound[q]) for q in others if names.pairs[q][0] == target)
+    away = sum(int(bound[q]) for q in others if names.pairs[q][1] == name)
+    kd = ligand.binding[target].half_nM * scenario.grid.molecules_per_nM * beside
+    sites = scenario.targets[target].n_sites
+    return _Closed(target, name, sites - taken, ligand.count - away, -math.log(kd))
+
+
+def _one_draw(parts: list[_Closed], numbers: _Numbers) -> list[int]:
+    """How many molecules of one or two closed ligands are bound: a draw from their joint law."""
+    most = max(max(part.sites, part.copies) for part in parts)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
+
+    def log_weight(n: int, m: I64) -> F64:
+        """Of ``n`` molecules of the first bound, and ``m`` of the second (an array)."""
+        first, second = parts[0], parts[-1]
+        one = len(parts) == 1
+        same_ligand = not one and first.name == second.name
+        same_target = not one and first.target == second.target
+        left = first.copies - n - (m if same_ligand else 0)
+        empty = first.sites - n - (m if same_target else 0)
+        total = n * first.log_affinity - log_factorial[n] + np.zeros(m.size)
+        free, room = [left], [empty]
+        if not one:
+            total += m * second.log_affinity - log_factorial[m]
+            free += [] if same_ligand else [second.copies - m]
+            room += [] if same_target else [second.sites - m]
+        for count in (*free, *room):
+            total -= log_factorial[np.maximum(count, 0)]
+            total[np.broadcast_to(np.asarray(count) < 0, m.shape)] = -np.inf
+        return np.asarray(total, dtype=np.float64)
+
+    firsts = np.arange(min(parts[0].sites, parts[0].copies) + 1)
+    seconds = np.arange(min(parts[-1].sites, parts[-1].copies) + 1 if len(parts) == 2 else 1)
+    # The law of the first by summing over the second, row by row: no table of both is kept.
+    log_sums = np.array([_log_sum(log_weight(int(n), seconds)) for n in firsts])
+    n = _chosen(log_sums, numbers)
+    return [n] if len(parts) == 1 else [n, _chosen(log_weight(n, seconds), numbers)]
+
+
+def _log_sum(log_weights: F64) -> float:
+    """Logarithm of the sum of exponentials; the largest is taken out so that none overflows."""
+    largest = float(log_weights.max())
+    return (
+        largest + math.log(np.exp(log_weights - largest).sum()) if largest > -math.inf else largest
+    )
+
+
+def _chosen(log_weights: F64, numbers: _Numbers) -> int:
+    """An index drawn with these weights."""
+    sums = np.cumsum(np.exp(log_weights - log_weights.max()))
+    u = float(numbers.take(1)[0])
+    return min(int(np.searchsorted(sums, u * sums[-1], side="right")), sums.size - 1)
 
 
 def _poisson(mean: float, numbers: _Numbers) -> int:
