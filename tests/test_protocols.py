@@ -269,15 +269,16 @@ def far(values: np.ndarray, mean: float, variance: float) -> float:
     return float(max(by_mean, by_variance))
 
 
-@pytest.mark.parametrize("bug", [None, "ignores what is clamped", "binomial"])
+@pytest.mark.parametrize("bug", [None, "ignores what is clamped", "forgets depletion"])
 def test_a_closed_box_starts_in_its_law(bug: str | None, monkeypatch: Any) -> None:
-    fields = small(closed=ligand(3.0, count=20), beside=ligand(5.0, clamped_nM=5.0))
+    fields = small(closed=ligand(30.0, count=10), beside=ligand(5.0, clamped_nM=5.0))
     nM = Scenario.model_validate(fields).grid.molecules_per_nM
-    law = theory.closed_law(12, 20, 1 / (3.0 * nM * 2.0))
+    law = theory.closed_law(12, 10, 1 / (30.0 * nM * 2.0))
     if bug == "ignores what is clamped":
         monkeypatch.setattr(start, "_load", lambda *_: 0.0)
-    if bug == "binomial":
-        draw = lambda _, u: [int((u.take(12) < law.mean / 12).sum())]  # noqa: E731
+    if bug == "forgets depletion":
+        p = 10 / (10 + 30.0 * nM * 2.0)  # the hyperbola on all molecules
+        draw = lambda _, u: [int((u.take(12) < p).sum())]  # noqa: E731
         monkeypatch.setattr(start, "_one_draw", draw)
     bound = started_counts(fields, RUNS)[:, 0]
     assert (far(bound, law.mean, law.sd**2) > SIGMAS) == (bug is not None)
