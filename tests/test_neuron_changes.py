@@ -158,10 +158,10 @@ def test_a_set_attribute_is_a_change() -> None:
     other.change(
         {"drug": "0.007 uM", "mao": 0.5, "reach": "soma", "feedback": False, "sensitivity": 0.4}
     )
-    for each in (model, other):
-        each.run(4)
+    for copy in (model, other):
+        copy.run(4)
     assert (model.drug_nM, model.reach, model.feedback) == (7.0, "soma", False)
-    states = (each.simulation.checkpoint() for each in (model, other))
+    states = (copy.simulation.checkpoint() for copy in (model, other))
     assert all(np.array_equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))
     assert model.slow == other.slow
 
@@ -239,17 +239,17 @@ class Forgetful(NeuronSimulation):
 
     def set(self, *acting: Any, **by_name: float) -> None:
         first = self.steps == 0
-        kept = self.state.rates.copy(), self.state.numbers.copy()
+        old = self.state.rates.copy(), self.state.numbers.copy()
         super().set(*acting, **by_name)
         if first:
             return
         rates, numbers = self.state.rates, self.state.numbers
         if self.forgotten == "uptake":
-            rates[:, lay.C_BLOCK] = kept[0][:, lay.C_BLOCK]
+            rates[:, lay.C_BLOCK] = old[0][:, lay.C_BLOCK]
         elif self.forgotten == "firing":
-            numbers[lay.P_FEEDBACK] = kept[1][lay.P_FEEDBACK]
+            numbers[lay.P_FEEDBACK] = old[1][lay.P_FEEDBACK]
         elif self.forgotten == "release":
-            rates[:, lay.C_DEGRADE] = kept[0][:, lay.C_DEGRADE]
+            rates[:, lay.C_DEGRADE] = old[0][:, lay.C_DEGRADE]
 
 
 @functools.cache
@@ -368,8 +368,8 @@ def test_a_change_that_waits_for_its_step_is_kept(tmp_path: Path) -> None:
     model.change({"mao": 0.3, "sensitivity": 0.2})
     model.save(tmp_path / "neuron")
     resumed = NeuronModel.resume(tmp_path / "neuron")
-    for each in (model, resumed):
-        each.run(3)
+    for copy in (model, resumed):
+        copy.run(3)
     assert checkpoint.to_bytes(resumed) == checkpoint.to_bytes(model)
 
 
@@ -415,14 +415,14 @@ def test_a_neuron_on_grids_is_changed_and_resumed_bit_for_bit() -> None:
             made_slow = history.add(whole.seconds, change)
             slow |= {name: made_slow[name] for name in slow.keys() & made_slow.keys()}
         resumed.restore(whole.checkpoint())
-        for each in (whole, resumed):
-            before = each.checkpoint()
-            each.set(history.now.exposure(doses), **slow)
-            after = each.checkpoint()
+        for copy in (whole, resumed):
+            before = copy.checkpoint()
+            copy.set(history.now.exposure(doses), **slow)
+            after = copy.checkpoint()
             moved = [n for n in before if not np.array_equal(before[n], after[n], equal_nan=True)]
             assert {*moved} <= {"neuron_rates", "neuron_numbers"}, "molecules stay"
-            each.run(1)
-            each.check()
+            copy.run(1)
+            copy.check()
         for name, array in whole.checkpoint().items():
             assert np.array_equal(array, resumed.checkpoint()[name], equal_nan=True), name
 
