@@ -18,7 +18,7 @@ from synapse_abm.synapse.scenario.parts import Description
 from synapse_abm.synapse.scenario.protocol import protocol_faults
 from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair, adjustments
 from synapse_abm.synapse.scenario.summary import scenario_text
-from synapse_abm.synapse.scenario.timestep import auto_dt
+from synapse_abm.synapse.scenario.timestep import auto_dt, step_after_change
 
 #: What is written for a step that the program shall choose.
 AUTO = "auto"
@@ -68,13 +68,21 @@ class Scenario(Description):
         return copied
 
     def becoming(self, description: Description, dt_s: float | None = None) -> Self:
-        """The same with the targets and ligands of ``description``, and no protocol.
+        """The same with the targets and ligands of ``description``, and without its protocol.
 
-        ``dt_s`` is its step (s) if one is to be kept; whether the program chose it is remembered.
+        ``dt_s`` is its step (s) if one is to be kept; otherwise one that the program chose is
+        judged anew (``timestep.step_after_change``).
         """
         parts = {"targets": description.targets, "ligands": description.ligands, "at": ()}
-        after = self.model_copy(update=parts | ({} if dt_s is None else {"dt_s": dt_s}))
-        return after.with_chosen_step() if self.dt_is_auto and dt_s is not None else after
+        after = self.model_copy(update=parts | {"dt_s": dt_s or self.dt_s})
+        if self.dt_is_auto:
+            after.model_fields_set.discard("dt_s")  # still the program's choice
+            if dt_s is None:
+                chosen_s, adjusted = step_after_change(after, self.dt_s)
+                object.__setattr__(after, "dt_s", chosen_s)
+                if adjusted is not None:
+                    after.__dict__["adjustments"] = adjusted  # worked out with the step
+        return after
 
     def with_chosen_step(self) -> Self:
         """The same, its step counted as one that the program chose: a change chooses it anew."""

@@ -203,6 +203,14 @@ def spectrum(grid: Grid, target: Target) -> Spectrum:
     return _even_spectrum(grid, target.n_sites, mean + rest * (1 - rest) / mean)
 
 
+@functools.lru_cache(maxsize=256)  # a running scenario that is changed asks at the same step
+def _of_step(grid: Grid, target: Target, hops: float) -> tuple[float, float, float]:
+    """``beta_map`` and ``beta_self`` of a target at ``hops`` a step, and the scatter of its map."""
+    modes, scattered = spectrum(grid, target), target.cells is None
+    scatter = modes.scatter(hops, grid, target.n_sites) if scattered else 0.0
+    return (*modes.betas(hops), scatter)
+
+
 def map_spectrum(grid: Grid, amounts: Mapping[Cell, float]) -> Spectrum:
     """The spectrum of a map that has these amounts in these cells, and nothing elsewhere.
 
@@ -312,15 +320,15 @@ def adjustment(
 ) -> Adjustment:
     """How one pair is adjusted to a step of ``dt_s`` seconds, a share ``phi`` of sites free."""
     grid, sites, kinetics = description.grid, description.targets[target], ligand.binding[target]
-    modes = spectrum(grid, sites)
+    nbar = spectrum(grid, sites).nbar
     site = pair_rate_per_s(kinetics.kon, grid.cell_volume_um3) * dt_s
     leaving, y = (kinetics.koff + kinetics.kcat_per_s) * dt_s, kinetics.koff * dt_s
     hops = ligand.diffusion_um2_per_s * dt_s / grid.spacing_um**2
-    beta_map, beta_self = modes.betas(hops)
+    beta_map, beta_self, scatter = _of_step(grid, sites, hops)
 
     def at(share: float) -> tuple[float, float, float, float]:
-        seen = 1 + share * (modes.nbar - 1)
-        beta = (beta_self + share * (modes.nbar * beta_map - beta_self)) / seen
+        seen = 1 + share * (nbar - 1)
+        beta = (beta_self + share * (nbar * beta_map - beta_self)) / seen
         return (*factor(seen * site, y, beta), beta, seen * site)
 
     s, p, beta, x = at(phi)
@@ -332,7 +340,7 @@ def adjustment(
     return Adjustment(
         s=round(s, DECIMALS) if usable else 1.0, beta=beta, phi=phi, x=x, y=y,
         s_start=at(start)[0], s_end=at(end)[0], s_full=at(0.0)[0], p=p, usable=usable,
-        scatter=modes.scatter(hops, grid, sites.n_sites) if sites.cells is None else 0.0,
+        scatter=scatter,
     )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ from synapse_abm.synapse.scenario.rate_adjustment import (
     LARGEST_LEAVING,
     LARGEST_P,
     Adjustment,
+    Pair,
     Spectrum,
     Weighing,
     adjusted_pairs,
@@ -163,6 +164,10 @@ class StepErrors:
     def at(self, dt_s: float) -> Announced:
         """Announced errors of a step of ``dt_s`` seconds."""
         return _worst(dt_s, [pair.at(dt_s) for pair in self._pairs])
+
+    def adjustments(self, dt_s: float) -> dict[Pair, Adjustment]:
+        """How the rates of each pair are adjusted to a step (``rate_adjustment.adjustments``)."""
+        return {(pair.target, pair.name): pair.adjusted(dt_s) for pair in self._pairs}
 
     def longest_s(self, accuracy: float) -> float:
         """The longest step (s) that keeps ``accuracy``, to three digits."""
@@ -290,9 +295,13 @@ class _Pair:
         limits += [5 * LARGEST_P / self.own_per_s] if self.own_per_s > 0 else []
         return min(limits, default=math.inf)
 
+    def adjusted(self, dt_s: float) -> Adjustment:
+        """How rates are adjusted to a step."""
+        return adjustment(self.description, self.ligand, self.target, dt_s, self.phi)
+
     def at(self, dt_s: float) -> PairError:
         """Announced errors at a step, by cause (see the module)."""
-        adjusted = adjustment(self.description, self.ligand, self.target, dt_s, self.phi)
+        adjusted = self.adjusted(dt_s)
         hops = self.ligand.diffusion_um2_per_s * dt_s / self.description.grid.spacing_um**2
         s, beta = max(adjusted.s, 1.0), adjusted.beta
         others = self.others_per_s * dt_s

@@ -20,6 +20,7 @@ from synapse_abm.core.quantity import percentage
 from synapse_abm.synapse.scenario.cost import events_per_s
 from synapse_abm.synapse.scenario.parts import EQUILIBRIUM, Description
 from synapse_abm.synapse.scenario.protocol import common_divisor_s, largest_step_s, stretches
+from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair
 from synapse_abm.synapse.scenario.step_error import (
     DRIVEN_SHARE,
     Announced,
@@ -95,6 +96,25 @@ def _chosen(scenario: Description) -> Choice:
     dt_s = _fitting(scenario, errors.longest_s(float(scenario.accuracy)))
     announced = errors.at(dt_s)
     return Choice(dt_s, f"{in_words(announced)}; {_deciding(scenario, announced)}")
+
+
+def step_after_change(
+    scenario: Description, dt_s: float
+) -> tuple[float, dict[Pair, Adjustment] | None]:
+    """The step (s) of a scenario that was changed while it ran at ``dt_s``, and the adjustments.
+
+    The step stays as long as it keeps the accuracy and uses a quarter of it: whoever moves a slider
+    changes a value fifty times a second, and each new step costs new tables. Otherwise it is chosen
+    anew. The adjustments are None where nothing walks.
+    """
+    errors = StepErrors(scenario)
+    if not errors or scenario.accuracy == EQUILIBRIUM:
+        return auto_dt(scenario).dt_s, None
+    accuracy, announced = float(scenario.accuracy), errors.at(dt_s)
+    longest_s = scenario.run.sample_s if scenario.run else math.inf
+    if not announced.within(accuracy) or (announced.within(accuracy / 4) and dt_s < longest_s):
+        dt_s = _fitting(scenario, errors.longest_s(accuracy))
+    return dt_s, errors.adjustments(dt_s)
 
 
 def _divided(whole_s: float, longest_s: float) -> float:
