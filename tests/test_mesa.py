@@ -171,14 +171,34 @@ def test_the_standard_collector_says_what_the_series_says(engine: Engine) -> Non
     assert "free_WAY-100635" not in frame  # clamped: no molecules
 
 
+def times(model: SynapseModel) -> list[float]:
+    column = model.datacollector.get_model_vars_dataframe()["time_s"]
+    return [round(seconds, 9) for seconds in column.tolist()]
+
+
 def test_a_look_at_the_standard_collector_collects_once() -> None:
-    model = SynapseModel(crowded(), rng=1)
+    model = SynapseModel(crowded(), rng=1, collect_every=0)
     for _ in range(3):
         model.run(2)
         assert model.datacollector is model.datacollector
-    assert model.datacollector.get_model_vars_dataframe()["time_s"].tolist() == pytest.approx(
-        [0.4, 0.8, 1.2]
-    )
+    assert times(model) == [0.4, 0.8, 1.2]
+
+
+@both
+def test_the_standard_collector_has_the_start_each_step_and_each_record(engine: Engine) -> None:
+    model = SynapseModel(crowded(), rng=1, engine=engine)
+    collector = model.datacollector
+    model.step()
+    model.run(6, every=3)
+    model.run(4, every=0)
+    model.run_for(2)
+    assert times(model) == [0.0, 0.2, 0.8, 1.4, 2.4, 2.6]
+    assert model.datacollector is collector
+    assert collector._collection_steps == [0, 1, 4, 7, 12, 13]
+    same = SynapseModel(crowded(), rng=1)
+    free = [same.free("drug"), *same.run(13, every=1).free("drug")]
+    expected = [free[int(step)] for step in collector._collection_steps]
+    assert collector.model_vars["free_drug"] == expected
 
 
 # --- batch_run ------------------------------------------------------------------------------------

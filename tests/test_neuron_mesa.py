@@ -216,9 +216,9 @@ class Labelled(NeuronDrug):
 def test_agent_sets_collectors_and_types(engine: Engine) -> None:
     model = made(engine, agent_classes={"citalopram": Labelled}, collect_every=2)
     collector = mesa.DataCollector(
-        model_reporters={"Hz": "rate"}, agenttype_reporters={Transporter: {"bound": "is_bound"}}
+        model_reporters={"Hz": lambda model: model.neuron.rate_Hz},
+        agenttype_reporters={Transporter: {"bound": "is_bound"}},
     )
-    model.rate = 7.0
     series = model.run(6, collector=collector)
     rows = collector.get_agenttype_vars_dataframe(Transporter)
     assert len(rows) == 6 * 150

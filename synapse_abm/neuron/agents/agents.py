@@ -152,6 +152,9 @@ class _InNeuron(_WellMixed, synapse.Molecule):
         """Nowhere: places are well mixed."""
         return 0, 0
 
+    def _demand_step(self) -> None:
+        raise synapse.not_by_hand(self)
+
     def _hop(self, dx: int, dy: int) -> None:
         if dx or dy:
             # The setter refuses it with the reason.

@@ -9,26 +9,28 @@ from __future__ import annotations
 from typing import Any
 
 import mesa
+import numpy as np
 
 from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.neuron.agents.index import Index
 from synapse_abm.neuron.changes import History
-from synapse_abm.neuron.engine.layout import C_LOSE, L_BLOCKED, L_FREE
+from synapse_abm.neuron.engine.layout import (
+    C_LOSE,
+    L_BLOCKED,
+    L_BOUND,
+    L_FREE,
+    L_POOL,
+    L_R_ANTAGONIST,
+    L_R_SEROTONIN,
+)
 from synapse_abm.neuron.engine.simulation import NeuronSimulation
 from synapse_abm.neuron.scenario import NeuronParameters
 from synapse_abm.synapse.agents.agents import Molecule, Site
 from synapse_abm.synapse.engine.layout import F64
 from synapse_abm.synapse.engine.network import Names
 
-
-class ByType(dict[type, Any]):
-    """Agents by class; asked for one of a synapse (Serotonin), those derived from it."""
-
-    def __missing__(self, kind: type) -> mesa.agent.AgentSet:
-        sets = [agents for own, agents in self.items() if issubclass(own, kind)]
-        if not sets:
-            raise KeyError(kind)
-        return mesa.agent.AgentSet([a for agents in sets for a in agents], sets[0].random)
+#: Lists whose members are, or hold, molecules of serotonin.
+SEROTONIN_IN = [L_FREE, L_POOL, L_BOUND, L_R_SEROTONIN]
 
 
 class NeuronHost(LazyModel):
@@ -76,11 +78,6 @@ class NeuronHost(LazyModel):
         return agent
 
     @property
-    def agents_by_type(self) -> dict[type, mesa.agent.AgentSet]:
-        """Agents by class, our own or that of a synapse: ``agents_by_type[Serotonin]``."""
-        return ByType(super().agents_by_type)
-
-    @property
     def index(self) -> Index:
         """Who is where."""
         if self._indexed != self.epoch:
@@ -105,6 +102,34 @@ class NeuronHost(LazyModel):
                     for _ in range(n):
                         self._sites.append(self._new_view(target, target, len(self._sites)))
         return self._sites
+
+    def view_classes(self) -> list[type]:
+        """Classes of sites, then of molecules."""
+        names = *self.names.targets, *self.names.ligands
+        return list(dict.fromkeys(self._classes[name] for name in names))
+
+    def count_views(self, kind: type) -> int:
+        """Molecules and sites of a class that there are."""
+        counts, classes = self.simulation.state.counts.sum(axis=0), self._classes
+        sites = zip(self.names.targets, np.sum(self.site_numbers, axis=0).tolist(), strict=True)
+        n: int = sum(number for target, number in sites if classes[target] is kind)
+        lists: dict[str | None, list[int]] = {name: [] for name in (*self.names.ligands, None)}
+        lists["serotonin"] += SEROTONIN_IN
+        # One name for both: a ligand of SERT and of the autoreceptor is one kind of agent.
+        lists[self.drug] += [L_BLOCKED]
+        lists[self.antagonist] += [L_R_ANTAGONIST]
+        for name in self.names.ligands:
+            n += int(counts[lists[name]].sum()) if classes[name] is kind else 0
+        return n
+
+    def column(self, kind: type, name: str) -> list[Any] | None:
+        """None: the agents are asked."""
+        return None
+
+    def remove_all_agents(self) -> None:
+        """Remove all agents, the neuron too: the model is done with."""
+        mesa.Agent.remove(self.neuron)
+        super().remove_all_agents()
 
     def sites_of(self, at: int) -> list[Site]:
         """Sites of a place."""

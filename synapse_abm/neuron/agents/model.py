@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -32,7 +32,7 @@ from synapse_abm.core import mesa_clock as clock
 from synapse_abm.core.address import Rng, address_of, generator_source
 from synapse_abm.core.arguments import number, whole_number
 from synapse_abm.core.arrays import nonnegative, refused
-from synapse_abm.core.collector import StandardCollector
+from synapse_abm.core.collector import StandardCollector, has_collected
 from synapse_abm.core.errors import InputError, UnknownName, raise_faults, tried
 from synapse_abm.core.files import file_path, write_atomic
 from synapse_abm.core.reset import resettable, told_rng
@@ -56,7 +56,7 @@ from synapse_abm.neuron.meanfield.equations import hill
 from synapse_abm.neuron.meanfield.ode import changed_course
 from synapse_abm.neuron.scenario import AT_REST, PLACES, SLOW, Baseline, Exposure
 from synapse_abm.neuron.slow import advanced, slow_inputs
-from synapse_abm.synapse.agents.rules import ENGINES, overridden
+from synapse_abm.synapse.agents.rules import ENGINES, birth_faults, overridden, own_births
 from synapse_abm.synapse.engine.layout import F64
 
 type AgentClasses = Mapping[str, type[mesa.Agent]]
@@ -165,7 +165,8 @@ class NeuronModel(NeuronHost):
         Factors that make the noisy neuron rest where its parameters say. By default calibrated,
         once in a process for each neuron (about 4 s); ``Baseline()`` leaves mean-field values.
     collect_every
-        Let :attr:`datacollector` collect after every so many steps; 0 leaves it to the user.
+        Let :attr:`datacollector` collect after every so many steps; 0 leaves it to the user. By
+        default the standard one has the start and every step.
     check_every_step
         Check after every step that nothing was created or lost.
     **changes
@@ -181,6 +182,13 @@ class NeuronModel(NeuronHost):
     """
 
     neuron: Neuron
+    settable = (
+        "antagonist_nM", "check_every_step", "collect_every", "drug_nM", "feedback", "mao", "reach",
+        "speed",
+    )  # fmt: skip
+    fixed = dict.fromkeys(
+        ("antagonist", "drug", "engine", "parameters"), "make a NeuronModel with it"
+    )
     _within_step = False  # while agents are asked
 
     @resettable
@@ -204,7 +212,7 @@ class NeuronModel(NeuronHost):
         dt_s: float = 1.0,
         speed: float = 1.0,
         baseline: Baseline | None = None,
-        collect_every: int = 0,
+        collect_every: int | None = None,
         check_every_step: bool = False,
         **changes: Any,
     ) -> None:
@@ -229,7 +237,8 @@ class NeuronModel(NeuronHost):
         share = tried(faults, number, "transporters", transporters, least=0.0)
         faster = tried(faults, number, "speed", speed, least=0.0)
         step = tried(faults, number, "dt_s", dt_s, least=1e-9)
-        tried(faults, whole_number, "collect_every", collect_every, of="steps")
+        every = 0 if collect_every is None else collect_every
+        tried(faults, whole_number, "collect_every", every, of="steps")
         faults += class_faults(engine, agent_classes, default_classes(drug, antagonist))
         raise_faults(faults)
         assert made is not None and address is not None and acting is not None
@@ -254,6 +263,10 @@ class NeuronModel(NeuronHost):
         self._start_views({**default_classes(drug, antagonist), **(agent_classes or {})})
         self.act()
         self._stepper = NeuronStepper(self) if engine == "agents" else None
+        self._own_births = bool(own_births(self.view_classes()))
+        if self._own_births:
+            self._sync()
+        self.take_note()
 
     def _baseline(self, baseline: Baseline | None) -> Baseline:
         """That which was given; what it leaves open is calibrated, or has its mean-field value."""
@@ -283,7 +296,7 @@ class NeuronModel(NeuronHost):
         *,
         engine: Literal["compiled", "agents"] = "compiled",
         agent_classes: AgentClasses | None = None,
-        collect_every: int = 0,
+        collect_every: int | None = None,
         check_every_step: bool = False,
     ) -> NeuronModel:
         """The model whose checkpoint is at ``path``, on either engine, ready to go on bit for bit.
@@ -300,7 +313,9 @@ class NeuronModel(NeuronHost):
         model = checkpoint.load(file_path(path), make)
         # Whatever agents showed while the model was made was the state at time 0.
         model.epoch += 1
+        model._datacollector = None
         clock.skip(model, model.simulation.steps)
+        model.take_note()
         return model
 
     # --- what acts --------------------------------------------------------------------------------
@@ -413,8 +428,9 @@ class NeuronModel(NeuronHost):
         if self.check_every_step:
             self.simulation.check()
         self._days_pass()
-        if self.collect_every and self.simulation.steps % self.collect_every == 0:
-            self.datacollector.collect(self)
+        if self._own_births:
+            self._sync()  # or those who have just come would be made when somebody looks
+        self._end_step(self.simulation.steps)
 
     def _days_pass(self) -> None:
         parameters, read = self.parameters, dict(zip(COLUMNS, self.latest.tolist(), strict=True))
@@ -427,7 +443,8 @@ class NeuronModel(NeuronHost):
         self.slow = dict(zip(SLOW, moved.tolist(), strict=True))
 
     def run(self, steps: int, collector: Any = None) -> NeuronSeries:
-        """Advance by ``steps`` steps and record them; a ``collector`` collects after each.
+        """Advance by ``steps`` steps and record them; a ``collector`` collects after each, and so
+        does a :attr:`datacollector` of one's own, unless it has collected at that time.
 
         Events that wait on Mesa's schedule come in time.
 
@@ -442,20 +459,39 @@ class NeuronModel(NeuronHost):
             # By Mesa's clock, so that what a user has scheduled happens between steps.
             self.run_for(1)
             seconds[i], values[i] = self.seconds, [*self.latest, *self.slow.values()]
+            own = self.own_collector
+            if own is not None and not has_collected(own, self.time):
+                own.collect(self)
             if collector is not None:
                 collector.collect(self)
         sites = self.site_numbers
         return NeuronSeries(self.parameters, (sites[0][0], sites[1][0]), seconds, values)
 
     def _standard_collector(self) -> StandardCollector:
-        """Time, rate, serotonin, occupancies, and the slow variables."""
-        columns = {"seconds": "seconds", "days": "days", "rate_Hz": "neuron.rate_Hz"}
-        for place in PLACES:
-            for what in ("serotonin_nM", "occupancy"):
-                columns[f"{place}_{what}"] = f"neuron.{place}.{what}"
-        columns["receptor_occupancy"] = "neuron.soma.receptor_occupancy"
-        columns |= {name: f"neuron.{name}" for name in SLOW}
-        return StandardCollector({name: attrgetter(path) for name, path in columns.items()})
+        return StandardCollector(standard_columns)
+
+    def noted(self) -> list[float]:
+        """What the standard collector notes of the present state."""
+        return [read(self) for read in REPORTED.values()]
+
+
+def _reported() -> dict[str, Callable[[Any], float]]:
+    columns = {"seconds": "seconds", "days": "days", "rate_Hz": "neuron.rate_Hz"}
+    for place in PLACES:
+        for what in ("serotonin_nM", "occupancy"):
+            columns[f"{place}_{what}"] = f"neuron.{place}.{what}"
+    columns["receptor_occupancy"] = "neuron.soma.receptor_occupancy"
+    columns |= {name: f"neuron.{name}" for name in SLOW}
+    return {name: attrgetter(path) for name, path in columns.items()}
+
+
+#: What the standard collector collects: time, rate, serotonin, occupancies, the slow variables.
+REPORTED = _reported()
+
+
+def standard_columns(notes: Sequence[list[float]]) -> dict[str, list[float]]:
+    """Columns of the standard collector, of notes of a model."""
+    return {name: [note[i] for note in notes] for i, name in enumerate(REPORTED)}
 
 
 def changed(
@@ -510,6 +546,8 @@ def class_faults(
         else:
             rules = RULES[known[name]]
             changes += [f"{kind.__name__}.{x}()" for x in overridden(kind, known[name], rules)]
+    own = dict(agent_classes or {})
+    faults += birth_faults(engine, [own[name] for name in own if name in known])
     if changes and engine == "compiled":
         allowed = f"'agents', the only engine that asks {', '.join(changes)}"
         faults.append(InputError("engine", engine, allowed, "give engine='agents'"))

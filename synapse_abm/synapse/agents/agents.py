@@ -36,6 +36,31 @@ def demand_made_by_model(model: Any, kind: type, name: str) -> None:
         raise InputError(kind.__name__, name, allowed, fix)
 
 
+def not_by_hand(agent: mesa.Agent) -> InputError:
+    """Why an agent of ours takes no step of its own."""
+    allowed = "called by the model alone: all hop, then each cell reacts"
+    fix = "call model.step(); agents of your own step by model.agents_by_type[Mine].do('step')"
+    return InputError(f"{type(agent).__name__}.step()", agent, allowed, fix)
+
+
+class Fixed:
+    """What an agent is, read only; it changes while the model runs as little as who it is."""
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, agent: Any, owner: type) -> Any:
+        return self if agent is None else agent.__dict__["_" + self.name]
+
+    def __set__(self, agent: Any, value: object) -> None:
+        present = agent.__dict__["_" + self.name]
+        allowed = f"{present!r}: an agent stays what it is"
+        raise InputError(f"{type(agent).__name__}.{self.name}", value, allowed)
+
+
 class Molecule(mesa.Agent):  # type: ignore[misc]
     """One molecule: free, bound to a site, inside a transporter's cell, or gone (outside).
 
@@ -53,15 +78,17 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     """
 
     model: PlaceModel
+    id = Fixed("Number of the molecule in the simulation, never used twice.")
+    ligand = Fixed("Name of the ligand it is a molecule of.")
+    number = Fixed("Number of that ligand.")
 
     def __init__(self, model: PlaceModel, ligand: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), ligand)
         super().__init__(model)
         # Not from Mesa's counter, which would depend on when views were made.
         self.unique_id = MOLECULE_IDS + id
-        self.ligand = ligand
-        self.id = id
-        self.number = model.names.ligands.index(ligand)
+        self._ligand, self._id = ligand, id
+        self._number = model.names.ligands.index(ligand)
         self._row, self._epoch = -1, -1
 
     def __repr__(self) -> str:
@@ -88,6 +115,16 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     def compartment(self) -> str:
         """``free``, ``bound``, ``inside`` or ``outside``."""
         return lay.COMPARTMENTS[self._field(lay.COMPARTMENT)]
+
+    @property
+    def state(self) -> str:
+        """The same in the words of a neuron: ``cleft`` (free), ``transporter`` or ``receptor``
+        (bound to one), ``cytosol`` (inside), ``outside``.
+        """
+        site = self.site
+        if site is not None:
+            return "transporter" if isinstance(site, Transporter) else "receptor"
+        return STATES[self.compartment]
 
     @property
     def is_free(self) -> bool:
@@ -144,7 +181,8 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         return dx, dy
 
     def step(self) -> None:
-        """Hop, if free."""
+        """Hop, if free; called by the model within a step."""
+        self._demand_step()
         if self.is_free:
             self._hop(*self.displacement())
 
@@ -178,6 +216,10 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         """Take this free molecule out of the place; it counts as exited."""
         self._demand_free("taken out")
         self.model.take_out(self)
+
+    def _demand_step(self) -> None:
+        if self.model._draws is None:
+            raise not_by_hand(self)
 
     def _demand_free(self, verb: str) -> None:
         if not self.is_free:
@@ -213,14 +255,15 @@ class Site(mesa.Agent):  # type: ignore[misc]
     """
 
     model: PlaceModel
+    id = Fixed("Number of the site.")
+    target = Fixed("Name of the target it is a site of.")
     is_there = True
 
     def __init__(self, model: PlaceModel, target: str = "", id: int = -1) -> None:
         demand_made_by_model(model, type(self), target)
         super().__init__(model)
         self.unique_id = SITE_IDS + id
-        self.target = target
-        self.id = id
+        self._target, self._id = target, id
 
     def __repr__(self) -> str:
         state = f"holds {self.ligand}" if self.is_bound else "empty"
@@ -266,6 +309,10 @@ class Site(mesa.Agent):  # type: ignore[misc]
         assert event in (lay.BIND, lay.UNBIND, lay.TRANSPORT)
         return self.model.rates.get((event, self.model.names.pair_number(self.target, ligand)), 0.0)
 
+    def step(self) -> None:
+        """Refused: what happens to a site happens in its cell's clock."""
+        raise not_by_hand(self)
+
     def remove(self) -> None:
         """Sites are part of the place; none is taken out."""
         allowed = "left where it is: no protein moves or is made here"
@@ -280,6 +327,8 @@ class Receptor(Site):
     """A receptor: 5-HT1A."""
 
 
+#: Where a molecule is that is in no site, by its compartment.
+STATES = {"free": "cleft", "inside": "cytosol", "outside": "outside"}
 MOLECULES: dict[str, type[Molecule]] = {
     "serotonin": Serotonin,
     "norepinephrine": Norepinephrine,

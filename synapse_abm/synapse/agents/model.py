@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
-from operator import attrgetter, methodcaller
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from mesa.experimental.scenarios import Scenario as MesaScenario
 
 from synapse_abm.core import mesa_clock as clock
 from synapse_abm.core.address import Address, Rng, address_of, generator_source
 from synapse_abm.core.arguments import number, whole_number
-from synapse_abm.core.collector import StandardCollector
+from synapse_abm.core.collector import StandardCollector, has_collected
 from synapse_abm.core.errors import InputError, collected, raise_faults
 from synapse_abm.core.reset import resettable, told_rng
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
 from synapse_abm.synapse.agents.place import PlaceModel
-from synapse_abm.synapse.agents.rules import rule_faults
+from synapse_abm.synapse.agents.rules import own_births, rule_faults
 from synapse_abm.synapse.agents.stepper import ReferenceStepper
 from synapse_abm.synapse.engine import checkpoint
+from synapse_abm.synapse.engine.layout import I64
+from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.simulation import Change, Series, Simulation, check_steps
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.variants import scenario_of
@@ -61,7 +64,8 @@ class SynapseModel(PlaceModel):
         Own agent classes by ligand or target name. Classes that change a rule
         (:data:`synapse_abm.synapse.agents.rules.RULES`) need the agents engine.
     collect_every
-        Let :attr:`datacollector` collect after every so many steps; 0 leaves it to the user.
+        Let :attr:`datacollector` collect after every so many steps; 0 leaves it to the user. By
+        default the standard one has the start, every step, and every record of :meth:`run`.
     check_every_step
         Check all invariants after every step.
     **changes
@@ -82,6 +86,9 @@ class SynapseModel(PlaceModel):
     time, then only what came and went. Whoever does not ask pays nothing.
     """
 
+    settable = "check_every_step", "collect_every"
+    fixed = {"engine": "give SynapseModel engine=..."}  # noqa: RUF012
+
     @resettable
     def __init__(
         self,
@@ -92,7 +99,7 @@ class SynapseModel(PlaceModel):
         replicate: int = 0,
         engine: Engine = "compiled",
         agent_classes: AgentClasses | None = None,
-        collect_every: int = 0,
+        collect_every: int | None = None,
         check_every_step: bool = False,
         **changes: Any,
     ) -> None:
@@ -124,6 +131,9 @@ class SynapseModel(PlaceModel):
         self._own_grid: Any = None
         self.rates, self._revision = self._rates(), self.simulation.revision
         self._stepper = ReferenceStepper(self) if engine == "agents" else None
+        if self._stepper is not None and own_births(self.view_classes()):
+            self._sync()
+        self.take_note()
 
     def _checked(
         self, source: Any, second: Any, rng: Any, replicate: Any, engine: Any, classes: Any,
@@ -144,7 +154,7 @@ class SynapseModel(PlaceModel):
             address = address_of(rng, replicate)
         faults += rule_faults(scenario, engine, classes, type(self), SynapseModel)
         with collected(faults):
-            whole_number("collect_every", every, of="steps")
+            whole_number("collect_every", 0 if every is None else every, of="steps")
         raise_faults(faults)
         assert scenario is not None and address is not None
         return scenario, rng, address
@@ -178,6 +188,7 @@ class SynapseModel(PlaceModel):
         *,
         engine: Engine = "compiled",
         agent_classes: AgentClasses | None = None,
+        collect_every: int | None = None,
         check_every_step: bool = False,
     ) -> SynapseModel:
         """The model whose checkpoint is at ``path``, on either engine, ready to continue bit for
@@ -195,12 +206,15 @@ class SynapseModel(PlaceModel):
             replicate=simulation.address.replicate,
             engine=engine,
             agent_classes=agent_classes,
+            collect_every=collect_every,
             check_every_step=check_every_step,
         )
         model.simulation = simulation
         model.epoch += 1
+        model._synced, model._datacollector = -1, None
         clock.skip(model, simulation.step_number)
         model._note_end()
+        model.take_note()
         return model
 
     def change(self, changes: Mapping[str, Any], add: Mapping[str, Any] | None = None) -> None:
@@ -273,15 +287,11 @@ class SynapseModel(PlaceModel):
         self._own_grid = _DELETED
 
     def _standard_collector(self) -> StandardCollector:
-        """Time, occupancy of each pair, free molecules; names as in the table of ``simulate``."""
-        reporters: dict[str, Callable[[Any], float]] = {"time_s": attrgetter("seconds")}
-        for target, ligand in self.names.pairs:
-            read = methodcaller("occupancy", target, ligand)
-            reporters[f"occupancy_{target}_{ligand}"] = read
-        for ligand, description in self.synapse.ligands.items():
-            if description.clamped_nM is None:
-                reporters[f"free_{ligand}"] = methodcaller("free", ligand)
-        return StandardCollector(reporters)
+        return StandardCollector(partial(standard_columns, self.synapse))
+
+    def noted(self) -> tuple[float, I64]:
+        """What the standard collector notes of the present state."""
+        return self.seconds, self.store.totals.copy()
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -301,15 +311,16 @@ class SynapseModel(PlaceModel):
             if self.check_every_step:
                 self.simulation.check()
         self._note_end()
-        if self.collect_every and self.simulation.step_number % self.collect_every == 0:
-            self.datacollector.collect(self)
+        self._end_step(self.simulation.step_number)
 
     def run(self, steps: int, every: int | None = None, collector: Any = None) -> Series:
         """Advance by ``steps`` steps, recording after every ``every``-th; compiled: in one call.
 
-        ``every`` defaults to what gives about a thousand records; 0 records nothing. A
-        ``collector`` (a ``mesa.DataCollector``) collects at each record. The steps are taken one
-        by one, so that nothing is passed over, if events wait on Mesa's own schedule, if
+        ``every`` defaults to what gives about a thousand records; 0 records nothing. At each record
+        a ``collector`` (a ``mesa.DataCollector``) collects, and :attr:`datacollector`, unless it
+        has collected at that time, or leaves it to a ``step`` of one's own and no ``every`` is
+        given. The steps are taken one by one, so that nothing is passed over, if a collector
+        collects, if events wait on Mesa's own schedule, if somebody observes the model, if
         ``collect_every`` is given, or if a class derived from this one has a ``step`` of its own.
 
         Raises
@@ -323,33 +334,45 @@ class SynapseModel(PlaceModel):
         steps, every = check_steps(steps, 0 if default else every)
         if default:
             every = max(1, steps // 1000)
-        if collector is None and self._in_one_call():
+        collectors = [collector] if collector is not None else []
+        if self.own_collector is not None and not (default and self._has_own_step()):
+            collectors.append(self.own_collector)
+        if not (collectors and every) and self._in_one_call():
             return self._run_compiled(steps, every)
         recorder, done = self.simulation.recorder(steps, every), 0
-        while done < steps:
-            # From record to record; who wants to see single steps is asked anew each time, because
-            # a collector may schedule events.
-            ahead = min(every - done % every, steps - done) if every else steps
-            self.run_for(ahead)
-            done += ahead
-            recorder.note(done, self.store)
-            if collector is not None and every and done % every == 0:
-                collector.collect(self)
+        with self.noting_records():
+            while done < steps:
+                # From record to record; who wants to see single steps is asked anew each time,
+                # because a collector may schedule events.
+                ahead = min(every - done % every, steps - done) if every else steps
+                self.run_for(ahead)
+                done += ahead
+                recorder.note(done, self.store)
+                if every and done % every == 0:
+                    self.take_note(of_record=True)
+                    for each in collectors:
+                        if each is collector or not has_collected(each, self.time):
+                            each.collect(self)
         return recorder.series(self.simulation.clock)
 
     def _run_compiled(self, steps: int, every: int) -> Series:
+        self._demand_agents()
+        time = self.time
         series = self.simulation.run(steps, every)
         self.epoch += 1
         self._follow_changes()
         clock.skip(self, steps)
         self._note_end()
+        if series.step.size:
+            times = (time + every * np.arange(1, series.step.size + 1)).tolist()
+            self.take_notes(times, zip(series.seconds.tolist(), series.totals, strict=True))
         return series
 
     def run_for(self, duration: float) -> None:
         """Advance Mesa's clock by ``duration`` steps; compiled, in one call if nothing waits."""
         number("duration", duration, least=0, unit="steps")
         if duration > 1 and duration == int(duration) and self._in_one_call():
-            self._run_compiled(int(duration), 0)
+            self._run_compiled(int(duration), max(1, int(duration) // 1000) * self.notes_steps)
         else:
             super().run_for(duration)
 
@@ -362,10 +385,12 @@ class SynapseModel(PlaceModel):
 
     def _in_one_call(self) -> bool:
         """Whether nobody wants to see single steps."""
-        own_step = type(self).step is not SynapseModel.step
-        if self._stepper is not None or own_step or self.collect_every:
+        if self._stepper is not None or self._has_own_step() or self.collect_every:
             return False
-        return clock.only_steps_are_due(self)
+        return not self.subscribers and clock.only_steps_are_due(self)
+
+    def _has_own_step(self) -> bool:
+        return type(self).step is not SynapseModel.step
 
     def _note_end(self) -> None:
         """Stop ``running`` when the scenario's time is over."""
@@ -373,6 +398,24 @@ class SynapseModel(PlaceModel):
         # The number of steps times their length may fall short of the duration by rounding.
         if run is not None and self.seconds >= run.duration_s * (1 - 1e-9):
             self.running = False
+
+
+def standard_columns(
+    scenario: Scenario, notes: Sequence[tuple[float, I64]]
+) -> dict[str, list[float]]:
+    """Time, occupancy of each pair, free molecules; names as in the table of ``simulate``."""
+    names = Names.of(scenario)
+    seconds = np.array([seconds for seconds, _ in notes])
+    totals = np.array([totals for _, totals in notes]).reshape(len(notes), names.ones)
+    nothing = np.zeros((len(notes), 0))
+    series = Series(scenario, names, np.zeros(len(notes)), seconds, totals, nothing)
+    columns = {"time_s": seconds.tolist()}
+    for target, ligand in names.pairs:
+        columns[f"occupancy_{target}_{ligand}"] = series.occupancy(target, ligand).tolist()
+    for ligand, description in scenario.ligands.items():
+        if description.clamped_nM is None:
+            columns[f"free_{ligand}"] = series.free(ligand).tolist()
+    return columns
 
 
 def _own(

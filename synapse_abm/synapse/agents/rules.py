@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from synapse_abm.core.arguments import choice
 from synapse_abm.core.errors import InputError, UnknownName, collected
+from synapse_abm.core.lazy_model import is_users
 from synapse_abm.synapse.agents.agents import MOLECULES, SITES, Molecule, Site
 from synapse_abm.synapse.scenario.definition import Scenario
 
@@ -24,6 +25,21 @@ def overridden(kind: type, base: type, names: tuple[str, ...]) -> list[str]:
     """Those of ``names`` for which a class has a method other than ``base``'s."""
     # By identity, so that a method patched into one of our own classes counts as well.
     return [name for name in names if getattr(kind, name, None) is not getattr(base, name, None)]
+
+
+def own_births(classes: Iterable[type]) -> list[str]:
+    """Classes that do something of their own when one of them is made."""
+    return [kind.__name__ for kind in classes if is_users(kind, "__init__")]
+
+
+def birth_faults(engine: object, classes: Iterable[object]) -> Iterator[InputError]:
+    """Own ``__init__`` of agents where it would run when somebody looks at them."""
+    born = own_births(kind for kind in classes if isinstance(kind, type))
+    if born and engine == "compiled":
+        inits = ", ".join(f"{name}.__init__()" for name in dict.fromkeys(born))
+        allowed = f"'agents' for {inits}: other agents are made when somebody looks, not at birth"
+        fix = "give engine='agents', or make it a property or an attribute of the class"
+        yield InputError("engine", engine, allowed, fix)
 
 
 def rule_faults(
@@ -49,6 +65,7 @@ def rule_faults(
             for agent, rules in RULES.items():
                 if isinstance(kind, type) and issubclass(kind, agent):
                     changed += [f"{kind.__name__}.{x}()" for x in overridden(kind, agent, rules)]
+        yield from birth_faults(engine, own.values())
     if changed and not faults and engine == "compiled":
         allowed = f"'agents', the only engine that asks {', '.join(dict.fromkeys(changed))}"
         yield InputError("engine", engine, allowed, "give engine='agents'")
