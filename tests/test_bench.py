@@ -12,7 +12,7 @@ import pytest
 from gallery import speed_table
 
 from synapse_abm import plotting
-from synapse_abm.bench import BenchReport, Effort, Row, bench, peers
+from synapse_abm.bench import BenchReport, Effort, Replicates, Row, bench, peers
 from synapse_abm.bench import contenders as names
 from synapse_abm.bench.generator import _KEY, _fill_blocks, draw_words
 from synapse_abm.bench.plain_mesa import Molecule, PlainMesa, Transporter
@@ -34,6 +34,7 @@ TINY = Effort(
     rounds=2,
     repetition_s=0.001,
     processes=1,
+    replicates=3,
     peers=False,
 )
 
@@ -103,6 +104,18 @@ def test_json_has_the_documented_keys(report: BenchReport) -> None:
     assert isinstance(read["state_bytes_per_molecule"], float)
 
 
+def test_replicates_are_timed_round_by_round(report: BenchReport) -> None:
+    made = report.replicates
+    assert made is not None
+    times = made.alone_s, made.shared_s, made.one_thread_s, made.all_threads_s
+    assert all(len(rounds) == TINY.rounds and min(rounds) > 0 for rounds in times)
+    told: Any = record(report)["replicates"]
+    assert {"shared_over_alone", "threads_over_one", "microseconds_per_run"} <= set(told)
+    assert made.text() in report.text()
+    known = Replicates(2, 200, 64, 2, (4.0, 8.0, 6.0), (2.0, 2.0, 2.0), (3.0,) * 3, (2.0,) * 3)
+    assert (known.gain, known.gain_of_threads) == (3.0, 1.5)
+
+
 def test_ratios_compare_equal_sizes_round_by_round() -> None:
     def row(engine: str, molecules: int, steps: int, *seconds: float) -> Row:
         return row_of(engine, 0.5, *seconds, molecules=molecules, sites=1, steps=steps)
@@ -136,7 +149,7 @@ def test_the_table_names_everything(report: BenchReport) -> None:
 
 
 def test_progress_is_told(report: BenchReport) -> None:
-    assert LABELS == ["building", "timing in turns"]
+    assert LABELS == ["building", "timing in turns", "replicates in turns"]
 
 
 # --- what is timed --------------------------------------------------------------------------------

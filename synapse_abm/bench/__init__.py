@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from synapse_abm.bench import contenders as names
 from synapse_abm.bench import peers as others
 from synapse_abm.bench.contenders import Contender, Generator, PlainMesaModel, Synapse
+from synapse_abm.bench.replicates import Replicates, replicates
 from synapse_abm.bench.report import BenchReport
 from synapse_abm.bench.scenarios import half_bound, hop_alone, one_cell
 from synapse_abm.bench.startup import build, second_process
 from synapse_abm.bench.timing import Row, race
 from synapse_abm.core.progress import Progress, silent
 
-__all__ = ["BenchReport", "Effort", "Row", "bench"]
+__all__ = ["BenchReport", "Effort", "Replicates", "Row", "bench"]
 
 KOFF_DT, FAST_KOFF_DT = 0.05, 1.2  # few and many events per site and step
 ONE_CELL_KOFF_DT = 10.0
@@ -47,6 +48,8 @@ class Effort:
         How often each contender is timed, and for how long (s).
     processes
         New processes whose start is timed.
+    replicates
+        Short runs of a round, set up by themselves and as replicates.
     peers
         Whether other people's simulators take part.
     """
@@ -59,6 +62,7 @@ class Effort:
     rounds: int = 15
     repetition_s: float = 0.15
     processes: int = 2
+    replicates: int = 256
     peers: bool = True
 
 
@@ -70,8 +74,9 @@ def bench(effort: Effort = Effort(), progress: Progress = silent) -> BenchReport
     rows = race((make() for make in makers), effort.rounds, effort.repetition_s, progress)
     started = second_process(half_bound(100, KOFF_DT), effort.processes)
     import_s, kernel_load_s = started or (None, None)
+    short = replicates(effort.replicates, 64, effort.rounds, progress)
     return BenchReport(
-        rows, effort.build, build_s, state_bytes, import_s, kernel_load_s,
+        rows, effort.build, build_s, state_bytes, import_s, kernel_load_s, short,
         not_installed=others.missing() if effort.peers else {},
     )  # fmt: skip
 

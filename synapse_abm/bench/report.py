@@ -12,6 +12,7 @@ from typing import Any
 
 from synapse_abm.bench.contenders import AGENTS, COMPILED, GENERATOR, ONE_CELL, PLAIN_MESA
 from synapse_abm.bench.peers import GILLESPY2, READDY, SMOLDYN, SMOLDYN_DEFAULT
+from synapse_abm.bench.replicates import Replicates
 from synapse_abm.bench.timing import Row
 from synapse_abm.core.text import text_table
 from synapse_abm.runs import results
@@ -38,6 +39,8 @@ class BenchReport:
         Memory of that model's state, sites and counters included.
     import_s, kernel_load_s
         Times of a new process whose kernels are in the cache, s; None if not measured.
+    replicates
+        Many short runs of one scenario; None if not measured.
     not_installed
         Peers that could not take part, and the command that installs each.
     date
@@ -50,6 +53,7 @@ class BenchReport:
     state_bytes_per_molecule: float
     import_s: float | None
     kernel_load_s: float | None
+    replicates: Replicates | None = None
     not_installed: Mapping[str, str] = field(default_factory=dict)
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
@@ -123,6 +127,7 @@ class BenchReport:
                 "import_seconds": self.import_s,
                 "kernel_load_seconds": self.kernel_load_s,
             },
+            "replicates": self.replicates.record() if self.replicates else None,
         }
 
     def text(self) -> str:
@@ -148,6 +153,8 @@ class BenchReport:
                 f"new process: import {self.import_s:.2f} s, "
                 f"kernels from the cache {self.kernel_load_s:.2f} s"
             )
+        if self.replicates is not None:
+            waiting.append(self.replicates.text())
         table = text_table(_HEADER, [_cells(row) for row in self.rows])
         steps = f"time per molecule and step: {sizes}"
         return "\n".join([table, "", *ratios, *void, *absent, steps, "", *waiting])

@@ -47,12 +47,22 @@ class _Same:
         return id(self.scenario)
 
 
+_caches = list[Any]()
+
+
+def forget_shared() -> None:
+    """Drop what replicates share: the next one is set up as if it were the first."""
+    for cached in (*_caches, _jumps):
+        cached.cache_clear()
+
+
 def shared[R](function: Callable[[Scenario], R]) -> Callable[[Scenario], R]:
     """``function`` with its results for the latest scenarios kept: replicates share them.
 
     Nobody may change them, and they are small.
     """
     cached = lru_cache(maxsize=16)(lambda same: function(same.scenario))
+    _caches.append(cached)
 
     @wraps(function)
     def looked_up(scenario: Scenario) -> R:

@@ -23,6 +23,7 @@ from synapse_abm.core.progress import stop_if_interrupted
 from synapse_abm.core.rng import MAX_ENTITY, MAX_STEP, AddressError
 from synapse_abm.synapse.engine import kernels as compiled_kernels
 from synapse_abm.synapse.engine import layout as lay
+from synapse_abm.synapse.engine import network as networks
 from synapse_abm.synapse.engine.clock import Clock
 from synapse_abm.synapse.engine.invariants import check
 from synapse_abm.synapse.engine.layout import I64
@@ -512,6 +513,12 @@ class _Last(threading.local):
 
 
 _last = _Last()
+
+
+def forget_shared() -> None:
+    """Drop what replicates share: the next one is set up as if it were the first."""
+    networks.forget_shared()
+    _last.sizes = ()
 
 
 def scratch(state: State, net: Network) -> tuple[lay.Landing, lay.Scratch]:
