@@ -39,6 +39,7 @@ _LOOK_S = 0.2  # how often it is looked up how far workers are
 _LIVES = 3  # a task whose worker was killed so often is given up
 _HEAD_START_S = 0.5  # work done here first, where starting a worker costs a second
 _MOST_THREADS = 8  # beyond, they would wait for each other's Python code: then processes
+_LOAD_S = 1.5  # loading kernels takes less, compiling them more
 _SWITCH_S = 0.0005  # after so long a thread that runs Python lets another one
 _MOST_ON_WINDOWS = 61  # workers of a pool: Windows waits for no more processes at once
 
@@ -134,25 +135,31 @@ class Tasks:
 
     def _in_threads(self, workers: int, waiting: deque[int]) -> Generator[tuple[int, Any]]:
         """The same in threads of this process."""
-        if self.prepare is not None:
-            self.prepare()
-        stopped, ticks, interval_s = (
-            threading.Event(),
-            [0] * len(self.names),
-            sys.getswitchinterval(),
-        )
+        stopped, loaded, ticks = threading.Event(), threading.Event(), [0] * len(self.names)
+
+        def import_beside() -> None:
+            # Two threads that import wait for each other, so what the tasks need comes first; but
+            # compiling, which takes longer, lets others run most of its time.
+            loaded.wait(_LOAD_S)
+            if self.meanwhile is not None:
+                self.meanwhile()
+
+        beside, interval_s = threading.Thread(target=import_beside), sys.getswitchinterval()
         pool = ThreadPoolExecutor(workers, initializer=interrupted.set, initargs=(stopped.is_set,))
-        beside, interval_s = threading.Thread(target=self.meanwhile), sys.getswitchinterval()
         try:
+            beside.start()
+            if self.prepare is not None:
+                self.prepare()
+            loaded.set()
             # Runs come back from compiled code every millisecond, and would wait for Python's usual
             # five while the other thread imports.
             sys.setswitchinterval(_SWITCH_S)
-            beside.start()
             yield from self._fed(pool, workers, waiting, Counter(), ticks)
         finally:
             # At the end nothing is left to stop; before, a thread goes on to the end of its call of
             # compiled code, which is a fraction of a second.
             stopped.set()
+            loaded.set()
             pool.shutdown(wait=True, cancel_futures=True)
             beside.join()
             sys.setswitchinterval(interval_s)
