@@ -18,6 +18,8 @@ from typing import Any
 import numba
 import numba.core.config
 import numpy as np
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.registry import CPUDispatcher
 from numba.core.types import unliteral
 from platformdirs import user_cache_dir
@@ -63,7 +65,15 @@ def cache_folder() -> Path | None:
 _FOLDER = cache_folder()
 
 
-class _Inner(CPUDispatcher):
+class _Compiled(CPUDispatcher):
+    """A compiled function that has one version for all values of an argument."""
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        # For a literal, numba would compile one version for each of its values.
+        return super().get_call_template(tuple(map(unliteral, args)), kws)
+
+
+class _Inner(_Compiled):
     """A compiled function that compiled functions call.
 
     It is compiled without the wrappers through which Python calls a function, which would take a
@@ -78,9 +88,36 @@ class _Inner(CPUDispatcher):
         wrapped = {name: on for name, on in self.targetoptions.items() if name not in _UNWRAPPED}
         return numba.jit(**wrapped)(self.py_func)
 
-    def get_call_template(self, args: Any, kws: Any) -> Any:
-        # For a literal, numba would compile one version for each of its values.
-        return super().get_call_template(tuple(map(unliteral, args)), kws)
+
+class _Linked(JITCodeLibrary):
+    """Code that functions take in which call it, to be translated for the processor with theirs.
+
+    numba would translate an inner function by itself too, with all that it calls in turn: a tenth
+    of all compiling, for code that nobody runs.
+    """
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()  # type: ignore[no-untyped-call]  # takes in what it calls
+        return 0
+
+    @property
+    def codegen(self) -> _Linked:
+        """Asked for by what would call the function from Python, for :meth:`set_env` alone."""
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Nothing: there is no native code that it could belong to."""
+
+
+class _InnerCompiler(Compiler):
+    """numba's compiler, for functions that only compiled ones call."""
+
+    def __init__(self, typing: Any, target: Any, library: Any, *more: Any) -> None:
+        library = _Linked(target.codegen(), "inner")  # type: ignore[no-untyped-call]
+        super().__init__(typing, target, library, *more)  # type: ignore[no-untyped-call]
 
 
 _UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -101,17 +138,21 @@ def compiled(function: Callable[..., Any], *, checks_divisors: bool = True) -> A
     options["forceinline"] = not entry and file.parent != _FOLDER
     options["error_model"] = "python" if checks_divisors else "numpy"
     if not entry:
-        inner: Any = numba.njit(**options, **_UNWRAPPED)(function)
-        if isinstance(inner, CPUDispatcher):  # not with the compiler switched off
-            inner.__class__ = _Inner
-        return inner
+        inner = numba.njit(pipeline_class=_InnerCompiler, **options, **_UNWRAPPED)(function)
+        return _as(_Inner, inner)
     if _FOLDER is None or not file.is_file():
-        return numba.njit(**options)(function)
+        return _as(_Compiled, numba.njit(**options)(function))
     config: Any = numba.core.config
     # numba looks at its setting when a function is decorated; it is put back, as a user's own
     # functions belong elsewhere.
     before, config.CACHE_DIR = config.CACHE_DIR, str(_FOLDER)
     try:
-        return numba.njit(cache=True, **options)(function)
+        return _as(_Compiled, numba.njit(cache=True, **options)(function))
     finally:
         config.CACHE_DIR = before
+
+
+def _as(kind: type[_Compiled], function: Any) -> Any:
+    if isinstance(function, CPUDispatcher):  # not with the compiler switched off
+        function.__class__ = kind
+    return function
