@@ -289,8 +289,7 @@ def changed_network(
     large, and a slow ramp is hundreds of changes.
     """
     kept = network.space._asdict()
-    same_sites = np.array_equal(_all_active(after, sites), network.space.active)
-    if before.targets != after.targets or not same_sites:
+    if before.targets != after.targets or _sources(before) != _sources(after):
         kept |= _geometry(after, sites)
     if _hop_lengths(before) != _hop_lengths(after):
         kept |= _hops(after)
@@ -416,12 +415,17 @@ def _all_active(scenario: Scenario, sites: I32) -> U32:
 
     Also of sites that were taken away: who is inside there shall come out again.
     """
-    sources = [
+    cells = np.concatenate([sites[lay.SITE_CELL], _sources(scenario)])
+    return np.unique(cells).astype(np.uint32)
+
+
+def _sources(scenario: Scenario) -> list[int]:
+    """Cells of the batches."""
+    return [
         _cell_number(scenario, batch.cell)
         for ligand in scenario.ligands.values()
         for batch in ligand.batches
     ]
-    return np.unique(np.concatenate([sites[lay.SITE_CELL], sources])).astype(np.uint32)
 
 
 def _hop_tables(scenario: Scenario) -> tuple[U64, U16, I64]:

@@ -33,9 +33,9 @@ from synapse_abm.synapse.engine.start import started
 from synapse_abm.synapse.engine.state import State, build_state, start_cells
 from synapse_abm.synapse.engine.timeline import Timeline
 from synapse_abm.synapse.scenario import Grid, Scenario
-from synapse_abm.synapse.scenario.changes import added, changed, plain
+from synapse_abm.synapse.scenario.changes import added, changed_parts, plain
 from synapse_abm.synapse.scenario.feasibility import step_faults
-from synapse_abm.synapse.scenario.protocol import has_start, plain_of, with_added
+from synapse_abm.synapse.scenario.protocol import has_start, with_added
 
 #: A compiled call cannot be interrupted, so a long run is made of calls of about this many seconds.
 CALL_S = 0.2
@@ -181,7 +181,7 @@ class Simulation:
         fix = "read_scenario(path) makes one from a file"
         self.given = instance("scenario", scenario, Scenario, fix=fix)
         #: What holds now: the scenario as it was changed so far, without its protocol.
-        self.scenario = scenario.becoming(scenario, scenario.dt_s) if scenario.at else scenario
+        self.scenario = scenario.without_protocol() if scenario.at else scenario
         self.address = Address(seed, replicate, place)
         self.names = Names.of(scenario)
         self.check_every_step = check_every_step
@@ -189,7 +189,9 @@ class Simulation:
         self.state = build_state(scenario, self.address, expected_rows(scenario))
         if has_start(scenario):
             self.state, came = started(self.state, scenario, self.address)
-            self.scenario = self.scenario.becoming(with_added(scenario, came), scenario.dt_s)
+            self.scenario = self.scenario.becoming(
+                scenario.targets, with_added(scenario.ligands, came), scenario.dt_s
+            )
         self.timeline = Timeline(scenario)
         #: How often anything has been changed; who keeps copies of what is in force looks here.
         self.revision = 0
@@ -239,13 +241,14 @@ class Simulation:
             All that is wrong with both; nothing is changed then.
         """
         self.apply_due()
-        faults, after, numbers = list[InputError](), plain_of(self.scenario), dict[str, int]()
+        faults, numbers = list[InputError](), dict[str, int]()
+        targets, ligands = self.scenario.targets, self.scenario.ligands
         with collected(faults):
-            after = changed(after, changes)
+            targets, ligands = changed_parts(self.scenario, changes)
         with collected(faults):
             numbers = added(self.scenario, {} if add is None else add)
         raise_faults(faults)
-        scenario = self.scenario.becoming(with_added(after, numbers))
+        scenario = self.scenario.becoming(targets, with_added(ligands, numbers))
         raise_faults(list(step_faults(scenario)))
         self._require_ids(sum(numbers.values()))
         told = {str(path): plain(value) for path, value in changes.items()}
@@ -256,11 +259,13 @@ class Simulation:
         """Change what the protocol says to change at the time that has been reached."""
         while self.timeline.step_due(self.clock.now) <= self.state.step:
             event = self.timeline.pop()
-            after = with_added(changed(plain_of(self.scenario), event.changes), event.added)
+            targets, ligands = changed_parts(self.scenario, event.changes)
+            ligands = with_added(ligands, event.added)
             # The step was chosen for the whole protocol; who changed more may need another, but
             # not at each stair of a ramp.
             anew = self.changes and self.scenario.dt_is_auto and not event.within_ramp
-            scenario = self.scenario.becoming(after, None if anew else self.scenario.dt_s)
+            dt_s = None if anew else self.scenario.dt_s
+            scenario = self.scenario.becoming(targets, ligands, dt_s)
             self._require_ids(sum(event.added.values()))
             self._become(scenario, event.added)
 
@@ -449,11 +454,12 @@ class Simulation:
         return digest.hexdigest()
 
 
-def _scratch_shape(network: Network) -> tuple[int, bytes, bool]:
+def _scratch_shape(network: Network) -> tuple[int, int, bool]:
     """What the sizes of scratch memory depend on, of a network."""
     space = network.space
     leaves = bool((space.exchange[:, lay.LEAVE] > 0).any())
-    return network.chemistry.rate.size, space.active.tobytes(), leaves
+    # Arrays of places are kept as they are where no place changed: the same object, the same cells.
+    return network.chemistry.rate.size, id(space.active), leaves
 
 
 def load_kernels() -> None:

@@ -20,7 +20,14 @@ from synapse_abm.core.fields import MAX_ENTITY
 from synapse_abm.core.quantity import bare_name, parse
 from synapse_abm.core.validation_errors import Location, dotted
 from synapse_abm.pharmacology.kinetics import Kinetics
-from synapse_abm.synapse.scenario.parts import Batch, Description, Ligand, Reservoir, part_faults
+from synapse_abm.synapse.scenario.parts import (
+    Batch,
+    Description,
+    Ligand,
+    Reservoir,
+    Target,
+    part_faults,
+)
 from synapse_abm.synapse.scenario.tables import TableReader
 
 #: What cannot change while a scenario runs, by the beginning of its path, and why.
@@ -73,6 +80,16 @@ def changed[Kind: Description](
         All that is wrong with the changes, at once: unknown paths with the nearest one, values out
         of range, and what cannot change while a scenario runs, with the reason.
     """
+    targets, ligands = changed_parts(scenario, changes, within)
+    if targets is scenario.targets and ligands is scenario.ligands:
+        return scenario
+    return scenario.model_copy(update={"targets": targets, "ligands": ligands})
+
+
+def changed_parts(
+    scenario: Description, changes: Mapping[str, Any], within: str = ""
+) -> tuple[dict[str, Target], dict[str, Ligand]]:
+    """Targets and ligands of the scenario that :func:`changed` gives."""
     if not isinstance(changes, Mapping):
         allowed = "a table of values by their path, such as {'ligand.drug.clamped': '3 nM'}"
         raise InputError(within or "changes", changes, allowed)
@@ -82,11 +99,11 @@ def changed[Kind: Description](
     parts = edit.parts()
     raise_faults(edit.reader.faults)
     if not parts:
-        return scenario
+        return scenario.targets, scenario.ligands
     targets = {**scenario.targets, **parts["target"]}
     ligands = {**scenario.ligands, **parts["ligand"]}
     raise_faults(list(part_faults(scenario.grid, targets, ligands)))
-    return scenario.model_copy(update={"targets": targets, "ligands": ligands})
+    return targets, ligands
 
 
 def added(scenario: Description, amounts: Mapping[str, Any], within: str = "add") -> dict[str, int]:

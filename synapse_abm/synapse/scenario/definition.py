@@ -14,7 +14,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from synapse_abm.core.errors import raise_faults
-from synapse_abm.synapse.scenario.parts import Description
+from synapse_abm.synapse.scenario.parts import Description, Ligand, Target
 from synapse_abm.synapse.scenario.protocol import protocol_faults
 from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair, adjustments
 from synapse_abm.synapse.scenario.summary import scenario_text
@@ -67,14 +67,20 @@ class Scenario(Description):
             object.__setattr__(copied, "dt_s", auto_dt(copied).dt_s)
         return copied
 
-    def becoming(self, description: Description, dt_s: float | None = None) -> Self:
-        """The same with the targets and ligands of ``description``, and without its protocol.
+    def without_protocol(self) -> Self:
+        """What holds at the start, with the step of the whole."""
+        return self.becoming(self.targets, self.ligands, self.dt_s)
+
+    def becoming(
+        self, targets: dict[str, Target], ligands: dict[str, Ligand], dt_s: float | None = None
+    ) -> Self:
+        """The same with other targets and ligands, and without its protocol.
 
         ``dt_s`` is its step (s) if one is to be kept; otherwise one that the program chose is
         judged anew (``timestep.step_after_change``).
         """
-        parts = {"targets": description.targets, "ligands": description.ligands, "at": ()}
-        after = self.model_copy(update=parts | {"dt_s": dt_s or self.dt_s})
+        parts = {"targets": targets, "ligands": ligands, "at": (), "dt_s": dt_s or self.dt_s}
+        after = self.model_copy(update=parts)
         if self.dt_is_auto:
             after.model_fields_set.discard("dt_s")  # still the program's choice
             if dt_s is None:

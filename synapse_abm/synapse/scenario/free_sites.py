@@ -24,9 +24,10 @@ def free_shares(description: Description) -> dict[str, float]:
     empty, for a course: a run without burn-in. Rounded to :data:`DECIMALS`.
     """
     free_nM = {name: _supply_nM(description, name) for name in description.ligands}
+    explicit = [x for x in description.ligands.values() if x.clamped_nM is None and x.binding]
     # Each ligand is balanced with the others as they are, again and again (Gauss and Seidel), by
     # sums and quotients only: a solver of the whole system would differ between processors.
-    for _ in range(SWEEPS):
+    for _ in range(SWEEPS if len(explicit) > 1 else 1):  # one alone is balanced at once
         before = dict(free_nM)
         for name in description.ligands:
             free_nM[name] = _balanced_nM(description, name, free_nM)

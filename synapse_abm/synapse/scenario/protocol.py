@@ -19,9 +19,9 @@ from typing import Any
 from synapse_abm.core.errors import InputError, UnknownName, collected
 from synapse_abm.core.quantity import bare_name, unit_of
 from synapse_abm.pharmacology.kinetics import Kinetics
-from synapse_abm.synapse.scenario.changes import added, changed
+from synapse_abm.synapse.scenario.changes import added, changed, changed_parts
 from synapse_abm.synapse.scenario.equilibrium import no_equilibrium
-from synapse_abm.synapse.scenario.parts import At, Description, Start
+from synapse_abm.synapse.scenario.parts import At, Description, Ligand, Start
 
 #: Steps of simulation that a ramp is made of at least, and its stairs at most: beyond, the steps of
 #: the staircase are below a thousandth, and each costs a change.
@@ -104,21 +104,24 @@ def _followed(
         else:
             values = dict(entry.change)
         numbers = added(now, entry.add)
-        now = with_added(changed(now, values), numbers)
+        now = _become(now, values, numbers)
         yield Event(time, number, values, numbers), now
 
 
-def with_added[Kind: Description](description: Kind, numbers: Mapping[str, int]) -> Kind:
-    """The scenario with as many more molecules: what closes is then that of all there are."""
-    if not any(numbers.values()):
-        return description
+def _become(now: Description, values: Mapping[str, Any], numbers: Mapping[str, int]) -> Description:
+    """What holds after a change of values, and with as many more molecules."""
+    targets, ligands = changed_parts(now, values)
+    return now.model_copy(update={"targets": targets, "ligands": with_added(ligands, numbers)})
+
+
+def with_added(ligands: Mapping[str, Ligand], numbers: Mapping[str, int]) -> dict[str, Ligand]:
+    """Ligands with as many more molecules: the law of a closed place is that of all there are."""
     more = {
-        name: description.ligands[name].model_copy(
-            update={"count": description.ligands[name].count + n}
-        )
+        name: ligands[name].model_copy(update={"count": ligands[name].count + n})
         for name, n in numbers.items()
+        if n
     }
-    return description.model_copy(update={"ligands": {**description.ligands, **more}})
+    return {**ligands, **more}
 
 
 def stairs_of(at: At, dt_s: float) -> int:
@@ -245,7 +248,7 @@ def protocol_faults(description: Description) -> Iterator[InputError]:
                     value_at(now, path)
             now = after
         with collected(faults):
-            now = with_added(now, added(now, entry.add, f"at[{number}].add"))
+            now = _become(now, {}, added(now, entry.add, f"at[{number}].add"))
         for fault in faults:
             yield fault if "at[" in fault.name else fault.within(f"at[{number}].change")
 
