@@ -216,8 +216,8 @@ def chain(scenario: Scenario, s: Mapping[str, float]) -> Split:
         rate = in_cell_rate(scenario, DRUG, target)
         if drug.clamped_nM is not None:
             rate = blocks.kon * drug.clamped_nM
-        more = {"block": by * rate, "unblock": by * blocks.koff, "rivals": drug.count}
-        more["rival_hop"] = _hops_per_s(scenario, DRUG) if drug.count else 0.0
+        more = {"block": by * rate, "unblock": by * blocks.koff, "competitors": drug.count}
+        more["competitor_hop"] = _hops_per_s(scenario, DRUG) if drug.count else 0.0
     return TinyGrid(
         width=scenario.grid.width, height=scenario.grid.height, walls=scenario.grid.walls,
         sites=tuple(c for c, _ in _sites(scenario)), molecules=ligand.count,
@@ -446,7 +446,7 @@ def at(*cells: tuple[int, int] | int) -> dict[str, Target]:
 def cases() -> dict[str, Case]:
     """Everything that the argument of ``rate_adjustment`` leaves out, in small places."""
     both = (*at(3, 8).values(), *at(3, 8).values())
-    rival = Kinetics(kon_per_nM_s=2 * KON, koff_per_s=0.2)
+    competitor = Kinetics(kon_per_nM_s=2 * KON, koff_per_s=0.2)
     blocker = Kinetics(kon_per_nM_s=0.05, koff_per_s=5.0)
     source = {"batches": (Batch(size=1, cell=(4, 4), rate_per_s=1.0),)}
     bath = {"reservoir": Reservoir(concentration_nM=50.0, exchange_per_s=0.2)}
@@ -456,7 +456,7 @@ def cases() -> dict[str, Case]:
         "few free sites, many molecules": place(6, 1, at(1, 2, 4, 5), count=4, koff=0.005),
         "two ligands at one target": place(
             2, 2, at((0, 0), (1, 1)), count=2, drug=Ligand(
-                count=2, diffusion_um2_per_s=FAST, binding={"SERT": rival}
+                count=2, diffusion_um2_per_s=FAST, binding={"SERT": competitor}
             ),
         ),
         "a drug clamped, fast": place(4, 4, at((1, 1), (3, 2)), count=1, drug=Ligand(

@@ -127,13 +127,13 @@ def test_copies_and_pickles_go_on_alike(engine: str) -> None:
     for _ in range(4):
         model.step()
     assert len(model.agents) > 20  # views exist when the copy is made
-    twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
-    for each in (model, *twins):
-        each.step()
-        each.step()
-    for twin in twins:
-        assert to_bytes(twin.simulation) == to_bytes(model.simulation)
-        assert (twin.time, len(twin.agents)) == (model.time, len(model.agents))
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for one in (model, *copies):
+        one.step()
+        one.step()
+    for copied in copies:
+        assert to_bytes(copied.simulation) == to_bytes(model.simulation)
+        assert (copied.time, len(copied.agents)) == (model.time, len(model.agents))
 
 
 def test_mesas_clock_and_events_keep_time() -> None:

@@ -109,14 +109,14 @@ def test_two_ligands_made_of_molecules_keep_equilibrium() -> None:
     """Two of each on three cells, two sites: the whole law, at any step; 1e-12."""
     tiny = TinyGrid(
         width=3, sites=(1, 2), molecules=2, hop=2.0, bind=1.0, unbind=0.5, block=0.7, unblock=0.3,
-        rivals=2, rival_hop=1.5,
+        competitors=2, competitor_hop=1.5,
     ).split()  # fmt: skip
     for dt in (0.3, 30.0):
         assert np.abs(tiny.stationary(dt) - tiny.stationary()).max() < 1e-12
-    # A rival is a molecule as any other: exchanged names give the exchanged law.
+    # A competitor is a molecule as any other: exchanged names give the exchanged law.
     swapped = TinyGrid(
         width=3, sites=(1, 2), molecules=2, hop=1.5, bind=0.7, unbind=0.3, block=1.0, unblock=0.5,
-        rivals=2, rival_hop=2.0,
+        competitors=2, competitor_hop=2.0,
     ).split()  # fmt: skip
     free = tiny.mean(tiny.stationary(), 0, 1, 2)
     assert free == pytest.approx(swapped.mean(swapped.stationary(), 5, 6, 7), rel=1e-9)

@@ -193,9 +193,9 @@ def test_a_burn_in_that_is_too_short_is_told() -> None:
     assert "not settled" in str(slow)
     shut = _alone(2.0, reservoir=Reservoir(concentration_nM=1.0, exchange_per_s=0.0))
     assert "takes for ever" in str(shut)
-    rival = Ligand(clamped_nM=3.0, binding={"R": Kinetics(kd_nM=1.0, koff_per_s=50.0)})
-    held = short.model_copy(update={"ligands": short.ligands | {"rival": rival}})
-    assert settling_s(held, "L", "R") == pytest.approx(1 / (1 + 1 / 4)), "C/(1 + rival's C/K)"
+    competitor = Ligand(clamped_nM=3.0, binding={"R": Kinetics(kd_nM=1.0, koff_per_s=50.0)})
+    held = short.model_copy(update={"ligands": short.ligands | {"competitor": competitor}})
+    assert settling_s(held, "L", "R") == pytest.approx(1 / (1 + 1 / 4)), "C/(1 + competitor's C/K)"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -112,10 +112,10 @@ class TinyGrid:
         of a transported molecule (0: it is gone).
     block, unblock
         Rates at which a clamped ligand takes an empty site and leaves it.
-    rivals, rival_hop
+    competitors, competitor_hop
         Instead of a clamped ligand, so many molecules of another one, which hop at the rate
-        ``rival_hop``: ``block`` is the rate of one of them and an empty site in its cell. A state
-        ends with those that are free, in each cell.
+        ``competitor_hop``: ``block`` is the rate of one of them and an empty site in its cell. A
+        state ends with those that are free, in each cell.
     arrive
         Rate of arrival in each cell; empty for a closed place.
     leave
@@ -134,8 +134,8 @@ class TinyGrid:
     back: float = 0.0
     block: float = 0.0
     unblock: float = 0.0
-    rivals: int = 0
-    rival_hop: float = 0.0
+    competitors: int = 0
+    competitor_hop: float = 0.0
     arrive: tuple[float, ...] = ()
     leave: float = 0.0
 
@@ -145,17 +145,17 @@ class TinyGrid:
         return self.width * self.height
 
     @property
-    def _rival(self) -> int:
-        """Where the free rivals stand in a state."""
+    def _competitor(self) -> int:
+        """Where the free competitors stand in a state."""
         return self.cells + len(self.sites) + (self.cells if self.back else 0)
 
     def split(self) -> Split:
         """The chain of all states that a full place, its molecules spread at random, leads to."""
-        start = [0] * (self._rival + (self.cells if self.rivals else 0))
+        start = [0] * (self._competitor + (self.cells if self.competitors else 0))
         if not self.arrive:
             start[0] = self.molecules
-        if self.rivals:
-            start[self._rival] = self.rivals
+        if self.competitors:
+            start[self._competitor] = self.competitors
         unit = Walk(self.width, self.height, 1.0, self.walls).generator()
         chain = explore(tuple(start), lambda state: self._moves(state, unit))
         hop = chain.counted.toarray()
@@ -165,7 +165,7 @@ class TinyGrid:
     def _moves(self, state: State, unit: Array) -> Iterable[Move]:
         for cell in range(self.cells):
             for neighbour in np.flatnonzero(unit[cell] > 0).tolist():
-                for first, hop in ((0, self.hop), (self._rival, self.rival_hop)):
+                for first, hop in ((0, self.hop), (self._competitor, self.competitor_hop)):
                     if hop and state[first + cell]:
                         moved = _changed(state, {first + cell: -1, first + neighbour: 1})
                         rate = hop * float(unit[cell, neighbour]) * state[first + cell]
@@ -180,14 +180,14 @@ class TinyGrid:
     def _at_sites(self, state: State) -> Iterable[Move]:
         inside = self.cells + len(self.sites)
         for number, cell in enumerate(self.sites):
-            at, rival = self.cells + number, self._rival + cell
+            at, competitor = self.cells + number, self._competitor + cell
             if state[at] == EMPTY:
                 yield Move(_changed(state, {cell: -1, at: OCCUPIED}), self.bind * state[cell])
-                taken = {rival: -1} if self.rivals else {}
-                there = state[rival] if self.rivals else 1
+                taken = {competitor: -1} if self.competitors else {}
+                there = state[competitor] if self.competitors else 1
                 yield Move(_changed(state, {at: BLOCKED, **taken}), self.block * there)
             elif state[at] == BLOCKED:
-                freed = {rival: 1} if self.rivals else {}
+                freed = {competitor: 1} if self.competitors else {}
                 yield Move(_changed(state, {at: -BLOCKED, **freed}), self.unblock)
             else:
                 yield Move(_changed(state, {cell: 1, at: -OCCUPIED}), self.unbind)

@@ -194,12 +194,12 @@ class Arrangement:
 
         walk, (bind, unbind, _) = self.walk, self.rates["L"]
         block, unblock, _ = self.rates.get("B", (0.0, 0.0, 0.0))
-        rivals = self.molecules.get("B", 0)
+        competitors = self.molecules.get("B", 0)
         split = TinyGrid(
             width=walk.width, height=walk.height, walls=walk.walls, hop=walk.hops_per_s,
             sites=tuple(self.cells.tolist()), molecules=self.molecules["L"], bind=bind,
-            unbind=unbind, block=block, unblock=unblock, rivals=rivals,
-            rival_hop=walk.hops_per_s if rivals else 0.0,
+            unbind=unbind, block=block, unblock=unblock, competitors=competitors,
+            competitor_hop=walk.hops_per_s if competitors else 0.0,
         ).split()  # fmt: skip
         cells, sites = walk.cells, len(self.sites)
         states = np.array(split.states)
@@ -211,7 +211,7 @@ class Arrangement:
         taken = states[:, cells : cells + sites]
         counts = {"association_t": OCCUPIED, "association_B_t": BLOCKED}
         laws = np.array([start @ expm((split.hop + split.react) * t) for t in times.tolist()])
-        if not rivals:
+        if not competitors:
             del counts["association_B_t"]
         return {key: laws @ (taken == kind).sum(axis=1) for key, kind in counts.items()}
 

@@ -26,12 +26,12 @@ def drawn_cases(seed: int) -> list[Case]:
     plain = {"koff": _between(rng, 0.3, 1.0)}
     lossy = {"koff": _between(rng, 0.05, 0.3), "kcat": _between(rng, 0.05, 0.2),
              "loss": _between(rng, 0.05, 0.2)}  # fmt: skip
-    rival = {"koff": _between(rng, 0.3, 1.0), "k_bind_in_cell_B": _between(rng, 0.3, 1.0),
+    competitor = {"koff": _between(rng, 0.3, 1.0), "k_bind_in_cell_B": _between(rng, 0.3, 1.0),
              "koff_B": _between(rng, 0.1, 0.3), "L_B": 1}  # fmt: skip
     return [
         _drawn(rng, "O drawn 1", SIDE, plain, ("dissociation_t", "correlation_time")),
         _drawn(rng, "O drawn 2", SIDE, lossy, ("association_t", "free_t")),
-        _drawn(rng, "O drawn 3", 2, rival, ("association_B_t",)),
+        _drawn(rng, "O drawn 3", 2, competitor, ("association_B_t",)),
     ]
 
 

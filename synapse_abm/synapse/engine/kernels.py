@@ -1,6 +1,6 @@
 """The compiled engine: one step is hop, then react; many steps are one call.
 
-Every function is the fast twin of a readable one in ``agents``: same draws, same order, same result
+Every function has a readable counterpart in ``agents``: same draws, same order, same result
 to the last bit. Loops are kept small and separate over blocks that stay in the first-level cache,
 indices are unsigned (a signed one costs a wrap-around test that stops vectorisation), and no
 fast-math is used.

@@ -3,8 +3,8 @@
 A key is the path of a value in a scenario file, ``ligand.citalopram.clamped`` or
 ``ligand.serotonin.batches[0].size``; values are written as there, ``"1.2 nM"``, or as a number if
 the key names the unit, ``ligand.citalopram.clamped_nM``. None leaves out what the file says. A
-table as the value adds a ligand or target, ``{"ligand.rival": {...}}``; otherwise their names must
-be in the file.
+table as the value adds a ligand or target, ``{"ligand.competitor": {...}}``; otherwise their names
+must be in the file.
 """
 
 from __future__ import annotations
