@@ -6,7 +6,7 @@ The package knows nothing of the simulator that is compared with it.
 ========================  ==========================================================
 clamped ligand            `occupancy`, `open_law`, `occupancy_at`, `OpenPool`
 error bars                `time_average_variance`, `snapshot_mean_variance`
-finite copies             `closed_law`, `closed_transient_law`, `morrison_mean`
+finite copies             `closed_law`, `closed_transient_law`, `closed_course`, `morrison_mean`
 competition               `gaddum`, `cheng_prusoff_ic50`, `closed_competition_law`
 kinetics of two ligands   `motulsky_mahan`, `label_overshoot`
 transport, clamped        `transporter_occupancy`, `transport_flux`, `transport_counts`
@@ -18,6 +18,7 @@ one molecule's life       `Wandering`: waiting times on a grid, in steps too
 on a grid                 `grid_law`, `LonePair`
 competitor in bursts      `burst_competition`, `burst_load`
 a burst that escapes      `UniformTissue`: mean field, hops exact
+rebinding                 `SitesOnGrid`: mean field, hops exact
 which to use              `which_formula`
 ========================  ==========================================================
 """
@@ -41,6 +42,7 @@ from synapse_abm.theory.binding import relaxation_time as relaxation_time
 from synapse_abm.theory.bursts import BurstCompetition as BurstCompetition
 from synapse_abm.theory.bursts import burst_competition as burst_competition
 from synapse_abm.theory.bursts import burst_load as burst_load
+from synapse_abm.theory.closed import closed_course as closed_course
 from synapse_abm.theory.closed import closed_law as closed_law
 from synapse_abm.theory.closed import closed_relaxation_rate as closed_relaxation_rate
 from synapse_abm.theory.closed import closed_transient_law as closed_transient_law
@@ -83,6 +85,7 @@ from synapse_abm.theory.life import Wandering as Wandering
 from synapse_abm.theory.lone_pair import LonePair as LonePair
 from synapse_abm.theory.pool import OpenPool as OpenPool
 from synapse_abm.theory.pool import open_pool as open_pool
+from synapse_abm.theory.sites_on_grid import SitesOnGrid as SitesOnGrid
 from synapse_abm.theory.spatial import affinity_on_grid as affinity_on_grid
 from synapse_abm.theory.spatial import grid_law as grid_law
 from synapse_abm.theory.transport import TransporterOccupancy as TransporterOccupancy

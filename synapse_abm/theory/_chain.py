@@ -156,11 +156,12 @@ def propagate(chain: Chain, row: Array, t: float) -> Array:
     """The law at time ``t`` from the law ``row`` at time 0: row @ exp(Q t), shape (states,)."""
     # By the matrix exponential, not by solving the equations in time: it is good to rounding at any
     # t, also where rates differ a millionfold.
-    law = row @ _exp(chain, t)
+    law = row @ transition(chain, t)
     return np.maximum(law, 0.0) / law.sum()
 
 
-def _exp(chain: Chain, t: float) -> Array:
+def transition(chain: Chain, t: float) -> Array:
+    """exp(Q t), shape (states, states); entries may be below 0 by rounding."""
     from scipy.linalg import expm
 
     n = len(chain.states)
@@ -235,7 +236,7 @@ class Counting:
         """Mean and variance of the number of events in a window of length ``t``."""
         growth = self.rate + 2 * float(self._after @ self._once)
         # What the window's two ends cut off of the correlations: it dies out as t grows.
-        fading = self._after @ (self._twice - _exp(self._chain, t) @ self._twice)
+        fading = self._after @ (self._twice - transition(self._chain, t) @ self._twice)
         return CountMoments(self.rate * t, growth * t - 2 * float(fading))
 
 

@@ -19,7 +19,7 @@ from synapse_abm.core.arrays import (
     positive,
     whole,
 )
-from synapse_abm.theory._chain import Chain, Move, State, explore, propagate
+from synapse_abm.theory._chain import Chain, Move, State, explore, propagate, transition
 from synapse_abm.theory.law import Law, law_from_ratios
 
 #: Copies of the rarer partner for which all relaxation rates are worked out: grows as the square.
@@ -108,6 +108,27 @@ def closed_transient_law(
     pmf = np.zeros(min(r, n) + 1)
     pmf[[b for (b,) in chain.states]] = propagate(chain, row, t)
     return Law(pmf)
+
+
+def closed_course(
+    step_s: float, steps: int, sites: int, ligands: int, kon_pair: float, koff: float,
+    bound: int = 0,
+) -> Array:  # fmt: skip
+    """Exact mean number of complexes after 1, 2 ... ``steps`` times ``step_s`` (s), from ``bound``.
+
+    As `closed_transient_law`, at the price of one matrix exponential for the whole course.
+    """
+    r, n = whole("sites", sites), whole("ligands", ligands)
+    start = whole("bound", bound, most=min(r, n))
+    up, down = nonnegative("kon_pair", kon_pair), nonnegative("koff", koff)
+    chain = _birth_death(r, n, float(up), float(down), start)
+    counts = np.array([float(b) for (b,) in chain.states])
+    one_step = transition(chain, step_s)
+    row, means = np.eye(len(chain.states))[0], np.empty(whole("steps", steps))
+    for at in range(means.size):
+        row = row @ one_step
+        means[at] = row @ counts
+    return means
 
 
 @broadcasting
