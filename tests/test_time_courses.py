@@ -1,0 +1,185 @@
+"""Experiments on time courses: each holds at a small size, against theory that is itself held
+against exact laws, and is shown to be able to fail.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from figures import legible
+from numpy.testing import assert_allclose
+
+from synapse_abm import theory
+from synapse_abm.core.progress import silent
+from synapse_abm.runs import time_course
+from synapse_abm.runs.experiment import find
+from synapse_abm.runs.results import Result
+from synapse_abm.statistics import Estimate, student_quantile
+from synapse_abm.theory.hop_react import HopReact, Walk
+
+association = find("association").load()
+dissociation = find("dissociation").load()
+CHAPTERS = {"association": association, "dissociation": dissociation}
+
+
+@functools.cache
+def small(name: str) -> Result:
+    return CHAPTERS[name].run(seed=3, quick=True, progress=silent)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_check_passes_and_has_an_error(name: str) -> None:
+    result = small(name)
+    assert result.passed
+    assert all(check.se for check in result.checks if check.kind == "exact")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_figures_are_legible_and_have_two_panels_at_most(name: str) -> None:
+    for figure in legible(CHAPTERS[name], small(name)).values():
+        assert len(figure.axes) <= 2
+
+
+# --- fits -----------------------------------------------------------------------------------------
+
+
+def noisy(seed: int, replicates: int, rate: float) -> np.ndarray:
+    """Curves of 200 sites each that bind independently: correlated along a curve, not between."""
+    t = np.linspace(0.1, 2.0, 20)
+    waits = np.random.default_rng(seed).exponential(1 / rate, (replicates, 200, 1))
+    return np.asarray((waits < t).mean(axis=1))
+
+
+def test_errors_of_a_fit_are_honest() -> None:
+    """Of 400 fits the standardised errors have the spread of Student's t with 15 degrees of
+    freedom: variance 15/13. The variance of 400 such has a relative error of about 0.1, so five
+    of these leave a false alarm of less than 1e-6; errors taken from the residuals of the fit, as
+    if readings were independent, are three times too small.
+    """
+    t = np.linspace(0.1, 2.0, 20)
+    z, naive = [], []
+    for seed in range(400):
+        curves = noisy(seed, 16, 1.5)
+        rate, _ = time_course.fitted(time_course.approach, t, curves, (1.0, 1.0))
+        z.append((rate.value - 1.5) / rate.se)
+        parameters, sensitivity = time_course.best(
+            time_course.approach, t, curves.mean(axis=0), (1.0, 1.0)
+        )
+        left = curves.mean(axis=0) - time_course.approach(t, parameters)
+        naive.append(
+            (rate.value - 1.5) / (rate.value * left.std() * np.hypot.reduce(sensitivity[0]))
+        )
+    assert 0.5 < np.var(z) / (15 / 13) < 1.5
+    assert abs(np.mean(z)) < 5 * np.std(z) / 20
+    assert np.var(naive) > 4  # the planted bug
+
+
+def test_a_line_through_exact_points_is_found_and_its_error_is_that_of_the_points() -> None:
+    x = np.array([0.0, 1.0, 3.0])
+    points = [Estimate(2 + 0.5 * v, 0.1 * (2 + 0.5 * v), 9) for v in x]
+    intercept, slope = time_course.line(x, points)
+    assert_allclose([intercept.value, slope.value], [2, 0.5])
+    # Weights are those of the errors, so these are the ones of weighted least squares.
+    design = np.stack([np.ones(3), x], axis=1) / np.array([p.se for p in points])[:, None]
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+    assert_allclose([intercept.se, slope.se], errors)
+    assert 9 < slope.dof < 27
+
+
+def test_a_curve_is_judged_by_its_farthest_reading_in_a_simultaneous_band() -> None:
+    t, law = np.arange(1.0, 5.0), np.full(4, 0.5)
+    curve = [Estimate(0.5 + 0.01 * d, 0.01, 20) for d in (0, 1, -4, 2)]
+    check = time_course.all_along("curve", t, curve, law, source="", false_alarm=0.01)
+    assert check.z == pytest.approx(-4)
+    assert check.passed is (student_quantile(0.01, 20, tests=4) >= 4)
+    assert "at 3 s" in check.name
+
+
+# --- sites on a grid ------------------------------------------------------------------------------
+
+
+def patch(**changes: float) -> theory.SitesOnGrid:
+    sites = np.zeros(15)
+    sites[7] = 40
+    here = theory.SitesOnGrid(Walk(5, 3, 20.0), sites, 2.0, 0.7, 3.0)
+    return replace(here, **changes)
+
+
+def test_few_bound_molecules_wash_out_as_the_exact_law_of_one() -> None:
+    """Mean field with one site in a million taken is the chain of a single molecule."""
+    t, here = np.array([0.3, 1.0, 4.0, 15.0]), patch()
+    course = here.course(t, outside=0.0, bound=1e-6, free=0.0)
+    chain = HopReact(here.walk, np.full(40, 7), np.full(40, 2.0), 0.7, leave=3.0)
+    rates, modes = chain.modes
+    start = np.append(np.zeros(15), np.full(40, 1 / 40)) / chain.root
+    held = np.append(np.zeros(15), np.ones(40)) * chain.root
+    exact = ((start @ modes) * np.exp(-np.outer(t, rates))) @ (modes.T @ held)
+    assert_allclose(course / 1e-6, exact, rtol=2e-5)
+
+
+def test_the_mean_time_bound_is_that_of_the_formula_exactly() -> None:
+    """(1 + k_on R/k_diff)/k_off, by the inverse of the generator of one molecule."""
+    here = patch()
+    chain = HopReact(here.walk, np.full(40, 7), np.full(40, 2.0), 0.7, leave=3.0)
+    rates, modes = chain.modes
+    start = np.append(np.zeros(15), np.full(40, 1 / 40)) / chain.root
+    held = np.append(np.zeros(15), np.ones(40)) * chain.root
+    mean_s = float(((start @ modes) / rates) @ (modes.T @ held))
+    assert mean_s == pytest.approx((1 + here.rebindings) / here.koff, rel=1e-9)
+
+
+def test_in_balance_with_the_surroundings_nothing_changes() -> None:
+    """The hyperbola, and Gaddum's equation with a competitor, are where mean field stays."""
+    here = patch(block_on=0.9, block_off=0.3)
+    load = 2.0 * 0.4 / 0.7
+    share, blocked = load / (1 + load + 3), 3 / (1 + load + 3)
+    course = here.course([1.0, 50.0], outside=0.4, bound=share, free=0.4, blocked=blocked)
+    assert_allclose(course, share, rtol=1e-7)
+    empty = here.course([300.0], outside=0.4, bound=0.0, free=0.0)
+    assert_allclose(empty, share, rtol=1e-6)
+
+
+def test_a_whole_course_is_that_of_the_master_equation_at_each_time() -> None:
+    course = theory.closed_course(0.1, 4, 8, 12, 0.3, 0.7, bound=3)
+    laws = [theory.closed_transient_law(0.1 * k, 8, 12, 0.3, 0.7, bound=3) for k in range(1, 5)]
+    assert_allclose(course, [law.mean for law in laws], rtol=1e-12)
+
+
+# --- association ----------------------------------------------------------------------------------
+
+
+def test_the_checks_of_association_would_catch_depletion_left_out() -> None:
+    """Where the drug is used up, the line k_on C + k_off of the clamped drug fails by far."""
+    table = small("association")["association"]
+    used_up = [i for i, place in enumerate(table["place"]) if place == "used up"]
+    lowest = used_up[0]
+    z = (table["k_obs_per_s"][lowest] - table["line_per_s"][lowest]) / table["se"][lowest]
+    assert table["expected_per_s"][lowest] > 2 * table["line_per_s"][lowest]
+    assert z > 3  # at the small size; 9 standard errors at the full one
+
+
+def test_sites_hold_the_drug_back() -> None:
+    table = small("association")["association"]
+    for place, expected, line in zip(
+        table["place"], table["expected_per_s"], table["line_per_s"], strict=True
+    ):
+        assert place != "held back" or expected < 0.8 * line
+
+
+# --- dissociation ---------------------------------------------------------------------------------
+
+
+def test_the_checks_of_dissociation_would_catch_rebinding_left_out() -> None:
+    """Held against k_off, the washout of full sites fails; with the competitor it does not."""
+    data = small("dissociation").data
+    z = {
+        way: (w.rate.value - data.koff) / w.rate.se
+        for way in (dissociation.ALONE, dissociation.EXCESS)
+        for w in data.of(dissociation.FULL_KD, way)
+    }
+    limit = student_quantile(1e-3, 7)
+    assert z[dissociation.ALONE] < -limit
+    assert abs(z[dissociation.EXCESS]) < limit
