@@ -45,7 +45,7 @@ from synapse_abm.core.errors import InputError, UnknownName
 from synapse_abm.core.files import output_folder, sha256
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.runs import sweep
-from synapse_abm.runs.results import Result, source_sha256, versions, write_run
+from synapse_abm.runs.results import Result, import_ahead, source_sha256, versions, write_run
 
 
 class ExperimentModule(Protocol):
@@ -179,7 +179,7 @@ def perform(
     identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
     with (
         output_folder(out) as folder,
-        sweep.using(workers, sweep.Cache(folder, *identity), meanwhile=_import_ahead),
+        sweep.using(workers, sweep.Cache(folder, *identity), meanwhile=import_ahead),
     ):
         started = time.perf_counter()
         # The time of the computation alone: drawing and writing are no part of it.
@@ -195,13 +195,6 @@ def perform(
             drug_files=drugs,
         )  # fmt: skip
     return result
-
-
-def _import_ahead() -> None:
-    """What checks, figures and tables need: a second of imports, beside the computation."""
-    for name in ("scipy.special", "synapse_abm.plotting", "pyarrow.parquet"):
-        with suppress(ImportError):  # who needs it will tell
-            importlib.import_module(name)
 
 
 def own_files(options: Mapping[str, Any]) -> list[str]:

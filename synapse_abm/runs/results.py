@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
@@ -470,6 +470,13 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):
         return __version__
     return f"{__version__}+g{answer.stdout.strip()}"
+
+
+def import_ahead() -> None:
+    """Import what checks, figures and tables need, a second of work, beside the computation."""
+    for name in ("scipy.special", "synapse_abm.plotting", "pyarrow.parquet"):
+        with suppress(ImportError):  # who needs it will tell
+            import_module(name)
 
 
 def source_sha256(*scripts: Path) -> str:

@@ -26,7 +26,7 @@ from synapse_abm.core.files import output_folder
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.core.text import text_table
-from synapse_abm.runs import sweep
+from synapse_abm.runs import results, sweep
 from synapse_abm.runs.results import Check, Result, Table, source_sha256, versions, write_run
 from synapse_abm.runs.sweep import Failure, TasksFailed
 from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replicates
@@ -300,6 +300,7 @@ def _simulate(
         label="samples",
         ticks=max(map(samples, scenarios, settings), default=1),
         prepare=load_kernels,
+        compiled=all(task.engine == "compiled" for task in tasks),
     )
     seconds, in_order = time.perf_counter() - started, zip(tasks, outcomes, strict=True)
     groups = (list(itertools.islice(in_order, run.replicates)) for run in settings)
@@ -537,7 +538,9 @@ def write(
     identity = (scenario.model_dump_json(), seed, engine, source, versions())
     with (
         output_folder(out) as folder,
-        sweep.using(workers, sweep.Cache(folder, "simulate", *identity)),
+        sweep.using(
+            workers, sweep.Cache(folder, "simulate", *identity), meanwhile=results.import_ahead
+        ),
     ):
         simulated = simulate(scenario, seed=seed, engine=engine, progress=progress)
         write_run(
