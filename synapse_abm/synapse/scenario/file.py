@@ -55,7 +55,7 @@ from synapse_abm.synapse.scenario.parts import (
     cells_outside,
     part_faults,
 )
-from synapse_abm.synapse.scenario.protocol import protocol_faults
+from synapse_abm.synapse.scenario.protocol import MOST_ENTRIES, protocol_faults
 from synapse_abm.synapse.scenario.tables import TableReader, Tables, key_of
 from synapse_abm.synapse.scenario.timestep import read_accuracy
 
@@ -275,6 +275,9 @@ def _too_many(tables: Tables) -> Iterator[InputError]:
     """Counted before anything else, because checking a million of anything takes minutes."""
     targets, ligands = (list(_tables(tables.get(kind))) for kind in ("target", "ligand"))
     pairs = sum(len(_tables(ligand.get("binding"))) for _, ligand in ligands)
+    entries = tables.get("at")
+    if isinstance(entries, list) and len(entries) > MOST_ENTRIES:
+        yield InputError("number of [[at]]", len(entries), f"at most {MOST_ENTRIES}")
     cells = [target.get("cells") for _, target in targets]
     listed = sum(len(cell) for cell in cells if isinstance(cell, list))
     yield from count_faults(len(targets), len(ligands), pairs, listed)

@@ -27,7 +27,7 @@ from synapse_abm.synapse.scenario.parts import At, Description, Ligand, Start
 #: the staircase are below a thousandth, and each costs a change.
 LEAST_STEPS, MOST_STAIRS = 200, 1000
 #: Entries of a protocol, and events that they make.
-MOST_ENTRIES, MOST_EVENTS = 1000, 100_000
+MOST_ENTRIES, MOST_EVENTS = 200, 100_000
 _CONSTANTS = ("kon", "koff", "kd")
 
 
@@ -134,19 +134,28 @@ def stairs_of(at: At, dt_s: float) -> int:
 def stretches(description: Description) -> list[tuple[float, Description]]:
     """What holds from when on (s): the start, and each change of a value or of how many there are.
 
-    A ramp counts with its end; what is periodic, as often as it comes.
+    A ramp counts with its end, and what is periodic with the first two times that it comes.
     """
     parts = [(0.0, plain_of(description))]
-    until = min(end_s(description), 1 + max(map(_first_end, description.at), default=0.0))
-    for event, now in _followed(description, math.inf, until):
+    for event, now in _followed(_twice(description), math.inf, end_s(description)):
         if not event.within_ramp:
             parts.append((event.time_s, now))
     return parts
 
 
-def _first_end(at: At) -> float:
-    """When an entry has happened for the first time, s."""
-    return (at.time_s or 0.0) + (at.over_s or 0.0) + (at.from_s or 0.0) + (at.every_s or 0.0)
+def _twice(description: Description) -> Description:
+    """What holds at the start, with a protocol whose periodic entries come twice at most."""
+    entries = [
+        at if at.every_s is None else at.model_copy(update={"to_s": _end_of_two(at)})
+        for at in description.at
+    ]
+    return plain_of(description).model_copy(update={"at": tuple(entries)})
+
+
+def _end_of_two(at: At) -> float:
+    """When a periodic entry has come twice, s, or ends."""
+    assert at.every_s is not None
+    return min((at.from_s or 0.0) + 1.5 * at.every_s, at.to_s or math.inf)
 
 
 def largest_step_s(description: Description) -> float:
