@@ -17,9 +17,13 @@ class Kinetics(Ruled):
     """
 
     kd_nM: Positive | None = None
+    """Dissociation constant, k_off/k_on."""
     kon_per_nM_s: NonNegative | None = None
+    """Association rate constant."""
     koff_per_s: NonNegative | None = None
+    """Dissociation rate constant."""
     kcat_per_s: NonNegative = 0.0
+    """Rate at which a bound molecule is taken up."""
 
     @classmethod
     def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -64,11 +64,13 @@ TABLES = ("name", "grid", "target", "ligand", "run", "start", "at")
 _START = "start from one that `synapse-abm list` names"
 
 
-class _RunTable(RunSettings):
+class RunTable(RunSettings):
     """``[run]`` of a file: the settings of the run, and the step."""
 
     dt_s: Seconds | None = None
+    """The step; ``auto``: the longest that keeps the accuracy."""
     accuracy: Accuracy | None = None
+    """Largest relative error of rates that the step may make; of driven means a fifth."""
 
 
 def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> Scenario:
@@ -243,7 +245,7 @@ class _Reader(TableReader):
         entries = [self.part(At, raw, ("at", n)) for n, raw in enumerate(listed)]
         return tuple(x for x in entries if x is not None) if None not in entries else None
 
-    def run(self, tables: Tables) -> _RunTable | None:
+    def run(self, tables: Tables) -> RunTable | None:
         """``[run]``, its accuracy read; a step that is left to the program is left out."""
         raw = tables.get("run", {})
         if isinstance(raw, dict):
@@ -252,7 +254,7 @@ class _Reader(TableReader):
             written = raw.pop("accuracy")
             with collected(self.faults):
                 raw["accuracy"] = read_accuracy(written, "run.accuracy")
-        return self.part(_RunTable, raw, ("run",))
+        return self.part(RunTable, raw, ("run",))
 
 
 # --- rules between the keys of a table, which hold even if one of them is wrong by itself ---------

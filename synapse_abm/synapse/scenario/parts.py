@@ -56,10 +56,15 @@ class Grid(Frozen):
     """
 
     width: Side = 64
+    """Cells in a row, along x."""
     height: Side = 64
+    """Rows of cells, along y."""
     spacing_um: Positive = 0.1
+    """Side of a cell."""
     depth_um: Positive = 1.0
+    """Depth of the place: with the cells' area it makes the volume."""
     walls: Literal["reflecting", "periodic"] = "reflecting"
+    """What a molecule does at the edge: it stays inside, or comes in again on the other side."""
 
     @property
     def cells(self) -> int:
@@ -91,17 +96,19 @@ class Target(Ruled):
     """Binding sites of one kind, fixed in cells.
 
     Give ``sites`` (scattered at random, over distinct cells as long as there are enough) or
-    explicit
-    ``cells`` as (x, y), one per site; a cell may be named more than once.
+    explicit ``cells`` as (x, y), one per site; a cell may be named more than once.
     """
 
     kind: Literal["transporter", "receptor"] = "transporter"
+    """Transporters may take up what they bind (k_cat), receptors do not."""
     sites: Count | None = None
+    """Number of sites, scattered at random."""
     cells: Annotated[
         tuple[Cell, ...] | None,
         Field(description="a list of cells [x, y], whole numbers >= 0, one for each site"),
         FROM_NUMPY,
     ] = None
+    """The cell of each site, instead of a number of sites."""
 
     @classmethod
     def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -123,7 +130,9 @@ class Reservoir(Frozen):
     """
 
     concentration_nM: NonNegative
+    """Concentration in the bulk, and of free molecules in equilibrium with it."""
     exchange_per_s: NonNegative
+    """Rate at which each free molecule leaves for the bulk."""
 
 
 class Batch(Frozen):
@@ -132,9 +141,13 @@ class Batch(Frozen):
     """
 
     size: Annotated[int, whole(1, MAX_ENTITY), FROM_NUMPY]
+    """Molecules in each release."""
     cell: Cell = (0, 0)
+    """Where they come out."""
     rate_per_s: NonNegative = 0.0
+    """Releases at random times: how many on average."""
     times_s: Annotated[tuple[NonNegative, ...], FROM_NUMPY] = ()
+    """Releases at given times, as a list."""
 
 
 class Ligand(Ruled):
@@ -146,21 +159,31 @@ class Ligand(Ruled):
     """
 
     role: Literal["serotonin", "norepinephrine", "drug"] = "drug"
+    """What it is in the synapse; a drug of the library brings its own."""
     taken_from: str = ""
     """Name in the pharmacology (``citalopram@Tatsumi1997``) whose constants these are, if any."""
     diffusion_um2_per_s: NonNegative = 0.0
+    """Effective diffusion coefficient; the library's for a ligand of the library."""
     count: Count = 0
+    """Free molecules at the start."""
     start_cell: Cell | None = None
+    """The cell where all of them start, instead of anywhere."""
     clamped_nM: NonNegative | None = None
+    """A fixed concentration, instead of molecules."""
     reservoir: Annotated[
         Reservoir | None,
         Field(description="a table such as { concentration = '1 nM', exchange = '0.3 /s' }"),
     ] = None
+    """Bulk solution that molecules are exchanged with."""
     batches: Annotated[
         tuple[Batch, ...],
         Field(description="a list of tables such as [{ size = 9, cell = [0, 0], rate = '1 /s' }]"),
     ] = ()
-    binding: dict[str, Kinetics] = Field(default_factory=dict)
+    """Molecules released together, at given times or at random."""
+    binding: Annotated[
+        dict[str, Kinetics], Field(description="a table for each target that it binds to")
+    ] = Field(default_factory=dict)
+    """Constants of binding by target; the library's where nothing is given."""
     return_per_s: NonNegative = 0.0
     """Rate at which a transported molecule comes back out, in its transporter's cell."""
     metabolism_per_s: NonNegative = 0.0
@@ -201,12 +224,17 @@ class RunSettings(Ruled):
     """
 
     duration_s: Seconds
+    """How long the run is, burn-in included."""
     burn_in_s: NonNegative = 0.0
+    """Time at the beginning that averages leave out."""
     sample_every_s: Seconds | None = None
     """Time between records; a 200th of what follows the burn-in unless given."""
     replicates: Annotated[int, whole(1, MAX_REPLICATE), FROM_NUMPY] = 1
+    """Independent runs of the same."""
     seed: Annotated[int, whole(0, MAX_SEED), FROM_NUMPY] = 1
+    """Seed of all random numbers."""
     engine: Literal["compiled", "agents"] = "compiled"
+    """The fast engine or plain Python agents; the trajectory is the same."""
 
     @classmethod
     def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -237,10 +265,12 @@ class Start(Ruled):
     """
 
     state: Literal["empty", "equilibrium"] = "empty"
+    """Empty sites, or the equilibrium of what holds before the first change."""
     bound: Annotated[
         dict[str, dict[str, Share]],
         Field(description="a table such as { SERT = { citalopram = 0.8 } }"),
     ] = Field(default_factory=dict)
+    """Shares of the sites that are occupied, by target and ligand."""
 
     @classmethod
     def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -265,17 +295,24 @@ class At(Ruled):
     """
 
     time_s: NonNegative | None = None
+    """When it happens, or begins."""
     over_s: Seconds | None = None
+    """How long a ramp takes."""
     every_s: Seconds | None = None
+    """Time between repetitions."""
     from_s: NonNegative | None = None
+    """The first repetition; 0 unless given."""
     to_s: Seconds | None = None
+    """Repetitions come before this time; until the end unless given."""
     change: Annotated[
         dict[str, JsonValue],
         Field(description="a table such as { 'ligand.citalopram.clamped' = '12 nM' }"),
     ] = Field(default_factory=dict)
+    """New values by their path in the file."""
     add: Annotated[
         dict[str, JsonValue], Field(description="a table such as { serotonin = 4000 }")
     ] = Field(default_factory=dict)
+    """Free molecules to bring in, by ligand."""
 
     @classmethod
     def broken_rules(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
