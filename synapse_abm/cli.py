@@ -1,4 +1,5 @@
-"""The command line: ``synapse-abm list | run | simulate | rerun | export | validate | bench``.
+"""The command line: ``synapse-abm list | run | simulate | rerun | export | validate | bench``, and
+``guide``.
 
 Exit status: 0 if no exact check failed, 1 if one did, 2 for input that cannot be used, 130 after
 Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -362,6 +364,24 @@ class Bench:
         return report, _tell(report, self.json)
 
 
+@dataclass(frozen=True)
+class Guide:
+    """Read the guide: short pages on scenarios, drugs, protocols, experiments, limits."""
+
+    topic: Annotated[Positional[str | None], arg(metavar="TOPIC", help_behavior_hint="")] = None
+    """The page to show (default: the list of them)."""
+
+    def do(self, arguments: list[str]) -> int:
+        """Print a page, or the list of topics."""
+        from synapse_abm import guide
+
+        if self.topic is None:
+            terminal.say(f"{guide.contents()}\n\n{PROGRAM} guide TOPIC shows one of them.")
+            return 0
+        terminal.say(guide.as_text(guide.page(self.topic), shutil.get_terminal_size().columns))
+        return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of ``sys.argv`` by default) and return its exit status."""
     terminal.prepare_streams()
@@ -440,6 +460,7 @@ def _obey(arguments: list[str]) -> int:
         | Annotated[Export, subcommand("export")]
         | Annotated[Validate, subcommand("validate")]
         | Annotated[Bench, subcommand("bench")]
+        | Annotated[Guide, subcommand("guide")]
     )
     what = "Watch serotonin, transporters and drugs meet one by one, and check the result."
     try:
