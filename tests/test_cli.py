@@ -232,9 +232,10 @@ def test_simulate_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
     Path("mine.toml").write_text(SHORT)
     status, out, err = say("simulate", "mine.toml", "--seed", "6", "--json", "mine.json")
     assert (status, err) == (0, "")
-    assert "too few for an error bar" in out, "two seconds are, and the estimate is shown"
+    assert "theory of SERT, drug: rate equations" in out, "without a burn-in it is a course"
     names = [f"timeseries.{kind}" for kind in ("csv", "parquet", "png", "svg")]
-    assert everything(home / "outputs" / "mine") == ["run.json", *names]
+    course = ["course.csv", "course.parquet"]
+    assert everything(home / "outputs" / "mine") == [*course, "run.json", *names]
     head = (home / "outputs" / "mine" / "timeseries.csv").read_text().splitlines()[0]
     assert head == "replicate,time_s,occupancy_SERT_drug,free_drug"
     found = json.loads(Path("mine.json").read_bytes())

@@ -90,8 +90,11 @@ def test_a_simulation_is_reproduced(record: Path, say: Say) -> None:
     status, out, err = say("rerun", record, "--workers", "2")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
-        "same    timeseries.csv",
-        "same    timeseries.parquet",
+        *(
+            f"same    {table}.{kind}"
+            for table in ("timeseries", "course")
+            for kind in ("csv", "parquet")
+        ),
         "All tables are reproduced, byte for byte.",
     ]
     assert {path: path.read_bytes() for path in record.parent.iterdir()} == before

@@ -27,6 +27,7 @@ from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.core.text import text_table
 from synapse_abm.runs import results, sweep
+from synapse_abm.runs.course_check import Course, course_of
 from synapse_abm.runs.results import Check, Result, Table, source_sha256, versions, write_run
 from synapse_abm.runs.sweep import Failure, TasksFailed
 from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replicates
@@ -45,6 +46,8 @@ from synapse_abm.synapse.engine.simulation import (
 from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
 from synapse_abm.synapse.scenario.feasibility import run_faults
+from synapse_abm.synapse.scenario.protocol import stretches
+from synapse_abm.synapse.scenario.stationary import is_course, stationary_from_s
 from synapse_abm.synapse.scenario.summary import warnings
 from synapse_abm.synapse.scenario.timestep import announcement
 
@@ -103,7 +106,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An average after the burn-in beside theory.
+    """An average beside theory: of the stationary part, or of a course that has none of all.
 
     Attributes
     ----------
@@ -143,6 +146,8 @@ class Simulated:
     measured: dict[Quantity, Measured]
     seconds: float
     failures: tuple[Failure, ...] = ()
+    course: Course | None = None
+    """What changes in time beside its theory; None where all after the burn-in is stationary."""
 
     @property
     def run(self) -> RunSettings:
@@ -158,6 +163,8 @@ class Simulated:
             "occupancy": {}, "free": {}, "flux": {},
             "trajectory_sha256": self.trajectory_sha256,
             "notes": self.notes(),
+            "averaged_from_s": averaged_from_s(self.scenario),
+            "course": self.course.record() if self.course else None,
         }  # fmt: skip
         for (kind, target, ligand), measured in self.measured.items():
             table = contents[kind].setdefault(target, {}) if target else contents[kind]
@@ -179,7 +186,7 @@ class Simulated:
         """Error bars that cannot be trusted; averages that are not where the exact law is."""
         short = [f"failed and left out: {failure}" for failure in self.failures]
         short += [f"{at.label}: {x.short}" for at, x in self.measured.items() if x.short]
-        if all(check.passed for check in self.checks()):
+        if all(check.passed for check in self.checks_of_averages()):
             return short
         return [
             *short,
@@ -187,6 +194,10 @@ class Simulated:
         ]
 
     def checks(self) -> list[Check]:
+        """Averages of what is stationary, and courses, that exact theory knows."""
+        return [*self.checks_of_averages(), *(self.course.checks() if self.course else ())]
+
+    def checks_of_averages(self) -> list[Check]:
         """Every average that has both an exact value and an error bar."""
         good = [
             (at, x.estimate, x.exact)
@@ -203,12 +214,18 @@ class Simulated:
 
     def text(self) -> str:
         """The table for people."""
-        header = ["after the burn-in", "mean", "std. error", "exact", "formula"]
+        from_s, words = averaged_from_s(self.scenario), "after the burn-in"
+        if self.course and math.isfinite(stationary_from_s(self.scenario)):
+            words = f"from {from_s:.4g} s on (settled)"
+        elif self.course:
+            words = f"from {from_s:.4g} s on (a course)"
+        header = [words, "mean", "std. error", "exact", "formula"]
         rows = [
             [at.label, *(_shown(v) for v in (x.mean, x.se, x.exact, x.formula))]
             for at, x in self.measured.items()
         ]
-        return text_table(header, rows)
+        course = [self.course.text(self.scenario), ""] if self.course else []
+        return "\n".join([*course, text_table(header, rows)])
 
     def table(self) -> Table:
         """Every record of every replicate."""
@@ -324,10 +341,13 @@ def _gathered(group: Sequence[tuple[Replicate, Recorded | Failure]], seconds: fl
             recordings.append(_recording(first.scenario, outcome.table, number))
     if not recordings:
         raise TasksFailed(failures, len(group))
-    measured = _measured(first.scenario, _settings_of(first.scenario), recordings)
+    measured, course = _measured(first.scenario, recordings), None
+    if is_course(first.scenario):
+        labels: Any = {at: (at.label, at.column) for at in measured}
+        course = course_of(first.scenario, labels, [x.columns for x in recordings])
     return Simulated(
         first.scenario, first.seed, first.engine, recordings, digest.hexdigest(), measured,
-        seconds, tuple(failures),
+        seconds, tuple(failures), course,
     )  # fmt: skip
 
 
@@ -466,28 +486,41 @@ def _recording(scenario: Scenario, table: NDArray[np.int64], replicate: int) -> 
 # --- averages -------------------------------------------------------------------------------------
 
 
-def _measured(
-    scenario: Scenario, run: RunSettings, recordings: list[Recording]
-) -> dict[Quantity, Measured]:
-    exact, formula = expected.exact(scenario), expected.textbook(scenario)
+def averaged_from_s(scenario: Scenario) -> float:
+    """Time (s) from which averages are taken: of the stationary part, if there is one."""
+    from_s = stationary_from_s(scenario)
+    return from_s if math.isfinite(from_s) else _settings_of(scenario).burn_in_s
+
+
+def _measured(scenario: Scenario, recordings: list[Recording]) -> dict[Quantity, Measured]:
+    from_s, is_stationary = averaged_from_s(scenario), math.isfinite(stationary_from_s(scenario))
+    exact = formula = expected.Values()
+    if is_stationary:  # by what holds in the end
+        holds = scenario
+        if scenario.at:
+            _, last = stretches(scenario)[-1]
+            holds = scenario.becoming(last.targets, last.ligands, scenario.dt_s)
+        exact, formula = expected.exact(holds), expected.textbook(holds)
     averages = dict[Quantity, Measured]()
     for at in quantities(scenario):
         # The allowance is for times that are sums of steps: a record at the burn-in's end is not
         # after it.
-        averaged = [x.columns[at][x.seconds > run.burn_in_s * (1 + 1e-9)] for x in recordings]
-        estimate, short = _estimate(averaged)
+        averaged = [x.columns[at][x.seconds > from_s * (1 + 1e-9)] for x in recordings]
+        estimate, short = _estimate(averaged, is_stationary)
         # One mean for one quantity: the one that is tested.
         mean = estimate.value if estimate else float(np.mean([x.mean() for x in averaged]))
         averages[at] = Measured(estimate, mean, short, at.of(exact), at.of(formula))
     return averages
 
 
-def _estimate(parts: list[Array]) -> tuple[Estimate | None, str]:
+def _estimate(parts: list[Array], is_stationary: bool) -> tuple[Estimate | None, str]:
     """Mean over time and replicates with its error, and why not to trust it (or nothing)."""
     if len(parts) >= ENOUGH_REPLICATES:
         # Replicates are independent whatever happens within each, so their scatter asks for no
         # theory of how long a run remembers.
         return from_replicates([part.mean() for part in parts]), ""
+    if not is_stationary:
+        return None, ""  # one course has no error: what it scatters is how it goes
     estimates, short = list[Estimate](), ""
     for part in parts:
         if part.size < 20:
@@ -562,7 +595,8 @@ def result_of(simulated: Simulated, *, own_files: bool = True) -> Result:
         "failed": [str(failure) for failure in simulated.failures],
     }
     return Result(
-        [simulated.table()], simulated.checks(), simulated.text(), scenario.name,
+        [simulated.table(), *([simulated.course.table()] if simulated.course else [])],
+        simulated.checks(), simulated.text(), scenario.name,
         scenario.model_dump(mode="json"), _papers(scenario, own_files), outcome,
     )  # fmt: skip
 

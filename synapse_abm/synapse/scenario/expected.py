@@ -22,6 +22,7 @@ import numpy as np
 
 from synapse_abm import theory
 from synapse_abm.synapse.scenario.cost import load, nominal_nM
+from synapse_abm.synapse.scenario.course_law import systems
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.equilibrium import is_open
 from synapse_abm.synapse.scenario.parts import Ligand
@@ -64,7 +65,7 @@ def textbook(scenario: Scenario) -> Values:
 def exact(scenario: Scenario) -> Values:
     """Exact stationary means."""
     values = Values()
-    for targets, ligands in _groups(scenario):
+    for targets, ligands in systems(scenario):
         parts = [scenario.ligands[name] for name in ligands]
         if any(not _reversible(scenario, name) for name in ligands):
             continue
@@ -103,27 +104,6 @@ def _bound(scenario: Scenario) -> dict[str, list[str]]:
         for target, record in scenario.targets.items()
         if record.n_sites
     }
-
-
-def _groups(scenario: Scenario) -> list[tuple[list[str], list[str]]]:
-    """Targets and real ligands that are connected by binding, clamped ones beside them.
-
-    A clamped ligand connects nothing: what it does at one target is not felt at another.
-    """
-    bound = _bound(scenario)
-    # What is connected, by going from target to target; the loop sees what it adds to its own list.
-    left, groups = list(bound), list[tuple[list[str], list[str]]]()
-    while left:
-        targets, ligands = [left.pop(0)], dict[str, None]()
-        for target in targets:  # grows while it is gone through
-            ligands |= dict.fromkeys(bound[target])
-            real = {name for name in bound[target] if scenario.ligands[name].clamped_nM is None}
-            near = [other for other in left if real.intersection(bound[other])]
-            targets += near
-            left = [other for other in left if other not in near]
-        groups.append((targets, list(ligands)))
-    placed = {name for _, ligands in groups for name in ligands}
-    return groups + [([], [name]) for name in scenario.ligands if name not in placed]
 
 
 def _open_group(values: Values, scenario: Scenario, targets: list[str], ligands: list[str]) -> None:

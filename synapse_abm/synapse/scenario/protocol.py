@@ -104,11 +104,13 @@ def _followed(
         else:
             values = dict(entry.change)
         numbers = added(now, entry.add)
-        now = _become(now, values, numbers)
+        now = changed_by(now, values, numbers)
         yield Event(time, number, values, numbers), now
 
 
-def _become(now: Description, values: Mapping[str, Any], numbers: Mapping[str, int]) -> Description:
+def changed_by(
+    now: Description, values: Mapping[str, Any], numbers: Mapping[str, int]
+) -> Description:
     """What holds after a change of values, and with as many more molecules."""
     targets, ligands = changed_parts(now, values)
     return now.model_copy(update={"targets": targets, "ligands": with_added(ligands, numbers)})
@@ -257,7 +259,7 @@ def protocol_faults(description: Description) -> Iterator[InputError]:
                     value_at(now, path)
             now = after
         with collected(faults):
-            now = _become(now, {}, added(now, entry.add, f"at[{number}].add"))
+            now = changed_by(now, {}, added(now, entry.add, f"at[{number}].add"))
         for fault in faults:
             yield fault if "at[" in fault.name else fault.within(f"at[{number}].change")
 

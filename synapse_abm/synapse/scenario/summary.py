@@ -10,21 +10,16 @@ from synapse_abm.pharmacology.records import FASTEST_KON
 from synapse_abm.synapse.scenario.cost import (
     CostEstimate,
     estimate_cost,
-    is_present,
     regime_warnings,
-    residual_transient,
-    settling_s,
 )
 from synapse_abm.synapse.scenario.mesh import mesh_warnings
 from synapse_abm.synapse.scenario.parts import Description, Ligand
 from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair, adjustments
+from synapse_abm.synapse.scenario.stationary import lacking
 from synapse_abm.synapse.scenario.step_error import in_cell_rate
 from synapse_abm.synapse.scenario.timestep import reason, step_warnings
 
 type Row = tuple[str, str]
-
-#: Largest share of an occupancy that its average may lack without a warning.
-LARGEST_RESIDUAL = 0.01
 
 
 def scenario_text(scenario: Description) -> str:
@@ -159,21 +154,19 @@ def _work(estimates: CostEstimate) -> str:
 def _residual_transients(scenario: Description) -> list[str]:
     """Occupancies that have not settled when the burn-in is over.
 
-    Not of ligands that are released in batches: nothing is expected to settle there.
+    Not of a course, which is about what has not settled: one that changes, or has no burn-in.
     """
-    said, run = list[str](), scenario.run
-    for name, ligand in scenario.ligands.items() if run else ():
-        for target in ligand.binding if is_present(ligand) and not ligand.batches else ():
-            settling = settling_s(scenario, name, target)
-            lacking = residual_transient(run, settling) if run else 0.0
-            if lacking > LARGEST_RESIDUAL and scenario.targets[target].n_sites:
-                lasts = math.isfinite(settling)
-                much = f"; a burn-in of {_time(5 * settling, 2)} would do" if lasts else ""
-                time = f"about {_time(settling, 2)}" if lasts else "for ever"
-                said.append(
-                    f"not settled: {name} at {target} takes {time} to come to 63 % of its end, so "
-                    f"its average lacks some {100 * lacking:.2g} % of it{much}"
-                )
+    if scenario.at or scenario.run is None or scenario.run.burn_in_s == 0:
+        return []
+    said = list[str]()
+    for (target, name), (share, settling) in lacking(scenario).items():
+        lasts = math.isfinite(settling)
+        much = f"; a burn-in of {_time(5 * settling, 2)} would do" if lasts else ""
+        time = f"about {_time(settling, 2)}" if lasts else "for ever"
+        said.append(
+            f"not settled: {name} at {target} takes {time} to come to 63 % of its end, so "
+            f"its average lacks some {100 * share:.2g} % of it{much}"
+        )
     return said
 
 
