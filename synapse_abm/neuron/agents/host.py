@@ -11,6 +11,7 @@ from typing import Any
 import mesa
 import numpy as np
 
+from synapse_abm.core.errors import InputError
 from synapse_abm.core.lazy_model import LazyModel
 from synapse_abm.neuron.agents.index import Index
 from synapse_abm.neuron.changes import History
@@ -44,6 +45,7 @@ class NeuronHost(LazyModel):
     drug: str
     antagonist: str | None
     history: History
+    _own_grid: Any = None
 
     def set_slow(self, name: str, value: float) -> None:
         """Set a slow variable; it acts from the next step on."""
@@ -102,6 +104,25 @@ class NeuronHost(LazyModel):
                     for _ in range(n):
                         self._sites.append(self._new_view(target, target, len(self._sites)))
         return self._sites
+
+    @property
+    def grid(self) -> Any:
+        """A grid of the user's own, if one was set: Mesa's viewer draws it.
+
+        Raises
+        ------
+        InputError
+            If none was: the places of a neuron have no cells.
+        """
+        if self._own_grid is None:
+            allowed = "one of your own: the places of a neuron are well mixed, without cells"
+            fix = "show plots of model.datacollector's columns, and no renderer"
+            raise InputError("model.grid", None, allowed, fix)
+        return self._own_grid
+
+    @grid.setter
+    def grid(self, grid: object) -> None:
+        self._own_grid = grid
 
     def view_classes(self) -> list[type]:
         """Classes of sites, then of molecules."""
