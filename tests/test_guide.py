@@ -23,7 +23,7 @@ from synapse_abm.synapse.scenario.file import read_scenario
 from synapse_abm.synapse.scenario.tables import RANGES, TableReader, key_of
 
 WALKED = ["protocols", "drug_files", "writing_an_experiment", "scenarios", "cite"]
-#: Pages whose programs test_readme runs, and judges.
+#: Pages whose programs test_readme runs, and judges, or test_mesa_viewer in a browser.
 ELSEWHERE = {"mesa", "neuron", "time_step"}
 #: Commands of the page on speed install other simulators.
 NOT_RUN = {"speed"}
