@@ -42,9 +42,10 @@ from synapse_abm.core.progress import Progress
 from synapse_abm.core.text import text_table
 from synapse_abm.core.units import molecules_per_nM, pair_rate_per_s
 from synapse_abm.neuron.scenario import NeuronParameters, free_parameters, neuron
-from synapse_abm.runs import dose_response, predictions
+from synapse_abm.runs import dose_response, predictions, time_course
 from synapse_abm.runs.predictions import Outcome, emergent, published, ratio
 from synapse_abm.runs.results import Check, Result, Table
+from synapse_abm.runs.time_course import peak_and_decay
 from synapse_abm.statistics import Estimate, normal_quantile
 from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.layout import F64
@@ -230,32 +231,13 @@ class Shape:
     decay: Estimate
 
 
-def peak_and_decay(curve: F64, gap_s: float) -> tuple[float, float]:
-    """Largest reading, and the time from there until a fall to 1/e of it, between readings by
-    logarithm; NaN if it does not fall so far.
-    """
-    top = int(np.argmax(curve))
-    after, level = curve[top:], curve[top] / np.e
-    below = np.flatnonzero(after <= level)
-    if below.size == 0:
-        return float(curve[top]), float("nan")
-    end = int(below[0])
-    high, low = np.log(np.maximum(after[[end - 1, end]], 1e-9))
-    part = (high - np.log(level)) / (high - low)
-    return float(curve[top]), float((end - 1 + part) * gap_s)
-
-
 def shape(bursts: F64) -> Shape:
     """Peak and decay of the mean burst; errors by leaving out one burst at a time (jackknife).
 
     ``bursts`` has shape (bursts, readings).
     """
-    n, gap_s = len(bursts), READ_EVERY * STEP_S
-    whole = np.array(peak_and_decay(bursts.mean(axis=0), gap_s))
-    total = bursts.sum(axis=0)
-    left = np.array([peak_and_decay((total - burst) / (n - 1), gap_s) for burst in bursts])
-    se = np.sqrt((n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
-    peak, decay = (Estimate(float(v), float(e), n - 1) for v, e in zip(whole, se, strict=True))
+    gap_s = READ_EVERY * STEP_S
+    peak, decay = time_course.jackknife(lambda x: peak_and_decay(x, gap_s), bursts)
     return Shape(peak, decay)
 
 

@@ -13,6 +13,7 @@ from figures import legible
 from numpy.testing import assert_allclose
 
 from synapse_abm import theory
+from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.core.progress import silent
 from synapse_abm.runs import time_course
 from synapse_abm.runs.experiment import find
@@ -22,7 +23,14 @@ from synapse_abm.theory.hop_react import HopReact, Walk
 
 association = find("association").load()
 dissociation = find("dissociation").load()
-CHAPTERS = {"association": association, "dissociation": dissociation}
+burst = find("burst").load()
+race = find("competition_kinetics").load()
+CHAPTERS = {
+    "association": association,
+    "dissociation": dissociation,
+    "burst": burst,
+    "competition_kinetics": race,
+}
 
 
 @functools.cache
@@ -183,3 +191,90 @@ def test_the_checks_of_dissociation_would_catch_rebinding_left_out() -> None:
     limit = student_quantile(1e-3, 7)
     assert z[dissociation.ALONE] < -limit
     assert abs(z[dissociation.EXCESS]) < limit
+
+
+# --- burst ----------------------------------------------------------------------------------------
+
+
+def test_a_course_is_a_burst_everywhere() -> None:
+    """With one pulse in the middle of a step from then on the same, step by step."""
+    tissue = theory.UniformTissue(1, 1, 0.0, 100, 0.002, 1.0, 3.0, 0.06, 0.04, 0.01)
+    free, bound, drug = tissue.course(0.05, 40, 300.0, 0.8)
+    finer = tissue.course(0.0125, 160, 300.0, 0.8)[:, 3::4]
+    assert_allclose(finer, np.stack([free, bound, drug]), rtol=1e-6)
+    pulse = tissue.burst(1e-9, 1, np.array([[300.0]]), [0], 0.8, np.array([[True]]))
+    assert_allclose(pulse, 300.0, rtol=1e-6)
+
+
+def test_the_judge_of_bursts_is_the_master_equation_for_few() -> None:
+    """A burst that no transporter takes up, on sites a drug holds, decays with the loss alone; and
+    the drug stays where it was, as nothing competes.
+    """
+    tissue = theory.UniformTissue(1, 1, 0.0, 100, 0.0, 1.0, 3.0, 0.5, 0.04, 0.01)
+    free, _, drug = tissue.course(0.1, 30, 300.0, 0.8)
+    assert_allclose(free, 300 * np.exp(-0.05 * np.arange(1, 31)), rtol=1e-8)
+    assert_allclose(drug, 80, rtol=1e-9)
+
+
+def test_occupied_transporters_lengthen_a_burst_and_a_fast_drug_is_displaced() -> None:
+    table = small("burst")["burst"]
+    assert table["decay_times"] == sorted(table["decay_times"][:4]) + table["decay_times"][4:]
+    assert table["decay_times"][3] > 4
+    slow, fast = table["displaced"][2], table["displaced"][4]
+    assert fast > 3 * slow > 0
+
+
+def test_the_checks_of_a_burst_would_catch_a_drug_that_is_not_displaced() -> None:
+    """The planted bug: the drug stays on its sites as if serotonin did not compete; and one that
+    all of SERT is left to serotonin.
+    """
+    *_, fast = small("burst").data
+    assert fast.displaced.value / fast.displaced.se > student_quantile(1e-6, 11, tests=20)
+    occupied = small("burst").data[2]
+    empty = small("burst").data[0].law_decay
+    z = (occupied.decay.value - empty) / occupied.decay.se
+    assert z > student_quantile(1e-6, 11, tests=20)
+
+
+def test_the_drug_that_is_compared_with_is_not_asked_for() -> None:
+    with pytest.raises(InputError, match="--drug"):
+        burst.run(seed=1, quick=True, progress=silent, drug="desvenlafaxine")
+
+
+# --- two drugs together ---------------------------------------------------------------------------
+
+
+def test_readings_are_apart_in_the_logarithm_and_end_at_the_end() -> None:
+    pair = small("competition_kinetics").data.pair
+    steps = race.reading_steps(pair)
+    assert len(steps) == race.READINGS
+    assert steps == sorted(set(steps))
+    assert steps[-1] * race.scenario(pair).dt_s == pytest.approx(pair.seconds, rel=1e-3)
+
+
+def test_the_overshoot_would_be_missed_with_the_constants_exchanged() -> None:
+    """Ligands mixed up: as if the slow drug's k_off were the fast one's."""
+    data = small("competition_kinetics").data
+    nM, kon, koff, other, kon_other, koff_other = data.pair.rates()
+    law = theory.motulsky_mahan(data.time_s, nM, kon, koff_other, other, kon_other, koff)
+    z = np.abs(data.mean[0] - law.label) / data.se[0]
+    assert z.max() > 50
+
+
+def test_a_slow_drug_that_binds_a_third_too_fast_would_be_noticed() -> None:
+    data = small("competition_kinetics").data
+    nM, kon, koff, other, kon_other, koff_other = data.pair.rates()
+    law = theory.motulsky_mahan(data.time_s, nM, kon, koff, other, 1.33 * kon_other, koff_other)
+    curve = [Estimate(m, s) for m, s in zip(data.mean[0], data.se[0], strict=True)]
+    check = time_course.all_along(
+        "label", data.time_s, curve, law.label, source="", false_alarm=1e-6, tests=4
+    )
+    assert not check.passed
+
+
+def test_drugs_that_cannot_be_are_refused_together() -> None:
+    with pytest.raises(InputErrors) as caught:
+        race.run(seed=1, quick=True, progress=silent, fast="milnacipram", slow="serotonin")
+    assert len(caught.value.faults) == 2
+    with pytest.raises(InputError, match="exchange --fast and --slow"):
+        race.run(seed=1, quick=True, progress=silent, fast="citalopram", slow="milnacipran")

@@ -95,6 +95,33 @@ def fitted(curve: Curve, t: F64, curves: F64, guess: Sequence[float]) -> list[Es
     ]
 
 
+def jackknife(number: Callable[[F64], Sequence[float]], curves: F64) -> list[Estimate]:
+    """Numbers read from the mean of independent curves, shape (replicates, readings).
+
+    Errors by leaving out one curve at a time (Tukey 1958, Ann Math Stat 29:614).
+    """
+    n, whole = len(curves), np.array(number(curves.mean(axis=0)))
+    total = curves.sum(axis=0)
+    left = np.array([number((total - curve) / (n - 1)) for curve in curves])
+    se = np.sqrt((n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    return [Estimate(float(v), float(e), n - 1) for v, e in zip(whole, se, strict=True)]
+
+
+def peak_and_decay(curve: F64, gap_s: float) -> tuple[float, float]:
+    """Largest of readings ``gap_s`` apart, and the time (s) from there until a fall to 1/e of it,
+    between readings by logarithm; NaN if it does not fall so far.
+    """
+    top = int(np.argmax(curve))
+    after, level = curve[top:], curve[top] / np.e
+    below = np.flatnonzero(after <= level)
+    if below.size == 0:
+        return float(curve[top]), float("nan")
+    end = int(below[0])
+    high, low = np.log(np.maximum(after[[end - 1, end]], 1e-9))
+    part = (high - np.log(level)) / (high - low)
+    return float(curve[top]), float((end - 1 + part) * gap_s)
+
+
 def line(x: F64, points: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
     """Intercept and slope of the straight line through independent points, each with its error.
 

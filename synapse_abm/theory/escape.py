@@ -10,7 +10,7 @@ leaves out a covariance that is smaller than the mean by about one part in the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,25 +91,45 @@ class UniformTissue:
         for name, array in (("spot", where), ("released", batch)):
             if array.shape != shape:
                 raise refused(f"shape of {name}", array.shape, f"{shape}")
-        dt = one(positive, "dt", dt)
         state = np.zeros((3, *shape))
         state[2] = one(fraction, "occupied", occupied) * self.sites
+        times = {whole("pulses", pulse) for pulse in pulses}
+        states = self._states(dt, steps, state, batch, times)
+        return np.array([free[where].sum() for free, _, _ in states])
+
+    def course(self, dt: float, steps: int, free: float, occupied: float) -> Array:
+        """Means of a cell after each step, from ``free`` molecules in each cell: free, bound, and
+        sites that the drug holds, of which it held the share ``occupied`` at the start.
+
+        Returns
+        -------
+        array, shape (3, steps)
+        """
+        state = np.zeros((3, self.height, self.width))
+        state[0] = one(nonnegative, "free", free)
+        state[2] = one(fraction, "occupied", occupied) * self.sites
+        states = self._states(dt, steps, state, np.zeros_like(state[0]), frozenset())
+        return np.stack([state[:, 0, 0] for state in states], axis=1)
+
+    def _states(
+        self, dt: float, steps: int, state: Array, batch: Array, pulses: Set[int]
+    ) -> Iterator[Array]:
+        """The state after each step, shape (3, height, width)."""
+        dt = one(positive, "dt", dt)
         # A step has one length, so the factors of its modes are worked out once.
-        decay, times = self._hop(dt), {whole("pulses", pulse) for pulse in pulses}
-        free = np.empty(whole("steps", steps))
-        for step in range(free.size):
+        decay = self._hop(dt)
+        for step in range(whole("steps", steps)):
             if state[0].any():
-                state[0] = np.fft.irfft2(np.fft.rfft2(state[0]) * decay, s=shape)
+                state[0] = np.fft.irfft2(np.fft.rfft2(state[0]) * decay, s=state[0].shape)
             # A pulse comes in the middle of a reaction because a simulation releases at a time of
             # its own within the step: on the mean, half of the reaction is over.
-            if step in times:
+            if step in pulses:
                 state = self._react(state, dt / 2)
                 state[0] += batch
                 state = self._react(state, dt / 2)
             else:
                 state = self._react(state, dt)
-            free[step] = state[0][where].sum()
-        return free
+            yield state
 
     def _hop(self, dt: float) -> Array:
         """Factors of the Fourier modes over a step."""
