@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -40,6 +41,10 @@ PNG_DPI = 200
 SHOWN = 8
 #: Curves of a panel; the tables have all of them.
 CURVES = 12
+#: Lanes of a protocol below a time series.
+LANES = 6
+#: Error bars along a curve.
+BARS = 12
 #: Records that a curve shows at most, evenly taken: about as many as its pixels tell apart.
 POINTS = 1000
 STYLE: Any = {
@@ -245,15 +250,21 @@ def timeseries(simulated: Any) -> Figure:
 
     One panel for occupancies, one for free molecules, one for fluxes, as far as there are any: thin
     lines are single replicates, the thick one is their mean, the point at the right is the average
-    after the burn-in (shaded) with two standard errors; the legend says so. ``simulated`` is what
-    ``simulate`` returns.
+    after the burn-in (shaded) with two standard errors; the legend says so. What a protocol changes
+    stands below in a strip, a lane for each quantity. ``simulated`` is what ``simulate`` returns.
     """
     run, kinds = simulated.run, list(dict.fromkeys(at.kind for at in simulated.measured))
     heights = [2.0 if kind == "occupancy" else 1.0 for kind in kinds] or [1.0]
-    figure, panels = slide(heights)
+    strip = simulated.lanes[:LANES]
+    inches = 5.4 + 0.6 * len(strip)
+    share = 5.4 / 0.6 / sum(heights)  # of a panel's unit of height, in lanes
+    figure, panels = slide([*(share * x for x in heights), *(1.0 for _ in strip)], inches)
+    panels, below = panels[: len(heights)], panels[len(heights) :]
     unit_s, unit = _time_unit(run.duration_s)
     for panel, kind in zip(panels, kinds, strict=False):
         _panel(panel, simulated, kind, unit_s)
+    for panel, lane in zip(below, strip, strict=True):
+        _lane(panel, lane, unit_s)
     if run.burn_in_s:
         for panel in panels:
             panel.axvspan(0, run.burn_in_s / unit_s, color=GREY, alpha=0.12, lw=0)
@@ -261,11 +272,56 @@ def timeseries(simulated: Any) -> Figure:
         panels[0].text(run.burn_in_s / unit_s / 2, 0.03, "burn-in", color=GREY, **place)
     panels[0].set_title(plain(simulated.scenario.name.replace("_", " ")))
     _explain(panels[0], simulated)
-    panels[-1].set_xlabel(f"time ({unit})")
-    panels[-1].xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
+    lowest = [*panels, *below][-1]
+    lowest.set_xlabel(f"time ({unit})")
+    lowest.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
     # The averages stand beyond the end of the run, each beside its curve.
-    panels[-1].set_xlim(0, 1.03 * run.duration_s / unit_s)
+    lowest.set_xlim(0, 1.03 * run.duration_s / unit_s)
     return figure
+
+
+def _lane(panel: Axes, lane: Any, unit_s: float) -> None:
+    """One quantity of a protocol: a line of its values, arrows for additions, ticks for others."""
+    panel.grid(visible=False, axis="y")
+    panel.spines["left"].set_visible(False)
+    panel.set_yticks([])
+    # Beside the lane, where there is room for words of any length.
+    panel.annotate(
+        plain(lane.label), (1.0, 0.5), (8, 0), xycoords="axes fraction",
+        textcoords="offset points", va="center", annotation_clip=False,
+    )  # fmt: skip
+    marks = [time / unit_s for time, _ in lane.marks]
+    if lane.times:
+        times = np.array(lane.times) / unit_s
+        top = max(lane.values) or 1.0
+        panel.fill_between(times, 0, lane.values, color=SKY, alpha=0.3, lw=0)
+        panel.plot(times, lane.values, color=BLUE, lw=1.8)
+        panel.set_ylim(-0.15 * top, 1.75 * top)
+        _levels(panel, times, lane.values, top)
+        panel.plot(marks, [0.0] * len(marks), "|", color=BLUE, ms=8)
+        return
+    panel.set_ylim(0, 1)
+    if lane.is_addition:
+        panel.plot(marks, [0.22] * len(marks), "v", color=VERMILION, ms=6)
+        panel.vlines(marks, 0.25, 0.62, color=VERMILION, lw=1.2)
+    else:
+        panel.plot(marks, [0.3] * len(marks), "|", color=BLUE, ms=10)
+    # The amount once, where it differs from the one before.
+    said = ""
+    for (_, amount), mark in zip(lane.marks, marks, strict=True):
+        if amount != said:
+            panel.annotate(amount, (mark, 0.66), (0, 0), textcoords="offset points")
+            said = amount
+
+
+def _levels(panel: Axes, times: Any, values: Sequence[float], top: float) -> None:
+    """The value of each level, written where it begins; none on the next."""
+    width, free_from, said = float(times[-1]) or 1.0, -math.inf, math.nan
+    for n, (time, value) in enumerate(zip(times, values, strict=True)):
+        stays = n + 1 < len(values) and values[n + 1] == value
+        if stays and value != said and time >= free_from:
+            panel.annotate(f"{value:.4g}", (time, value), (3, 2), textcoords="offset points")
+            free_from, said = time + 0.07 * width, value
 
 
 def _time_unit(duration_s: float) -> tuple[float, str]:
@@ -278,15 +334,56 @@ def _explain(panel: Axes, simulated: Any) -> None:
     """What the kinds of lines mean, at the end of a legend."""
     several, entries = len(simulated.recordings), panel.get_legend_handles_labels()
     handles, labels = list[Any](entries[0]), entries[1]
+    if simulated.course is not None:
+        handles, labels = _explain_course(panel, simulated, handles, labels)
     if several > 1:
         shown = "each replicate" if several <= SHOWN else f"{SHOWN} of {several} replicates"
         handles.append(Line2D([], [], color=GREY, alpha=0.4, lw=0.7))
         handles.append(Line2D([], [], color=GREY, lw=1.6))
         labels += [shown, f"mean of {several}"]
-    if any(average.se is not None for average in simulated.measured.values()):
+    if simulated.is_stationary and any(x.se is not None for x in simulated.measured.values()):
         handles.append(panel.errorbar([], [], [], color=GREY, fmt="o", ms=5, capsize=4))
         labels.append("average, 2 std. errors")
     _legend(panel, handles, labels)
+
+
+def _explain_course(
+    panel: Axes, simulated: Any, handles: list[Any], labels: list[str]
+) -> tuple[list[Any], list[str]]:
+    """Theory and error bars of a course, for the legend."""
+    quantities = list(simulated.course.quantities.values())
+    kinds = {quantity.theory.is_exact for quantity in quantities}
+    names = {True: "exact mean", False: "rate equations"}
+    if kinds:
+        name = names[kinds.pop()] if len(kinds) == 1 else "theory"
+        handles.append(Line2D([], [], color=BLACK, ls="--", lw=1.3))
+        labels.append(name)
+    if any(quantity.theory.sd is not None for quantity in quantities):
+        handles.append(Patch(color=GREY, alpha=0.25, lw=0))
+        labels.append("its 2 std. errors")
+    if len(simulated.recordings) > 1:
+        handles.append(panel.errorbar([], [], [], color=GREY, fmt=".", ms=4, capsize=2))
+        labels.append("mean, 2 std. errors")
+    return handles, labels
+
+
+def _course(panel: Axes, quantity: Any, seconds: Any, replicates: int, color: str) -> float:
+    """Theory of one curve with its band, and the error of the simulated mean; the highest point."""
+    theory, thin = quantity.theory, slice(None, None, -(-len(seconds) // POINTS))
+    if theory.sd is not None:
+        half = 2 * theory.sd / math.sqrt(replicates)
+        low = np.maximum(theory.mean - half, 0.0)
+        panel.fill_between(
+            seconds[thin], low[thin], (theory.mean + half)[thin], color=color, alpha=0.2, lw=0
+        )
+    panel.plot(seconds[thin], theory.mean[thin], color=BLACK, ls="--", lw=1.3, zorder=4)
+    if replicates > 1:
+        few = np.unique(np.linspace(0, len(seconds) - 1, BARS + 1).round().astype(int)[1:])
+        panel.errorbar(
+            seconds[few], quantity.mean[few], 2 * quantity.se[few], color=color, fmt=".", ms=4,
+            capsize=2, lw=1.0, zorder=5,
+        )  # fmt: skip
+    return float(np.nanmax(theory.mean, initial=0.0))
 
 
 def _legend(panel: Axes, *entries: Any) -> None:
@@ -309,7 +406,11 @@ def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
         mean = sum(run.columns[at] for run in runs) / len(runs)
         name = plain(f"{at.ligand} at {at.target}" if at.target else at.ligand)
         panel.plot(time, mean[thin], color=colour, lw=1.6, label=name)
-        if average.se is not None:
+        course = simulated.course and simulated.course.quantities.get(at)
+        if course:
+            seconds = simulated.course.seconds / unit_s
+            top = max(top, _course(panel, course, seconds, len(runs), colour))
+        if average.se is not None and simulated.is_stationary:
             look: Any = {"fmt": "o", "ms": 5, "capsize": 4, "zorder": 5, "clip_on": False}
             panel.errorbar([end], [average.mean], [2 * average.se], color=colour, **look)
         tops = [run.columns[at].max() for run in runs]

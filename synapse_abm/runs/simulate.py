@@ -47,6 +47,7 @@ from synapse_abm.synapse.scenario import RunSettings, Scenario, expected
 from synapse_abm.synapse.scenario.cost import samples, steps_per_sample
 from synapse_abm.synapse.scenario.feasibility import run_faults
 from synapse_abm.synapse.scenario.protocol import stretches
+from synapse_abm.synapse.scenario.protocol_summary import Lane, lanes
 from synapse_abm.synapse.scenario.stationary import is_course, stationary_from_s
 from synapse_abm.synapse.scenario.summary import warnings
 from synapse_abm.synapse.scenario.timestep import announcement
@@ -155,6 +156,16 @@ class Simulated:
         assert self.scenario.run is not None
         return self.scenario.run
 
+    @property
+    def lanes(self) -> list[Lane]:
+        """What the protocol changes, to be drawn."""
+        return lanes(self.scenario)
+
+    @property
+    def is_stationary(self) -> bool:
+        """Whether the averages are of a part that is stationary, by what the scenario says."""
+        return math.isfinite(stationary_from_s(self.scenario))
+
     def record(self) -> dict[str, Any]:
         """The contents of ``--json FILE``."""
         contents: dict[str, Any] = {
@@ -215,7 +226,7 @@ class Simulated:
     def text(self) -> str:
         """The table for people."""
         from_s, words = averaged_from_s(self.scenario), "after the burn-in"
-        if self.course and math.isfinite(stationary_from_s(self.scenario)):
+        if self.course and self.is_stationary:
             words = f"from {from_s:.4g} s on (settled)"
         elif self.course:
             words = f"from {from_s:.4g} s on (a course)"

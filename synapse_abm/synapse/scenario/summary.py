@@ -14,6 +14,7 @@ from synapse_abm.synapse.scenario.cost import (
 )
 from synapse_abm.synapse.scenario.mesh import mesh_warnings
 from synapse_abm.synapse.scenario.parts import Description, Ligand
+from synapse_abm.synapse.scenario.protocol_summary import protocol_rows
 from synapse_abm.synapse.scenario.rate_adjustment import Adjustment, Pair, adjustments
 from synapse_abm.synapse.scenario.stationary import lacking
 from synapse_abm.synapse.scenario.step_error import in_cell_rate
@@ -31,6 +32,8 @@ def scenario_text(scenario: Description) -> str:
         *((f"Ligand {name}", list(_ligand(scenario, name, adjusted))) for name in scenario.ligands),
         ("Run", list(_run(scenario))),
     ]
+    if protocol := list(protocol_rows(scenario)):
+        sections.insert(-1, ("Protocol", protocol))
     width = max(len(label) for _, rows in sections for label, _ in rows)
     lines = list[str]()
     for title, rows in sections:
