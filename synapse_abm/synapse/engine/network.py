@@ -415,8 +415,13 @@ def _all_active(scenario: Scenario, sites: I32) -> U32:
 
     Also of sites that were taken away: who is inside there shall come out again.
     """
-    cells = np.concatenate([sites[lay.SITE_CELL], _sources(scenario)])
-    return np.unique(cells).astype(np.uint32)
+    # Marked and read off, which is quicker than sorting.
+    marked = np.zeros(scenario.grid.cells, dtype=bool)
+    marked[sites[lay.SITE_CELL]] = True
+    for ligand in scenario.ligands.values():
+        for batch in ligand.batches:
+            marked[_cell_number(scenario, batch.cell)] = True
+    return marked.nonzero()[0].astype(np.uint32)
 
 
 def _sources(scenario: Scenario) -> list[int]:

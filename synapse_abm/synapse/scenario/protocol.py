@@ -347,6 +347,9 @@ def _start_faults(description: Description) -> Iterator[InputError]:
             yield InputError("start.bound", f"{n} molecules of {name}", allowed)
 
 
+_EMPTY = Start()
+
+
 def has_start(description: Description) -> bool:
     """Whether sites are not empty at the start."""
-    return description.start != Start()
+    return description.start != _EMPTY
