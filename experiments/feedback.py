@@ -116,7 +116,7 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
         (arm, share) for arm in ARMS for share in doses if arm != GONE or share in GONE_AT
     ]  # fmt: skip
     conditions = [condition(arm, share, dose, competitor.efficacy) for arm, share in cases]
-    neurons, window_s = (3, 80) if quick else (5, 200)
+    neurons, window_s = (3, 40) if quick else (5, 200)
     subject = Subject(parameters, calibration.baseline, inhibitor, competitor)
     measurements = measured(
         subject, conditions, seed=seed, replicates=neurons, window_s=window_s, progress=progress,

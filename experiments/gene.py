@@ -98,14 +98,14 @@ def run(seed: int, quick: bool, progress: Progress) -> Result:
     calibration = calibrate(parameters, seed)
     subject = Subject(parameters, calibration.baseline, at_sert(DRUG))
     shares = QUICK_SHARES if quick else SHARES
-    neurons, window_s = (3, 80) if quick else (5, WINDOW_S)
+    neurons, window_s = (3, 40) if quick else (5, WINDOW_S)
     conditions = [Condition(Exposure(transporters=share)) for share in shares]
     blocked = Condition(Exposure(terminal=1e4, soma=1e4))
     first = acute.measured(
         subject, [*conditions, blocked], seed=seed, replicates=neurons, window_s=window_s,
         progress=progress, calibration=calibration,
     )  # fmt: skip
-    tasks = [(calibration, share, neurons, 16 if quick else 40, window_s, seed)
+    tasks = [(calibration, share, neurons, 12 if quick else 40, window_s, seed)
               for share in shares]  # fmt: skip
     lives = sweep.map_tasks(life, tasks, progress=progress, label="lives")
     measured: Found = {

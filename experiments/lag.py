@@ -198,7 +198,7 @@ def planned(
     grid: PlaceGrid | None = None,
 ) -> Treatment:
     """Six weeks at a concentration and six without; ``grid`` for places that are not well mixed."""
-    size: dict[str, Any] = {"windows": 80, "replicates": 3} if quick else {"windows": 240}
+    size: dict[str, Any] = {"windows": 56, "replicates": 3} if quick else {"windows": 240}
     return Treatment(
         parameters, stopped(nM, STOP_DAY), days=DAYS, breaks_days=(STOP_DAY,), drug=drug, seed=seed,
         grid=grid, **size,
@@ -306,7 +306,7 @@ def challenged(
     ]
     outcomes = measured(
         subject, conditions, seed=t.seed, replicates=3 if quick else 5,
-        window_s=60 if quick else 200, progress=progress, calibration=calibration,
+        window_s=30 if quick else 200, progress=progress, calibration=calibration,
     )  # fmt: skip
     rest = Estimate(t.neuron.rate_Hz, 0.0)
     return {

@@ -350,7 +350,7 @@ E = ((0.2, 0.1), (0.2, 1.0), (1.0, 0.1), (1.0, 1.0), (3.0, 0.1), (3.0, 1.0), (15
 
 def simulate(seed: int, quick: bool, progress: Progress) -> list[Seen]:
     """Every simulated place of every map."""
-    work, runs = (0.12, 600) if quick else (1.0, 2500)
+    work, runs = (0.06, 300) if quick else (1.0, 2500)
     steady: list[tuple[str, float, float, Said, Scenario, float, float]] = []
     for sites, copies, y in A:
         said, place = closed(sites, copies, y), closed_place(sites, copies, y)
@@ -424,7 +424,7 @@ def noise(resistance: float, quick: bool, seed: int, replicate: int) -> tuple[Es
     long are near normal, and their variance is known to sqrt(2 / (n - 1)) of itself.
     """
     pair = lone_pair(resistance)
-    batches = NOISE_BATCHES // 2 if quick else NOISE_BATCHES
+    batches = NOISE_BATCHES // 3 if quick else NOISE_BATCHES
     tau = 1 / rounded(pair.observed_rate, SOLVED)
     window = 30 * (1 + resistance) * tau
     synapse = lone_place(pair, 0.3 / pair.rate_in_cell)

@@ -26,7 +26,7 @@ feedback = find("feedback").load()
 
 @functools.cache
 def small() -> Result:
-    return feedback.run(seed=3, quick=True, progress=silent)
+    return feedback.run(seed=1, quick=True, progress=silent)
 
 
 def status() -> dict[str, str]:
@@ -88,7 +88,7 @@ def test_acute_averages_are_those_of_mean_field(sensitivity: float, passes: bool
     """
     parameters = neuron()
     inhibitor = Drug(ligand("citalopram").kinetics("SERT"))
-    subject = acute.Subject(parameters, calibrate(parameters, 3).baseline, inhibitor)
+    subject = acute.Subject(parameters, calibrate(parameters, 1).baseline, inhibitor)
     now = feedback.condition(feedback.ON, 0.85, 0.0)
     (averages,) = acute.measured(
         subject, [now], seed=3, replicates=8, window_s=100, progress=silent
@@ -113,7 +113,7 @@ def test_a_neuron_settles_for_as_long_as_its_condition_asks() -> None:
         [Drug(ligand(n).kinetics("SERT")) for n in ("citalopram", "paroxetine")],
     )
     subject, slow = (
-        acute.Subject(parameters, calibrate(parameters, 3).baseline, drug) for drug in drugs
+        acute.Subject(parameters, calibrate(parameters, 1).baseline, drug) for drug in drugs
     )
     removed = feedback.condition(feedback.GONE, 0.4, 0.0)
     assert acute.settling_s(slow, removed) > 5 * acute.settling_s(subject, removed)

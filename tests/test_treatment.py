@@ -43,7 +43,7 @@ def treatment(**changes: Any) -> Treatment:
 
 
 def test_without_a_drug_nothing_changes() -> None:
-    plan = treatment(concentration_nM=constant(0.0), windows=12, replicates=8)
+    plan = treatment(concentration_nM=constant(0.0), windows=8, replicates=8)
     course = Course(plan, rest()).run()
     limit = student_quantile(1e-6, 7, tests=4)
     for name, expected in (("rate_Hz", 1.0), ("terminal_nM", 5.0), ("sensitivity", 1.0),
