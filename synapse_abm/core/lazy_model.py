@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import mesa
 
 from synapse_abm.core.collector import StandardCollector
-from synapse_abm.core.errors import InputError, UnknownName
+from synapse_abm.core.errors import InputError, UnknownName, nearest_names
 from synapse_abm.core.view_sets import ByType, ViewSet
 
 #: Mesa's numbers of views: sites, molecules and, in a neuron, molecules of drugs count from here.
@@ -50,7 +50,10 @@ class LazyModel(mesa.Model):  # type: ignore[misc]
         known = [*self.settable, *USUAL]
         what = f"an attribute of {kind.__name__}"
         if "settable" in vars(kind) and name not in known:
-            raise UnknownName(what, name, known)
+            if nearest_names(name, known):
+                raise UnknownName(what, name, known)
+            fix = "model.change({...}) changes what runs; a class of your own may have any name"
+            raise InputError(what, name, f"one of {', '.join(sorted(known))}", fix)
         # A class of the user's own has attributes of its own, and those of Mesa's conventions.
         alike = [x for x in known if x != name and _folded(x) == _folded(name)]
         if alike:

@@ -426,11 +426,12 @@ def _begin(
         from synapse_abm.synapse.agents.model import SynapseModel  # brings Mesa with it
 
         if path:
-            model = SynapseModel.resume(path, engine=task.engine)
+            model = SynapseModel.resume(path, engine=task.engine, collect_every=0)
         else:
             model = SynapseModel(
-                task.scenario, rng=task.seed, replicate=task.replicate, engine=task.engine
-            )
+                task.scenario, rng=task.seed, replicate=task.replicate, engine=task.engine,
+                collect_every=0,
+            )  # fmt: skip
         # The model makes a new simulation whenever its user changed an agent: asked each time.
         get, run = lambda: model.simulation, model.run
     if earlier is None:

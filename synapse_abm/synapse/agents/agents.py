@@ -101,7 +101,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
         # Rows move when gaps are closed; until the arrays change without agents, the last one
         # holds.
         if self._epoch != self.model.epoch:
-            self._row = self.model.row_of(self.number, self.id)
+            self._row = self.model.row_of(self._number, self._id)
             self._epoch = self.model.epoch
         return self._row
 
@@ -174,10 +174,10 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     def displacement(self) -> tuple[int, int]:
         """Cells to move along x and y in this step: one draw from the exact lattice heat kernel."""
-        word, space = self.model.draws.hop_word(self.id), self.model.cell_tables
-        hop, shift = space.hop, space.hop_shift[:, self.number]
-        dx = offset(hop[0, self.number], int(shift[0]), word & 0xFFFFFFFF) if shift[0] >= 0 else 0
-        dy = offset(hop[1, self.number], int(shift[1]), word >> 32) if shift[1] >= 0 else 0
+        word, space, n = self.model.draws.hop_word(self._id), self.model.cell_tables, self._number
+        hop, shift = space.hop, space.hop_shift[:, n]
+        dx = offset(hop[0, n], int(shift[0]), word & 0xFFFFFFFF) if shift[0] >= 0 else 0
+        dy = offset(hop[1, n], int(shift[1]), word >> 32) if shift[1] >= 0 else 0
         return dx, dy
 
     def step(self) -> None:
@@ -210,7 +210,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
 
     def propensity(self, event: int) -> float:
         """Rate (1/s) of RETURN, METABOLISE, EXIT or DEGRADE of this molecule."""
-        return self.model.rates.get((event, self.number), 0.0)
+        return self.model.rates.get((event, self._number), 0.0)
 
     def remove(self) -> None:
         """Take this free molecule out of the place; it counts as exited."""
@@ -290,18 +290,18 @@ class Site(mesa.Agent):  # type: ignore[misc]
     @property
     def is_bound(self) -> bool:
         """Whether it is occupied."""
-        return bool(self.model.store.sites[lay.LIGAND, self.id] >= 0)
+        return bool(self.model.store.sites[lay.LIGAND, self._id] >= 0)
 
     @property
     def ligand(self) -> str | None:
         """Name of the ligand that occupies it, if any."""
-        number = int(self.model.store.sites[lay.LIGAND, self.id])
+        number = int(self.model.store.sites[lay.LIGAND, self._id])
         return None if number < 0 else self.model.names.ligands[number]
 
     @property
     def molecule(self) -> Molecule | None:
         """The molecule bound to it; None if it is empty or occupied by a clamped ligand."""
-        row = int(self.model.store.sites[lay.ROW, self.id])
+        row = int(self.model.store.sites[lay.ROW, self._id])
         return None if row < 0 else self.model.molecule_at(row)
 
     def propensity(self, event: int, ligand: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -221,31 +222,36 @@ class PlaceModel(LazyModel):
 
     def view_classes(self) -> list[type]:
         """Classes of sites, then of molecules."""
-        return list(dict.fromkeys((*self.site_classes, *self.molecule_classes)))
+        return list(self._parts)
 
-    def _ligands(self, kind: type) -> list[int]:
-        """Numbers of the ligands whose molecules are of a class."""
-        return [n for n, own in enumerate(self.molecule_classes) if own is kind]
+    @cached_property
+    def _parts(self) -> dict[type, tuple[list[int], list[int], list[int]]]:
+        """Of each class, the numbers of its targets, their rows of totals, and its ligands."""
+        names, parts = self.names, dict[type, tuple[list[int], list[int], list[int]]]()
+        for kind in dict.fromkeys((*self.site_classes, *self.molecule_classes)):
+            targets = [n for n, own in enumerate(self.site_classes) if own is kind]
+            pairs = enumerate(names.pairs)
+            rows = [p for p, pair in pairs if names.targets.index(pair[0]) in targets]
+            ligands = [n for n, own in enumerate(self.molecule_classes) if own is kind]
+            parts[kind] = targets, [*rows, *map(names.empty, targets)], ligands
+        return parts
 
     def _site_numbers(self, kind: type) -> I64:
         """Numbers of the sites of a class that are there, ascending."""
         target = self.store.sites[lay.TARGET]
-        wanted = np.zeros(target.size, dtype=bool)
-        for n, own in enumerate(self.site_classes):
-            if own is kind:
-                wanted |= target == n  # not np.isin, which costs five times as much
+        first, *others = self._parts[kind][0]
+        wanted = target == first  # not np.isin, which costs five times as much
+        for other in others:
+            wanted |= target == other
         return np.flatnonzero(wanted)
 
     def count_views(self, kind: type) -> int:
         """Molecules and sites of a class that there are."""
-        if kind in self.site_classes:
-            totals, names = self.store.totals.tolist(), self.names
-            of_kind = {t for t, own in enumerate(self.site_classes) if own is kind}
-            bound = (
-                p for p, pair in enumerate(names.pairs) if names.targets.index(pair[0]) in of_kind
-            )
-            return sum(totals[n] for n in (*bound, *map(names.empty, of_kind)))
-        return sum(map(self._live, self._ligands(kind)))
+        _, rows, ligands = self._parts[kind]
+        if rows:
+            totals = self.store.totals.tolist()
+            return sum(totals[row] for row in rows)
+        return sum(map(self._live, ligands))
 
     def _live(self, ligand: int) -> int:
         """Molecules of a ligand that there are."""
@@ -257,13 +263,13 @@ class PlaceModel(LazyModel):
         if is_users(kind, name):
             return None  # each agent is asked
         values: list[Any]
-        if kind in self.site_classes and name in ("id", "is_bound"):
+        if self._parts[kind][0] and name in ("id", "is_bound"):
             values = (numbers := self._site_numbers(kind)).tolist()
             if name == "is_bound":
                 values = (self.store.sites[lay.LIGAND, numbers] >= 0).tolist()
             return values
         store = self.store
-        ligands = [n for n in self._ligands(kind) if self._live(n)]
+        ligands = [n for n in self._parts[kind][2] if self._live(n)]
         # Those of several ligands are in the order in which they came.
         if len(ligands) != 1 or name not in ("id", "is_bound", "is_free"):
             return None
