@@ -13,7 +13,10 @@ from synapse_abm import statistics, theory
 from synapse_abm.core.errors import InputError
 from synapse_abm.runs.course_check import Course, course_of
 from synapse_abm.runs.simulate import averaged_from_s, simulate
+from synapse_abm.synapse.scenario.cost import CHANGE_S, estimate_cost
 from synapse_abm.synapse.scenario.file import parse_scenario
+from synapse_abm.synapse.scenario.population import population
+from synapse_abm.synapse.scenario.protocol import number_of_events
 from synapse_abm.synapse.scenario.protocol_summary import lanes, protocol_rows
 from synapse_abm.theory.monomolecular import IndependentCounts, monomolecular_course
 from synapse_abm.theory.projection import projected_course
@@ -367,3 +370,18 @@ def test_a_protocol_is_told_in_lines() -> None:
     assert drug.times == [0, 10, 10, 20, 30, 60]
     assert (label.label, label.marks) == ("label added", [(40, "2"), (45, "2")])
     assert (sites.label, sites.values) == ("SERT sites", [20, 20, 30, 30])
+
+
+def test_an_estimate_goes_through_the_protocol() -> None:
+    """2000 that are lost at 0.02/s and 500 more after 30 of 40 s; changes and their times count."""
+    scenario = parse_scenario(clamped())
+    lasting = (2000 * -math.expm1(-0.8) + 500 * -math.expm1(-0.2)) / 0.02
+    assert population(scenario, 40.0).present == pytest.approx(lasting / 40, rel=0.05)
+    pulses = clamped(at=[{"every": "10 ms", "from": "10 s", "add": {"tracer": 1}}])
+    added = parse_scenario(pulses)
+    more = population(added, 40.0)
+    kept = 2000 * -math.expm1(-0.8) / 0.02 + 100 / 0.02 * (30 + math.expm1(-0.6) / 0.02)
+    assert more.present == pytest.approx(kept / 40, rel=0.05)
+    changes = number_of_events(added, added.dt_s)
+    assert changes == 3000
+    assert estimate_cost(added).simulation_s > 4 * changes * CHANGE_S, "four replicates"

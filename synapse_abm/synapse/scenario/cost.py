@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from synapse_abm.synapse.scenario.parts import Description, Ligand, RunSettings
 from synapse_abm.synapse.scenario.population import Population, population
+from synapse_abm.synapse.scenario.protocol import number_of_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ RECORD_S, HASHED_S = 3e-6, 4e-8
 #: Seconds of tables and averages for each number in them, of a figure's axes and curves, and of
 #: all else that is written.
 WRITTEN_S, FIGURE_S, PANEL_S, CURVE_S, REST_S = 3.5e-6, 0.25, 0.12, 0.025, 0.1
+#: Seconds of a change in a run, and of theory for each record and change of a course: where each
+#: molecule goes its own way, and where they meet.
+CHANGE_S, OWN_WAY_S, MEETING_S = 6e-4, 5e-4, 8e-3
 #: Curves that a panel of the figure shows at most (those of ``plotting``).
 CURVES = 12
 #: Bytes for each molecule's row (twice, because a step may be taken again), site, cell and number
@@ -153,12 +157,25 @@ def estimate_cost(scenario: Description) -> CostEstimate:
     figure_s = FIGURE_S + sum(PANEL_S + CURVE_S * min(n, CURVES) for n in curves if n)
     written = records * run.replicates * (2 + sum(curves))
     seconds = simulation_s + figure_s + written * WRITTEN_S + REST_S
+    seconds += _theory_s(scenario, records)
     size = memory_bytes(scenario, run.duration_s, records, run.replicates)
     work, events = people.present * steps, people.events_per_s * run.duration_s
     return CostEstimate(
         steps, records, people.most, work * run.replicates, events * run.replicates,
         simulation_s, seconds, size,
     )  # fmt: skip
+
+
+def _theory_s(scenario: Description, records: int) -> float:
+    """Time of the theory of a course."""
+    run = scenario.run
+    assert run is not None
+    if run.burn_in_s > 0 and not scenario.at:
+        return 0.0
+    meets = any(x.binding and x.clamped_nM is None for x in scenario.ligands.values())
+    changes = number_of_events(scenario, scenario.dt_s)
+    pieces = min(records, 2000) + min(changes, 200 if meets else 10_000)
+    return pieces * (MEETING_S if meets else OWN_WAY_S)
 
 
 def _replicate_s(
@@ -186,6 +203,7 @@ def _replicate_s(
         + steps * busy * (sites * cost.site + active * cost.event * (run.engine == "compiled"))
         # in cells without sites, coming and going has a closed form
         + events * (cost.event + channels * cost.channel_of_event) * (0.45 + 0.55 * min(share, 1))
+        + number_of_events(scenario, scenario.dt_s) * CHANGE_S
         + records * (RECORD_S + HASHED_S * (4 * people.present + sites))
     )  # fmt: skip
 

@@ -160,6 +160,17 @@ def _end_of_two(at: At) -> float:
     return min((at.from_s or 0.0) + 1.5 * at.every_s, at.to_s or math.inf)
 
 
+def number_of_events(description: Description, dt_s: float) -> int:
+    """How many events a protocol makes, stairs of ramps included, for steps of ``dt_s`` seconds."""
+    number, until = 0.0, end_s(description)
+    for at in description.at:
+        if at.every_s is not None:
+            number += math.ceil((min(until, at.to_s or until) - (at.from_s or 0.0)) / at.every_s)
+        else:
+            number += 1 + stairs_of(at, dt_s)
+    return int(number)
+
+
 def largest_step_s(description: Description) -> float:
     """Longest step (s) at which ramps have steps enough."""
     return min((at.over_s / LEAST_STEPS for at in description.at if at.over_s), default=math.inf)
