@@ -112,7 +112,7 @@ class Run[Options]:
     quick: bool = False
     """The same question at a small size."""
     workers: Workers = None
-    """Processes to work with (default: one for each core); the results do not depend on it."""
+    """Runs side by side (default: one for each core); the results do not depend on it."""
 
     def do(self, arguments: list[str]) -> int:
         """Run the experiment, and tell what it found."""
@@ -222,7 +222,7 @@ class Rerun:
     drugs: File = None
     """The file of your own drugs that its options name; it must be unchanged."""
     workers: Workers = None
-    """Processes to work with (default: one for each core)."""
+    """Runs side by side (default: one for each core)."""
 
     def do(self, arguments: list[str]) -> int:
         """Run the record again, and tell what differs."""
