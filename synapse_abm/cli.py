@@ -1,5 +1,5 @@
-"""The command line: ``synapse-abm list | run | simulate | rerun | export | validate | bench``, and
-``guide``.
+"""The command line: ``synapse-abm list | run | simulate | rerun | redraw | export | validate |
+bench | clean | guide``.
 
 Exit status: 0 if no exact check failed, 1 if one did, 2 for input that cannot be used, 130 after
 Ctrl-C. Whatever a user can put right is told in one sentence, never by a traceback. Only
@@ -34,7 +34,14 @@ from synapse_abm.core.errors import (
     raise_faults,
     tried,
 )
-from synapse_abm.core.files import RECORD, check_file, output_folder, write_atomic, write_folder
+from synapse_abm.core.files import (
+    RECORD,
+    UNFINISHED,
+    check_file,
+    output_folder,
+    write_atomic,
+    write_folder,
+)
 from synapse_abm.core.progress import bar
 from synapse_abm.core.text import DIGITS, json_bytes
 from synapse_abm.core.version import __version__
@@ -137,6 +144,7 @@ class Run[Options]:
         terminal.say(f"{result.text}\n\n{result.verdict}")
         _print_failures(result.checks)
         terminal.say(f"figure, tables and {RECORD} are in {out}{os.sep}")
+        _tell_leftovers(out)
         return 0 if result.passed else EXIT_CHECK_FAILED
 
 
@@ -205,6 +213,7 @@ class Simulate:
         checks = simulated.checks()
         _print_failures(checks)
         terminal.say(f"figure, time series and {RECORD} are in {out}{os.sep}")
+        _tell_leftovers(out)
         good = all(check.passed for check in checks) and not simulated.failures
         return 0 if good else EXIT_CHECK_FAILED
 
@@ -234,6 +243,67 @@ class Rerun:
         )
         terminal.say(report.text())
         return 0 if report.passed else EXIT_CHECK_FAILED
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """Draw the figures of a record again, from the results that its run kept: after a change of
+    what draws, nothing is computed that was. The tables must come out as they are recorded.
+    """
+
+    record: Annotated[Positional[Path], arg(metavar="RECORD")]
+    """The run.json of a run."""
+    script: File = None
+    """The file of an experiment of your own that was recorded; only what draws may have changed."""
+    drugs: File = None
+    """The file of your own drugs that its options name; it must be unchanged."""
+    out: Annotated[
+        str | None, arg(metavar="DIR", help_behavior_hint="(default: beside the record)")
+    ] = None
+    """The folder to write."""
+    workers: Workers = None
+    """Processes for what has to be computed (default: one for each core)."""
+
+    def do(self, arguments: list[str]) -> int:
+        """Draw, and name the files."""
+        from synapse_abm.runs.rerun import redraw
+
+        faults = list[InputError]()
+        workers = tried(faults, check_workers, self.workers, "--workers")
+        out = tried(faults, _folder, self.out)
+        raise_faults(faults)
+        names = redraw(
+            self.record, out, script=self.script, drugs=self.drugs, progress=bar, workers=workers
+        )
+        terminal.say(f"{', '.join(names)} in {out or self.record.parent}{os.sep}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Tell what interrupted runs left in folders of results, and remove it if you say so."""
+
+    folder: Annotated[Positional[str], arg(metavar="DIR")] = "outputs"
+    """Where to look, with all folders in it."""
+    remove: bool = False
+    """Remove the parts of unfinished runs: the same commands then start anew."""
+    kept: bool = False
+    """Tell of, or remove, the results too that complete runs keep for `redraw`."""
+
+    def do(self, arguments: list[str]) -> int:
+        """Print the list, and remove what is asked for."""
+        from synapse_abm.runs.leftovers import leftovers
+
+        parts = leftovers(Path(self.folder), kept=self.kept)
+        lines = [str(part) for part in parts]
+        if self.remove:
+            for part in parts:
+                part.remove()
+            lines.append(f"removed: {len(parts)}")
+        elif parts:
+            lines.append(f"{PROGRAM} clean --remove removes them")
+        terminal.say("\n".join(lines) or f"nothing is left unfinished in {self.folder}")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -457,9 +527,11 @@ def _obey(arguments: list[str]) -> int:
         | Annotated[Run[options], subcommand("run")]
         | Annotated[Simulate, subcommand("simulate")]
         | Annotated[Rerun, subcommand("rerun")]
+        | Annotated[Redraw, subcommand("redraw")]
         | Annotated[Export, subcommand("export")]
         | Annotated[Validate, subcommand("validate")]
         | Annotated[Bench, subcommand("bench")]
+        | Annotated[Clean, subcommand("clean")]
         | Annotated[Guide, subcommand("guide")]
     )
     what = "Watch serotonin, transporters and drugs meet one by one, and check the result."
@@ -507,6 +579,17 @@ def _print_failures(checks: Sequence[Check]) -> None:
         if check.kind == "exact" and not check.passed:
             what = f"{check.name} = {check.value!r}, expected {check.expected!r}, z = {check.z}"
             terminal.say(f"FAILED: {what} ({check.source})")
+
+
+def _tell_leftovers(out: Path) -> None:
+    """Parts that interrupted runs left in a folder, with other options or another version."""
+    if not (out / UNFINISHED).is_dir():
+        return
+    from synapse_abm.runs.leftovers import leftovers
+
+    where = shlex.quote(str(out))
+    for part in leftovers(out):
+        terminal.announce(f"! {part}; `{PROGRAM} clean {where} --remove` removes it")
 
 
 def _without_paths(arguments: list[str], options: set[str], file: str, name: str) -> str:

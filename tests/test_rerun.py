@@ -39,7 +39,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recorded simulation, without pictures, which take longer than all the rest."""
-    monkeypatch.setattr(simulate, "_figure_files", lambda found: {})
+    monkeypatch.setattr(simulate, "figure_files", lambda simulated: {"timeseries.png": b""})
     run = RunSettings(duration_s=2.5, sample_every_s=0.1, replicates=2)
     scenario = everything().model_copy(update={"run": run})
     simulate.write(scenario, tmp_path / "out", seed=2**63 + 5, engine="compiled")
@@ -49,7 +49,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recorded simulation that has exact laws, and checks."""
-    monkeypatch.setattr(simulate, "_figure_files", lambda found: {})
+    monkeypatch.setattr(simulate, "figure_files", lambda simulated: {"timeseries.png": b""})
     binding = {"SERT": Kinetics(kd_nM=5, koff_per_s=5.0)}
     scenario = Scenario(
         grid=Grid(width=2, height=2, spacing_um=0.1),
@@ -59,6 +59,10 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     simulate.write(scenario, tmp_path / "out", seed=1)
     return tmp_path / "out" / "run.json"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def edited(path: Path, change: Change, sign: bool = True) -> Path:
@@ -86,7 +90,7 @@ def other_table(path: Path, column: str, row: int, change: Callable[[str], str])
 
 
 def test_a_simulation_is_reproduced(record: Path, say: Say) -> None:
-    before = {path: path.read_bytes() for path in record.parent.iterdir()}
+    before = contents(record.parent)
     status, out, err = say("rerun", record, "--workers", "2")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
@@ -97,7 +101,7 @@ def test_a_simulation_is_reproduced(record: Path, say: Say) -> None:
         ),
         "All tables are reproduced, byte for byte.",
     ]
-    assert {path: path.read_bytes() for path in record.parent.iterdir()} == before
+    assert contents(record.parent) == before
 
 
 def test_an_experiment_is_reproduced(tmp_path: Path, say: Say) -> None:
@@ -365,7 +369,7 @@ def test_a_script_of_ones_own_runs_only_when_named_and_unchanged(tmp_path: Path,
     record = tmp_path / "out" / "run.json"
     status, _, err = say("rerun", record)
     assert status == 2
-    assert "this one is a script of somebody's own; read the script, then name it: --script" in err
+    assert "read the script (mine.py then), and name it: --script" in err
     status, out, _ = say("rerun", record, "--script", script)
     assert status == 0 and "same    mine.csv" in out
     script.write_text(SCRIPT.replace("done", "undone"))
@@ -409,7 +413,7 @@ def test_citations_of_ones_own_drugs_open_nothing(
     tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scenario names the file its drug came from; the record holds the numbers already."""
-    monkeypatch.setattr(simulate, "_figure_files", lambda found: {})
+    monkeypatch.setattr(simulate, "figure_files", lambda simulated: {"timeseries.png": b""})
     drug = Ligand(clamped_nM=5.0, binding={"SERT": Kinetics(kd_nM=5, koff_per_s=5.0)})
     drug = drug.model_copy(update={"taken_from": f"{tmp_path}/own.toml:mine"})
     scenario = Scenario(

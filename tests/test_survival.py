@@ -38,7 +38,7 @@ def short(samples: int = 9, replicates: int = 1) -> Scenario:
 @pytest.fixture(autouse=True)
 def _plain_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files in the place of pictures, which take longer than all the rest."""
-    monkeypatch.setattr(simulate, "_figure_files", lambda found: {"timeseries.png": bytes(100_000)})
+    monkeypatch.setattr(simulate, "figure_files", lambda found: {"timeseries.png": bytes(100_000)})
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ from synapse_abm.runs import result_store, simulate, sweep
 from synapse_abm.synapse.engine import checkpoint
 
 simulate.CHECKPOINT_S, simulate.CHECKPOINT_SHARE, result_store._KEEP_S = 0.002, 1.0, 0.0
-simulate._figure_files = lambda found: {"timeseries.png": bytes(100_000)}
+simulate.figure_files = lambda found: {"timeseries.png": bytes(100_000)}
 scenario, kills, killed, runs = short(200, replicates=4), int(sys.argv[2]), 0, 0
 whole = simulate.simulate(scenario)
 took = 1e9

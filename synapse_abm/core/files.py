@@ -16,6 +16,9 @@ from synapse_abm.core.terminal import stream_of, write_stream
 
 #: The record of a run, written last.
 RECORD = "run.json"
+#: Where unfinished work is kept, inside the folder of results; and results of the tasks of a run
+#: that is complete.
+UNFINISHED, KEPT = ".unfinished", ".kept"
 #: How names of files end that are still being written.
 TEMPORARY = ".partial"
 _STALE_S = 3600.0  # a temporary file this old belongs to a run that was killed

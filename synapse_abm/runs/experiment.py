@@ -45,6 +45,7 @@ from synapse_abm.core.errors import InputError, UnknownName
 from synapse_abm.core.files import output_folder, sha256
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.runs import sweep
+from synapse_abm.runs.computing import program_sha256, script_sha256
 from synapse_abm.runs.results import Result, import_ahead, source_sha256, versions, write_run
 
 
@@ -105,10 +106,11 @@ class Experiment:
 
 
 def _require(experiment: Experiment, module: ModuleType) -> None:
-    for function in ("run", "figure"):
-        if not callable(getattr(module, function, None)):
-            allowed = "a file that defines run(seed, quick, progress, **options) and figure(result)"
-            raise InputError("experiment", str(experiment.path), allowed, f"add {function}()")
+    lacking = [name for name in ("run", "figure") if not callable(getattr(module, name, None))]
+    if lacking:
+        allowed = "a file that defines run(seed, quick, progress, **options) and figure(result)"
+        fix = f"add {' and '.join(f'{name}()' for name in lacking)}"
+        raise InputError("experiment", str(experiment.path), allowed, fix)
 
 
 def experiments_folder() -> Path:
@@ -171,12 +173,15 @@ def perform(
     # The source is hashed before the run: what is edited meanwhile is not what made the result.
     chosen = option_values(module.Options() if options is None else options)
     source, own = source_sha256(experiment.path), own_files(chosen)
+    script = experiment.path.read_bytes()
+    computing = (program_sha256(), script_sha256(script))
     drugs = {}
     for name in own:
         with suppress(OSError):  # the experiment says what is wrong with it
             drugs[name] = sha256(Path(name).read_bytes())
     # What was kept by an interrupted run is used again only if all of this is the same.
-    identity = (experiment.name, seed, quick, sorted(chosen.items()), drugs, source, versions())
+    options_sorted = sorted(chosen.items())
+    identity = (experiment.name, seed, quick, options_sorted, drugs, *computing, versions())
     with (
         output_folder(out) as folder,
         sweep.using(workers, sweep.Cache(folder, *identity), meanwhile=import_ahead),
@@ -191,7 +196,8 @@ def perform(
             folder, result, saved(experiment.name, module.figure(result)),
             experiment=experiment.name, seed=seed, command=command,
             options={"quick": quick, **chosen}, seconds=seconds, source=source,
-            script_sha256=None if experiment.shipped else sha256(experiment.path.read_bytes()),
+            script_sha256=None if experiment.shipped else sha256(script),
+            script_computing_sha256=None if experiment.shipped else computing[1],
             drug_files=drugs,
         )  # fmt: skip
     return result

@@ -46,6 +46,7 @@ class Record(_Data):
     code_version: str
     source_sha256: str
     script_sha256: str | None
+    script_computing_sha256: str | None = None
     drug_files: dict[str, str]
     checks: list[_Check]
     outcome: dict[str, Any]

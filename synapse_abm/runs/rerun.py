@@ -1,8 +1,9 @@
-"""``rerun``: a record of a run, run again: the same tables to the byte, or what differs.
+"""``rerun``: a record of a run, run again: the same tables to the byte, or what differs; and
+``redraw``: its figures, drawn again.
 
 A record is data, perhaps a stranger's. It is checked against a schema and limits of size; the only
 experiments that run from it are the program's own, and no path that stands in it is opened unless
-the user gave it too. Nothing is written.
+the user gave it too. Nothing is written but the figures of ``redraw``.
 
 Tables are compared by hash, then by number. Where processors differ in rounding, numbers may differ
 in the last digit written: within two units of it they agree (one comes from rounding, one is for
@@ -15,7 +16,8 @@ import dataclasses
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -24,13 +26,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from synapse_abm.core.arguments import check_seed
 from synapse_abm.core.errors import InputError, UnknownName, raise_faults
-from synapse_abm.core.files import sha256
+from synapse_abm.core.files import output_folder, sha256, write_folder
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.quantity import unit_of
 from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, plain_json
 from synapse_abm.core.validation_errors import Origin, field_faults
 from synapse_abm.runs import simulate, sweep
 from synapse_abm.runs.compare import Departure, departure_of_table, departures
+from synapse_abm.runs.computing import script_sha256
 from synapse_abm.runs.experiment import Experiment, experiments, option_values, own_files
 from synapse_abm.runs.record import Record, read_record
 from synapse_abm.runs.results import Result, Table, code_version, machine, source_sha256, versions
@@ -121,8 +124,51 @@ def rerun(
     """
     record = read_record(path)
     with sweep.using(workers):
-        result, source = _again(record, script, drugs, progress)
-    elsewhere, changed = list(_elsewhere(record)), list(_changed(record, result, source))
+        again = _again(record, script, drugs, progress)
+    return _compared(record, path, again)
+
+
+def redraw(
+    path: Path, out: Path | None = None, *, script: Path | None = None, drugs: Path | None = None,
+    progress: Progress = silent, workers: int | None = 1,
+) -> list[str]:  # fmt: skip
+    """Draw the figures of the record at ``path`` again, and write them beside it, or into ``out``.
+
+    Results of tasks that the run kept beside its record are not computed again; what else there is
+    to compute is. ``script`` and ``drugs`` are as :func:`rerun` takes them, but what only draws may
+    have changed in the script.
+
+    Returns
+    -------
+    The names of the files written.
+
+    Raises
+    ------
+    InputError, InputErrors
+        As :func:`rerun`; or if the tables are not those of the record, so that the figures would
+        not be either.
+    OutputError
+        If a file cannot be written; noticed before anything is computed.
+    """
+    record = read_record(path)
+    with output_folder(path.parent if out is None else out) as folder:
+        with sweep.using(workers, sweep.Kept(path.parent)):
+            again = _again(record, script, drugs, progress)
+        report = _compared(record, path, again)
+        if report.different:
+            allowed = f"a record whose tables are reproduced; here {'; '.join(report.different)}"
+            fix = "run the command in it again"
+            raise InputError("record", str(path), f"{allowed} differ", fix)
+        figures = again.figures()
+        write_folder(folder, figures)
+    return sorted(figures)
+
+
+def _compared(record: Record, path: Path, again: _Again) -> Rerun:
+    """What was done again beside what is recorded."""
+    result = again.result
+    elsewhere, changed = list(_elsewhere(record)), list(_changed(record, result, again.source))
+    changed += [*again.notes, *_not_beside(path.parent, result)]
     verdicts = _Tables(record, path.parent)
     for table in result.tables:
         verdicts.judge(table)
@@ -200,10 +246,18 @@ class _Tables:
 # --- run again -----------------------------------------------------------------------------------
 
 
-def _again(
-    record: Record, script: Path | None, drugs: Path | None, progress: Progress
-) -> tuple[Result, str]:
-    """The result, and the hash of the sources it came from."""
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A result, the hash of the sources it came from, its figures, and what to remark."""
+
+    result: Result
+    source: str
+    figures: Callable[[], dict[str, bytes]]
+    notes: tuple[str, ...] = ()
+
+
+def _again(record: Record, script: Path | None, drugs: Path | None, progress: Progress) -> _Again:
+    """What the record says, done again."""
     seed = check_seed(record.seed, "seed of the record")
     if record.experiment.startswith("simulate "):
         raise_faults(list(_not_wanted({"--script": script, "--drugs": drugs})))
@@ -211,8 +265,12 @@ def _again(
         simulated = simulate.simulate(
             _scenario(record.scenario), seed=seed, engine=engine, progress=progress
         )
-        return simulate.result_of(simulated, own_files=False), source_sha256()
-    experiment = _experiment(record, script)
+        return _Again(
+            simulate.result_of(simulated, own_files=False), source_sha256(),
+            lambda: simulate.figure_files(simulated),
+        )  # fmt: skip
+    raise_faults(list(_not_named(record, script, drugs)))
+    experiment, notes = _experiment(record, script)
     module, options = experiment.load(), dict(record.options)
     quick = options.pop("quick", None)
     # Of JSON anything may come: 1 is no truth value here, as pydantic in strict mode has it too.
@@ -221,7 +279,32 @@ def _again(
     chosen = option_values(_options(module.Options, options))
     _check_drugs(record, own_files(chosen), drugs)
     result = module.run(seed=seed, quick=quick, progress=progress, **chosen)
-    return result, source_sha256(experiment.path)
+    return _Again(
+        result, source_sha256(experiment.path),
+        lambda: _drawn(experiment.name, module.figure(result)), notes,
+    )  # fmt: skip
+
+
+def _drawn(name: str, figures: Any) -> dict[str, bytes]:
+    from synapse_abm.plotting import saved  # Matplotlib is not loaded before it is needed
+
+    return saved(name, figures)
+
+
+def _not_named(record: Record, script: Path | None, drugs: Path | None) -> Iterator[InputError]:
+    """Files of somebody's own that the record asks for and nobody gave, all of them."""
+    if record.script_sha256 is not None and script is None:
+        allowed = "an experiment of this program; this one is a script of somebody's own"
+        fix = f"read the script ({record.experiment}.py then), and name it: --script FILE"
+        yield InputError("record.experiment", record.experiment, allowed, fix)
+    for name in record.drug_files if drugs is None else ():
+        yield _drugs_not_given(name)
+
+
+def _drugs_not_given(name: str) -> InputError:
+    # A record could name any file of this machine: only one that the user names too is opened.
+    fix = f"read the file, then name it: --drugs {shlex.quote(name)}"
+    return InputError("record.options", name, "drugs of a file that you give too", fix)
 
 
 def _not_wanted(files: Mapping[str, Path | None]) -> Iterator[InputError]:
@@ -231,31 +314,35 @@ def _not_wanted(files: Mapping[str, Path | None]) -> Iterator[InputError]:
             yield InputError(option, str(path), allowed, "leave it out")
 
 
-def _experiment(record: Record, script: Path | None) -> Experiment:
-    """The program's own experiment, or the script that the user gave if it is the recorded one."""
+def _experiment(record: Record, script: Path | None) -> tuple[Experiment, tuple[str, ...]]:
+    """The program's own experiment, or the script that the user gave if it computes what the
+    recorded one did; and what to remark about it.
+    """
     if record.script_sha256 is None:
         raise_faults(list(_not_wanted({"--script": script})))
         known = experiments()
         if record.experiment not in known:
             raise UnknownName("record.experiment", record.experiment, known)
-        return known[record.experiment]
-    if script is None:
-        allowed = "an experiment of this program; this one is a script of somebody's own"
-        fix = "read the script, then name it: --script FILE"
-        raise InputError("record.experiment", record.experiment, allowed, fix)
+        return known[record.experiment], ()
+    assert script is not None  # _not_named has told
+    own, notes = Experiment(script.stem, script.resolve()), tuple[str, ...]()
+    with suppress(OSError):
+        # What draws may change: it is the numbers that are compared.
+        if script_sha256(script.read_bytes()) == record.script_computing_sha256:
+            if sha256(script.read_bytes()) != record.script_sha256:
+                notes = ("the script was changed since, but not in what it computes",)
+            return own, notes
     _check_hash("--script", script, record.script_sha256)
-    return Experiment(script.stem, script.resolve())
+    return own, notes
 
 
 def _check_drugs(record: Record, named: list[str], drugs: Path | None) -> None:
     """Whether the only file that options name, if any, is given, and as it was."""
     if not named:
         raise_faults(list(_not_wanted({"--drugs": drugs})))
-    # A record could name any file of this machine: only one that the user names too is opened.
     for name in named:
         if drugs is None or Path(name) != drugs:
-            fix = f"read the file, then name it: --drugs {shlex.quote(name)}"
-            raise InputError("record.options", name, "drugs of a file that you give too", fix)
+            raise _drugs_not_given(name)
         _check_hash("--drugs", drugs, record.drug_files.get(name, ""))
 
 
@@ -349,6 +436,16 @@ def _elsewhere(record: Record) -> Iterator[str]:
         for name in sorted({*was, *now}):
             if was.get(name) != now.get(name):
                 yield f"{name} was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
+
+
+def _not_beside(folder: Path, result: Result) -> Iterator[str]:
+    """Files of a run that are not beside its record."""
+    missing = [name for table in result.tables for name in table.file_names()
+               if not (folder / name).is_file()]  # fmt: skip
+    if not any(folder.glob("*.png")):
+        missing.append("a figure (redraw makes it)")
+    if missing:
+        yield f"not beside the record: {', '.join(missing)}"
 
 
 def _changed(record: Record, result: Result, source: str) -> Iterator[str]:

@@ -41,6 +41,7 @@ class ResultStore:
         self._results, self._arrays = list[Any](), list[np.ndarray]()
         self._since = time.perf_counter()
         self.count = 0
+        self.is_written = True
 
     def load(self, tasks: int) -> dict[int, Any]:
         """Results by index of the task."""
@@ -71,7 +72,7 @@ class ResultStore:
 
     def flush(self) -> None:
         """Write what is new."""
-        if self._results:
+        if self._results and self.is_written:
             self._folder.mkdir(parents=True, exist_ok=True)
             # A name of its own for each file: two processes on one folder overwrite nothing.
             path = self._folder / f"{self._series}-{secrets.token_hex(8)}.results"

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 from synapse_abm.core.arithmetic import rounded
 from synapse_abm.core.files import RECORD, sha256, write_folder
 from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, json_bytes, plain_json
+from synapse_abm.runs.computing import hash_of_files, package_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,9 +183,13 @@ class Table:
         pq.write_table(pa.table(arrays), sink, compression="zstd")
         return bytes(sink.getvalue().to_pybytes())
 
+    def file_names(self) -> tuple[str, str]:
+        """The names of its files."""
+        return f"{self.name}.csv", f"{self.name}.parquet"
+
     def files(self) -> dict[str, bytes]:
         """Both forms of the table, by file name."""
-        return {f"{self.name}.csv": self.csv(), f"{self.name}.parquet": self.parquet()}
+        return dict(zip(self.file_names(), (self.csv(), self.parquet()), strict=True))
 
     def to_pandas(self) -> pd.DataFrame:
         """The table as a data frame."""
@@ -360,7 +365,8 @@ class Report(Protocol):
 def write_run(
     folder: Path, result: Result, figures: Mapping[str, bytes], *, experiment: str, seed: int,
     command: str, options: Mapping[str, Any], seconds: float, source: str,
-    script_sha256: str | None = None, drug_files: Mapping[str, str] | None = None,
+    script_sha256: str | None = None, script_computing_sha256: str | None = None,
+    drug_files: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Write figures, tables and ``run.json``: all that is needed to know what was done, and to do
     it again.
@@ -371,6 +377,8 @@ def write_run(
         Hash of the program's source when the run began.
     script_sha256
         Hash of an experiment of one's own; None for those of the program.
+    script_computing_sha256
+        Hash of what in it computes (``runs.computing``).
     drug_files
         Hashes of the files of one's own that the options name, by path.
     """
@@ -379,7 +387,8 @@ def write_run(
         "experiment": experiment, "seed": seed, "command": command, "options": options,
         "wall_s": round(seconds, 3), "versions": versions(), "machine": machine(),
         "code_version": code_version(), "source_sha256": source, "script_sha256": script_sha256,
-        "drug_files": drug_files or {}, "checks": [check.record() for check in result.checks],
+        "script_computing_sha256": script_computing_sha256, "drug_files": drug_files or {},
+        "checks": [check.record() for check in result.checks],
         "outcome": plain_json(result.outcome, DIGITS),
         "table_sha256": {name: sha256(data) for name, data in tables.items()},
         "scenario": result.scenario, "papers": result.papers,
@@ -481,15 +490,4 @@ def import_ahead() -> None:
 
 def source_sha256(*scripts: Path) -> str:
     """One hash over the package's files and ``scripts``, whether or not they were committed."""
-    package = Path(__file__).resolve().parents[1]
-    # Byte code comes and goes, and a wheel carries the experiments, which are hashed by themselves.
-    skipped = {"__pycache__", "_experiments"}
-    inside = (path for path in package.rglob("*") if path.is_file())
-    files = {
-        path.relative_to(package).as_posix(): path
-        for path in inside
-        if skipped.isdisjoint(path.relative_to(package).parts)
-    }
-    files |= {f"experiments/{path.name}": path for path in scripts}
-    lines = [f"{sha256(path.read_bytes())}  {name}\n" for name, path in sorted(files.items())]
-    return sha256("".join(lines).encode())
+    return hash_of_files(package_files() | {f"experiments/{path.name}": path for path in scripts})

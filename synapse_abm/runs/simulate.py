@@ -27,6 +27,7 @@ from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.sealed import CheckpointError
 from synapse_abm.core.text import text_table
 from synapse_abm.runs import results, sweep
+from synapse_abm.runs.computing import program_sha256
 from synapse_abm.runs.course_check import Course, course_of
 from synapse_abm.runs.results import Check, Result, Table, source_sha256, versions, write_run
 from synapse_abm.runs.sweep import Failure, TasksFailed
@@ -314,7 +315,7 @@ def _simulate(
     tasks = [
         Replicate(
             scenario, run.seed if seed is None else seed, number, engine or run.engine,
-            cache.folder / f"{number}.checkpoint" if cache else None, CHECKPOINT_S,
+            cache.checkpoint(number) if cache else None, CHECKPOINT_S,
         )
         for scenario, run in zip(scenarios, settings, strict=True)
         # Numbered through all scenarios: no two runs of a series share random numbers.
@@ -580,7 +581,7 @@ def write(
     """
     # Before the run: an edit during it must not pass for what made the numbers.
     source = source_sha256()
-    identity = (scenario.model_dump_json(), seed, engine, source, versions())
+    identity = (scenario.model_dump_json(), seed, engine, program_sha256(), versions())
     with (
         output_folder(out) as folder,
         sweep.using(
@@ -589,7 +590,7 @@ def write(
     ):
         simulated = simulate(scenario, seed=seed, engine=engine, progress=progress)
         write_run(
-            folder, result_of(simulated), _figure_files(simulated),
+            folder, result_of(simulated), figure_files(simulated),
             experiment=f"simulate {scenario.name}", seed=simulated.seed, command=command,
             options={"engine": simulated.engine}, seconds=simulated.seconds, source=source,
         )  # fmt: skip
@@ -628,7 +629,8 @@ def _papers(scenario: Scenario, own_files: bool) -> list[str]:
     return list(dict.fromkeys(papers))
 
 
-def _figure_files(simulated: Simulated) -> dict[str, bytes]:
+def figure_files(simulated: Simulated) -> dict[str, bytes]:
+    """The figure by the names of its files."""
     from synapse_abm.plotting import saved, timeseries
 
     return saved("timeseries", timeseries(simulated), dpi=150)

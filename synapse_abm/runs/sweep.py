@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from synapse_abm.core.arguments import check_workers
 from synapse_abm.core.errors import SynapseError
-from synapse_abm.core.files import TEMPORARY
+from synapse_abm.core.files import KEPT, TEMPORARY, UNFINISHED
 from synapse_abm.runs.workers import Failure, Tasks, tell
 
 if TYPE_CHECKING:
@@ -30,12 +30,9 @@ if TYPE_CHECKING:
     from synapse_abm.runs.result_store import ResultStore
 
 __all__ = [
-    "UNFINISHED", "Cache", "Failure", "Interrupted", "TasksFailed", "current_cache", "map_tasks",
-    "outcomes", "tell", "using",
+    "KEPT", "UNFINISHED", "Cache", "Failure", "Interrupted", "Kept", "TasksFailed",
+    "current_cache", "map_tasks", "outcomes", "tell", "using",
 ]  # fmt: skip
-
-#: Where unfinished work is kept, inside the folder of results.
-UNFINISHED = ".unfinished"
 
 _STALE_S = 7 * 86400.0  # unfinished work this old is removed
 
@@ -77,15 +74,34 @@ class Cache:
         # chance.
         key = hashlib.sha256(repr(identity).encode()).hexdigest()[:24]
         self.folder = out / UNFINISHED / key
-        self._series = 0
+        self._kept = out / KEPT
+        self._stores: list[ResultStore] = []
 
     def new_series(self, function: Callable[..., Any]) -> ResultStore:
         """Where the next series of the run keeps its results (series are numbered in order)."""
         from synapse_abm.runs.result_store import ResultStore
 
         # A run calls its series in the same order each time, so a number is enough of a name.
-        self._series += 1
-        return ResultStore(self.folder, self._series, function)
+        self._stores.append(ResultStore(self.folder, len(self._stores) + 1, function))
+        return self._stores[-1]
+
+    def checkpoint(self, number: int) -> Path | None:
+        """Where a long task of that number writes how far it came; None: nowhere."""
+        return self.folder / f"{number}.checkpoint"
+
+    def finish(self) -> None:
+        """The run is complete: keep the results of its tasks for :class:`Kept`, instead of those
+        of the run that was in the folder before.
+        """
+        with suppress(OSError):  # the run is on the disk; this saves time later, perhaps
+            shutil.rmtree(self._kept, ignore_errors=True)
+            for store in self._stores:
+                store.flush()
+            for path in [*self.folder.glob("*.checkpoint"), *self.folder.glob(f".*{TEMPORARY}")]:
+                path.unlink(missing_ok=True)
+            if self.holds_something():
+                self.folder.replace(self._kept)
+        self.remove()
 
     def holds_something(self) -> bool:
         """Whether the same run, started again, would find anything."""
@@ -112,6 +128,33 @@ class Cache:
             parent.rmdir()
 
 
+class Kept(Cache):
+    """The results that a complete run left in its folder: read, never written."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(out)
+        self.folder = self._kept
+
+    def new_series(self, function: Callable[..., Any]) -> ResultStore:
+        """The results of the next series; what is added is not written."""
+        store = super().new_series(function)
+        store.is_written = False
+        return store
+
+    def checkpoint(self, number: int) -> None:
+        """Nowhere."""
+
+    def holds_something(self) -> bool:
+        """Nothing that an interrupted run could continue from."""
+        return False
+
+    def finish(self) -> None:
+        """Nothing was written."""
+
+    def tidy(self) -> None:
+        """Nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Settings:
     workers: int = 1
@@ -130,7 +173,8 @@ def using(
 ) -> Iterator[None]:  # fmt: skip
     """Within, :func:`map_tasks` uses so many workers (None: all cores) and keeps its results.
 
-    When the body succeeds the cache is removed. Outside of it tasks are done one after another.
+    When the body succeeds the results stay for who draws them again (:class:`Kept`). Outside of
+    it tasks are done one after another.
 
     Parameters
     ----------
@@ -146,7 +190,7 @@ def using(
     try:
         yield
         if cache is not None:
-            cache.remove()
+            cache.finish()
     except KeyboardInterrupt as error:
         # Nothing was kept, so nothing is promised.
         if cache is None or not cache.holds_something() or isinstance(error, Interrupted):
