@@ -401,6 +401,15 @@ def test_a_grid_of_ones_own_stands_beside_that_of_the_synapse(engine: Engine) ->
     assert not hasattr(model, "grid") and not hasattr(model, "space")
 
 
+def test_a_neuron_says_that_it_has_no_grid_unless_it_is_given_one() -> None:
+    """Mesa's viewer asks for ``model.grid`` when it draws one."""
+    neuron = NeuronModel(**SMALL)
+    with pytest.raises(InputError, match="well mixed, without cells; show plots"):
+        _ = neuron.grid
+    neuron.grid = own = OrthogonalMooreGrid((2, 1), random=neuron.random)
+    assert neuron.grid is own
+
+
 @both
 def test_one_vocabulary_says_where_a_molecule_is(engine: Engine) -> None:
     synapse = made(engine, steps=60)
