@@ -267,6 +267,12 @@ def checks(
     return result
 
 
+@functools.cache
+def at_a_long_step(diffusion: float) -> life.Lives:
+    """Those of 1500 molecules at 20 ms."""
+    return life.follow(Simulation(place(diffusion, 0.02), 7, r) for r in range(1500))
+
+
 def failed(found: list[Check]) -> set[str]:
     return {check.name.removeprefix("here: ") for check in found if not check.passed}
 
@@ -274,14 +280,16 @@ def failed(found: list[Check]) -> set[str]:
 @pytest.mark.parametrize("diffusion", [211.0, 0.05])
 def test_the_laws_hold_at_a_long_step(diffusion: float) -> None:
     """At 20 ms a molecule in a cluster binds with a chance of a third: nothing is an expansion."""
-    synapse = place(diffusion, 0.02)
-    assert not failed(checks(synapse, synapse, 1500, seed=7))
+    synapse, laws = place(diffusion, 0.02), life.Laws.of(place(diffusion, 0.02))
+    lives = at_a_long_step(diffusion)
+    assert not failed(life.checks_of("here", lives, laws, synapse, TESTS))
 
 
 def test_the_law_of_short_steps_is_another_one_at_a_long_step() -> None:
     """At 20 ms the wait is a fifth longer, which the checks see: they judge the steps, rightly."""
-    synapse = place(211.0, 0.02)
-    found = checks(synapse, place(211.0, 1e-4).model_copy(update={"dt_s": 1e-3}), 1500, seed=7)
+    synapse = place(211.0, 1e-4).model_copy(update={"dt_s": 1e-3})
+    laws = life.Laws.of(synapse)
+    found: list[Check] = life.checks_of("here", at_a_long_step(211.0), laws, synapse, TESTS)
     assert "mean time until first bound, s" in failed(found)
 
 
