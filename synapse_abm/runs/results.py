@@ -87,16 +87,20 @@ class Check:
     @classmethod
     def against(
         cls, name: str, kind: Kind, value: float, se: float, expected: float, *,
-        source: str, z_limit: float, solved: bool = False,
+        source: str, z_limit: float, solved: bool = False, allowed: float = 0.0,
     ) -> Self:  # fmt: skip
-        """The check that ``value`` departs from ``expected`` by at most ``z_limit`` errors."""
+        """The check that ``value`` departs from ``expected`` by at most ``z_limit`` errors, beyond
+        what is ``allowed`` however small the error.
+        """
         z = z_score(value, se, expected)
-        return cls(name, kind, value, se, expected, z, source, abs(z) <= z_limit, solved)
+        off = max(abs(value - expected) - allowed, 0.0)
+        passed = abs(z) <= z_limit or z_score(off, se, 0.0) <= z_limit
+        return cls(name, kind, value, se, expected, z, source, passed, solved)
 
     @classmethod
     def by_student(
         cls, name: str, estimate: Estimate, expected: float, *, source: str, false_alarm: float,
-        tests: int = 1, kind: Kind = "exact", solved: bool = False,
+        tests: int = 1, kind: Kind = "exact", solved: bool = False, allowed: float = 0.0,
     ) -> Self:  # fmt: skip
         """The same of an estimate, whose limit is Student's t at its degrees of freedom.
 
@@ -107,7 +111,7 @@ class Check:
         limit = student_quantile(false_alarm, estimate.dof, tests=tests)
         return cls.against(
             name, kind, estimate.value, estimate.se, expected,
-            source=source, z_limit=limit, solved=solved,
+            source=source, z_limit=limit, solved=solved, allowed=allowed,
         )  # fmt: skip
 
     def record(self) -> Any:

@@ -403,20 +403,22 @@ class _System:
         for target, name in self.pairs:
             n = self.number["occupancy", target, name]
             mean = moments.mean[:, n]
-            if name not in self.real or mean.max() <= 0:
-                continue
-            ratio = mixing_ratio(self.scenario, name, target)
+            if moments.correction is not None and mean.max() > 0:
+                off = moments.correction[:, n]
+                farthest = float(off[np.argmax(np.abs(off))])
+                side, share = "above" if farthest > 0 else "below", abs(farthest) / mean.max()
+                said.append(f"{name} at {target} lies {side} them, by up to {_percent(share)}")
+        for target, name in self.pairs:
+            ratio = mixing_ratio(self.scenario, name, target) if name in self.real else 0.0
             if ratio > 0:
                 said.append(
-                    f"{name} at {target} is slower: to diffuse takes up to {100 * ratio:.2g} % of "
-                    "the time that binding does"
+                    f"diffusion makes {name} at {target} slower, by up to {_percent(ratio)}"
                 )
-            elif moments.correction is not None:
-                off = moments.correction[:, n]
-                side = "above" if off.sum() > 0 else "below"
-                share = 100 * float(np.abs(off).max() / mean.max())
-                said.append(f"{name} at {target} lies {side} them, by about {share:.2g} %")
         return "; ".join(said) or "what they lack is not known"
+
+
+def _percent(share: float) -> str:
+    return "0.1 %" if share < 1e-3 else f"{100 * share:.2g} %"
 
 
 def _sites(parts: list[_Part], target: str, seconds: Array) -> Array:

@@ -45,7 +45,9 @@ def is_course(scenario: Description) -> bool:
     return run is not None and stationary_from_s(scenario) > run.burn_in_s
 
 
-def lacking(scenario: Description) -> dict[tuple[str, str], tuple[float, float]]:
+def lacking(
+    scenario: Description, more_than: float = LARGEST_RESIDUAL
+) -> dict[tuple[str, str], tuple[float, float]]:
     """Shares that occupancies lack after the burn-in, and their times of settling (s), where they
     lack too much; by target and ligand.
 
@@ -56,7 +58,7 @@ def lacking(scenario: Description) -> dict[tuple[str, str], tuple[float, float]]
         for target in ligand.binding if is_present(ligand) and not ligand.batches else ():
             settling = settling_s(scenario, name, target)
             share = residual_transient(run, settling) if run else 0.0
-            if share > LARGEST_RESIDUAL and scenario.targets[target].n_sites:
+            if share > more_than and scenario.targets[target].n_sites:
                 shares[target, name] = share, settling
     return shares
 
