@@ -640,8 +640,8 @@ def test_list_drugs(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, out.splitlines())) <= 100
     found = {line.split()[0]: line for line in out.splitlines() if line.split()}
     plain = {name: " ".join(line.split()) for name, line in found.items()}
-    assert plain["citalopram"] == "citalopram SSRI Kd 1.2 p Kd 4070 p - Tatsumi1997"
-    assert plain["serotonin"].endswith("Km 170 p - Kd 60 a Bunin1998, ModelChoice")
+    assert plain["citalopram"] == "citalopram SSRI Kd 1.2 p Kd 4070 p Kd 28100 p - Tatsumi1997"
+    assert plain["serotonin"].endswith("Km 170 p - - Kd 60 a Bunin1998 + 1")
     for name in LIGANDS:
         assert name in found
     for key, source in library().sources.items():

@@ -27,12 +27,12 @@ from synapse_abm.pharmacology.records import (
 )
 
 #: Columns of the table.
-COLUMNS = ("SERT", "NET", "5-HT1A")
+COLUMNS = ("SERT", "NET", "DAT", "5-HT1A")
 LEGEND = (
     "Affinities in nM. Status: p published, d derived by arithmetic, a assumed or quoted without a"
     " source that was read, c calibrated. Kd, Ki: binding; Km: uptake of the transmitter"
     " itself; IC50: half inhibition. The default is shown; where sources disagree, choose another"
-    " as LIGAND@SOURCE."
+    " as LIGAND@SOURCE. Source + 1: and another one, which print(pharmacology.ligand(NAME)) shows."
 )
 
 _FILES = ("sources.toml", "targets.toml", "ligands.toml")
@@ -240,20 +240,31 @@ def library_text(library: Library) -> str:
     rows, others = list[list[str]](), list[list[str]]()
     for record in records:
         at = {t: record.affinity(t) for t in COLUMNS if t in record.bound_targets}
-        sources = ", ".join(dict.fromkeys(affinity.source for affinity in at.values()))
+        first, *more = dict.fromkeys(affinity.source for affinity in at.values()) or [""]
+        sources = f"{first} + {len(more)}" if more else first  # all would not fit beside the rest
         rows.append([record.name, record.kind, *_cells(at), sources])
         others += _alternatives(record)
     return "\n".join(
         [
             text_table(["ligand", "class", *COLUMNS, "source"], rows),
             "",
-            textwrap.fill(LEGEND, WIDTH, break_on_hyphens=False),
+            textwrap.fill(f"{LEGEND} {_usual(library)}", WIDTH, break_on_hyphens=False),
             "",
             text_table(["other sources", *COLUMNS], others),
             "",
             "Sources",
             *paragraphs((key, citation(source)) for key, source in sorted(library.sources.items())),
         ]
+    )
+
+
+def _usual(library: Library) -> str:
+    """What is taken where nothing was measured, and what hangs on it."""
+    kon, diffusion = library.usual_kon, library.usual_diffusion
+    return (
+        f"Where no rate is known, k_on is {number(kon.value)} {kon.unit} ({kon.status}): it decides"
+        f" k_off and all times, not the equilibrium. Where no diffusion coefficient is known, it is"
+        f" {number(diffusion.value)} {diffusion.unit} ({diffusion.status})."
     )
 
 

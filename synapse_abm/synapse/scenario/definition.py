@@ -7,6 +7,7 @@ people.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Self
@@ -46,6 +47,21 @@ class Scenario(Description):
             # Not a change: the object is still being made, and nobody has seen the NaN.
             object.__setattr__(self, "dt_s", auto_dt(self).dt_s)
         return self
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Scenario:
+        """The scenario of a TOML file, or the ready-made one of that name, as ``read_scenario``.
+
+        Raises
+        ------
+        InputError, InputErrors
+            All that is wrong with the file, at once; or the names that are most like an unknown
+            one.
+        """
+        # Not at the top: the reader makes scenarios, so it stands above this module.
+        from synapse_abm.synapse.scenario.file import read_scenario
+
+        return read_scenario(path)
 
     @cached_property
     def adjustments(self) -> dict[Pair, Adjustment]:

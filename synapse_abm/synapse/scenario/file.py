@@ -40,6 +40,7 @@ from synapse_abm.core.validation_errors import (
 )
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.pharmacology.library import Library, library, own_file
+from synapse_abm.scenarios import find_scenario
 from synapse_abm.synapse.scenario.definition import AUTO, Scenario
 from synapse_abm.synapse.scenario.drugs import to_scenario_ligand
 from synapse_abm.synapse.scenario.feasibility import count_faults, run_faults
@@ -74,7 +75,9 @@ class RunTable(RunSettings):
 
 
 def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> Scenario:
-    """The scenario in a TOML file; ``base`` is where ``ligand = ...`` is looked up.
+    """The scenario in a TOML file, or the ready-made one of a name that ``list`` shows.
+
+    ``base`` is where ``ligand = ...`` is looked up.
 
     Raises
     ------
@@ -83,6 +86,9 @@ def read_scenario(path: str | os.PathLike[str], base: Library | None = None) -> 
     InputErrors
         If there are more; all are reported at once.
     """
+    # What looks like a file is read as one, and told as one if it is missing.
+    if isinstance(path, str) and Path(path).name == path and not Path(path).suffix:
+        path = path if Path(path).is_file() else find_scenario(path)
     path = Path(path)
     return parse_scenario(read_tables(path), path.stem, base, path.parent)
 

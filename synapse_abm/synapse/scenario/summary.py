@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from synapse_abm.pharmacology.library import library, own_file
 from synapse_abm.pharmacology.records import FASTEST_KON
+from synapse_abm.synapse.scenario.assumed import depth_remark, diffusion_remark, rate_remarks
 from synapse_abm.synapse.scenario.cost import (
     CostEstimate,
     estimate_cost,
@@ -57,10 +58,14 @@ def warnings(scenario: Description) -> list[str]:
 def _place(scenario: Description) -> Iterator[Row]:
     grid = scenario.grid
     if grid.cells == 1:
-        yield "place", f"one well-mixed cell of {_n(grid.volume_um3)} um^3"
+        volume = f"{_n(grid.volume_um3)} um^3{depth_remark(grid)}"
+        yield "place", f"one well-mixed cell of {volume}"
     else:
         size = f"{grid.width} x {grid.height} cells of {_n(grid.spacing_um)} um"
-        yield "place", f"{size}, {_n(grid.depth_um)} um deep, {grid.walls} walls"
+        yield (
+            "place",
+            f"{size}, {_n(grid.depth_um)} um deep{depth_remark(grid)}, {grid.walls} walls",
+        )
         yield "volume", f"{_n(grid.volume_um3)} um^3"
     yield "1 nM is", f"{_n(grid.molecules_per_nM)} molecules"
 
@@ -78,7 +83,8 @@ def _ligand(scenario: Description, name: str, adjusted: Mapping[Pair, Adjustment
         yield "constants", f"of {ligand.taken_from}, where not given (list --drugs shows sources)"
     yield from _supply(scenario, ligand)
     if ligand.clamped_nM is None:
-        yield "diffusion", f"{_n(ligand.diffusion_um2_per_s)} um^2/s"
+        diffusion = f"{_n(ligand.diffusion_um2_per_s)} um^2/s{diffusion_remark(ligand)}"
+        yield "diffusion", diffusion
     for label, rate in (
         ("returns", ligand.return_per_s),
         ("metabolised inside", ligand.metabolism_per_s),
@@ -117,12 +123,13 @@ def _constants(
     scenario: Description, name: str, target: str, adjusted: Adjustment | None
 ) -> Iterator[str]:
     kinetics = scenario.ligands[name].binding[target]
+    kon, koff, kcat = rate_remarks(scenario.ligands[name], target)
     if kinetics.kon > 0:
         yield f"Kd {_n(kinetics.koff / kinetics.kon)} nM"
-    yield f"k_on {_n(kinetics.kon)} /(nM s)"
-    yield f"k_off {_n(kinetics.koff)} /s"
+    yield f"k_on {_n(kinetics.kon)} /(nM s){kon}"
+    yield f"k_off {_n(kinetics.koff)} /s{koff}"
     if kinetics.kcat_per_s:
-        yield f"k_cat {_n(kinetics.kcat_per_s)} /s"
+        yield f"k_cat {_n(kinetics.kcat_per_s)} /s{kcat}"
         if kinetics.kon > 0:
             yield f"Km {_n(kinetics.half_nM)} nM"
     if scenario.ligands[name].clamped_nM is None:
