@@ -102,7 +102,8 @@ def say(home: Path, capsys: pytest.CaptureFixture[str]) -> Say:
 
 
 def everything(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    paths = (path.relative_to(folder) for path in folder.rglob("*"))
+    return sorted(str(path) for path in paths if ".kept" not in path.parts)
 
 
 # --- right input ---------------------------------------------------------------------------------
