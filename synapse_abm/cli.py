@@ -301,7 +301,9 @@ class Clean:
                 part.remove()
             lines.append(f"removed: {len(parts)}")
         elif parts:
-            lines.append(f"{PROGRAM} clean --remove removes them")
+            kept = " --kept" if self.kept else ""
+            where = shlex.quote(self.folder)
+            lines.append(f"{PROGRAM} clean {where}{kept} --remove removes them")
         terminal.say("\n".join(lines) or f"nothing is left unfinished in {self.folder}")
         return 0
 

@@ -255,7 +255,7 @@ def test_unfinished_parts_are_told_and_removed(script: Path, say: Say) -> None:
     assert "synapse-abm clean out --remove" in err
     status, out, _ = say("clean", ".")
     assert (status, old.exists()) == (0, True), "told, not removed"
-    assert re.search(r"an unfinished run.*\nsynapse-abm clean --remove removes them", out)
+    assert re.search(r"an unfinished run.*\nsynapse-abm clean \. --remove removes them", out)
     assert KEPT not in out
     status, out, _ = say("clean", "out", "--remove")
     assert (status, Path("out", UNFINISHED).exists()) == (0, False)
