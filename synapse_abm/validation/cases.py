@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -23,7 +24,7 @@ type Steps = NDArray[np.int64]
 #: The cases of the program itself.
 SHIPPED = Path(__file__).with_name("cases.json")
 
-GROUPS = "ABCDEFGHIJKLMNO"
+GROUPS = "ABCDEFGHIJKLMNOP"
 LARGEST_RATE, LEAST_RATE, LARGEST_COUNT = 1e6, 1e-6, 1_000_000
 #: The form of a file that this program reads, and the names that it knows of a file and of a case.
 SCHEMA = 1
@@ -33,6 +34,8 @@ _KEYS_OF_CASE = {"id", "group", "title", "model", "params", "exact", "method", "
 MOST_BYTES, MOST_CASES, MOST_DEPTH, MOST_TIMES = 20_000_000, 2000, 20, 10_000
 #: Entries that a table of two counts may have.
 LARGEST_TABLE = 1_000_000
+#: Changes that a case may have.
+MOST_CHANGES = 20
 _MISSING = "(missing)"
 _TIMES = ("params.t", "params.T", "params.lags", "exact.t")
 
@@ -220,6 +223,21 @@ class Case:
         )  # fmt: skip
         return None if value is None else (float(value[0]), int(value[1]))
 
+    def changes(self, names: Sequence[str]) -> list[tuple[float, float, str, float]]:
+        """The parameter ``changes``: when (s), over how long (s; 0 at once), of what, to which
+        value; in order of time.
+        """
+        value = self._read(
+            "params.changes",
+            lambda x: isinstance(x, list) and 0 < len(x) <= MOST_CHANGES
+            and all(_is_change(change, names) for change in x)
+            and all(a[0] <= b[0] for a, b in itertools.pairwise(x)),
+            f"a list of 1 to {MOST_CHANGES} changes [time, over, name, value], times rising, the"
+            f" name one of {', '.join(names)}, all numbers from 0 to {LARGEST_RATE:g}",
+            otherwise=[],
+        )  # fmt: skip
+        return [(float(t), float(over), name, float(x)) for t, over, name, x in value]
+
     def contradiction(self, name: str, expected: float, formula: str) -> None:
         """Note a fault if a parameter is not what others make it."""
         value = self.params.get(name, expected)
@@ -279,6 +297,15 @@ def _is_number(value: Any, least: float = -1e300, most: float = 1e300) -> bool:
 
 def _is_whole(value: Any, least: int, most: int) -> bool:
     return _is_number(value, least, most) and float(value).is_integer()
+
+
+def _is_change(value: Any, names: Sequence[str]) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and value[2] in names
+        and all(_is_number(x, 0, LARGEST_RATE) for x in (value[0], value[1], value[3]))
+    )
 
 
 def _are_numbers(value: object) -> bool:

@@ -15,6 +15,7 @@ from synapse_abm.core.errors import InputError, escaped
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.validation import binding, diffusion, kinetics, passage, transport
 from synapse_abm.validation.cases import Case, Faulty, NotRun
+from synapse_abm.validation.changes import changing
 from synapse_abm.validation.grid import closed_grid
 from synapse_abm.validation.grid_kinetics import kinetics_on_a_grid
 from synapse_abm.validation.immigration import immigration
@@ -75,6 +76,7 @@ GROUPS: Mapping[str, Group] = {
     "L": Group(_sensing),
     "M": Group(_steps),
     "O": Group(kinetics_on_a_grid, idle=frozenset({"t"})),
+    "P": Group(changing, idle=frozenset({"h"})),
 }
 #: Cases of this group share their simulations and are planned together.
 SHARED = "N"

@@ -143,6 +143,39 @@ def _wrapped(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"grid": grid})
 
 
+def _late(scenario: Scenario) -> Scenario:
+    """Each change a step later than the protocol says."""
+    later = (at.model_copy(update={"time_s": (at.time_s or 0.0) + scenario.dt_s})
+             for at in scenario.at)  # fmt: skip
+    return scenario.model_copy(update={"at": tuple(later)})
+
+
+def _at_once(scenario: Scenario) -> Scenario:
+    """Each ramp a step to its end, when it is over."""
+    steps = (
+        at.model_copy(update={"time_s": (at.time_s or 0.0) + (at.over_s or 0.0), "over_s": None})
+        for at in scenario.at
+    )
+    return scenario.model_copy(update={"at": tuple(steps)})
+
+
+def _kd_kept(scenario: Scenario) -> Scenario:
+    """A change of k_off changes k_on by the same factor."""
+    off, on = (f"ligand.L.binding.T.{name}" for name in ("koff_per_s", "kon_per_nM_s"))
+    before = scenario.ligands["L"].binding["T"]
+    protocol = []
+    for at in scenario.at:
+        if isinstance(rate := at.change.get(off), float):
+            change = {**at.change, on: before.kon * rate / before.koff}
+            at = at.model_copy(update={"change": change})
+        protocol.append(at)
+    return scenario.model_copy(update={"at": tuple(protocol)})
+
+
+def _unchanged(scenario: Scenario) -> Scenario:
+    return scenario.model_copy(update={"at": ()})
+
+
 def _morrison(params: Mapping[str, Any], _: Numbers) -> Numbers:
     affinity = params["kon_pair"] / params["koff"]
     return {"mean_bound": float(morrison_mean(params["R"], params["L"], affinity))}
@@ -239,6 +272,10 @@ MUTATIONS = (
         "binding adjusted to the step, but not unbinding", "O1",
         factors=lambda pair: (pair.s, 1.0, 1.0),
     ),
+    Mutation("a change that comes a step late", "P1", scenario=_late),
+    Mutation("a ramp taken for a step at its end", "P5", scenario=_at_once),
+    Mutation("k_off changed, and k_on with it", "P6", scenario=_kd_kept),
+    Mutation("a washout that is left out", "P8", scenario=_unchanged),
 )  # fmt: skip
 
 

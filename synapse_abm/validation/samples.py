@@ -1,10 +1,12 @@
-"""Observations of simulations, and the three ways in which their error is known.
+"""Observations of simulations, and the ways in which their error is known.
 
 ``Stationary``
     One place in its stationary state, looked at about once a relaxation time. Neighbours are still
     correlated, so errors come from batch means.
 ``Replicates``
     A place started again and again; every observation is independent of the others.
+``Courses``
+    As replicates, but each built anew: what changes while it runs cannot be started again.
 ``Panel``
     Copies of a system side by side, each followed in time; the copies are independent.
 
@@ -273,6 +275,42 @@ class Replicates(Sample):
             columns = self._read(self._simulation, series)
             self._columns.add(columns)
             self.size += len(next(iter(columns.values())))
+
+    def __getitem__(self, column: str) -> Array:
+        return self._columns[column]
+
+
+class Courses(Sample):
+    """A scenario with a protocol, built and run again and again.
+
+    Parameters
+    ----------
+    steps, every
+        Steps of a run, and of them those from record to record.
+    read
+        Columns of one run, the first axis over the copies of a system in it.
+    """
+
+    def __init__(
+        self, scenario: Scenario, address: Address, kernels: ModuleType | None, *, steps: int,
+        every: int, read: Callable[[Series], Mapping[str, Array]],
+    ) -> None:  # fmt: skip
+        self._scenario, self._kernels = scenario, kernels
+        self._numbers = address.seed, address.replicate, address.place
+        self._steps, self._every, self._read = steps, every, read
+        self._runs, self._columns = 0, _Table()
+
+    def grow(self, size: int) -> None:
+        """Observe until there are at least ``size``."""
+        while self.size < size:
+            # A seed of its own for each, mixed from all that the address says and the run's number.
+            own = np.random.SeedSequence([*self._numbers, self._runs])
+            at = Address(int(own.generate_state(1, np.uint64)[0]))
+            series = started(self._scenario, at, self._kernels).run(self._steps, self._every)
+            columns = self._read(series)
+            self._columns.add(columns)
+            self.size += len(next(iter(columns.values())))
+            self._runs += 1
 
     def __getitem__(self, column: str) -> Array:
         return self._columns[column]
