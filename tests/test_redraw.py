@@ -132,6 +132,17 @@ def test_a_figure_is_changed_without_computing_again(script: Path, say: Say) -> 
     assert Path("calls").read_text() == "xxxxxx", "rerun computes"
 
 
+def test_a_mistake_in_the_figure_does_not_cost_the_computation(say: Say) -> None:
+    Path("mine.py").write_text(SCRIPT.replace("color=COLOUR", "color=MISSPELT"))
+    with pytest.raises(NameError):
+        say("run", "mine.py", "--out", "out", "--workers", 1)
+    assert Path("calls").read_text() == "xxx"
+    Path("mine.py").write_text(SCRIPT)
+    assert say("run", "mine.py", "--out", "out", "--workers", 1)[0] == 0
+    assert Path("calls").read_text() == "xxx", "computed again"
+    assert not Path("out", UNFINISHED).exists()
+
+
 @pytest.mark.parametrize("command", ["redraw", "rerun"])
 def test_another_computation_is_refused(script: Path, say: Say, command: str) -> None:
     before = files("out")

@@ -89,14 +89,18 @@ class Cache:
         """Where a long task of that number writes how far it came; None: nowhere."""
         return self.folder / f"{number}.checkpoint"
 
+    def flush(self) -> None:
+        """Write what is finished, so that it need not be done again whatever happens next."""
+        for store in self._stores:
+            store.flush()
+
     def finish(self) -> None:
         """The run is complete: keep the results of its tasks for :class:`Kept`, instead of those
         of the run that was in the folder before.
         """
         with suppress(OSError):  # the run is on the disk; this saves time later, perhaps
             shutil.rmtree(self._kept, ignore_errors=True)
-            for store in self._stores:
-                store.flush()
+            self.flush()
             for path in [*self.folder.glob("*.checkpoint"), *self.folder.glob(f".*{TEMPORARY}")]:
                 path.unlink(missing_ok=True)
             if self.holds_something():
@@ -191,6 +195,12 @@ def using(
         yield
         if cache is not None:
             cache.finish()
+    except Exception:
+        # A mistake in what comes after the tasks, in a figure say, should not cost them.
+        if cache is not None:
+            with suppress(OSError):
+                cache.flush()
+        raise
     except KeyboardInterrupt as error:
         # Nothing was kept, so nothing is promised.
         if cache is None or not cache.holds_something() or isinstance(error, Interrupted):
