@@ -307,8 +307,18 @@ def _calls() -> tuple[tuple[Callable[..., Any], dict[str, Any]], ...]:
     run.__signature__ = inspect.signature(  # type: ignore[attr-defined]
         lambda n, every=0, collector=None: None
     )
+
+    def change(**arguments: Any) -> None:
+        SynapseModel(small, rng=1).change(**arguments)
+
+    change.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+        lambda changes, add=None: None
+    )
     named: list[tuple[Callable[..., Any], dict[str, Any]]] = [
         (run, {"n": 2}),
+        (change, {"changes": {"ligand.citalopram.clamped": "3 nM"}}),
+        (describe.At, {"time_s": 1.0, "change": {"ligand.citalopram.clamped": "3 nM"}}),
+        (describe.Start, {"bound": {"SERT": {"citalopram": 0.5}}}),
         (Simulation, {"scenario": small}),
         (SynapseModel, {"scenario": small, "rng": 1}),
         (Scenario, {name: getattr(small, name) for name in ("name", "grid", "targets", "ligands")}),

@@ -5,10 +5,20 @@ said of it before it runs.
 from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.synapse.scenario.definition import AUTO, Scenario
 from synapse_abm.synapse.scenario.drugs import to_scenario_ligand
-from synapse_abm.synapse.scenario.parts import Batch, Grid, Ligand, Reservoir, RunSettings, Target
+from synapse_abm.synapse.scenario.parts import (
+    At,
+    Batch,
+    Grid,
+    Ligand,
+    Reservoir,
+    RunSettings,
+    Start,
+    Target,
+)
 
 __all__ = [
     "AUTO",
+    "At",
     "Batch",
     "Grid",
     "Kinetics",
@@ -16,6 +26,7 @@ __all__ = [
     "Reservoir",
     "RunSettings",
     "Scenario",
+    "Start",
     "Target",
     "to_scenario_ligand",
 ]
