@@ -681,8 +681,8 @@ def too_long(path: Path) -> bool:
 # --- the ready-made scenarios ---------------------------------------------------------------------
 
 
-def test_six_scenarios_are_ready_made() -> None:
-    assert len(SHIPPED) == 6
+def test_scenarios_are_ready_made() -> None:
+    assert len(SHIPPED) == 7
     assert all(len(scenario_summary(path)) > 40 for path in SHIPPED.values())
 
 
@@ -693,7 +693,7 @@ def test_a_ready_made_scenario_keeps_its_exact_law(name: str) -> None:
     assert estimate_cost(synapse).molecule_steps < 3e6
     found = simulate(synapse)
     assert all(check.passed for check in found.checks())
-    assert bool(found.checks()) == (name != "release")
+    assert bool(found.checks()) == (name not in ("release", "washout"))  # no exact law where serotonin is lost
 
 
 def test_a_file_on_disk_is_what_tomllib_reads() -> None:
