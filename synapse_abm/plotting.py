@@ -402,8 +402,8 @@ def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
     for number, at in enumerate(drawn):
         colour, average = colours[number % len(colours)], simulated.measured[at]
         for run in runs[:SHOWN] if len(runs) > 1 else ():
-            panel.plot(time, run.columns[at][thin], color=colour, alpha=0.2, lw=0.7)
-        mean = sum(run.columns[at] for run in runs) / len(runs)
+            panel.plot(time, at.read(run)[thin], color=colour, alpha=0.2, lw=0.7)
+        mean = sum(at.read(run) for run in runs) / len(runs)
         name = plain(f"{at.ligand} at {at.target}" if at.target else at.ligand)
         panel.plot(time, mean[thin], color=colour, lw=1.6, label=name)
         course = simulated.course and simulated.course.quantities.get(at)
@@ -413,7 +413,7 @@ def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
         if average.se is not None and simulated.is_stationary:
             look: Any = {"fmt": "o", "ms": 5, "capsize": 4, "zorder": 5, "clip_on": False}
             panel.errorbar([end], [average.mean], [2 * average.se], color=colour, **look)
-        tops = [run.columns[at].max() for run in runs]
+        tops = [at.read(run).max() for run in runs]
         top = max(top, *tops, average.formula or 0.0, average.exact or 0.0)
     _theory(panel, [simulated.measured[at] for at in drawn])
     names = {"occupancy": "occupied", "free": "free\nmolecules", "flux": "taken up (1/s)"}

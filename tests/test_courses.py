@@ -213,7 +213,11 @@ def judged(told: dict[str, Any], simulated: dict[str, Any] | None = None) -> Cou
     """The course of one scenario by the law of another."""
     found = simulate(parse_scenario(simulated or told))
     labels: Any = {at: (at.label, at.column) for at in found.measured}
-    return course_of(parse_scenario(told), labels, [x.columns for x in found.recordings])
+    return course_of(
+        parse_scenario(told),
+        labels,
+        [{at: at.read(x) for at in found.measured} for x in found.recordings],
+    )
 
 
 def failed(course: Course) -> set[str]:

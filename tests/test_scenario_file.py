@@ -182,7 +182,7 @@ def test_a_burn_in_that_is_too_short_is_told() -> None:
     lacking = residual_transient(short.run, 0.5)
     assert lacking == pytest.approx(1 / 16, rel=1e-6)
     every = simulate(short).recordings
-    found = from_replicates([next(iter(one.columns.values())).mean() for one in every])
+    found = from_replicates([one.occupancy("R", "L").mean() for one in every])
     limit = 5.05 * found.se  # false alarm 1e-6 with 199 degrees of freedom
     assert abs(found.value - (1 - lacking) / 2) < limit
     assert abs(found.value - 1 / 2) > limit, "a forecast of nothing missing would be noticed"
@@ -693,7 +693,9 @@ def test_a_ready_made_scenario_keeps_its_exact_law(name: str) -> None:
     assert estimate_cost(synapse).molecule_steps < 3e6
     found = simulate(synapse)
     assert all(check.passed for check in found.checks())
-    assert bool(found.checks()) == (name not in ("release", "washout"))  # no exact law where serotonin is lost
+    assert bool(found.checks()) == (
+        name not in ("release", "washout")
+    )  # no exact law where serotonin is lost
 
 
 def test_a_file_on_disk_is_what_tomllib_reads() -> None:

@@ -10,9 +10,9 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -89,21 +89,19 @@ class Quantity(NamedTuple):
         unit = "_per_s" if self.kind == "flux" else ""
         return "_".join(filter(None, (self.kind, self.target, self.ligand))) + unit
 
+    def read(self, series: Series) -> Array:
+        """Its values in what a run recorded."""
+        if self.kind == "free":
+            return series.free(self.ligand).astype(np.float64)
+        read = series.occupancy if self.kind == "occupancy" else series.flux
+        return read(self.target, self.ligand)
+
     def of(self, theory: expected.Values) -> float | None:
         """What theory says of it, None if nothing."""
         if self.kind == "free":
             return theory.free.get(self.ligand)
         table = theory.occupancy if self.kind == "occupancy" else theory.flux
         return table.get((self.target, self.ligand))
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One replicate: time of each record (s) and a column for each quantity."""
-
-    seconds: Array
-    columns: Mapping[Quantity, Array]
-    replicate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ class Simulated:
     scenario: Scenario
     seed: int
     engine: Engine
-    recordings: list[Recording]
+    recordings: list[Series]
     trajectory_sha256: str
     measured: dict[Quantity, Measured]
     seconds: float
@@ -254,11 +252,11 @@ class Simulated:
         """Every record of every replicate."""
         count = len(self.recordings[0].seconds)
         columns: dict[str, Any] = {
-            "replicate": np.repeat([recording.replicate for recording in self.recordings], count),
-            "time_s": np.concatenate([recording.seconds for recording in self.recordings]),
+            "replicate": np.repeat([series.replicate for series in self.recordings], count),
+            "time_s": np.concatenate([series.seconds for series in self.recordings]),
         }
-        for at in self.recordings[0].columns:
-            columns[at.column] = np.concatenate([x.columns[at] for x in self.recordings])
+        for at in self.measured:
+            columns[at.column] = np.concatenate([at.read(series) for series in self.recordings])
         return Table("timeseries", columns)
 
 
@@ -356,18 +354,20 @@ def _settings_of(scenario: Scenario) -> RunSettings:
 def _gathered(group: Sequence[tuple[Replicate, Recorded | Failure]], seconds: float) -> Simulated:
     """All replicates of one scenario together; those that failed are named, not counted."""
     # The digests of all replicates in order give the run's hash: the same on any number of workers.
-    (first, _), digest, recordings = group[0], hashlib.sha256(), list[Recording]()
+    (first, _), digest, recordings = group[0], hashlib.sha256(), list[Series]()
     failures = [outcome for _, outcome in group if isinstance(outcome, Failure)]
     for number, (_, outcome) in enumerate(group):
         if not isinstance(outcome, Failure):
             digest.update(outcome.digest)
-            recordings.append(_recording(first.scenario, outcome.table, number))
+            recordings.append(_series(first.scenario, outcome.table, number))
     if not recordings:
         raise TasksFailed(failures, len(group))
     measured, course = _measured(first.scenario, recordings), None
     if is_course(first.scenario):
         labels: Any = {at: (at.label, at.column) for at in measured}
-        course = course_of(first.scenario, labels, [x.columns for x in recordings])
+        course = course_of(
+            first.scenario, labels, [{at: at.read(x) for at in measured} for x in recordings]
+        )
     return Simulated(
         first.scenario, first.seed, first.engine, recordings, digest.hexdigest(), measured,
         seconds, tuple(failures), course,
@@ -488,23 +488,11 @@ def quantities(scenario: Scenario) -> list[Quantity]:
     ]
 
 
-def _recording(scenario: Scenario, table: NDArray[np.int64], replicate: int) -> Recording:
-    """The quantities in a replicate's records."""
+def _series(scenario: Scenario, table: NDArray[np.int64], replicate: int) -> Series:
+    """A replicate's records."""
     every, names = steps_per_sample(scenario, _settings_of(scenario)), Names.of(scenario)
-    clock = Clock.start(scenario.dt_s)
-    series = Recorder(scenario, names, 0, every * len(table), every, table).series(clock)
-    seconds, columns = series.seconds, dict[Quantity, Array]()
-    for at in quantities(scenario):
-        if at.kind == "occupancy":
-            values = series.occupancy(at.target, at.ligand)
-        elif at.kind == "free":
-            values = series.free(at.ligand)
-        else:  # molecules taken up per second since the record before
-            counted = series.count("transported", at.ligand, at.target)
-            # Counts only grow; their differences are what passed between two records.
-            values = np.diff(counted, prepend=0) / np.diff(seconds, prepend=0.0)
-        columns[at] = values.astype(np.float64)
-    return Recording(seconds, columns, replicate)
+    recorder = Recorder(scenario, names, 0, every * len(table), every, table)
+    return replace(recorder.series(Clock.start(scenario.dt_s)), replicate=replicate)
 
 
 # --- averages -------------------------------------------------------------------------------------
@@ -516,7 +504,7 @@ def averaged_from_s(scenario: Scenario) -> float:
     return from_s if math.isfinite(from_s) else _settings_of(scenario).burn_in_s
 
 
-def _measured(scenario: Scenario, recordings: list[Recording]) -> dict[Quantity, Measured]:
+def _measured(scenario: Scenario, recordings: list[Series]) -> dict[Quantity, Measured]:
     from_s, is_stationary = averaged_from_s(scenario), math.isfinite(stationary_from_s(scenario))
     exact = formula = expected.Values()
     if is_stationary:  # by what holds in the end
@@ -529,7 +517,7 @@ def _measured(scenario: Scenario, recordings: list[Recording]) -> dict[Quantity,
     for at in quantities(scenario):
         # The allowance is for times that are sums of steps: a record at the burn-in's end is not
         # after it.
-        averaged = [x.columns[at][x.seconds > from_s * (1 + 1e-9)] for x in recordings]
+        averaged = [at.read(x)[x.seconds > from_s * (1 + 1e-9)] for x in recordings]
         estimate, short = _estimate(averaged, is_stationary)
         # One mean for one quantity: the one that is tested.
         mean = estimate.value if estimate else float(np.mean([x.mean() for x in averaged]))

@@ -61,6 +61,7 @@ class Series:
     seconds: np.ndarray
     totals: np.ndarray
     events: np.ndarray
+    replicate: int = 0
 
     def bound(self, target: str, ligand: str) -> np.ndarray:
         """Sites of ``target`` that hold ``ligand``."""
@@ -86,6 +87,13 @@ class Series:
     def free_nM(self, ligand: str) -> np.ndarray:
         """Concentration of free molecules over the whole place, nM."""
         return self.free(ligand) / self.scenario.grid.molecules_per_nM
+
+    def flux(self, target: str, ligand: str) -> np.ndarray:
+        """Molecules that ``target`` took up per second since the record before, or the start."""
+        # Counts only grow; their differences are what passed between two records.
+        counted = self.count("transported", ligand, target)
+        rate: np.ndarray = np.diff(counted, prepend=0) / np.diff(self.seconds, prepend=0.0)
+        return rate
 
     def inside(self, ligand: str) -> np.ndarray:
         """Molecules that were transported and are still inside."""
