@@ -216,7 +216,8 @@ def _result(bursts: list[Burst], replicates: int) -> Result:
             name = f"share of SERT that lost the drug after {b.deepest_s:.3g} s, {b.case.name}"
             check(name, b.displaced, b.law_displaced)
         seen = b.law[0] * known.grid.molecules_per_nM >= LEAST_FREE
-        curve = [Estimate(m, s, dof) for m, s in zip(b.mean[0][seen], b.se[0][seen], strict=True)]
+        points = zip(b.mean[0][seen].tolist(), b.se[0][seen].tolist(), strict=True)
+        curve = [Estimate(m, s, dof) for m, s in points]
         checks.append(
             time_course.all_along(
                 f"serotonin (nM), {b.case.name}", b.time_s[seen], curve, b.law[0][seen],

@@ -2,7 +2,7 @@
 
 ``python tests/gallery.py [NAME ...]`` runs the experiments at full size (all of them unless named),
 one after the other, about five minutes of one quiet core together: ``limits``, ``gene``,
-``transient``, ``feedback``, ``benefit`` and ``lag`` take 20 to 60 s each, the others 10 s or less.
+``transient``, ``feedback``, ``benefit`` and ``lag`` take 20 to 60 s each, the others 15 s or less.
 A folder is replaced only once its run has passed. PNG go into 128 colours, which no eye tells apart
 and which takes a third of the room. ``bench`` is measured by ``synapse-abm bench``; its figure is
 drawn anew from its record.
