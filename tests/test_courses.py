@@ -233,10 +233,7 @@ def through_the_protocol() -> Course:
 def test_a_course_that_is_right_passes(through_the_protocol: Course) -> None:
     """False alarm 1e-6 for all of it."""
     course = through_the_protocol
-    assert course.said == [
-        "SERT, drug: exact: each site and molecule goes its own way",
-        "tracer: exact: each site and molecule goes its own way",
-    ]
+    assert course.said == ["SERT, drug; tracer: exact: each site and molecule goes its own way"]
     assert not failed(course)
     assert [check.kind for check in course.checks()] == ["exact"] * 4
     table = course.table()

@@ -30,8 +30,8 @@ type Array = NDArray[np.float64]
 FALSE_ALARM = 1e-6
 #: Times at which the spread is judged.
 SPREADS = 12
-#: Rows of the table for people.
-ROWS = 8
+#: Rows of a quantity in the table for people, and quantities there.
+ROWS, QUANTITIES = 8, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Course:
         """A few times of each quantity for people, and how theory knows them."""
         header = ["course", "time", "mean", "std. error", "theory", "its std. error"]
         rows = list[list[str]]()
-        for quantity in self.quantities.values():
+        for quantity in [*self.quantities.values()][:QUANTITIES]:
             label = quantity.label
             for at in _telling(scenario, self.seconds):
                 sd = quantity.theory.sd
@@ -162,6 +162,8 @@ class Course:
                 ])  # fmt: skip
                 label = ""
         lines = [f"theory of {line}" for line in self.said]
+        if (more := len(self.quantities) - QUANTITIES) > 0:
+            lines.insert(0, f"({more} more quantities in the table 'course')")
         return "\n".join([*([text_table(header, rows)] if rows else []), *lines])
 
 

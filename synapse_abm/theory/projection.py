@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 type I64 = NDArray[np.int64]
 
 #: Most states, and most multiplications of a course (some seconds).
-MOST_STATES, MOST_WORK = 20_000, 2e9
+MOST_STATES, MOST_WORK = 20_000, 6e8
 #: Largest generator whose exponential is made once for equal steps of time.
 FULL_MATRIX_STATES = 300
 #: Probability that is left out where molecules come in at once: too small to be followed.
@@ -74,6 +74,8 @@ def projected_course(network: Network, seconds: Array, caps: Array) -> Moments:
     for piece in pieces(network.stages, seconds):
         if piece.begins:
             course.begin(piece.stage)
+            if piece.stage == 0:
+                course.demand_short(float(seconds[-1]), len(network.stages) + seconds.size)
         course.advance(piece.length_s)
         if piece.record >= 0:
             marginals = course.laws()
@@ -194,6 +196,14 @@ class _Projection:
         self.matrix = coo_array(entries, shape=(size, size)).tocsr()
         self.fastest, self._full = float(leaving.max(initial=0.0)), {}
 
+    def demand_short(self, seconds: float, number: int) -> None:
+        """Refuse what will take too long before it is begun: ``number`` pieces of a course."""
+        assert self.matrix is not None
+        if self.matrix.shape[0] > FULL_MATRIX_STATES:
+            expected = 3.0 * self.matrix.nnz * (2 * self.fastest * seconds + 20 * number)
+            if expected > 2 * MOST_WORK:
+                raise TooLarge("too many events for the master equation")
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         from scipy.linalg import expm
@@ -209,7 +219,7 @@ class _Projection:
         self._full.setdefault(key, None)
         if again and self.matrix.shape[0] <= FULL_MATRIX_STATES:
             if (full := self._full[key]) is None:
-                self.work += 30.0 * self.matrix.shape[0] ** 3
+                self.work += 5.0 * self.matrix.shape[0] ** 3  # dense algebra is quick
                 full = self._full[key] = expm(self.matrix.toarray() * seconds)
             vector = full @ vector
         else:

@@ -23,6 +23,12 @@ from synapse_abm.theory.reactions import Moments, Network, Stage, pieces
 MOST_COVARIANCES = 16
 #: Relative and absolute error of a step of the solver.
 RELATIVE, ABSOLUTE = 1e-8, 1e-8
+#: Evaluations of the equations of a course at most (some seconds).
+MOST_EVALUATIONS = 40_000
+
+
+class TooLong(ValueError):
+    """A course that the solver takes too long for."""
 
 
 def rate_equation_course(
@@ -36,13 +42,19 @@ def rate_equation_course(
         A start in equilibrium is reached by so many seconds of the first stage.
     corrected
         Whether variances and corrections are wanted.
+
+    Raises
+    ------
+    TooLong
+        If it takes more than ``MOST_EVALUATIONS`` of the equations.
     """
     size, counters = len(network.counts), network.counters
     with_spread = corrected and size <= MOST_COVARIANCES
     y = np.zeros(size + counters + with_spread * (size + size * size))
     y[:size] = network.counts
     if network.weights is not None:
-        y = _integrated(_equations(network.stages[0], size, counters, with_spread), y, relax_s)
+        y, _ = _integrated(_equations(network.stages[0], size, counters, with_spread), y, relax_s)
+    used = 0
     rows, before = list[Array](), np.zeros(counters)
     f = _equations(network.stages[0], size, counters, with_spread)
     y[size : size + counters] = 0.0
@@ -52,7 +64,9 @@ def rate_equation_course(
             f = _equations(stage, size, counters, with_spread)
             for species, n in stage.added:
                 y[species] += n
-        y = _integrated(f, y, piece.length_s)
+        y, evaluations = _integrated(f, y, piece.length_s)
+        if (used := used + evaluations) > MOST_EVALUATIONS:
+            raise TooLong("too fast, or too long, for the rate equations to be followed")
         if piece.record >= 0:
             row = y.copy()
             row[size : size + counters] -= before
@@ -68,14 +82,24 @@ def rate_equation_course(
     return Moments(mean, variance, counted, correction=table[:, first : first + size])
 
 
-def _integrated(f: Callable[[float, Array], Array], y: Array, seconds: float) -> Array:
+def _integrated(f: Callable[[float, Array], Array], y: Array, seconds: float) -> tuple[Array, int]:
+    """The state after some seconds, and how often the equations were evaluated."""
     from scipy.integrate import solve_ivp
 
     if seconds <= 0:
-        return y
-    solved = solve_ivp(f, (0.0, seconds), y, method="LSODA", rtol=RELATIVE, atol=ABSOLUTE)
+        return y, 0
+    calls = 0
+
+    def counted(t: float, at: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        if calls > MOST_EVALUATIONS:
+            raise TooLong("too fast, or too long, for the rate equations to be followed")
+        return f(t, at)
+
+    solved = solve_ivp(counted, (0.0, seconds), y, method="LSODA", rtol=RELATIVE, atol=ABSOLUTE)
     last: Array = solved.y[:, -1]
-    return last
+    return last, calls
 
 
 def _equations(

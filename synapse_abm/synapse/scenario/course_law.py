@@ -34,7 +34,7 @@ from synapse_abm.synapse.scenario.population import arrivals_per_s, leaving_per_
 from synapse_abm.synapse.scenario.protocol import changed_by, events, plain_of
 from synapse_abm.theory.monomolecular import monomolecular_course
 from synapse_abm.theory.projection import TooLarge, projected_course
-from synapse_abm.theory.rate_equations import MOST_COVARIANCES, rate_equation_course
+from synapse_abm.theory.rate_equations import MOST_COVARIANCES, TooLong, rate_equation_course
 from synapse_abm.theory.reactions import CountLaw, Moments, Network, Reaction, Stage
 
 type Array = NDArray[np.float64]
@@ -48,6 +48,8 @@ MOST_STAGES = {"monomolecular": 20_000, "projection": 1_500, "rate equations": 8
 MOST_ADDITIONS = 40
 #: Stairs of a ramp for the rate equations, which are not exact anyway.
 STAIRS = 40
+#: Names that a line about theory has at most.
+NAMED = 6
 #: Error of a projection that passes for exact.
 LARGEST_ERROR = 1e-9
 
@@ -116,7 +118,7 @@ def course_law(scenario: Scenario) -> CourseLaw:
     thinned = -(-count // MOST_RECORDS)
     records = np.arange(thinned - 1, count, thinned)
     seconds = np.asarray((records + 1) * (every * scenario.dt_s), dtype=np.float64)
-    expected, said = dict[Key, Expected](), list[str]()
+    expected, said = dict[Key, Expected](), dict[str, list[str]]()
     fine, rough = _parts(scenario, scenario.dt_s), None
     for targets, ligands in systems(scenario):
         system = _System(scenario, targets, ligands)
@@ -126,10 +128,18 @@ def course_law(scenario: Scenario) -> CourseLaw:
         if found is not None:
             moments, exact, words = found
             expected |= system.read(moments, exact, fine, seconds, with_flux=thinned == 1)
-            said.append(f"{system.name}: {words}")
-        elif ligands:
-            said.append(f"{system.name}: no theory of its course")
-    return CourseLaw(records, seconds, expected, said)
+        else:
+            words = "no theory of its course"
+        if ligands:
+            said.setdefault(words, []).append(system.name)
+    lines = [f"{_some(names, '; ')}: {words}" for words, names in said.items()]
+    return CourseLaw(records, seconds, expected, lines)
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - NAMED
+    return between.join([*names[:NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
 def systems(scenario: Description) -> list[tuple[list[str], list[str]]]:
@@ -211,7 +221,10 @@ def _solved(
     if rough_network is None or len(rough) > MOST_STAGES["rate equations"] or system.is_stuck():
         return None
     size = len(network.counts)
-    roughly = rate_equation_course(rough_network, seconds, system.relax_s)
+    try:
+        roughly = rate_equation_course(rough_network, seconds, system.relax_s)
+    except TooLong:
+        return None
     if is_linear:  # the equations of means and variances are closed, and exact
         return roughly, size <= MOST_COVARIANCES, "exact means and variances: nothing meets"
     if system.is_mixed and len(fine) <= MOST_STAGES["projection"]:
@@ -253,7 +266,7 @@ class _System:
         names += [("occupancy", t, n) for t, n in self.pairs]
         names += [("free", "", n) for n in self.real] + [("inside", "", n) for n in self.real]
         self.number = {name: n for n, name in enumerate(names)}
-        self.name = ", ".join([*targets, *ligands])
+        self.name = _some([*targets, *ligands])
         binds = any(name in self.real for _, name in self.pairs)
         self.is_mixed = scenario.grid.cells == 1 or not binds
 
@@ -399,7 +412,7 @@ class _System:
 
     def departure(self, moments: Moments) -> str:
         """On which side of the rate equations the truth lies, and how far about."""
-        said = list[str]()
+        said = list[tuple[float, str]]()
         for target, name in self.pairs:
             n = self.number["occupancy", target, name]
             mean = moments.mean[:, n]
@@ -407,14 +420,15 @@ class _System:
                 off = moments.correction[:, n]
                 farthest = float(off[np.argmax(np.abs(off))])
                 side, share = "above" if farthest > 0 else "below", abs(farthest) / mean.max()
-                said.append(f"{name} at {target} lies {side} them, by up to {_percent(share)}")
-        for target, name in self.pairs:
+                words = f"{name} at {target} lies {side} them, by up to {_percent(share)}"
+                said.append((share, words))
             ratio = mixing_ratio(self.scenario, name, target) if name in self.real else 0.0
             if ratio > 0:
-                said.append(
-                    f"diffusion makes {name} at {target} slower, by up to {_percent(ratio)}"
-                )
-        return "; ".join(said) or "what they lack is not known"
+                words = f"diffusion makes {name} at {target} slower, by up to {_percent(ratio)}"
+                said.append((ratio, words))
+        # The largest first.
+        listed = [words for _, words in sorted(said, key=lambda entry: -entry[0])]
+        return "; ".join(listed[:3]) or "what they lack is not known"
 
 
 def _percent(share: float) -> str:
