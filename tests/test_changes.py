@@ -116,6 +116,18 @@ def test_resumed_to_the_bit(seed: int, tmp_path: Path) -> None:
     assert cut.changes == whole.changes
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_history_replayed_gives_the_same_run(seed: int) -> None:
+    scenario = everything()
+    first = follow(SynapseModel(scenario, rng=seed), random_course(seed + 40, scenario))
+    again = SynapseModel(scenario, rng=seed)
+    for change in first.changes:
+        again.run(change.step - again.simulation.step_number)
+        again.change(change.values, change.added)
+    again.run(first.simulation.step_number - again.simulation.step_number)
+    assert state_of(again) == state_of(first)
+
+
 def test_a_change_that_changes_nothing_leaves_the_trajectory() -> None:
     scenario = everything()
     plain, told = (SynapseModel(scenario, rng=3) for _ in range(2))
