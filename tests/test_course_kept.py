@@ -84,6 +84,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_goes_on_bit_for_bit_from_any_cut(tmp_path: Path, whole: bytes) -> None:
     files = []
     for cut in (0, 7, 11):
@@ -164,6 +165,7 @@ def test_another_baseline_is_another_course(tmp_path: Path) -> None:
 # --- doses in time --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_with_daily_doses_windows_meet_all_times_of_day_and_their_occupancy() -> None:
     """Occupancy is that of mass action at each window's own concentration and serotonin."""
     treatment = Treatment(neuron(), daily, days=10.0, windows=24, replicates=4, window_s=10)
@@ -253,6 +255,7 @@ def resting_events() -> float:
     return events_per_s(Setting(neuron())) * sum(seconds_of_stage(neuron()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kd", "given"),
     [(KD, {}), (KD, {"windows": 60, "replicates": 3}),

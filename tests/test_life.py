@@ -216,6 +216,7 @@ def test_the_fast_place_is_well_mixed() -> None:
     assert chain.mean_if_mixed == pytest.approx(400 / (60 * 4 / 170 * 166.05), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_path_tells_the_same_life_as_the_counters() -> None:
     synapse = life.scenario(0.05)
     for replicate in range(3):
@@ -277,6 +278,7 @@ def failed(found: list[Check]) -> set[str]:
     return {check.name.removeprefix("here: ") for check in found if not check.passed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diffusion", [211.0, 0.05])
 def test_the_laws_hold_at_a_long_step(diffusion: float) -> None:
     """At 20 ms a molecule in a cluster binds with a chance of a third: nothing is an expansion."""
@@ -285,6 +287,7 @@ def test_the_laws_hold_at_a_long_step(diffusion: float) -> None:
     assert not failed(life.checks_of("here", lives, laws, synapse, TESTS))
 
 
+@pytest.mark.slow
 def test_the_law_of_short_steps_is_another_one_at_a_long_step() -> None:
     """At 20 ms the wait is a fifth longer, which the checks see: they judge the steps, rightly."""
     synapse = place(211.0, 1e-4).model_copy(update={"dt_s": 1e-3})
@@ -293,6 +296,7 @@ def test_the_law_of_short_steps_is_another_one_at_a_long_step() -> None:
     assert "mean time until first bound, s" in failed(found)
 
 
+@pytest.mark.slow
 def test_a_faster_kcat_is_caught() -> None:
     """Twice as fast: shorter episodes, fewer bindings. (5 %: the slow test below.)"""
     found = checks(place(211.0, 0.02, kcat_times=2.0), place(211.0, 0.02), 1500, seed=7)
@@ -301,6 +305,7 @@ def test_a_faster_kcat_is_caught() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_molecule_let_go_anywhere_would_be_caught() -> None:
     """It comes free in the cell of its transporter; a law that says anywhere does not fit."""
     synapse = place(0.05, 0.005)

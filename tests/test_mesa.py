@@ -240,6 +240,7 @@ def test_batch_run_runs_ready_made_scenarios_by_name() -> None:
     assert [r["Step"] for r in found if r["scenario"] == "release"] == [5, 10, 15, 20]
 
 
+@pytest.mark.slow
 def test_batch_run_of_a_class_of_ones_own_is_the_same_on_two_processes() -> None:
     plans = {"drug_nM": [0.5, 2.0], "drug": ["citalopram", "sertraline"]}
     tables = []
@@ -777,6 +778,7 @@ def fits(kind: type[Molecule], rate_per_s: float) -> list[bool]:
     return [bool(low <= rows[y] <= high) for y in (0, 1)]
 
 
+@pytest.mark.slow
 def test_a_rule_of_leaving_holds_in_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrivals at rate a, each leaving at 3 x 1 + 0.5 per s: Poisson with mean a/3.5, with a clock
     and in closed form; the rule as shipped has a/1.5.

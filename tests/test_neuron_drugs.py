@@ -98,6 +98,7 @@ def test_feedback_is_cut_by_a_dose_and_removed_altogether_as_another_thing() -> 
         assert abs(estimate.value - theory.mean[row]) < LIMIT * estimate.se, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", [2.0, 36.0])
 def test_an_antagonist_raises_serotonin_further_early_and_after_weeks(day: float) -> None:
     """80 % of receptors taken beside an 85 % block of SERT: by a third or more each time, as the
@@ -164,6 +165,7 @@ def test_a_spike_holds_more_where_the_pool_is_fuller_but_not_without_limit() -> 
     assert abs(released / spikes - 3 * mean / 1.5) > 10 * drained  # the control: in proportion
 
 
+@pytest.mark.slow
 def test_with_monoamine_oxidase_inhibited_a_window_waits_for_the_pool(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -59,6 +59,7 @@ def busy(seed: int = 1, **options: Any) -> SpatialSimulation:
 # --- conservation ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_created_or_lost_and_every_channel_fires() -> None:
     sim = busy()
     sim.check()
@@ -142,6 +143,7 @@ def stock_after(seconds: int, kernels: ModuleType = grid_kernels) -> int:
     return int(sim.state.pool[0])
 
 
+@pytest.mark.slow
 def test_the_stock_decays_as_independent_molecules_do() -> None:
     """Binomial; a bug that skips one survivor too few is caught."""
     p = math.exp(-0.05 * 10)
@@ -178,6 +180,7 @@ def batches(blocks: int, kernels: ModuleType = grid_kernels) -> float:
     return float(abs(np.mean(free) - expected) / se)
 
 
+@pytest.mark.slow
 def test_batches_that_are_lost_one_by_one_have_the_exact_mean() -> None:
     """And reading a step at its end alone, 10 % less, is caught."""
     assert batches(80) < LIMIT
@@ -207,6 +210,7 @@ def far(values: list[Estimate], bias: float) -> float:
     return max((abs(each.value - 1) - bias) / math.hypot(each.se, 0.004) for each in values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [ONE_CELL, PlaceGrid(cells=16, dt_s=0.02)])
 def test_where_diffusion_is_fast_the_neuron_rests_as_if_well_mixed(grid: PlaceGrid) -> None:
     """Bias: K dt / 2 of what binds at K = 1 /s in a crowd, at most 1 %; none in one cell but
@@ -237,6 +241,7 @@ def course(**changes: Any) -> Treatment:
     return Treatment(**given | changes)
 
 
+@pytest.mark.slow
 def test_a_course_on_the_grid_is_resumed_bit_for_bit_and_follows_the_twin(tmp_path: Path) -> None:
     own = calibrate(IT, 1)
     whole = Course(course(), own).run()

@@ -328,6 +328,7 @@ def test_days_pass_as_the_slow_equations_say() -> None:
     assert model.neuron.sensitivity == model.slow["sensitivity"] != 1.0
 
 
+@pytest.mark.slow
 def test_six_weeks_in_twenty_minutes_are_those_of_mean_field() -> None:
     """Brute force, one neuron, against mean field, within the departure that a course is granted
     too (``test_treatment``). From neuron to neuron sensitivity varies by 0.003, plasticity by 0.007

@@ -179,7 +179,7 @@ def test_both_engines_follow_a_protocol(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8, 208))
+@pytest.mark.parametrize("seed", range(8, 108))
 def test_both_engines_follow_a_protocol_at_length(seed: int) -> None:
     test_both_engines_follow_a_protocol(seed)
 

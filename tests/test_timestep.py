@@ -144,6 +144,7 @@ def test_a_site_starts_empty() -> None:
 # --- the promise ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_experiment_shows_it() -> None:
     result = experiment.run(seed=1, quick=True, progress=silent)
     assert result.passed

@@ -79,6 +79,7 @@ def departures(course: Course) -> dict[str, tuple[float, float, float]]:
     return results
 
 
+@pytest.mark.slow
 def test_six_weeks_depart_from_the_twin_by_what_theory_states() -> None:
     """Short form of the course of six weeks; the control: no departure at all is refuted."""
     course = Course(treatment(windows=16, replicates=12), rest()).run()
@@ -134,6 +135,7 @@ def test_slow_variables_move_by_the_exact_exponential() -> None:
     assert chain_after(levels, turns) == pytest.approx((expm(chain) @ levels)[1:], rel=1e-14)
 
 
+@pytest.mark.slow
 def test_the_spikes_explain_a_window_without_bias() -> None:
     """Serotonin and receptors of 300 windows, with and without the control variate.
 
@@ -216,6 +218,7 @@ def brute_forces(replicates: int, minutes: int) -> np.ndarray:
     return np.array([brute_force(IT, 100 + r, minutes, rest()) for r in range(replicates)])
 
 
+@pytest.mark.slow
 def test_windows_agree_with_brute_force() -> None:
     """The slow clock sped up to 20 minutes; simultaneous over 36 readings (Bonferroni), with one
     false alarm in 10**6.

@@ -646,6 +646,7 @@ def unseen() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_unseen_cases_of_known_groups_pass(tmp_path: Path) -> None:
     found = validate(write(tmp_path, *unseen()), seed=1)
     assert {row.id for row in found.rows} == {case["id"] for case in unseen()}

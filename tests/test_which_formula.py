@@ -304,6 +304,7 @@ def check(found: list[Comparison]) -> None:
     assert np.median([each.seen.se for each in found]) < 0.005
 
 
+@pytest.mark.slow
 def test_simulation_agrees_at_random_settings(some: list[Comparison]) -> None:
     check(some)
     z = [each.z(each.choice.occupancy) for each in some]
