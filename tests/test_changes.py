@@ -198,6 +198,8 @@ def test_who_is_there_stays_who_it_is() -> None:
     model.change({"target.SERT.sites": 9})
     again = {site.id: site.coordinate for site in model.sites if site.target == "SERT"}
     assert again == sites
+    model.change({"target.SERT.sites": 4})
+    assert len([site for site in model.sites if site.target == "SERT"]) == 4
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_step_divides_the_times_of_a_protocol(tmp_path: Path) -> None:
         ('over = "120 s"', 'over = "120 s"\nevery = "3 s"', "either 'time'"),
         ('time = "60 s"', 'from = "60 s"', "either 'time'"),
         ('change = { "ligand.drug.clamped" = "12 nM" }', "", "something to change or to add"),
-        ('{ "ligand.drug.clamped" = "0 nM" }', '{ "target.SERT.sites" = 3 }', "little by little"),
+        ('{ "ligand.drug.clamped" = "0 nM" }', '{ "target.SERT.sites" = 3 }', "nothing in between"),
         ('{ "ligand.drug.clamped" = "12 nM" }', '{ "ligand.drugg.clamped" = "1 nM" }', "drug?"),
         ('{ "ligand.drug.clamped" = "12 nM" }', '{ "grid.width" = 3 }', "another run"),
         ("{ serotonin = 40 }", "{ serotonine = 40 }", "did you mean serotonin"),

@@ -255,7 +255,13 @@ def _of_type(kind: Any) -> str:
         return "a list of tables" if _is_model(_inner(typing.get_args(kind)[0])) else "a list"
     if _is_model(kind):
         return "a table"
-    return {str: "text in quotes", bool: "true or false"}.get(kind, "another value")
+    words: dict[Any, str] = {
+        str: "text in quotes",
+        bool: "true or false",
+        float: "a number",
+        int: "a whole number",
+    }
+    return words.get(kind, "another value")
 
 
 def _is_model(kind: Any) -> bool:

@@ -140,7 +140,7 @@ class Molecule(mesa.Agent):  # type: ignore[misc]
     def site(self) -> Site | None:
         """The site it is bound to, if any."""
         number = self._field(lay.SITE)
-        return None if number == lay.NO_SITE else self.model.sites[number]
+        return None if number == lay.NO_SITE else self.model.every_site()[number]
 
     @property
     def coordinate(self) -> tuple[int, int] | None:
@@ -285,7 +285,7 @@ class Site(mesa.Agent):  # type: ignore[misc]
         """The other sites of its cell."""
         cell = int(self.model.store.sites[lay.SITE_CELL, self.id])
         numbers = self.model.cell_index.sites[cell]
-        return [self.model.sites[n] for n in numbers if n != self.id]
+        return [self.model.every_site()[n] for n in numbers if n != self.id]
 
     @property
     def is_bound(self) -> bool:

@@ -91,6 +91,7 @@ class PlaceModel(LazyModel):
     synapse_grid: Any
     _molecules: list[dict[int, Any]]  # by ligand and id
     _sites: list[Any]
+    _some_away = False  # whether a change took sites away
     _synced: int  # the step that agents were last brought up to date at
     _draws: Draws | None = None
     _cell_index: CellIndex | None = None
@@ -194,9 +195,12 @@ class PlaceModel(LazyModel):
 
     @property
     def sites(self) -> list[Any]:
-        """All binding sites, in the order of their ids; also those that a change took away, which
-        are none of the model's agents.
-        """
+        """All binding sites that there are, in the order of their ids."""
+        every = self.every_site()
+        return [site for site in every if site.is_there] if self._some_away else every
+
+    def every_site(self) -> list[Any]:
+        """The site of each number; also those that a change took away, no agents of the model."""
         if not self._sites:
             self._follow_sites()
         return self._sites
@@ -219,6 +223,7 @@ class PlaceModel(LazyModel):
                     self._order(type(site))
                 else:
                     self.deregister_agent(site)
+        self._some_away = min(marks, default=0) < 0
 
     def view_classes(self) -> list[type]:
         """Classes of sites, then of molecules."""
@@ -345,7 +350,7 @@ class PlaceModel(LazyModel):
         """Make agents for molecules that have come since the last time, forget those that left."""
         if self._synced == self.simulation.step_number:
             return
-        _ = self.sites
+        self.every_site()
         self._synced = self.simulation.step_number
         for ligand, rows in enumerate(self.simulation.state.rows()):
             # Only what differs costs: most molecules were there at the step before.

@@ -31,7 +31,7 @@ class OpenCell:
             self.lists[self.names.free(0) + r] = members
         first, last = model.cell_tables.first_site[at], model.cell_tables.first_site[at + 1]
         for number in model.cell_tables.site_order[first:last]:
-            site = model.sites[int(number)]
+            site = model.every_site()[int(number)]
             self.lists[self._list_of(site)].append(site)
 
     def _list_of(self, site: Site) -> int:

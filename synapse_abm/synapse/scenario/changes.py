@@ -290,7 +290,8 @@ class _Edit:
             allowed = "left as it is: a ligand stays clamped or made of molecules while it runs"
             path = dotted((*here, "clamped"))
             written = raw.get("clamped", raw.get("clamped_nM"))
-            self.reader.faults.append(InputError(path, written, allowed))
+            fix = "begin with clamped = '0 nM'" if before.clamped_nM is None else ""
+            self.reader.faults.append(InputError(path, written, allowed, fix))
 
 
 def _leaves(words: list[str], value: Any) -> Iterator[tuple[list[str], Any]]:

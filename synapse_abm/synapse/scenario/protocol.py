@@ -231,7 +231,7 @@ def value_at(description: Description, path: str) -> tuple[str, float]:
         field_name = next((f for f in fields if bare_name(f) == bare_name(last)), last)
         value = getattr(part, field_name, None)
     if unit_of(field_name) is None or not isinstance(value, float):
-        allowed = "a step: what is counted, listed or not there cannot change little by little"
+        allowed = "a change at once: what is counted, listed or not there has nothing in between"
         raise InputError(path, value, allowed, "leave out 'over'")
     return f"{path.removesuffix(last)}{field_name}", value
 
@@ -265,9 +265,11 @@ def protocol_faults(description: Description) -> Iterator[InputError]:
         entry, faults = description.at[number], list[InputError]()
         with collected(faults):
             after = changed(now, entry.change, f"at[{number}].change")
-            for path in entry.change if entry.over_s else ():
-                with collected(faults):
+            for path, written in entry.change.items() if entry.over_s else ():
+                try:
                     value_at(now, path)
+                except InputError as fault:  # with the value that stands there
+                    faults.append(InputError(path, written, fault.allowed, fault.fix))
             now = after
         with collected(faults):
             now = changed_by(now, {}, added(now, entry.add, f"at[{number}].add"))
