@@ -268,8 +268,8 @@ def protocol_faults(description: Description) -> Iterator[InputError]:
             for path, written in entry.change.items() if entry.over_s else ():
                 try:
                     value_at(now, path)
-                except InputError as fault:  # with the value that stands there
-                    faults.append(InputError(path, written, fault.allowed, fault.fix))
+                except InputError as error:  # with the value that stands there
+                    faults.append(InputError(path, written, error.allowed, error.fix))
             now = after
         with collected(faults):
             now = changed_by(now, {}, added(now, entry.add, f"at[{number}].add"))
