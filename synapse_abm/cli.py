@@ -197,12 +197,12 @@ class Simulate:
         if accuracy is not None:
             scenario = scenario.model_copy(update={"accuracy": accuracy})
             raise_faults(list(run_faults(scenario)))
+        out = out or Path("outputs", path.stem)
+        if remark := simulate.replaced(scenario, out, self.scenario):
+            terminal.announce(f"! {remark}")
         # Shown before the run: who sees a wrong number here need not wait for the end.
         terminal.say(f"{scenario.with_run(seed=seed, engine=engine)}\n")
-        out = out or Path("outputs", path.stem)
-        named = _without_paths(
-            arguments, {"--out", "--json", "--workers"}, self.scenario, path.stem
-        )
+        named = _without_paths(arguments, {"--out", "--json", "--workers"})
         simulated = simulate.write(
             scenario, out, seed=seed, engine=engine, progress=bar, workers=workers, command=named
         )
@@ -594,14 +594,16 @@ def _tell_leftovers(out: Path) -> None:
         terminal.announce(f"! {part}; `{PROGRAM} clean {where} --remove` removes it")
 
 
-def _without_paths(arguments: list[str], options: set[str], file: str, name: str) -> str:
-    """The command without output ``options`` and file paths, which mean nothing elsewhere."""
+def _without_paths(arguments: list[str], options: set[str], file: str = "", name: str = "") -> str:
+    """The command without output ``options``, which mean nothing elsewhere; with ``name`` instead
+    of the path ``file``.
+    """
     words, rest = list[str](), iter(arguments)
     for word in rest:
         if word in options:
             next(rest, None)
         elif word.partition("=")[0] not in options:
-            words.append(name if word == file else word)
+            words.append(name if file and word == file else word)
     return shlex.join([PROGRAM, *words])
 
 

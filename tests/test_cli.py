@@ -243,7 +243,27 @@ def test_simulate_leaves_figure_tables_and_record(say: Say, home: Path) -> None:
     assert {"seed", "engine", "dt_s", "occupancy", "free", "flux", "trajectory_sha256"} < {*found}
     assert {*found["occupancy"]["SERT"]["drug"]} == {"mean", "se", "exact", "formula"}
     record = json.loads((home / "outputs" / "mine" / "run.json").read_bytes())
-    assert record["command"] == "synapse-abm simulate mine --seed 6"
+    assert record["command"] == "synapse-abm simulate mine.toml --seed 6"
+
+
+def test_the_run_of_another_scenario_is_not_lost_without_a_word(say: Say, home: Path) -> None:
+    Path("binding.toml").write_text(SHORT)
+    assert say("simulate", "binding.toml")[::2] == (0, "")
+    record = home / "outputs" / "binding" / "run.json"
+    first = record.read_bytes()
+    status, _, err = say("simulate", "binding")
+    assert (status, record.read_bytes()) == (2, first), "the ready-made one of that name is another"
+    assert "has that of 'simulate binding.toml'" in err and "--out DIR" in err
+    Path("a").mkdir()
+    Path("a", "binding.toml").write_text(SHORT.replace("sites = 4", "sites = 5"))
+    assert say("simulate", "a/binding.toml")[0] == 2, "a file of that name elsewhere is another"
+    assert say("simulate", "./binding.toml", "--seed", "2")[::2] == (0, ""), "the same scenario"
+    Path("binding.toml").write_text(SHORT.replace("sites = 4", "sites = 5"))
+    status, _, err = say("simulate", "binding.toml")
+    assert status == 0, "an edited file may be run again"
+    assert "replaces the run of another version of binding.toml in outputs/binding/" in err
+    assert say("run", "demo", "--out", "outputs/binding")[0] == 0
+    assert "has that of 'run demo'" in say("simulate", "binding.toml")[2]
 
 
 def test_simulate_gives_the_same_trajectory_on_both_engines(say: Say) -> None:

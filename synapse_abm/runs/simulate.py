@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
+import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,15 +24,17 @@ from numpy.typing import NDArray
 from synapse_abm.core.address import Address
 from synapse_abm.core.arguments import instance
 from synapse_abm.core.errors import InputError, InputErrors, raise_faults
-from synapse_abm.core.files import output_folder
+from synapse_abm.core.files import RECORD, output_folder
 from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.sealed import CheckpointError
-from synapse_abm.core.text import text_table
+from synapse_abm.core.text import plain_json, text_table
 from synapse_abm.runs import results, sweep
 from synapse_abm.runs.computing import program_sha256
 from synapse_abm.runs.course_check import Course, course_of
+from synapse_abm.runs.record import read_record
 from synapse_abm.runs.results import Check, Result, Table, source_sha256, versions, write_run
 from synapse_abm.runs.sweep import Failure, TasksFailed
+from synapse_abm.scenarios import scenarios
 from synapse_abm.statistics import Estimate, TooShort, batch_means, from_replicates
 from synapse_abm.synapse.engine import checkpoint
 from synapse_abm.synapse.engine.checkpoint import Recorded
@@ -562,6 +566,59 @@ def _shown(value: float | None) -> str:
 
 
 # --- files ----------------------------------------------------------------------------------------
+
+
+def replaced(scenario: Scenario, out: Path, source: str) -> str:
+    """What a run of ``scenario`` would replace in the folder ``out``: a remark, or an empty text.
+
+    ``source`` is the file or the name that was asked for, as typed.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run of another source: that would be lost.
+    """
+    if not (out / RECORD).is_file():
+        return ""
+    try:
+        record = read_record(out / RECORD)
+    except InputError:
+        return f"replaces a {RECORD} that this version cannot read, in {out}{os.sep}"
+    if record.experiment.startswith("simulate "):
+        if _same(record.scenario, scenario):
+            return ""
+        earlier = _source_of(record.command)
+        if not earlier or _place(earlier) == _place(source):
+            return f"replaces the run of another version of {source} in {out}{os.sep}"
+        run = f"simulate {earlier}"
+    else:
+        run = f"run {record.experiment}"
+    allowed = f"a folder without the run of another scenario; this one has that of '{run}'"
+    raise InputError("--out", str(out), allowed, "name another folder (--out DIR), or remove it")
+
+
+def _same(recorded: Mapping[str, Any], scenario: Scenario) -> bool:
+    """Whether a record's scenario is this one."""
+    return plain_json(scenario.model_dump(mode="json")) == recorded
+
+
+def _source_of(command: str) -> str:
+    """The file or name in a recorded command; empty for a run from Python."""
+    try:
+        words = iter(shlex.split(command)[2:])
+    except ValueError:
+        return ""
+    for word in words:
+        if not word.startswith("--"):
+            return word
+        if "=" not in word:
+            next(words, None)  # every option of ``simulate`` takes a value
+    return ""
+
+
+def _place(source: str) -> str:
+    """A ready-made scenario by its name, a file by its path; nothing is opened."""
+    return source if source in scenarios() else os.path.abspath(source)
 
 
 def write(
