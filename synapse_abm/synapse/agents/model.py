@@ -173,6 +173,13 @@ class SynapseModel(PlaceModel):
         if any(belongings):
             self.synapse_grid.take_over(belongings)
 
+    def __repr__(self) -> str:
+        molecules = self.simulation.state.live()
+        return (
+            f"<{type(self).__name__} {self.synapse.name}: {self.seconds:g} s, "
+            f"{self.synapse.n_sites} sites, {molecules} molecules, {self.engine} engine>"
+        )
+
     def save(self, path: str | Path) -> None:
         """Write a checkpoint (see ``checkpoint``): data, which anybody may open.
 
