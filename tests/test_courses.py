@@ -237,10 +237,10 @@ def test_a_course_that_is_right_passes(through_the_protocol: Course) -> None:
     assert not failed(course)
     assert [check.kind for check in course.checks()] == ["exact"] * 4
     table = course.table()
+    kinds = ("mean", "mean_se", "exact", "exact_sd_of_one", "limit_low", "limit_high")
     assert [*table.columns] == [
         "time_s",
-        *(f"occupancy_SERT_drug_{x}" for x in ("mean", "se", "exact", "exact_sd", "low", "high")),
-        *(f"free_tracer_{x}" for x in ("mean", "se", "exact", "exact_sd", "low", "high")),
+        *(f"{quantity}_{x}" for quantity in ("occupancy_SERT_drug", "free_tracer") for x in kinds),
     ]
     drug = table["occupancy_SERT_drug_exact"]
     # By hand: half-way at rate 0.2/s, on at 0.5/s towards 0.8, then off at 0.1/s.
@@ -250,6 +250,36 @@ def test_a_course_that_is_right_passes(through_the_protocol: Course) -> None:
     assert table["free_tracer_exact"][39] == pytest.approx(
         2000 * math.exp(-0.8) + 500 * math.exp(-0.2)
     )
+
+
+def test_the_farthest_time_is_the_one_with_most_standard_errors(
+    through_the_protocol: Course,
+) -> None:
+    """Not where the smallest share of a one-sided limit is left, at occupancies near 0."""
+    course, n = through_the_protocol, 4
+    for quantity in course.quantities.values():
+        assert quantity.theory.sd is not None
+        errors = (quantity.mean - quantity.theory.mean) / (quantity.theory.sd / math.sqrt(n))
+        at, z, passed = quantity.farthest(n)
+        assert passed and abs(z) == pytest.approx(np.abs(errors).max()), quantity.label
+        assert f"farthest at {course.seconds[at]:g} s" in quantity.checks(course.seconds, n)[0].name
+        assert (quantity.low >= 0).all()
+    assert (course.quantities["occupancy", "SERT", "drug"].high <= 1).all()
+    assert course.verdict.startswith("course agrees with its law (40 times x 2 quantities; ")
+    assert course.record()["replicates"] == n
+
+
+def test_rows_stand_at_every_change_in_order() -> None:
+    """A ramp at its start and its end, the first three of what is periodic, and the end."""
+    change = {"ligand.drug.clamped": "0 nM"}
+    told = clamped(at=[
+        {"time": "12 s", "over": "10 s", "change": change},
+        {"every": "3 s", "from": "5 s", "add": {"tracer": 10}},
+    ])  # fmt: skip
+    rows = judged(told).text(parse_scenario(told)).splitlines()[2:]
+    times = [row[: row.index(" s ")].split()[-1] for row in rows if " s " in row[:60]]
+    assert times[:6] == ["5", "8", "11", "12", "22", "40"]
+    assert times[:6] == times[6:]
 
 
 def slow(told: dict[str, Any]) -> None:
@@ -276,7 +306,9 @@ def ignored(told: dict[str, Any]) -> None:
 def test_a_course_that_is_wrong_is_noticed(bug: Any, where: str) -> None:
     wrong = clamped()
     bug(wrong)
-    assert where in failed(judged(clamped(), wrong))
+    course = judged(clamped(), wrong)
+    assert where in failed(course)
+    assert course.verdict.startswith("course FAILED to agree with its law (40 times")
 
 
 def test_a_ramp_done_as_a_step_is_noticed() -> None:
@@ -326,8 +358,9 @@ def test_many_molecules_are_shown_beside_the_rate_equations_and_not_judged() -> 
     course = judged(told)
     assert "rate equations of the well-mixed place; " in course.said[0]
     assert "label at SERT lies above them, by up to 0.1 %" in course.said[0]
+    assert course.verdict == "course not judged: rate equations are an approximation"
     assert course.checks() == [] and course.record()["passed"] is None
-    assert "occupancy_SERT_label_rate_equations_sd" in course.table().columns
+    assert "occupancy_SERT_label_rate_equations_sd_of_one" in course.table().columns
 
 
 # --- what the command says ------------------------------------------------------------------------

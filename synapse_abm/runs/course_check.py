@@ -22,7 +22,6 @@ from synapse_abm.runs.results import Check, Table
 from synapse_abm.statistics import mean_limits, spread_limits
 from synapse_abm.synapse.scenario import Scenario
 from synapse_abm.synapse.scenario.course_law import Expected, Key, course_law
-from synapse_abm.synapse.scenario.protocol import stretches
 
 type Array = NDArray[np.float64]
 
@@ -31,7 +30,9 @@ FALSE_ALARM = 1e-6
 #: Times at which the spread is judged.
 SPREADS = 12
 #: Rows of a quantity in the table for people, and quantities there.
-ROWS, QUANTITIES = 8, 12
+ROWS, QUANTITIES = 16, 12
+#: Times of a periodic change that get a row.
+FIRST_TIMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,34 @@ class CourseOf:
         """Whether it is held against limits."""
         return bool(np.isfinite(self.low).any())
 
+    def farthest(self, replicates: int) -> tuple[int, float, bool]:
+        """The record at which the mean is farthest from theory in theory's standard errors, how
+        many, and whether the means at all records are within their limits. Of records beyond their
+        limits, if there are any, the farthest.
+        """
+        assert self.theory.sd is not None
+        share = _share_of_limit(self.mean, self.theory.mean, self.low, self.high)
+        off, se = self.mean - self.theory.mean, self.theory.sd / math.sqrt(replicates)
+        # What cannot vary departs by nothing or by infinitely many errors, but for rounding.
+        none = np.where(share <= 1, 0.0, np.inf)
+        z = np.divide(off, se, out=none, where=se > 0)
+        beyond = share > 1
+        considered = beyond if beyond.any() else np.isfinite(share)
+        at = int(np.argmax(np.where(considered, np.abs(z), -1.0)))
+        return at, float(z[at]), not beyond.any()
+
     def checks(self, seconds: Array, replicates: int) -> list[Check]:
-        """Its mean where it is farthest out within its limits, and its spread likewise."""
+        """Its mean at :meth:`farthest`, and its spread where that takes most of what is allowed."""
         if not self.is_judged:
             return []
-        over = _share_of_limit(self.mean, self.theory.mean, self.low, self.high)
-        at = int(np.nanargmax(over))
+        at, z, passed = self.farthest(replicates)
         assert self.theory.sd is not None
         se, law = float(self.theory.sd[at]) / math.sqrt(replicates), "exact law of the course"
-        z = float((self.mean[at] - self.theory.mean[at]) / se) if se > 0 else 0.0
         checks = [
             Check(
                 f"{self.label}, {len(seconds)} times; farthest at {seconds[at]:.6g} s", "exact",
-                float(self.mean[at]), se, float(self.theory.mean[at]), z, law, bool(over[at] <= 1),
-                solved=True,
+                float(self.mean[at]), se, float(self.theory.mean[at]),
+                z if math.isfinite(z) else None, law, passed, solved=True,
             )
         ]  # fmt: skip
         if self.spreads:
@@ -117,15 +132,35 @@ class Course:
             for check in quantity.checks(self.seconds, self.replicates)
         ]
 
+    @property
+    def verdict(self) -> str:
+        """One line: what was judged, and what came of it."""
+        judged = [quantity for quantity in self.quantities.values() if quantity.is_judged]
+        others, why = len(self.quantities) - len(judged), "rate equations are an approximation"
+        if not judged:
+            return f"course not judged: {why}" if others else "course not judged: no theory of it"
+        farthest = [quantity.farthest(self.replicates)[:2] for quantity in judged]
+        at, z = max(farthest, key=lambda place: abs(place[1]))
+        quantities = f"{len(judged)} quantit{'y' if len(judged) == 1 else 'ies'}"
+        failed = [check for check in self.checks() if not check.passed]
+        said = "course FAILED to agree with its law" if failed else "course agrees with its law"
+        more = f"; {others} more not judged: {why}" if others else ""
+        return (
+            f"{said} ({len(self.seconds)} times x {quantities}; farthest {abs(z):.1f} std. errors "
+            f"at {self.seconds[at]:.6g} s{more})"
+        )
+
     def record(self) -> dict[str, Any]:
         """As ``--json`` has it."""
         checks = self.checks()
         return {
             "theory": list(self.said),
             "records": len(self.seconds),
+            "replicates": self.replicates,
             "false_alarm": FALSE_ALARM,
             "checks": [check.record() for check in checks],
             "passed": all(check.passed for check in checks) if checks else None,
+            "verdict": self.verdict,
         }
 
     def table(self) -> Table:
@@ -134,13 +169,13 @@ class Course:
         for quantity in self.quantities.values():
             columns[f"{quantity.column}_mean"] = quantity.mean
             if self.replicates > 1:
-                columns[f"{quantity.column}_se"] = quantity.se
+                columns[f"{quantity.column}_mean_se"] = quantity.se
             kind = "exact" if quantity.theory.is_exact else "rate_equations"
             more = {kind: quantity.theory.mean}
             if quantity.theory.sd is not None:
-                more[f"{kind}_sd"] = quantity.theory.sd
+                more[f"{kind}_sd_of_one"] = quantity.theory.sd
             if quantity.is_judged:
-                more |= {"low": quantity.low, "high": quantity.high}
+                more |= {"limit_low": quantity.low, "limit_high": quantity.high}
             columns |= {f"{quantity.column}_{name}": values for name, values in more.items()}
             solved += [f"{quantity.column}_{name}" for name in more]
         return Table("course", columns, solved)
@@ -161,7 +196,7 @@ class Course:
                     error,
                 ])  # fmt: skip
                 label = ""
-        lines = [f"theory of {line}" for line in self.said]
+        lines = [*(f"theory of {line}" for line in self.said), self.verdict]
         if (more := len(self.quantities) - QUANTITIES) > 0:
             lines.insert(0, f"({more} more quantities in the table 'course')")
         return "\n".join([*([text_table(header, rows)] if rows else []), *lines])
@@ -178,13 +213,25 @@ def _share_of_limit(value: Array, mean: Array, low: Array, high: Array) -> Array
 
 
 def _telling(scenario: Scenario, seconds: Array) -> list[int]:
-    """Records worth a row: just before changes, and the last; spread out where there are many."""
-    times = [time for time, _ in stretches(scenario)[1:] if time > 0]
-    times += [float(seconds[-1]) * share for share in ((0.1, 0.3, 1.0) if not times else (1.0,))]
-    found = sorted({max(int(np.searchsorted(seconds, t * (1 + 1e-9))) - 1, 0) for t in times})
-    if len(found) <= ROWS:
-        return found
-    return [found[k] for k in np.unique(np.linspace(0, len(found) - 1, ROWS).round().astype(int))]
+    """Records worth a row: the last up to each change, and the last; spread out where there are
+    many.
+    """
+    end, times = float(seconds[-1]), list[float]()
+    for at in scenario.at:
+        if at.every_s is not None:
+            first, last = at.from_s or 0.0, min(at.to_s or math.inf, end)
+            periodic = (first + k * at.every_s for k in range(FIRST_TIMES))
+            times += [time for time in periodic if time < last]
+        else:
+            times += [at.time_s or 0.0, (at.time_s or 0.0) + (at.over_s or 0.0)]
+    changes = {time for time in times if 0 < time < end}
+    told = [*(changes or (0.1 * end, 0.3 * end)), end]
+    records = sorted({max(int(np.searchsorted(seconds, t * (1 + 1e-9))) - 1, 0) for t in told})
+    if len(records) <= ROWS:
+        return records
+    return [
+        records[k] for k in np.unique(np.linspace(0, len(records) - 1, ROWS).round().astype(int))
+    ]
 
 
 def course_of(
@@ -219,6 +266,9 @@ def course_of(
         if key in judged:
             tail = FALSE_ALARM / tests
             low, high = _limits(theory, n, tail)
+            # Shares and counts lie where they lie, whatever a bound allows.
+            low = np.maximum(low, 0.0)
+            high = np.minimum(high, 1.0) if key[0] == "occupancy" else high
             spreads = _spreads(theory, values, spread_at.tolist(), tail)
         label, column = labels[key]
         quantities[key] = CourseOf(

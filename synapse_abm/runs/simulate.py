@@ -240,17 +240,21 @@ class Simulated:
     def text(self) -> str:
         """The table for people."""
         from_s, words = averaged_from_s(self.scenario), "after the burn-in"
-        if self.course and self.is_stationary:
-            words = f"from {from_s:.4g} s on (settled)"
-        elif self.course:
-            words = f"from {from_s:.4g} s on (a course)"
-        header = [words, "mean", "std. error", "exact", "formula"]
+        shown, blocks = self.measured, list[str]()
+        if self.course:
+            blocks.append(self.course.text(self.scenario))
+            words = f"from {from_s:.4g} s on ({'settled' if self.is_stationary else 'a course'})"
+        if self.course and not self.is_stationary:
+            # The average of a course means little: only of what no theory shows in time.
+            known = self.course.quantities
+            shown = {at: x for at, x in self.measured.items() if at not in known}
         rows = [
             [at.label, *(_shown(v) for v in (x.mean, x.se, x.exact, x.formula))]
-            for at, x in self.measured.items()
+            for at, x in shown.items()
         ]
-        course = [self.course.text(self.scenario), ""] if self.course else []
-        return "\n".join([*course, text_table(header, rows)])
+        if rows:
+            blocks.append(text_table([words, "mean", "std. error", "exact", "formula"], rows))
+        return "\n\n".join(blocks)
 
     def table(self) -> Table:
         """Every record of every replicate."""
