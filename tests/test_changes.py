@@ -266,6 +266,20 @@ def test_what_cannot_be_done_changes_nothing(
     assert model.changes == ()
 
 
+def test_a_history_stays_one_that_a_checkpoint_can_hold(monkeypatch: Any) -> None:
+    monkeypatch.setattr("synapse_abm.synapse.engine.simulation.MOST_HISTORY", 1000)
+    model = SynapseModel(everything(), rng=1)
+
+    def many() -> None:
+        for nM in range(20):
+            model.change({"ligand.WAY-100635.clamped": f"{nM} nM"})
+
+    with pytest.raises(InputError, match="characters to tell in one run"):
+        many()
+    held = model.synapse.ligands["WAY-100635"].clamped_nM
+    assert held == len(model.changes) - 1  # the change that was refused changed nothing
+
+
 def test_all_faults_at_once() -> None:
     with pytest.raises(InputErrors) as raised:
         SynapseModel(everything()).change({"grid.width": 2, "target.SERT.sites": -1}, {"x": 1})

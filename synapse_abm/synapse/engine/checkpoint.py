@@ -176,7 +176,8 @@ def _simulation(
     )
     simulation.given, simulation.timeline = given, Timeline(given, header.events)
     simulation.clock = _clock(header, scenario)
-    simulation.changes = [Change(**dict(change)) for change in header.changes]
+    for change in header.changes:
+        simulation.remember(Change(**dict(change)))
     _demand_ordered(header, scenario)
     # The scenario's own state at time zero says which arrays there must be, of which types and
     # sizes; where sites were taken away there are more of them.

@@ -5,6 +5,7 @@ recorded.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sys
 import threading
@@ -43,6 +44,8 @@ CALL_S = 0.2
 MOST_RECORDED = 2**33
 #: Scratch memory for more rows and cells is not kept for the next simulation.
 SHARED = 2**16
+#: Characters of the history of changes that a checkpoint may hold, and of one entry but its values.
+MOST_HISTORY, HISTORY_ENTRY = 2**24, 80
 #: Steps of the first call, when nobody knows yet how long a step takes.
 FIRST_CALL = 8
 
@@ -206,6 +209,7 @@ class Simulation:
         self.clock = Clock.start(scenario.dt_s)
         self.network = build_network(scenario, self.address, self.state.store.sites)
         self.changes: list[Change] = []
+        self._history = 0  # characters that it takes to tell the changes
         self._scratch: tuple[int, lay.Landing, lay.Scratch] | None = None  # with its thread
         self._chunk = FIRST_CALL  # steps of a compiled call; it soon finds its size
 
@@ -260,7 +264,7 @@ class Simulation:
         raise_faults(list(step_faults(scenario)))
         self._require_ids(sum(numbers.values()))
         told = {str(path): plain(value) for path, value in changes.items()}
-        self.changes.append(Change(self.state.step, self.seconds, told, numbers))
+        self.remember(Change(self.state.step, self.seconds, told, numbers))
         self._become(scenario, numbers)
 
     def apply_due(self) -> None:
@@ -281,6 +285,22 @@ class Simulation:
         """Steps from here to the next event of the protocol, after what is due was changed."""
         self.apply_due()
         return self.timeline.step_due(self.clock.now) - self.state.step
+
+    def remember(self, change: Change) -> None:
+        """Add a change to the history, which stays one that a checkpoint can hold.
+
+        Raises
+        ------
+        InputError
+            If it would become too long.
+        """
+        size = self._history + HISTORY_ENTRY + len(json.dumps(dict(change.values)))
+        if size > MOST_HISTORY:
+            allowed = f"changes that take at most {MOST_HISTORY:,} characters to tell in one run"
+            fix = "begin a new run with what holds now"
+            raise InputError("changes", dict(change.values), allowed, fix)
+        self._history = size
+        self.changes.append(change)
 
     def _require_ids(self, n: int) -> None:
         if int(self.state.store.meta[lay.NEXT_ID]) + n > MAX_ENTITY:
