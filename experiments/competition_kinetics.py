@@ -1,4 +1,4 @@
-"""Two drugs are added together: the fast one takes the sites, the slow one takes them over.
+"""Two drugs are added together: does the fast one take the sites first, and then lose them?
 
 Question
     A drug that binds and leaves fast, and one that stays, are added to empty transporters (SERT) at
@@ -12,8 +12,9 @@ Method
     of the slow drug are then fitted to the fast one's curve, all else being known, by least
     squares; their errors come from the replicates (infinitesimal jackknife).
 Expected answer
-    Motulsky & Mahan's equation. The fast drug overshoots: it rises to what it would have alone,
-    then falls to its share as the slow one comes (exactly if the other leaves more slowly than it).
+    Motulsky & Mahan's equation. The drug that leaves faster overshoots: it rises above its share
+    at equilibrium, then falls as the other comes. Much faster, it rises to what it would have
+    alone, and has most sites first; not much faster, its overshoot is small or drowns in noise.
 Run time
     About 3 s.
 Source
@@ -38,7 +39,7 @@ from synapse_abm.pharmacology.kinetics import Kinetics
 from synapse_abm.runs import dose_response, time_course
 from synapse_abm.runs.results import Check, Result, Table
 from synapse_abm.runs.time_course import F64
-from synapse_abm.statistics import Estimate, normal_quantile
+from synapse_abm.statistics import Estimate, from_replicates, normal_quantile, student_quantile
 from synapse_abm.synapse.engine.simulation import Simulation
 from synapse_abm.synapse.scenario import Grid, Ligand, Target
 
@@ -49,6 +50,7 @@ SITES, REPLICATES, READINGS = 1000, 24, 40
 FAST_KD, SLOW_KD = 4.0, 10.0  # concentrations
 MOST_STEPS = 20_000
 FALSE_ALARM = 1e-6  # over all checks together
+SEEN = 0.01  # chance to call noise an overshoot or a lead, over all readings
 #: Readings are judged where so many sites are expected to be occupied, over all replicates: fewer
 #: are far from normal, and would be too far off more often than said.
 LEAST_COUNT = 200
@@ -134,6 +136,10 @@ def law(pair: Pair, t: F64) -> F64:
 class Race:
     """What the figure shows: mean occupancy by both with exact errors, theory, and the constants of
     the slow drug as fitted to the fast one's curve.
+
+    ``top`` is the reading at which the fast drug's mean is largest, ``fall`` by how much it is
+    lower at the last one, ``overshoots`` whether that is more than noise. ``leads`` tells of each
+    reading whether the fast drug has more sites (1), fewer (-1), or neither for sure (0).
     """
 
     names: tuple[str, str]
@@ -144,6 +150,34 @@ class Race:
     law: F64
     kon: Estimate
     koff: Estimate
+    top: int
+    fall: Estimate
+    overshoots: bool
+    leads: list[int]
+
+    @property
+    def labels(self) -> list[str]:
+        """The names as figures and sentences have them."""
+        return dose_response.labels(self.names)
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether the fast drug has more sites first, and the slow one at the end."""
+        sure = [lead for lead in self.leads if lead]
+        return bool(sure) and (sure[0], sure[-1]) == (1, -1)
+
+    @property
+    def title(self) -> str:
+        """What came out, in a line."""
+        fast, slow = self.labels
+        start = f"{fast[:1].upper()}{fast[1:]}"
+        if not self.overshoots:
+            return f"No overshoot is seen: {fast} is not fast enough beside {slow}"
+        if self.takes_over:
+            return f"{start} takes the sites first, {slow} takes them over"
+        if set(self.leads) <= {0, -1} and -1 in self.leads:
+            return f"{start} overshoots, but {slow} leads from the start"
+        return f"{start} overshoots beside {slow}"
 
 
 def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
@@ -169,8 +203,20 @@ def run(seed: int, quick: bool, progress: Progress, **options: Any) -> Result:
     se = np.sqrt(expected * (1 - expected) / (SITES * replicates))
     kon, koff = _slow_from_fast(pair, t, runs[:, 0])
     names = chosen.fast, chosen.slow
-    race = Race(names, pair, t, runs.mean(axis=0), se, expected, kon, koff)
+    mean = runs.mean(axis=0)
+    top = int(np.argmax(mean[0]))
+    fall = from_replicates(runs[:, 0, top] - runs[:, 0, -1])
+    # The top is chosen among all readings after the fact, so the limit is that of all.
+    limit = student_quantile(SEEN, fall.dof, tests=READINGS)
+    leads = [_sure_sign(from_replicates(lead), limit) for lead in (runs[:, 0] - runs[:, 1]).T]
+    overshoots = _sure_sign(fall, limit) == 1
+    race = Race(names, pair, t, mean, se, expected, kon, koff, top, fall, overshoots, leads)
     return _result(race, replicates)
+
+
+def _sure_sign(estimate: Estimate, limit: float) -> int:
+    """1 or -1 if it is beyond so many standard errors, else 0."""
+    return int(np.sign(estimate.value)) if abs(estimate.value) > limit * estimate.se else 0
 
 
 def _slow_from_fast(pair: Pair, t: F64, runs: F64) -> list[Estimate]:
@@ -186,7 +232,7 @@ def _slow_from_fast(pair: Pair, t: F64, runs: F64) -> list[Estimate]:
 
 def _result(race: Race, replicates: int) -> Result:
     checks, source = list[Check](), "Motulsky & Mahan 1984"
-    for name, mean, se, law_ in zip(race.names, race.mean, race.se, race.law, strict=True):
+    for name, mean, se, law_ in zip(race.labels, race.mean, race.se, race.law, strict=True):
         seen = law_ * SITES * replicates >= LEAST_COUNT
         points = zip(mean[seen].tolist(), se[seen].tolist(), strict=True)
         curve = [Estimate(*point) for point in points]
@@ -197,13 +243,13 @@ def _result(race: Race, replicates: int) -> Result:
             )
         )  # fmt: skip
     fits = [
-        (f"k_on of {race.names[1]} (1/(nM s))", race.kon, race.pair.slow.kon),
-        (f"k_off of {race.names[1]} (1/s)", race.koff, race.pair.slow.koff),
+        (f"k_on of {race.labels[1]} (1/(nM s))", race.kon, race.pair.slow.kon),
+        (f"k_off of {race.labels[1]} (1/s)", race.koff, race.pair.slow.koff),
     ]
     for name, estimate, known in fits:
         checks.append(
             Check.by_student(
-                f"{name} from the curve of {race.names[0]}", estimate, known,
+                f"{name} from the curve of {race.labels[0]}", estimate, known,
                 source="what was simulated", false_alarm=FALSE_ALARM, tests=4, solved=True,
             )
         )  # fmt: skip
@@ -214,10 +260,10 @@ def _result(race: Race, replicates: int) -> Result:
     ]
     table = Table.of_rows("competition_kinetics", "drug time_s occupancy se expected z", rows)
     constants = Table.of_rows(
-        "constants", "constant value se low_95 high_95 expected z",
-        [[name, e.value, e.se, *e.interval(), known, check.z]
-         for (name, e, known), check in zip(fits, checks[2:], strict=True)],
-        ("value", "se", "low_95", "high_95", "z"),
+        "constants", "constant value se dof low_95 high_95 expected t p",
+        [[name, e.value, e.se, e.dof, *e.interval(), known, *time_course.student(e, known)]
+         for name, e, known in fits],
+        ("value", "se", "low_95", "high_95", "t", "p"),
     )  # fmt: skip
     records = [pharmacology.ligand(name) for name in race.names]
     return Result(
@@ -238,12 +284,6 @@ def _result(race: Race, replicates: int) -> Result:
     )  # fmt: skip
 
 
-def _peak(race: Race) -> theory.Overshoot:
-    peak = theory.label_overshoot(*race.pair.rates())
-    assert peak is not None  # the slow drug is slower, and both are there
-    return peak
-
-
 def _text(race: Race, checks: list[Check]) -> str:
     every = slice(3, None, 6)
     lines = [
@@ -253,24 +293,32 @@ def _text(race: Race, checks: list[Check]) -> str:
             race.mean[1][every], race.law[1][every], strict=True,
         )
     ]  # fmt: skip
-    head = ["time (s)", race.names[0], "theory", race.names[1], "theory"]
+    head = ["time (s)", race.labels[0], "theory", race.labels[1], "theory"]
     fits = [
         f"{check.name}: {check.value:.4g} +- {check.se:.2g}, simulated with {check.expected:.4g}"
-        f" (z {check.z:+.2f})"
-        for check in checks[2:]
+        f" (t {check.z:+.2f}, {estimate.dof:.0f} degrees of freedom)"
+        for check, estimate in zip(checks[2:], (race.kon, race.koff), strict=True)
     ]
     return "\n".join([text_table(head, lines), "", *fits])
 
 
 def _verdict(race: Race, checks: list[Check]) -> str:
-    peak, end = _peak(race), theory.gaddum(*_loads(race))
+    t, end = race.time_s[[race.top, -1]]
+    mean, se, law_ = race.mean[0], race.se[0], race.law[0]
     worst = max(abs(check.z or 0.0) for check in checks[:2])
     limit = normal_quantile(FALSE_ALARM, tests=4 * READINGS)
-    answer = "emerges" if all(check.passed for check in checks) else "is MISSED"
+    missed = [check.name for check in checks if not check.passed]
+    answer = f"MISSED: {'; '.join(missed)}" if missed else "readings and constants keep to theory"
+    peak = theory.label_overshoot(*race.pair.rates())
+    assert peak is not None  # the slow drug is slower, and both are there
+    balance = float(theory.gaddum(*_loads(race)))
     return (
-        f"The overshoot {answer}: {race.names[0]} rises to {peak.occupancy:.1%} at"
-        f" {peak.time:.2g} s and falls to {float(end):.1%}; largest |z|"
-        f" {worst:.2f} (limit {limit:.2f}: false alarm 1e-6 over all checks)."
+        f"{race.title}. Simulated: {race.labels[0]} is highest at {t:.2g} s,"
+        f" {mean[race.top]:.1%} +- {se[race.top]:.1%}, and at the last reading, {end:.3g} s,"
+        f" {100 * race.fall.value:.1f} +- {100 * race.fall.se:.1f} points lower, {mean[-1]:.1%}"
+        f" +- {se[-1]:.1%}. Theory: {peak.occupancy:.1%} at {peak.time:.2g} s, {law_[-1]:.1%} at"
+        f" {end:.3g} s, {balance:.1%} at equilibrium. {answer[0].upper()}{answer[1:]}; largest |z|"
+        f" of a reading {worst:.2f} (limit {limit:.2f}: false alarm 1e-6 over all checks)."
     )
 
 
@@ -289,13 +337,12 @@ def figure(result: Result) -> Figure:
 def _draw(race: Race) -> Figure:
     from synapse_abm import plotting as plot
 
-    fast, slow = race.names
-    title = f"{fast.capitalize()} takes the sites first, {slow} takes them over"
-    fig, (top, bottom) = plot.slide(heights=(3, 1.3), height=6.2, title=title)
+    fast, _ = race.labels
+    fig, (top, bottom) = plot.slide(heights=(3, 1.3), height=6.2, title=race.title)
     fine = np.logspace(math.log10(race.time_s[0]), math.log10(race.time_s[-1]), 300)
     wide = normal_quantile(0.05)
     for look, name, mean, se, theirs in zip(
-        plot.LOOKS, race.names, race.mean, race.se, law(race.pair, fine), strict=False
+        plot.LOOKS, race.labels, race.mean, race.se, law(race.pair, fine), strict=False
     ):
         top.plot(fine, theirs, color=look[0])
         plot.measured(top, race.time_s, mean, wide * se, look, ms=5, label=name)

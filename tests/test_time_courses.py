@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 from synapse_abm import theory
 from synapse_abm.core.errors import InputError, InputErrors
 from synapse_abm.core.progress import silent
-from synapse_abm.runs import time_course
+from synapse_abm.runs import dose_response, time_course
 from synapse_abm.runs.experiment import find
 from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate, student_quantile
@@ -104,6 +104,14 @@ def test_a_curve_is_judged_by_its_farthest_reading_in_a_simultaneous_band() -> N
     assert check.z == pytest.approx(-4)
     assert check.passed is (student_quantile(0.01, 20, tests=4) >= 4)
     assert "at 3 s" in check.name
+
+
+def test_few_replicates_make_a_large_t_likely() -> None:
+    """Tables of Student's t have 0.01, two-sided, at 3.499 for 7 degrees of freedom."""
+    t, p = time_course.student(Estimate(3.499, 1.0, 7), 0.0)
+    assert t == 3.499
+    assert p == pytest.approx(0.01, rel=2e-3)
+    assert time_course.student(Estimate(1.96, 1.0), 0.0)[1] == pytest.approx(0.05, rel=1e-3)
 
 
 # --- sites on a grid ------------------------------------------------------------------------------
@@ -250,6 +258,27 @@ def test_readings_are_apart_in_the_logarithm_and_end_at_the_end() -> None:
     assert len(steps) == race.READINGS
     assert steps == sorted(set(steps))
     assert steps[-1] * race.scenario(pair).dt_s == pytest.approx(pair.seconds, rel=1e-3)
+
+
+def test_title_and_verdict_follow_from_what_was_simulated() -> None:
+    """Fluvoxamine lets go hardly faster than citalopram, which leads from the start; a flat course
+    is no overshoot, however its noise goes up and down.
+    """
+    fast = small("competition_kinetics")
+    assert fast.data.title == "Milnacipran takes the sites first, citalopram takes them over"
+    beside = race.run(seed=3, quick=True, progress=silent, fast="fluvoxamine")
+    assert beside.data.title == "Fluvoxamine overshoots, but citalopram leads from the start"
+    for result in (fast, beside):
+        highest = result.data.mean[0].max()
+        assert f"Simulated: {result.data.names[0]} is highest" in result.verdict
+        assert f"{highest:.1%} +-" in result.verdict
+    flat = replace(beside.data, overshoots=False)
+    assert flat.title.startswith("No overshoot is seen: fluvoxamine is not fast enough")
+
+
+def test_drugs_of_own_files_are_called_by_their_names() -> None:
+    assert dose_response.labels(["a/b.toml:mine", "citalopram"]) == ["mine", "citalopram"]
+    assert dose_response.labels(["a.toml:x", "b.toml:x"]) == ["a.toml:x", "b.toml:x"]
 
 
 def test_the_overshoot_would_be_missed_with_the_constants_exchanged() -> None:

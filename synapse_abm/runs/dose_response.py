@@ -46,6 +46,12 @@ def inhibitor(name: str, targets: Iterable[str], option: str) -> LigandRecord:
     return drug
 
 
+def labels(names: Sequence[str]) -> list[str]:
+    """What figures and titles call drugs: of FILE.toml:NAME the NAME, unless two are alike."""
+    short = [name.rpartition(":")[2] for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
+
+
 def series[R](
     function: Callable[..., R], tasks: Sequence[tuple[Any, ...]], progress: Progress,
     *, compiled: bool = True,
