@@ -261,10 +261,11 @@ def timeseries(simulated: Any) -> Figure:
     figure, panels = slide([*(share * x for x in heights), *(1.0 for _ in strip)], inches)
     panels, below = panels[: len(heights)], panels[len(heights) :]
     unit_s, unit = _time_unit(run.duration_s)
+    colours = _colours(simulated)
     for panel, kind in zip(panels, kinds, strict=False):
-        _panel(panel, simulated, kind, unit_s)
+        _panel(panel, simulated, kind, unit_s, colours)
     for panel, lane in zip(below, strip, strict=True):
-        _lane(panel, lane, unit_s)
+        _lane(panel, lane, unit_s, colours)
     if run.burn_in_s:
         for panel in panels:
             panel.axvspan(0, run.burn_in_s / unit_s, color=GREY, alpha=0.12, lw=0)
@@ -280,32 +281,53 @@ def timeseries(simulated: Any) -> Figure:
     return figure
 
 
-def _lane(panel: Axes, lane: Any, unit_s: float) -> None:
-    """One quantity of a protocol: a line of its values, arrows for additions, ticks for others."""
+def _colours(simulated: Any) -> dict[tuple[str, str], str]:
+    """Colours by target and ligand, the same in all panels; a free ligand has that of its first
+    target.
+    """
+    palette, colours = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), dict[tuple[str, str], str]()
+    for at in sorted(simulated.measured, key=lambda at: not at.target):
+        ligands = [colour for (_, ligand), colour in colours.items() if ligand == at.ligand]
+        if at.target or not ligands:
+            colours.setdefault((at.target, at.ligand), palette[len(colours) % len(palette)])
+        if not at.target and ligands:
+            colours["", at.ligand] = ligands[0]
+    return colours
+
+
+def _lane(
+    panel: Axes, lane: Any, unit_s: float, colours: Mapping[tuple[str, str], str]
+) -> None:  # fmt: skip
+    """One quantity of a protocol: a line of its values, arrows for additions, ticks for others; in
+    the colour of its ligand.
+    """
+    named = (c for (_, ligand), c in colours.items() if lane.label.startswith(f"{ligand} "))
+    colour = next(named, GREY)
     panel.grid(visible=False, axis="y")
     panel.spines["left"].set_visible(False)
     panel.set_yticks([])
     # Beside the lane, where there is room for words of any length.
+    unit = "\n(molecules)" if lane.is_addition else ""
     panel.annotate(
-        plain(lane.label), (1.0, 0.5), (8, 0), xycoords="axes fraction",
+        f"{plain(lane.label)}{unit}", (1.0, 0.5), (8, 0), xycoords="axes fraction",
         textcoords="offset points", va="center", annotation_clip=False,
     )  # fmt: skip
     marks = [time / unit_s for time, _ in lane.marks]
     if lane.times:
         times = np.array(lane.times) / unit_s
         top = max(lane.values) or 1.0
-        panel.fill_between(times, 0, lane.values, color=SKY, alpha=0.3, lw=0)
-        panel.plot(times, lane.values, color=BLUE, lw=1.8)
+        panel.fill_between(times, 0, lane.values, color=colour, alpha=0.2, lw=0)
+        panel.plot(times, lane.values, color=colour, lw=1.8)
         panel.set_ylim(-0.15 * top, 1.75 * top)
         _levels(panel, times, lane.values, top)
-        panel.plot(marks, [0.0] * len(marks), "|", color=BLUE, ms=8)
+        panel.plot(marks, [0.0] * len(marks), "|", color=colour, ms=8)
         return
     panel.set_ylim(0, 1)
     if lane.is_addition:
-        panel.plot(marks, [0.22] * len(marks), "v", color=VERMILION, ms=6)
-        panel.vlines(marks, 0.25, 0.62, color=VERMILION, lw=1.2)
+        panel.plot(marks, [0.22] * len(marks), "v", color=colour, ms=6)
+        panel.vlines(marks, 0.25, 0.62, color=colour, lw=1.2)
     else:
-        panel.plot(marks, [0.3] * len(marks), "|", color=BLUE, ms=10)
+        panel.plot(marks, [0.3] * len(marks), "|", color=colour, ms=10)
     # The amount once, where it differs from the one before.
     said = ""
     for (_, amount), mark in zip(lane.marks, marks, strict=True):
@@ -335,23 +357,27 @@ def _explain(panel: Axes, simulated: Any) -> None:
     several, entries = len(simulated.recordings), panel.get_legend_handles_labels()
     handles, labels = list[Any](entries[0]), entries[1]
     if simulated.course is not None:
-        handles, labels = _explain_course(panel, simulated, handles, labels)
+        _explain_course(simulated, handles, labels)
     if several > 1:
         shown = "each replicate" if several <= SHOWN else f"{SHOWN} of {several} replicates"
         handles.append(Line2D([], [], color=GREY, alpha=0.4, lw=0.7))
-        handles.append(Line2D([], [], color=GREY, lw=1.6))
-        labels += [shown, f"mean of {several}"]
+        labels.append(shown)
+        if simulated.course is not None and simulated.course.quantities:
+            look: Any = {"fmt": ".-", "ms": 4, "capsize": 2, "lw": 1.6}
+            handles.append(panel.errorbar([], [], [], color=GREY, **look))
+            labels.append(f"mean of {several}\n± 2 std. errors")
+        else:
+            handles.append(Line2D([], [], color=GREY, lw=1.6))
+            labels.append(f"mean of {several}")
     if simulated.is_stationary and any(x.se is not None for x in simulated.measured.values()):
         handles.append(panel.errorbar([], [], [], color=GREY, fmt="o", ms=5, capsize=4))
         labels.append("average, 2 std. errors")
     _legend(panel, handles, labels)
 
 
-def _explain_course(
-    panel: Axes, simulated: Any, handles: list[Any], labels: list[str]
-) -> tuple[list[Any], list[str]]:
-    """Theory and error bars of a course, for the legend."""
-    quantities = list(simulated.course.quantities.values())
+def _explain_course(simulated: Any, handles: list[Any], labels: list[str]) -> None:
+    """Theory of a course, added to the legend."""
+    quantities, several = list(simulated.course.quantities.values()), len(simulated.recordings)
     kinds = {quantity.theory.is_exact for quantity in quantities}
     names = {True: "exact mean", False: "rate equations"}
     if kinds:
@@ -359,12 +385,10 @@ def _explain_course(
         handles.append(Line2D([], [], color=BLACK, ls="--", lw=1.3))
         labels.append(name)
     if any(quantity.theory.sd is not None for quantity in quantities):
+        # The spread of what is compared with it: one run, or the mean of all.
+        of = " one run" if several == 1 else f"\nthe mean of {several}"
         handles.append(Patch(color=GREY, alpha=0.25, lw=0))
-        labels.append("its 2 std. errors")
-    if len(simulated.recordings) > 1:
-        handles.append(panel.errorbar([], [], [], color=GREY, fmt=".", ms=4, capsize=2))
-        labels.append("mean, 2 std. errors")
-    return handles, labels
+        labels.append(f"± 2 sd of{of}")
 
 
 def _course(panel: Axes, quantity: Any, seconds: Any, replicates: int, color: str) -> float:
@@ -391,23 +415,25 @@ def _legend(panel: Axes, *entries: Any) -> None:
     panel.legend(*entries, loc="upper left", bbox_to_anchor=(1.0, 1.04))
 
 
-def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
-    colours = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+def _panel(
+    panel: Axes, simulated: Any, kind: str, unit_s: float,
+    colours: Mapping[tuple[str, str], str],
+) -> None:  # fmt: skip
     every = [at for at in simulated.measured if at.kind == kind]
     drawn = every[:CURVES]  # more could not be told apart, and cost a tenth of a second each
     runs, top, end = simulated.recordings, 0.0, 1.012 * simulated.run.duration_s / unit_s
     # Every n-th record, rounded up: -(-a // b) is the quotient's ceiling in whole numbers.
     thin = slice(None, None, -(-len(runs[0].seconds) // POINTS))
     time = runs[0].seconds[thin] / unit_s  # replicates are read at the same times
-    for number, at in enumerate(drawn):
-        colour, average = colours[number % len(colours)], simulated.measured[at]
+    courses = simulated.course.quantities if simulated.course else {}
+    for at in drawn:
+        colour, average = colours[at.target, at.ligand], simulated.measured[at]
         for run in runs[:SHOWN] if len(runs) > 1 else ():
             panel.plot(time, at.read(run)[thin], color=colour, alpha=0.2, lw=0.7)
         mean = sum(at.read(run) for run in runs) / len(runs)
         name = plain(f"{at.ligand} at {at.target}" if at.target else at.ligand)
         panel.plot(time, mean[thin], color=colour, lw=1.6, label=name)
-        course = simulated.course and simulated.course.quantities.get(at)
-        if course:
+        if course := courses.get(at):
             seconds = simulated.course.seconds / unit_s
             top = max(top, _course(panel, course, seconds, len(runs), colour))
         if average.se is not None and simulated.is_stationary:
@@ -415,8 +441,11 @@ def _panel(panel: Axes, simulated: Any, kind: str, unit_s: float) -> None:
             panel.errorbar([end], [average.mean], [2 * average.se], color=colour, **look)
         tops = [at.read(run).max() for run in runs]
         top = max(top, *tops, average.formula or 0.0, average.exact or 0.0)
-    _theory(panel, [simulated.measured[at] for at in drawn])
-    names = {"occupancy": "occupied", "free": "free\nmolecules", "flux": "taken up (1/s)"}
+    # A course that is exact ends at the stationary mean: no second line for that.
+    alone = [at for at in drawn if at not in courses or not courses[at].theory.is_exact]
+    name, style = ("exact stationary mean", "-.") if courses else ("exact mean", "--")
+    _theory(panel, [simulated.measured[at] for at in alone], name, style)
+    names = {"occupancy": "sites occupied", "free": "free\nmolecules", "flux": "taken up (1/s)"}
     panel.set_ylabel(names[kind])
     if kind == "occupancy":
         percent(panel)
@@ -432,7 +461,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _theory(panel: Axes, averages: Sequence[Any]) -> None:
+def _theory(panel: Axes, averages: Sequence[Any], name_of_exact: str, style_of_exact: str) -> None:
     """Lines at the exact means, and at what the textbook's formula says where that differs."""
     exact = [average.exact for average in averages if average.exact is not None]
     # A line within a hundredth of the exact one could not be told from it.
@@ -443,7 +472,8 @@ def _theory(panel: Axes, averages: Sequence[Any]) -> None:
         and (average.exact is None
              or abs(average.formula - average.exact) > 0.01 * abs(average.exact))
     ]  # fmt: skip
-    for values, style, label in ((exact, "--", "exact mean"), (formula, ":", "textbook formula")):
+    lines = ((exact, style_of_exact, name_of_exact), (formula, ":", "textbook formula"))
+    for values, style, label in lines:
         for number, value in enumerate(values):  # one entry of the legend for all of a kind
             name = label if number == 0 else None
             panel.axhline(value, color=BLACK, ls=style, lw=1.3, label=name)

@@ -11,6 +11,7 @@ from scipy.special import bdtr
 
 from synapse_abm import statistics, theory
 from synapse_abm.core.errors import InputError
+from synapse_abm.plotting import timeseries
 from synapse_abm.runs.course_check import Course, course_of
 from synapse_abm.runs.simulate import averaged_from_s, simulate
 from synapse_abm.synapse.scenario.cost import CHANGE_S, estimate_cost
@@ -433,3 +434,33 @@ def test_an_estimate_goes_through_the_protocol() -> None:
     changes = number_of_events(added, added.dt_s)
     assert changes == 3000
     assert estimate_cost(added).simulation_s > 4 * changes * CHANGE_S, "four replicates"
+
+
+def test_a_figure_has_one_colour_for_a_ligand_and_one_entry_for_each_kind_of_line() -> None:
+    """Settled at the end, so that there is an exact course and an exact stationary mean."""
+    told = clamped(
+        target={"SERT": {"kind": "transporter", "sites": 50}},
+        at=[{"time": "5 s", "add": {"tracer": 40}},
+            {"time": "10 s", "change": {"ligand.drug.clamped": "20 nM"}}],
+        run={"duration": "100 s", "sample_every": "1 s", "replicates": 2},
+    )  # fmt: skip
+    told["ligand"]["tracer"] = {
+        "reservoir": {"concentration": "20 nM", "exchange": "1 /s"}, "diffusion": "1 um^2/s",
+        "binding": {"SERT": {"kd": "9 nM", "koff": "1 /s"}},
+    }  # fmt: skip
+    figure = timeseries(simulate(parse_scenario(told)))
+    colours = dict[str, set[str]]()
+    for panel in figure.axes[:2]:
+        legend = panel.get_legend()
+        assert legend is not None
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert len({*labels}) == len(labels), labels
+        for line in panel.get_lines():
+            ligand = str(line.get_label()).partition(" ")[0]
+            colours.setdefault(ligand, set()).add(str(line.get_color()))
+    assert figure.axes[0].get_ylabel() == "sites occupied"
+    assert len(colours["tracer"]) == len(colours["drug"]) == 1
+    assert colours["tracer"] != colours["drug"]
+    assert colours["tracer"] == {str(figure.axes[2].get_lines()[0].get_color())}, "added"
+    words = [text.get_text() for panel in figure.axes for text in panel.texts]
+    assert "tracer added\n(molecules)" in words
