@@ -204,12 +204,12 @@ def _result(data: Association, sites: dict[str, int], number: dict[str, int]) ->
         _check("intercept (1/s), clamped", data.koff, kinetics.koff, "k_off", tests),
     ]
     rows = [
-        [c.place, c.nM, c.rate.value, c.rate.se, c.law_rate, check.z,
-         kinetics.kon * c.nM + kinetics.koff]
-        for c, check in zip(data.curves, checks, strict=False)
+        [c.place, c.nM, c.rate.value, c.rate.se, c.rate.dof, c.law_rate,
+         *time_course.student(c.rate, c.law_rate), kinetics.kon * c.nM + kinetics.koff]
+        for c in data.curves
     ]  # fmt: skip
-    names = "place concentration_nM k_obs_per_s se expected_per_s z line_per_s"
-    solved = ("k_obs_per_s", "se", "expected_per_s", "z")
+    names = "place concentration_nM k_obs_per_s se dof expected_per_s t p line_per_s"
+    solved = ("k_obs_per_s", "se", "expected_per_s", "t", "p")
     rates = Table.of_rows("association", names, rows, solved)
     readings = [
         [c.place, c.nM, *row]
@@ -220,9 +220,9 @@ def _result(data: Association, sites: dict[str, int], number: dict[str, int]) ->
     curves = Table.of_rows("curves", names, readings, ("expected",))
     record = pharmacology.ligand(DRUG)
     return Result(
-        tables=[rates, curves, _line_table(data, checks)],
+        tables=[rates, curves, _line_table(data)],
         checks=checks,
-        text=_text(data, checks),
+        text=_text(data),
         verdict=_verdict(data, checks),
         scenario={
             "ligand": record.full_name, "kon_per_nM_s": kinetics.kon, "koff_per_s": kinetics.koff,
@@ -239,26 +239,28 @@ def _check(name: str, estimate: Estimate, law: float, source: str, tests: int) -
     )
 
 
-def _line_table(data: Association, checks: list[Check]) -> Table:
+def _line_table(data: Association) -> Table:
     rows = [
-        [name, x.value, x.se, *x.interval(), known, check.z]
-        for name, x, known, check in (
-            ("k_on, 1/(nM s)", data.kon, data.kinetics.kon, checks[-2]),
-            ("k_off, 1/s", data.koff, data.kinetics.koff, checks[-1]),
+        [name, x.value, x.se, x.dof, *x.interval(), known, *time_course.student(x, known)]
+        for name, x, known in (
+            ("k_on, 1/(nM s)", data.kon, data.kinetics.kon),
+            ("k_off, 1/s", data.koff, data.kinetics.koff),
         )
     ]
-    names = "constant value se low_95 high_95 expected z"
-    return Table.of_rows("line", names, rows, ("value", "se", "low_95", "high_95", "z"))
+    names = "constant value se dof low_95 high_95 expected t p"
+    solved = ("value", "se", "dof", "low_95", "high_95", "t", "p")
+    return Table.of_rows("line", names, rows, solved)
 
 
-def _text(data: Association, checks: list[Check]) -> str:
+def _text(data: Association) -> str:
     lines = [
         [c.place, f"{c.nM:.4g}", f"{c.rate.value:.4g} +- {c.rate.se:.2g}", f"{c.law_rate:.4g}",
-         f"{check.z:+.2f}", f"{data.kinetics.kon * c.nM + data.kinetics.koff:.4g}"]
-        for c, check in zip(data.curves, checks, strict=False)
+         *time_course.student_words(c.rate, c.law_rate),
+         f"{data.kinetics.kon * c.nM + data.kinetics.koff:.4g}"]
+        for c in data.curves
     ]  # fmt: skip
-    head = [f"{DRUG}", "nM", "k_obs (1/s)", "theory", "z", "k_on C + k_off"]
-    return text_table(head, lines)
+    head = [f"{DRUG}", "nM", "k_obs (1/s)", "theory", "t", "dof", "p", "k_on C + k_off"]
+    return f"{text_table(head, lines)}\n\n{time_course.STUDENT_NOTE}"
 
 
 def _verdict(data: Association, checks: list[Check]) -> str:

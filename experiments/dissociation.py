@@ -225,10 +225,10 @@ def _result(data: Dissociation, quick: bool) -> Result:
         )  # fmt: skip
     rows = [
         [w.case.way, w.case.sites, w.case.ratio / (1 + w.case.ratio), w.rate.value, w.rate.se,
-         w.law_rate, check.z, data.koff / w.slowed]
-        for w, check in zip(data.washouts, checks, strict=False)
+         w.rate.dof, w.law_rate, *time_course.student(w.rate, w.law_rate), data.koff / w.slowed]
+        for w in data.washouts
     ]  # fmt: skip
-    names = "wash sites loaded rate_per_s se expected_per_s z formula_per_s"
+    names = "wash sites loaded rate_per_s se dof expected_per_s t p formula_per_s"
     rates = Table.of_rows("dissociation", names, rows, names.split()[3:])
     readings = [
         [w.case.way, w.case.sites, w.case.ratio / (1 + w.case.ratio), t, p.value, p.se, x]
@@ -240,7 +240,7 @@ def _result(data: Dissociation, quick: bool) -> Result:
     return Result(
         tables=[rates, Table.of_rows("curves", names, readings, ("expected",))],
         checks=checks,
-        text=_text(data, checks),
+        text=_text(data),
         verdict=_verdict(data, checks),
         scenario={
             "ligand": record.full_name, "koff_per_s": data.koff, "competitor": COMPETITOR,
@@ -254,15 +254,16 @@ def _result(data: Dissociation, quick: bool) -> Result:
     )  # fmt: skip
 
 
-def _text(data: Dissociation, checks: list[Check]) -> str:
+def _text(data: Dissociation) -> str:
     lines = [
         [w.case.way, f"{w.case.sites}", f"{w.case.ratio / (1 + w.case.ratio):.0%}",
-         f"{w.rate.value:.4g} +- {w.rate.se:.2g}", f"{w.law_rate:.4g}", f"{check.z:+.2f}",
-         f"{data.koff / w.slowed:.4g}"]
-        for w, check in zip(data.washouts, checks, strict=False)
+         f"{w.rate.value:.4g} +- {w.rate.se:.2g}", f"{w.law_rate:.4g}",
+         *time_course.student_words(w.rate, w.law_rate), f"{data.koff / w.slowed:.4g}"]
+        for w in data.washouts
     ]  # fmt: skip
-    head = ["wash", "SERT", "loaded", "rate (1/s)", "theory", "z", "k_off/(1 + k_on R/k_diff)"]
-    return text_table(head, lines)
+    head = ["wash", "SERT", "loaded", "rate (1/s)", "theory", "t", "dof", "p",
+            "k_off/(1 + k_on R/k_diff)"]  # fmt: skip
+    return f"{text_table(head, lines)}\n\n{time_course.STUDENT_NOTE}"
 
 
 def _verdict(data: Dissociation, checks: list[Check]) -> str:
@@ -290,7 +291,9 @@ def _draw(data: Dissociation) -> Figure:
     times = data.koff / few[-1].rate.value
     title = f"{few[-1].case.sites} sites slow washout {times:.2g}-fold; a competitor undoes it"
     fig, (left, right) = plot.panel_table(1, 2, 5.0, title)
-    for look, way in zip(plot.LOOKS, (ALONE, EXCESS), strict=False):
+    most = max(w.case.sites for w in few)
+    # Side by side: bars of the same number of sites would cover each other.
+    for look, way, aside in zip(plot.LOOKS, (ALONE, EXCESS), (-0.01, 0.01), strict=False):
         (w,) = data.of(FULL_KD, way)
         half = [(p.interval()[1] - p.interval()[0]) / 2 for p in w.curve]
         values = [p.value for p in w.curve]
@@ -300,7 +303,8 @@ def _draw(data: Dissociation) -> Figure:
         few = data.of(FEW_KD, way)
         half = [(w.rate.interval()[1] - w.rate.interval()[0]) / 2 for w in few]
         right.plot([w.case.sites for w in few], [w.law_rate for w in few], color=look[0], lw=1.6)
-        plot.measured(right, [w.case.sites for w in few], [w.rate.value for w in few], half, look)
+        beside = [w.case.sites + aside * most for w in few]
+        plot.measured(right, beside, [w.rate.value for w in few], half, look, label=way)
     (w,) = data.of(FULL_KD, ALONE)
     fine = np.linspace(0, w.time_s[-1], 200)
     share = FULL_KD / (1 + FULL_KD)
@@ -311,7 +315,6 @@ def _draw(data: Dissociation) -> Figure:
     left.set_ylim(0, 1)
     plot.percent(left)
     left.legend(loc="upper right", borderaxespad=0)
-    most = max(w.case.sites for w in data.of(FEW_KD, ALONE))
     n = np.linspace(0, 1.05 * most, 200)
     formula = "k_off/(1 + k_on R/k_diff)"
     right.plot(n, data.koff / (1 + data.per_site * n), color=plot.GREY, ls="--", label=formula)

@@ -185,6 +185,15 @@ def test_sites_hold_the_drug_back() -> None:
         assert place != "held back" or expected < 0.8 * line
 
 
+@pytest.mark.parametrize("name", ["association", "dissociation"])
+def test_tables_tell_how_many_replicates_an_error_comes_from(name: str) -> None:
+    """Eight replicates leave seven degrees of freedom, at which |t| = 4 is once in 193 runs."""
+    table = small(name)[name]
+    assert min(table["dof"]) == 7
+    assert all(0 < p <= 1 for p in table["p"])
+    assert "dof" in small(name).text
+
+
 # --- dissociation ---------------------------------------------------------------------------------
 
 
@@ -247,6 +256,17 @@ def test_the_checks_of_a_burst_would_catch_a_drug_that_is_not_displaced() -> Non
 def test_the_drug_that_is_compared_with_is_not_asked_for() -> None:
     with pytest.raises(InputError, match="--drug"):
         burst.run(seed=1, quick=True, progress=silent, drug="desvenlafaxine")
+
+
+def test_the_verdict_on_a_burst_depends_on_the_checks() -> None:
+    result = small("burst")
+    assert f"all {len(result.checks)} checks hold" in result.verdict
+    farthest = max(abs(check.z) for check in result.checks)
+    assert f"t {farthest:+.2f} with 11 degrees" in result.verdict.replace("t -", "t +")
+    failed = [replace(result.checks[0], passed=False), *result.checks[1:]]
+    verdict = burst._verdict(result.data, failed)
+    assert f"NOT as mean field says: {failed[0].name}" in verdict
+    assert "checks hold" not in verdict
 
 
 # --- two drugs together ---------------------------------------------------------------------------

@@ -147,6 +147,12 @@ def line(x: F64, points: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
 # --- checks ---------------------------------------------------------------------------------------
 
 
+STUDENT_NOTE = (
+    "t: distance from theory in standard errors; dof: its degrees of freedom, one less than\n"
+    "replicates; p: chance of a |t| as large"
+)
+
+
 def student(estimate: Estimate, expected: float) -> tuple[float, float]:
     """Student's t of an estimate, and the probability of one as large by chance (two-sided).
 
@@ -157,6 +163,12 @@ def student(estimate: Estimate, expected: float) -> tuple[float, float]:
 
     t = z_score(estimate.value, estimate.se, expected)
     return t, float(2 * stdtr(estimate.dof, -abs(t)))
+
+
+def student_words(estimate: Estimate, expected: float) -> list[str]:
+    """Cells of a printed table: t, degrees of freedom, p."""
+    t, p = student(estimate, expected)
+    return [f"{t:+.2f}", f"{estimate.dof:.0f}", f"{p:.2g}"]
 
 
 def all_along(
