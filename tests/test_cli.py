@@ -115,6 +115,7 @@ def test_list_shows_names_and_questions(say: Say) -> None:
     lines = [line.strip() for line in out.splitlines()]
     assert re.fullmatch(r"demo +How many of ten seats does the drug take\?", lines[1])
     assert [line.split()[0] for line in lines[3:]] == sorted(scenarios())
+    assert all(line.endswith(".") for line in lines[3:]), "whole sentences"
 
 
 def test_run_leaves_figure_tables_and_record(say: Say, home: Path) -> None:

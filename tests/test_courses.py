@@ -449,8 +449,12 @@ def test_a_figure_has_one_colour_for_a_ligand_and_one_entry_for_each_kind_of_lin
         "binding": {"SERT": {"kd": "9 nM", "koff": "1 /s"}},
     }  # fmt: skip
     figure = timeseries(simulate(parse_scenario(told)))
+    settled = clamped(at=told["at"][1:], run=told["run"])
+    del settled["ligand"]["tracer"]
+    simulated = simulate(parse_scenario(settled))
+    assert simulated.is_stationary and simulated.course
     colours = dict[str, set[str]]()
-    for panel in figure.axes[:2]:
+    for panel in (timeseries(simulated).axes[0], *figure.axes[:2]):
         legend = panel.get_legend()
         assert legend is not None
         labels = [text.get_text() for text in legend.get_texts()]

@@ -387,8 +387,8 @@ OWN_DRUG = """
 citation = "Mine 2026"
 [ligand.mine]
 kind = "SSRI"
-affinity = [{ target = "SERT", nM = 2.0, quantity = "Ki", source = "Mine", status = "measured", \
-system = "human", assay = "binding" }]
+affinity = [{ target = "SERT", nM = 2.0, quantity = "Ki", source = "Mine", status = "published", \
+species = "human", assay = "binding" }]
 """
 
 
@@ -420,9 +420,12 @@ def test_citations_of_ones_own_drugs_open_nothing(
         grid=Grid(width=2, height=2, spacing_um=0.1), targets={"SERT": Target(sites=20)},
         ligands={"drug": drug}, run=RunSettings(duration_s=3, sample_every_s=0.5),
     )  # fmt: skip
-    simulate.write(scenario, tmp_path / "out", seed=1)
     (tmp_path / "own.toml").write_text(OWN_DRUG)
+    simulate.write(scenario, tmp_path / "out", seed=1)
+    path = tmp_path / "out" / "run.json"
+    assert json.loads(path.read_bytes())["papers"][0] == "Mine 2026"
     opened = list[str]()
     monkeypatch.setattr(Library, "ligand", lambda self, name: opened.append(name))
-    status, out, _ = say("rerun", tmp_path / "out" / "run.json")
+    status, out, _ = say("rerun", path)
     assert (status, opened) == (0, []), out
+    assert "!" not in out, "nothing is wrong with papers that are not looked up"

@@ -157,6 +157,7 @@ def test_a_ligand_that_never_comes_is_named() -> None:
     text = str(parse_scenario(changed("ligand.serotonin.batches", never)))
     assert "! batches[0] of serotonin never comes" in text
     assert "there is no serotonin" not in text
+    assert "there is no" not in str(read_scenario(SHIPPED["washout"])), "it is added later"
     text = str(parse_scenario(changed("ligand.citalopram.ligand", "paroxetine@Habert1985")))
     assert "! citalopram has the constants of paroxetine; call it [ligand.paroxetine]" in text
     assert "has the constants" not in str(parse_scenario(SMALL))

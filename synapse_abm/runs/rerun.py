@@ -31,6 +31,7 @@ from synapse_abm.core.progress import Progress, silent
 from synapse_abm.core.quantity import unit_of
 from synapse_abm.core.text import DIGITS, SOLVED_DIGITS, plain_json
 from synapse_abm.core.validation_errors import Origin, field_faults
+from synapse_abm.pharmacology.library import own_file
 from synapse_abm.runs import simulate, sweep
 from synapse_abm.runs.compare import Departure, departure_of_table, departures
 from synapse_abm.runs.computing import script_sha256
@@ -454,8 +455,10 @@ def _changed(record: Record, result: Result, source: str) -> Iterator[str]:
     if record.source_sha256 != source:
         then, now = record.code_version, code_version()
         yield f"the program's source was another one (then {then}, now {now})"
-    papers = [paper for paper in record.papers if paper not in result.papers]
-    papers += [paper for paper in result.papers if paper not in record.papers]
+    # Of a file of the user's own, which is not opened, the name stands for its papers.
+    own = {name for name in result.papers if own_file(name)}
+    papers = [paper for paper in record.papers if paper not in result.papers and not own]
+    papers += [paper for paper in result.papers if paper not in {*record.papers, *own}]
     if papers:
         yield f"papers in one of record and run only: {'; '.join(papers)}"
     told = plain_json(result.scenario)

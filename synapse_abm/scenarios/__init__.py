@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from pathlib import Path
 
 from synapse_abm.core.errors import InputError, UnknownName
@@ -35,6 +37,7 @@ def find_scenario(name: str) -> Path:
 
 
 def scenario_summary(path: Path) -> str:
-    """The first comment of a scenario file: what it shows."""
-    lines = (line for line in path.read_text("utf-8").splitlines() if line.startswith("#"))
-    return next(lines, "# (no description)").lstrip("# ")
+    """The first sentence of the comment that a scenario file begins with: what it shows."""
+    lines = (line.lstrip("# ") for line in path.read_text("utf-8").splitlines())
+    paragraph = " ".join(itertools.takewhile(bool, lines))
+    return re.split(r"(?<=[.?!])\s", paragraph, maxsplit=1)[0] or "(no description)"

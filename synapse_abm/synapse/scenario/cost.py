@@ -362,7 +362,7 @@ def regime_warnings(scenario: Description) -> list[str]:
     for name, ligand in scenario.ligands.items():
         if not ligand.binding:
             said.append(f"{name} binds to no target")
-        if not is_present(ligand):
+        if not is_present(ligand) and not any(name in at.add for at in scenario.at):
             said.append(f"there is no {name}: give it a count, clamped, a reservoir or batches")
         never = [n for n, x in enumerate(ligand.batches) if not (x.rate_per_s or x.times_s)]
         said += [f"batches[{n}] of {name} never comes: give it a rate or times" for n in never]
