@@ -14,9 +14,9 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -31,6 +31,7 @@ from synapse_abm.core.errors import (
     SynapseError,
     collected,
     escaped,
+    nearest_names,
     raise_faults,
     tried,
 )
@@ -524,9 +525,16 @@ def _obey(arguments: list[str]) -> int:
     experiment = _experiment(arguments)
     # Each experiment has options of its own, which the parser cannot know before it is loaded.
     options: Any = experiment.load().Options if experiment else make_dataclass("Options", ())
+    about = None
+    if experiment is not None:
+        raise_faults(list(_unknown_options(arguments, experiment.name, options)))
+        about = f"{experiment.name}: {experiment.summary}\n\n{experiment.question}".strip()
+        # After the name, the parser's help would leave the name out.
+        if not {"-h", "--help"}.isdisjoint(arguments):
+            arguments = ["run", "--help", *arguments[1:]]
     commands: Any = (
         Annotated[List, subcommand("list")]
-        | Annotated[Run[options], subcommand("run")]
+        | Annotated[Run[options], subcommand("run", description=about)]
         | Annotated[Simulate, subcommand("simulate")]
         | Annotated[Rerun, subcommand("rerun")]
         | Annotated[Redraw, subcommand("redraw")]
@@ -567,6 +575,28 @@ def _experiment(arguments: list[str]) -> Experiment | None:
     named = (word for word in words if word in known or word.endswith(".py"))
     name = next(named, words[0] if words else None)
     return None if name is None else find(name)
+
+
+def _unknown_options(arguments: list[str], name: str, options: Any) -> Iterator[InputError]:
+    """Options that neither ``run`` nor the experiment has: the parser would offer those of other
+    commands.
+    """
+    # Only plain fields are sure to be called as options are; the rest is left to the parser.
+    if not is_dataclass(options) or any("Annotated" in str(x.type) for x in fields(options)):
+        return
+    own = [f"--{x.name.replace('_', '-')}" for x in fields(options)]
+    common = ["--out", "--seed", "--quick", "--workers"]
+    for word in arguments:
+        option = word.partition("=")[0].replace("_", "-")
+        # --no-x switches off what is on by default; a dot is within an option of several parts.
+        known = {*own, *common, "--help", "--", *(f"--no-{x[2:]}" for x in own)}
+        if not option.startswith("--") or option in known or "." in option:
+            continue
+        # Without the dashes, which make any two options alike.
+        nearest = [f"--{x}" for x in nearest_names(option[2:], [x[2:] for x in [*own, *common]])]
+        theirs = f"one of its own, {', '.join(own)}, or" if own else "none of its own, but"
+        fix = f"did you mean {' or '.join(nearest)}?" if nearest else ""
+        yield InputError(f"option of {name}", option, f"{theirs} {', '.join(common)}", fix)
 
 
 def _folder(name: str | None) -> Path | None:

@@ -165,6 +165,20 @@ def test_help_of_an_experiment_shows_its_options(say: Say) -> None:
     assert status == 0
     assert "--drug" in out
     assert "The drug, by name." in out
+    assert "NAME" in out.splitlines()[0]
+
+
+def test_help_of_an_experiment_tells_what_it_asks(say: Say, home: Path) -> None:
+    """And nothing is made of a question where a file has none."""
+    assert f"demo: {experiment.find('demo').summary}" in say("run", "demo", "--help")[1]
+    path = home.parent / "experiments" / "demo.py"
+    text = path.read_text()
+    summary = experiment.find("demo").summary
+    asked = f"{summary}\n\nQuestion\n    Is it so?\n    Or not?\nMethod\n    By trying.\n"
+    path.write_text(text.replace(summary, asked, 1))
+    out = say("run", "demo", "-h")[1]
+    assert "Is it so? Or not?" in out
+    assert "By trying" not in out
 
 
 def test_a_failed_exact_check_is_status_1_and_is_kept(say: Say, home: Path) -> None:
@@ -309,6 +323,10 @@ WRONG = {
     "wordy seed": (["run", "demo", "--seed", "nan"], ["--seed = 'nan'", "whole number"]),
     "no seed": (["run", "demo", "--seed"], ["--seed"]),
     "unknown option": (["run", "demo", "--drg", "x"], ["--drg", "--drug"]),
+    "another command's option": (
+        ["run", "demo", "--html", "x", "--fresh"],
+        ["2 inputs", "option of demo = '--html'", "one of its own, --drug, --", "'--fresh'"],
+    ),
     "no name": (["run"], ["NAME"]),
     "unknown command": (["rnu"], ["rnu", "run"]),
     "nothing": ([], ["list", "run"]),

@@ -31,6 +31,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
+import itertools
 import sys
 import time
 from collections.abc import Mapping
@@ -71,9 +72,19 @@ class Experiment:
     @property
     def summary(self) -> str:
         """The first line of its docstring."""
+        return self._docstring.splitlines()[0]
+
+    @property
+    def question(self) -> str:
+        """The paragraph of its docstring under "Question", in one line; "" if there is none."""
+        _, _, rest = self._docstring.partition("\nQuestion\n")
+        lines = itertools.takewhile(lambda line: line.startswith(" "), rest.splitlines())
+        return " ".join(line.strip() for line in lines)
+
+    @property
+    def _docstring(self) -> str:
         # Parsed, not imported: `list` would load every experiment's libraries for one line of each.
-        docstring = ast.get_docstring(ast.parse(self.path.read_bytes())) or "(no description)"
-        return docstring.splitlines()[0]
+        return ast.get_docstring(ast.parse(self.path.read_bytes())) or "(no description)"
 
     @property
     def shipped(self) -> bool:
