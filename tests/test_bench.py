@@ -63,6 +63,7 @@ def record(report: BenchReport) -> dict[str, object]:
 # --- the report -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_row_for_every_contender(report: BenchReport) -> None:
     found = [(row.engine, row.molecules, row.sites, row.koff_dt) for row in report.rows]
     assert found == [

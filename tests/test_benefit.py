@@ -14,6 +14,9 @@ from synapse_abm.runs.experiment import find
 from synapse_abm.runs.results import Result
 from synapse_abm.statistics import Estimate
 
+#: An experiment of its own; what it rests on is proved in the suite.
+pytestmark = pytest.mark.slow
+
 benefit = find("benefit").load()
 
 

@@ -192,6 +192,7 @@ def test_with_daily_doses_windows_meet_all_times_of_day_and_their_occupancy() ->
     assert rest_of.mean() > limit * rest_of.std(ddof=1) / math.sqrt(rest_of.size)
 
 
+@pytest.mark.slow
 def test_the_twin_does_not_step_over_short_doses() -> None:
     """An hour a day at 95 %: the same course as in pieces from jump to jump."""
 

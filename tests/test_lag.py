@@ -57,6 +57,7 @@ def test_slow_variables_are_read_on_their_curve_however_wide_the_windows() -> No
     assert lag.crossing(course, "plasticity", half).value == pytest.approx(half, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_after_the_stop_all_returns_and_serotonin_from_above() -> None:
     assert (phase("concentration_nM", False) == 0).all()
     assert phase("terminal_occupancy", False).max() < 0.01
@@ -79,6 +80,7 @@ def test_each_prediction_says_what_it_is() -> None:
     assert small().passed  # a published number that is missed is no failure
 
 
+@pytest.mark.slow
 def test_a_course_without_desensitisation_would_be_noticed() -> None:
     """The planted bug: sensitivity stays at 1. Then nothing recovers."""
     parameters = neuron(desensitisation_strength=0.0)
@@ -131,6 +133,7 @@ def test_the_other_reading_keeps_the_feedback_and_the_antagonist_as_strong() -> 
     assert "the drive rises" in small().text and "a deficit" in small().text
 
 
+@pytest.mark.slow
 def test_both_readings_and_the_adapting_target_can_be_simulated() -> None:
     """The options reach the course; a few windows suffice to see it."""
     for changes in ({"recovery": "drive"}, {"postsynaptic_strength": 1.0}):

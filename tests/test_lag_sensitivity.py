@@ -14,6 +14,9 @@ from synapse_abm.runs.experiment import find
 from synapse_abm.runs.results import Result
 from synapse_abm.treatment.treatment import Treatment, constant, mean_field
 
+#: An experiment of its own; what it rests on is proved in the suite.
+pytestmark = pytest.mark.slow
+
 sensitivity = find("lag_sensitivity").load()
 
 

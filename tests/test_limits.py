@@ -20,6 +20,9 @@ from synapse_abm.runs.experiment import find
 from synapse_abm.runs.results import Result
 from synapse_abm.statistics import student_quantile
 
+#: An experiment of its own; what it rests on is proved in the suite.
+pytestmark = pytest.mark.slow
+
 limits = find("limits").load()
 
 
@@ -126,7 +129,6 @@ def test_a_drug_that_is_carried_or_unknown_is_refused() -> None:
             limits.run(seed=1, quick=True, progress=silent, drug=drug)
 
 
-@pytest.mark.slow
 def test_places_agree_at_full_size() -> None:
     result = limits.run(seed=99, quick=False, progress=silent)
     assert [check.name for check in result.checks if not check.passed] == []

@@ -650,6 +650,7 @@ def tail(count: int, n: int, p: float) -> float:
     return float(stats.binomtest(count, n, p).pvalue)
 
 
+@pytest.mark.slow
 def test_a_sticky_membrane_holds_as_many_as_it_must() -> None:
     """A symmetric walk that stays with probability 4/5 in a cell has weight 5 there: of ten rows
     the sticky one holds 5/14. 240 steps are 30 times the slowest relaxation, and more.
@@ -730,6 +731,7 @@ def fit(counts: np.ndarray, law: np.ndarray) -> float:
     return float(stats.chisquare(seen, wanted).pvalue)
 
 
+@pytest.mark.slow
 def test_cooperative_transporters_follow_their_exact_law(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates differ between sites of one cell: sums and choices of the readable engine are exact.
 

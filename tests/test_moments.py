@@ -173,6 +173,7 @@ def test_factors_of_theory_bring_the_means_back() -> None:
         assert fast == pytest.approx([getattr(level, name) for name in FAST], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_over_the_weeks_coupling_ends_three_points_above_its_twin() -> None:
     """Fluctuations shift sensitivity's target at rest to 0.95, and less once receptors are full."""
     days = np.array([7.0, 21.0, 42.0]) * DAY_S

@@ -373,6 +373,7 @@ def test_a_change_that_waits_for_its_step_is_kept(tmp_path: Path) -> None:
     assert checkpoint.to_bytes(resumed) == checkpoint.to_bytes(model)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_comes_to_the_same(tmp_path: Path) -> None:
     script = (
         f"import os, signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"

@@ -62,6 +62,7 @@ def test_either_engine_goes_on(first: Engine, second: Engine, whole: bytes, tmp_
     assert len(resumed.agents_by_type[Serotonin]) > 100
 
 
+@pytest.mark.slow
 def test_equal_in_a_new_process(whole: bytes, tmp_path: Path) -> None:
     treated(NeuronModel(**GIVEN), 17).save(tmp_path / "half")
     script = (

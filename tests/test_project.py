@@ -80,6 +80,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert loaded_by(program).isdisjoint({*HEAVY} - {"tyro"})
 
 
+@pytest.mark.slow
 def test_simulating_loads_no_plots() -> None:
     program = "from synapse_abm import Scenario, Simulation, SynapseModel"
     assert "matplotlib" not in loaded_by(program)

@@ -244,6 +244,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert tables(simulate.write(short(), tmp_path / "out")) == tables(simulate.simulate(short()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
 def test_a_real_limit_of_size_is_explained(tmp_path: Path) -> None:
     program = (

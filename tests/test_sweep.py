@@ -186,6 +186,7 @@ def test_a_stream_that_depends_on_the_worker_is_caught(monkeypatch: pytest.Monke
     assert found[0] != found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["selectivity", "saturation"])
 def test_experiments_give_the_same_bytes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

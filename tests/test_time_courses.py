@@ -61,6 +61,7 @@ def noisy(seed: int, replicates: int, rate: float) -> np.ndarray:
     return np.asarray((waits < t).mean(axis=1))
 
 
+@pytest.mark.slow
 def test_errors_of_a_fit_are_honest() -> None:
     """Of 400 fits the standardised errors have the spread of Student's t with 15 degrees of
     freedom: variance 15/13. The variance of 400 such has a relative error of about 0.1, so five

@@ -19,6 +19,9 @@ from synapse_abm.runs.results import Check, Result
 from synapse_abm.theory import UniformTissue
 from synapse_abm.theory.hop_react import hop_generator
 
+#: An experiment of its own; what it rests on is proved in the suite.
+pytestmark = pytest.mark.slow
+
 transient = find("transient").load()
 
 
@@ -71,13 +74,11 @@ def test_a_negative_rate_is_refused() -> None:
 # --- the experiment -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_every_count_agrees_with_theory() -> None:
     exact = [check for check in small().checks if check.kind == "exact"]
     assert len(exact) == 36 and small().passed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "planted", [{"hops_per_s": 0.8}, {"kon_pair": 0.8}, {"kcat": 0.5}, {"loss_per_s": 0.0}]
 )

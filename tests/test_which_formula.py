@@ -318,6 +318,7 @@ def test_simulation_agrees_at_200_random_settings() -> None:
     check(compare(ALL, seed=12, site_seconds=1e5))
 
 
+@pytest.mark.slow
 def test_morrison_for_the_exact_law_would_be_caught(some: list[Comparison]) -> None:
     """The control: with the quadratic in place of the law of copies, simulation objects."""
     bound = limit(len(some))
@@ -368,6 +369,7 @@ def planted_in_formulas(old: str, new: str) -> Any:
     return module.which_formula
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_in_which_formula_would_be_caught(bug: str, some: list[Comparison]) -> None:
     """Planted in its source, held against the same simulations."""
