@@ -18,8 +18,6 @@ from typing import Any
 import numba
 import numba.core.config
 import numpy as np
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
 from numba.core.registry import CPUDispatcher
 from numba.core.types import unliteral
 from platformdirs import user_cache_dir
@@ -89,37 +87,6 @@ class _Inner(_Compiled):
         return numba.jit(**wrapped)(self.py_func)
 
 
-class _Linked(JITCodeLibrary):
-    """Code that functions take in which call it, to be translated for the processor with theirs.
-
-    numba would translate an inner function by itself too, with all that it calls in turn: a tenth
-    of all compiling, for code that nobody runs.
-    """
-
-    def _finalize_final_module(self) -> None:
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:
-        self._ensure_finalized()  # type: ignore[no-untyped-call]  # takes in what it calls
-        return 0
-
-    @property
-    def codegen(self) -> _Linked:
-        """Asked for by what would call the function from Python, for :meth:`set_env` alone."""
-        return self
-
-    def set_env(self, name: str, environment: Any) -> None:
-        """Nothing: there is no native code that it could belong to."""
-
-
-class _InnerCompiler(Compiler):
-    """numba's compiler, for functions that only compiled ones call."""
-
-    def __init__(self, typing: Any, target: Any, library: Any, *more: Any) -> None:
-        library = _Linked(target.codegen(), "inner")  # type: ignore[no-untyped-call]
-        super().__init__(typing, target, library, *more)  # type: ignore[no-untyped-call]
-
-
 _UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -138,7 +105,7 @@ def compiled(function: Callable[..., Any], *, checks_divisors: bool = True) -> A
     options["forceinline"] = not entry and file.parent != _FOLDER
     options["error_model"] = "python" if checks_divisors else "numpy"
     if not entry:
-        inner = numba.njit(pipeline_class=_InnerCompiler, **options, **_UNWRAPPED)(function)
+        inner = numba.njit(**options, **_UNWRAPPED)(function)
         return _as(_Inner, inner)
     if _FOLDER is None or not file.is_file():
         return _as(_Compiled, numba.njit(**options)(function))
