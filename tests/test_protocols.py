@@ -275,7 +275,7 @@ def test_a_closed_box_starts_in_its_law(bug: str | None, monkeypatch: Any) -> No
     nM = Scenario.model_validate(fields).grid.molecules_per_nM
     law = theory.closed_law(12, 10, 1 / (30.0 * nM * 2.0))
     if bug == "ignores what is clamped":
-        monkeypatch.setattr(start, "_load", lambda *_: 0.0)
+        monkeypatch.setattr(start, "load", lambda *_: 0.0)
     if bug == "forgets depletion":
         p = 10 / (10 + 30.0 * nM * 2.0)  # the hyperbola on all molecules
         draw = lambda _, u: [min(10, int((u.take(12) < p).sum()))]  # noqa: E731

@@ -30,6 +30,7 @@ from synapse_abm.synapse.engine import layout as lay
 from synapse_abm.synapse.engine.layout import F64, I64
 from synapse_abm.synapse.engine.network import Names
 from synapse_abm.synapse.engine.state import State, start_cells
+from synapse_abm.synapse.scenario.cost import load, nominal_nM
 from synapse_abm.synapse.scenario.definition import Scenario
 from synapse_abm.synapse.scenario.equilibrium import is_open
 
@@ -144,28 +145,17 @@ def _equilibrium(scenario: Scenario, names: Names, address: Address) -> tuple[I6
         pairs = [p for p, pair in enumerate(names.pairs) if pair[0] == target]
         held = [p for p in pairs if is_open(scenario.ligands[names.pairs[p][1]])]
         left = scenario.targets[target].n_sites - int(bound[pairs].sum())
-        weights = [1.0, *(_load(scenario, *names.pairs[p]) for p in held)]
+        weights = [1.0, *(load(scenario, names.pairs[p][1], target) for p in held)]
         limits = np.cumsum(weights)
         chosen = np.searchsorted(limits, numbers.take(left) * limits[-1], side="right")
         for k, p in enumerate(held, start=1):
             bound[p] = int((chosen == k).sum())
     free = {
-        name: _poisson(nM * scenario.grid.molecules_per_nM, numbers)
+        name: _poisson(nominal_nM(scenario, ligand) * scenario.grid.molecules_per_nM, numbers)
         for name, ligand in scenario.ligands.items()
         if ligand.clamped_nM is None and is_open(ligand)
-        for nM in [ligand.reservoir.concentration_nM if ligand.reservoir else 0.0]
     }
     return bound, free
-
-
-def _load(scenario: Scenario, target: str, name: str) -> float:
-    """C/Kd of a ligand whose concentration is held (C/Km if it is clamped and transported)."""
-    ligand = scenario.ligands[name]
-    nM = ligand.clamped_nM
-    if nM is None:
-        nM = ligand.reservoir.concentration_nM if ligand.reservoir else 0.0
-    kinetics = ligand.binding[target]
-    return nM / kinetics.half_nM if kinetics.kon > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +189,7 @@ def _closed(scenario: Scenario, names: Names, pair: int, others: list[int], boun
     ligand, beside = scenario.ligands[name], 1.0
     for other_target, other in names.pairs:
         if other_target == target and is_open(scenario.ligands[other]):
-            beside += _load(scenario, target, other)
+            beside += load(scenario, other, target)
     taken = sum(int(bound[q]) for q in others if names.pairs[q][0] == target)
     away = sum(int(bound[q]) for q in others if names.pairs[q][1] == name)
     kd = ligand.binding[target].half_nM * scenario.grid.molecules_per_nM * beside
